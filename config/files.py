@@ -1,0 +1,103 @@
+"""The JSON and YAML files people write: bots, strategies, sweeps. Unknown keys are errors."""
+
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+T = TypeVar("T", bound=BaseModel)
+
+
+class ConfigError(ValueError):
+    """A file that cannot be used: the message names file, field and remedy."""
+
+
+class _File(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StrategyFile(_File):
+    """config/strategies/*.json: a strategy and its parameters."""
+
+    strategy_name: str = Field(
+        description="Name of a strategy; case and underscores as in the registry or EMA_Crossover"
+    )
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class RiskFile(_File):
+    """The `risk` block of a bot. Fractions: 0.1 is 10 %."""
+
+    max_position_fraction: Decimal = Field(
+        Decimal(1), gt=0, le=1, description="Largest part of equity in the coin"
+    )
+    stop_loss: Decimal | None = Field(
+        None, gt=0, lt=1, description="Sell when the price falls this far below the average cost"
+    )
+    take_profit: Decimal | None = Field(None, gt=0, description="Sell when it rises this far above")
+    max_daily_loss: Decimal | None = Field(
+        None, gt=0, lt=1, description="Stop buying for the UTC day after this loss"
+    )
+    max_drawdown: Decimal | None = Field(
+        None, gt=0, lt=1, description="Stop buying below this drawdown from the peak"
+    )
+
+
+class BotFile(_File):
+    """config/bots/*.json: one bot."""
+
+    bot_id: str = Field(pattern=r"^[A-Za-z0-9_-]{1,64}$")
+    strategy_file: str | None = Field(
+        None, description="File in config/strategies; or give `strategy` and `parameters`"
+    )
+    strategy: str | None = None
+    parameters: dict[str, Any] = Field(default_factory=dict)
+    symbol: str = Field(pattern=r"^[A-Z0-9]+-[A-Z0-9]+$")
+    timeframe: str
+    virtual_balance: Decimal = Field(gt=0)
+    enabled: bool = True
+    fee: Decimal = Field(Decimal("0.001"), ge=0, lt=Decimal("0.1"), description="Taker fee, a fraction")
+    slippage: Decimal = Field(Decimal(0), ge=0, lt=Decimal("0.1"))
+    risk: RiskFile = RiskFile()
+
+    @model_validator(mode="after")
+    def _one_strategy(self) -> "BotFile":
+        if (self.strategy_file is None) == (self.strategy is None):
+            raise ValueError("give either strategy_file or strategy")
+        return self
+
+
+def read_document(path: Path) -> Any:
+    """The JSON or YAML document in a file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    try:
+        return (
+            yaml.safe_load(text)
+            if path.suffix in {".yaml", ".yml"}
+            else json.loads(text, parse_float=Decimal)
+        )
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path}: {error}") from None
+
+
+def read_model(model: type[T], path: Path) -> T:
+    """A file as its model; ConfigError names file and field."""
+    return parse_model(model, read_document(path), str(path))
+
+
+def parse_model(model: type[T], document: Any, where: str) -> T:
+    """A document as its model; ConfigError names where it came from and the field."""
+    try:
+        return model.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ConfigError(f"{where}: {field}: {first['msg']}") from None

@@ -1,0 +1,67 @@
+"""Every setting of the product: typed, read once from the environment, frozen.
+
+The variables are `TCP_HOME`, `TCP_DATABASE_URL` … (see `Settings`); an unset URL means the embedded server.
+"""
+
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PROJECT_ROOT = Path(__file__).resolve().parent.parent
+LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
+
+
+class Settings(BaseSettings):
+    """The settings in force. An unknown field is an error; a bad value names its variable."""
+
+    model_config = SettingsConfigDict(env_prefix="TCP_", frozen=True, extra="forbid")
+
+    home: Path = Field(PROJECT_ROOT / "var", description="State of a local run: databases, logs, spool")
+    database_url: str | None = Field(None, description="postgresql+psycopg://…; unset: embedded PostgreSQL")
+    redis_url: str | None = Field(None, description="redis://…; unset: embedded Redis")
+    lake_url: str = Field(str(PROJECT_ROOT / "data_lake"), description="Path or object-store URL of the lake")
+    exchange: Literal["sim", "okx"] = Field("sim", description="The simulated exchange or OKX itself")
+    okx_rest_url: str | None = Field(None, description="Base URL of the exchange's REST API")
+    okx_ws_url: str | None = Field(None, description="Base URL of its WebSocket, without /public")
+    symbols: str = Field("BTC-USDT,ETH-USDT,SOL-USDT", description="Comma list of collected symbols")
+    timeframes: str = Field("1m,5m,15m,1h,4h,1d", description="Comma list of candle timeframes")
+    config_dir: Path = Field(PROJECT_ROOT / "config", description="Folder of bots/, strategies/, sweeps/")
+    dashboard_host: str = Field("127.0.0.1", description="Address the dashboard binds")
+    dashboard_port: int = Field(8050, ge=1, le=65535)
+    dashboard_token: str | None = Field(None, description="Required to bind anything but loopback")
+    dagster_port: int = Field(3000, ge=1, le=65535)
+    docs_port: int = Field(8051, ge=1, le=65535)
+    history_days: int = Field(7, ge=0, le=3650, description="Days of 1m candles fetched on first start")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("database_url")
+    @classmethod
+    def _driver_is_explicit(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith("postgresql+psycopg://"):
+            raise ValueError("must start with postgresql+psycopg://")
+        return url
+
+    @model_validator(mode="after")
+    def _open_binds_need_a_token(self) -> "Settings":
+        if self.dashboard_host not in LOOPBACK and not self.dashboard_token:
+            raise ValueError("TCP_DASHBOARD_HOST is not loopback: set TCP_DASHBOARD_TOKEN")
+        return self
+
+    @property
+    def symbol_list(self) -> tuple[str, ...]:
+        """Collected symbols, in order."""
+        return tuple(part.strip() for part in self.symbols.split(",") if part.strip())
+
+    @property
+    def timeframe_list(self) -> tuple[str, ...]:
+        """Candle timeframes, in order."""
+        return tuple(part.strip() for part in self.timeframes.split(",") if part.strip())
+
+
+@cache
+def settings() -> Settings:
+    """The process's settings, read from the environment at the first call."""
+    return Settings()  # type: ignore[call-arg]
