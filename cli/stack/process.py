@@ -1,0 +1,66 @@
+"""Starting a server, waiting for it, stopping it."""
+
+import ctypes
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from cli.stack.accounts import Account
+from core.errors import Unavailable
+
+_PR_SET_PDEATHSIG = 1
+
+
+def start(
+    command: Sequence[str],
+    log: Path,
+    account: Account | None = None,
+    with_parent: bool = False,
+    folder: Path | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a server in a session of its own, its output appended to `log`.
+
+    `with_parent` (Linux): it is interrupted when the thread that started it ends, however that ends.
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    other = account is not None and account.name is not None
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd=folder or "/",
+            start_new_session=True,
+            user=account.uid if account is not None and other else None,
+            group=account.gid if account is not None and other else None,
+            extra_groups=[] if other else None,
+            preexec_fn=_die_with_parent if with_parent and sys.platform == "linux" else None,
+        )
+
+
+def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:
+    """Poll until `ready`; Unavailable names `what` when it takes longer than `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not ready():
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{what} did not answer within {seconds:g} s")
+        time.sleep(0.02)
+
+
+def stop(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGINT, seconds: float = 10) -> None:
+    """End a server we started: ask with `how`, then kill."""
+    if process.poll() is None:
+        process.send_signal(how)
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(seconds)
+
+
+def _die_with_parent() -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGINT)
