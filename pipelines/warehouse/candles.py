@@ -1,0 +1,122 @@
+"""Candles in Postgres: read as frames, write exactly."""
+
+from collections.abc import Sequence
+
+import polars as pl
+from psycopg import sql
+from sqlalchemy import Connection, Engine
+
+from core.candles import Candle
+from core.timeframes import Timeframe
+from pipelines.warehouse.database import driver
+from pipelines.warehouse.sql import EXCHANGE
+
+FRAME_SCHEMA = {
+    "timestamp": pl.Int64,
+    "open": pl.Float64,
+    "high": pl.Float64,
+    "low": pl.Float64,
+    "close": pl.Float64,
+    "volume": pl.Float64,
+    "trades_count": pl.Int64,
+}
+
+_READ = sql.SQL(
+    """COPY (
+        SELECT (extract(epoch FROM timestamp) * 1000000)::bigint, open, high, low, close, volume, trades_count
+        FROM (
+            SELECT * FROM market_data
+            WHERE exchange = {exchange} AND symbol = {symbol} AND timeframe = {timeframe} {times}
+            ORDER BY timestamp DESC {limit}
+        ) AS newest
+        ORDER BY timestamp
+    ) TO STDOUT (FORMAT csv)"""
+)
+
+# A candle that is already there with the same numbers is left alone, so that repeats are harmless. One with
+# other numbers is a revision. What trades say goes over what the exchange's history says about the count.
+_UPSERT = """
+    INSERT INTO market_data AS old
+        (exchange, symbol, timeframe, timestamp, open, high, low, close, volume, trades_count, source,
+         revision, provisional)
+    SELECT %s, symbol, timeframe, to_timestamp(close_ms / 1000.0), open, high, low, close, volume,
+           trades_count, source, revision, provisional
+    FROM unnest(%s::text[], %s::text[], %s::bigint[], %s::numeric[], %s::numeric[], %s::numeric[],
+                %s::numeric[], %s::numeric[], %s::int[], %s::text[], %s::int[], %s::bool[])
+        AS new (symbol, timeframe, close_ms, open, high, low, close, volume, trades_count, source, revision,
+                provisional)
+    ON CONFLICT (exchange, symbol, timeframe, timestamp) DO UPDATE SET
+        open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
+        volume = excluded.volume, source = excluded.source, provisional = excluded.provisional,
+        trades_count = CASE WHEN excluded.source = 'exchange' AND excluded.volume = old.volume
+            THEN greatest(excluded.trades_count, old.trades_count) ELSE excluded.trades_count END,
+        revision = old.revision + CASE WHEN
+            (old.open, old.high, old.low, old.close, old.volume)
+            IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+            THEN 1 ELSE 0 END
+    WHERE (old.open, old.high, old.low, old.close, old.volume)
+          IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+       OR (excluded.source <> 'exchange' AND (old.trades_count, old.source, old.provisional)
+           IS DISTINCT FROM (excluded.trades_count, excluded.source, excluded.provisional))
+    RETURNING symbol, timeframe, (extract(epoch FROM timestamp) * 1000)::bigint AS close_ms, revision
+"""
+
+
+def read_candles(
+    engine: Engine,
+    symbol: str,
+    timeframe: str,
+    start_ms: int | None = None,
+    end_ms: int | None = None,
+    limit: int | None = None,
+) -> pl.DataFrame:
+    """Stored candles whose close time is in [start_ms, end_ms], oldest first, as a candle frame with
+    trades_count (Int64); `limit` keeps the newest. Floats, for charts and indicators: never for money."""
+    times: sql.Composable = sql.SQL("")
+    if start_ms is not None:
+        times += sql.SQL(" AND timestamp >= to_timestamp({} / 1000.0)").format(start_ms)
+    if end_ms is not None:
+        times += sql.SQL(" AND timestamp <= to_timestamp({} / 1000.0)").format(end_ms)
+    query = _READ.format(
+        exchange=EXCHANGE,
+        symbol=symbol,
+        timeframe=str(timeframe),
+        times=times,
+        limit=sql.SQL("") if limit is None else sql.SQL("LIMIT {}").format(limit),
+    )
+    with engine.connect() as connection, driver(connection).cursor() as cursor, cursor.copy(query) as copy:
+        text = b"".join(copy)
+    frame = pl.read_csv(text, has_header=False, new_columns=list(FRAME_SCHEMA), schema=FRAME_SCHEMA)
+    return frame.with_columns(pl.from_epoch("timestamp", time_unit="us").dt.replace_time_zone("UTC"))
+
+
+def upsert_candles(
+    connection: Connection, candles: Sequence[Candle]
+) -> dict[tuple[str, Timeframe, int], int]:
+    """Write candles in the caller's transaction; the last one of a key wins.
+
+    Returns the revision now stored, by (symbol, timeframe, close_ms), of each row that was new or changed;
+    a candle that was stored before with the same numbers is not in it.
+    """
+    rows = {(candle.symbol, candle.timeframe, candle.close_ms): candle for candle in candles}
+    if not rows:
+        return {}
+    written = connection.exec_driver_sql(
+        _UPSERT,
+        (
+            EXCHANGE,
+            [candle.symbol for candle in rows.values()],
+            [candle.timeframe.value for candle in rows.values()],
+            [candle.close_ms for candle in rows.values()],
+            [candle.open for candle in rows.values()],
+            [candle.high for candle in rows.values()],
+            [candle.low for candle in rows.values()],
+            [candle.close for candle in rows.values()],
+            [candle.volume for candle in rows.values()],
+            [candle.trades_count for candle in rows.values()],
+            [candle.source for candle in rows.values()],
+            [candle.revision for candle in rows.values()],
+            [candle.provisional for candle in rows.values()],
+        ),
+    )
+    return {(row.symbol, Timeframe(row.timeframe), row.close_ms): row.revision for row in written}

@@ -1,0 +1,50 @@
+"""Heartbeats and events: what each process says about itself, for others to watch."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from sqlalchemy import Engine, func
+from sqlalchemy.dialects.postgresql import insert
+
+from pipelines.warehouse.sql import to_datetime
+from pipelines.warehouse.tables import heartbeats, system_events
+
+Level = Literal["info", "warning", "error"]
+
+
+def beat(
+    engine: Engine, component: str, now_ms: int, exchange_ms: int | None, details: Mapping[str, Any]
+) -> None:
+    """Say that `component` lives at wall time `now_ms`; `details` is any JSON document."""
+    row = insert(heartbeats).values(
+        component=component,
+        timestamp=to_datetime(now_ms),
+        exchange_time=None if exchange_ms is None else to_datetime(exchange_ms),
+        details=dict(details),
+    )
+    update = {name: row.excluded[name] for name in ("timestamp", "exchange_time", "details")}
+    with engine.begin() as connection:
+        connection.execute(row.on_conflict_do_update(index_elements=["component"], set_=update))
+
+
+def record_event(
+    engine: Engine,
+    level: Level,
+    component: str,
+    event: str,
+    message: str,
+    details: Mapping[str, Any] | None = None,
+    now_ms: int | None = None,
+) -> None:
+    """Append to system_events; the time is the server's unless `now_ms` (wall) is given."""
+    with engine.begin() as connection:
+        connection.execute(
+            system_events.insert().values(
+                timestamp=func.now() if now_ms is None else to_datetime(now_ms),
+                level=level,
+                component=component,
+                event=event,
+                message=message,
+                details=dict(details or {}),
+            )
+        )

@@ -1,0 +1,99 @@
+"""Raw trades in Postgres: COPY in, daily partitions, the point to resume from."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.trades import Trade
+from pipelines.warehouse.database import driver
+from pipelines.warehouse.sql import EXCHANGE, to_ms
+
+DAY_MS = 86_400_000
+PARTITION_LOCK = 7_205_002
+"""Advisory lock of creating partitions: CREATE … IF NOT EXISTS alone is not safe against itself."""
+
+_STAGING = """
+    CREATE TEMP TABLE IF NOT EXISTS trades_staging (
+        symbol text, trade_id bigint, timestamp_ms bigint, price numeric, size numeric, side text, count int,
+        source text
+    ) ON COMMIT DELETE ROWS
+"""
+_COPY = "COPY trades_staging FROM STDIN"
+_INSERT = """
+    INSERT INTO raw_trades (exchange, symbol, trade_id, timestamp, price, size, side, count, source)
+    SELECT %s, symbol, trade_id, to_timestamp(timestamp_ms / 1000.0), price, size, side, count, source
+    FROM trades_staging
+    ON CONFLICT DO NOTHING
+"""
+
+
+class StoredTrade(msgspec.Struct, frozen=True):
+    """The newest stored trade of a symbol: where a restart resumes."""
+
+    trade_id: int
+    timestamp_ms: int
+
+
+def partition_name(day_ms: int) -> str:
+    """Name of the partition that holds the UTC day of `day_ms`: raw_trades_20261120."""
+    return f"raw_trades_{datetime.fromtimestamp(day_ms // 1000, UTC):%Y%m%d}"
+
+
+def ensure_partitions(connection: Connection, first_ms: int, last_ms: int) -> None:
+    """Create the missing daily partitions of raw_trades, from the day of `first_ms` to that of `last_ms`."""
+    days = range(first_ms - first_ms % DAY_MS, last_ms + 1, DAY_MS)
+    names = [partition_name(day) for day in days]
+    known = connection.execute(
+        text("SELECT relname FROM pg_class WHERE relname = ANY(:names) AND relispartition"), {"names": names}
+    )
+    missing = set(names) - set(known.scalars())
+    if not missing:
+        return
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PARTITION_LOCK})
+    for day_ms, name in zip(days, names, strict=True):
+        if name in missing:
+            day = datetime.fromtimestamp(day_ms // 1000, UTC)
+            connection.execute(
+                text(
+                    f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF raw_trades "
+                    f"FOR VALUES FROM ('{day:%Y-%m-%d}+00') TO ('{day + timedelta(days=1):%Y-%m-%d}+00')"
+                )
+            )
+
+
+def copy_trades(connection: Connection, trades: Sequence[Trade]) -> int:
+    """Write trades by COPY in the caller's transaction; ids that are stored already are left alone.
+
+    Returns the number of rows that were new. Partitions of their days are made when missing.
+    """
+    if not trades:
+        return 0
+    times = [trade.timestamp_ms for trade in trades]
+    ensure_partitions(connection, min(times), max(times))
+    connection.exec_driver_sql(_STAGING)
+    lines = [
+        f"{t.symbol}\t{t.trade_id}\t{t.timestamp_ms}\t{t.price}\t{t.size}\t{t.side.value}\t{t.count}\t{t.source}\n"
+        for t in trades
+    ]
+    with driver(connection).cursor() as cursor, cursor.copy(_COPY) as copy:
+        copy.write("".join(lines))
+    inserted = connection.exec_driver_sql(_INSERT, (EXCHANGE,)).rowcount
+    # The staging table is emptied at commit; a second call in the same transaction must not see these rows.
+    connection.exec_driver_sql("TRUNCATE trades_staging")
+    return inserted
+
+
+def last_trade_ids(connection: Connection, symbols: Sequence[str]) -> dict[str, StoredTrade]:
+    """The newest stored trade of each symbol that has one."""
+    found: dict[str, StoredTrade] = {}
+    query = text(
+        "SELECT trade_id, timestamp FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol "
+        "ORDER BY trade_id DESC LIMIT 1"
+    )
+    for symbol in symbols:
+        row = connection.execute(query, {"exchange": EXCHANGE, "symbol": symbol}).first()
+        if row is not None:
+            found[symbol] = StoredTrade(row.trade_id, to_ms(row.timestamp))
+    return found
