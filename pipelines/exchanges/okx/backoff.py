@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 
 class Backoff:
-    """Doubling delays. Each is drawn from [delay/2, delay], so that clients cut off together come back apart."""
+    """Doubling delays, each drawn from [delay/2, delay]: clients cut off together come back apart."""
 
     def __init__(
         self, first_s: float = 1.0, longest_s: float = 60.0, uniform: Callable[[], float] = random.random
@@ -23,7 +23,7 @@ class Backoff:
     def next_delay_s(self) -> float:
         """Count a failure; the seconds to wait."""
         # 2**30 s is far beyond any longest_s; the exponent stops there to stay a small number.
-        delay = min(self._longest_s, self._first_s * 2 ** min(self._failures, 30))
+        delay = min(self._longest_s, self._first_s * 2.0 ** min(self._failures, 30))
         self._failures += 1
         return delay * (0.5 + 0.5 * self._uniform())
 

@@ -1,4 +1,4 @@
-"""OKX's request limits, kept by construction. Counted per address, so every caller in a process shares them."""
+"""OKX's request limits, kept by construction. All callers in a process share the budgets of a host."""
 
 import asyncio
 import threading

@@ -1,0 +1,104 @@
+"""Live trades from OKX, for as long as the process runs: one session after the other, without storms."""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Awaitable, Callable, Sequence
+
+from core.errors import Unavailable
+from pipelines.exchanges.okx.backoff import Backoff
+from pipelines.exchanges.okx.codec import Codec
+from pipelines.exchanges.okx.limits import connection_budget
+from pipelines.exchanges.okx.session import OnState, OnTrades, Session
+from pipelines.exchanges.okx.watch import Patience
+
+# A connection that lasted this long counts as a success: the next delay is the first again.
+STABLE_S = 30.0
+TAKEOVER_S = 20.0
+
+
+class OkxTradeFeed:
+    """`pipelines.exchanges.base.TradeFeed` over OKX v5's `/public`.
+
+    Trades may be handed on twice (around a move to a new connection, and the last trade at each
+    subscription): receivers de-duplicate by id.
+    """
+
+    def __init__(
+        self,
+        ws_base_url: str,
+        backoff: Backoff | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.codec = Codec()
+        self._url = f"{ws_base_url.rstrip('/')}/public"
+        self._budget = connection_budget(ws_base_url)
+        self._backoff = backoff or Backoff()
+        self._sleep = sleep
+        self._patience = Patience()
+
+    async def run(self, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState) -> None:
+        """Connect, subscribe, reconnect with back-off, for ever. An error raised by `on_trades` ends it."""
+        on_state("connecting", self._url)
+        while True:
+            reason = await self._one_stretch(symbols, on_trades, on_state)
+            delay = self._backoff.next_delay_s()
+            on_state("reconnecting", f"{reason}; next attempt in {delay:.1f} s")
+            await self._sleep(delay)
+
+    async def _one_stretch(self, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState) -> str:
+        """From connecting to the loss of the connection, whose reason is returned."""
+        session = Session(self._url, symbols, self.codec, self._patience, on_trades, on_state)
+        try:
+            try:
+                await self._budget.wait()
+                await session.open()
+            except Unavailable as error:
+                return str(error)
+            while True:
+                reason = await _ended_or_moving(session)
+                if time.monotonic() - session.opened_at > STABLE_S:
+                    self._backoff.reset()
+                if reason is not None:
+                    return reason
+                session = await self._successor(session, symbols, on_trades, on_state)
+        finally:
+            await session.close()
+
+    async def _successor(
+        self, old: Session, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState
+    ) -> Session:
+        """The session that takes over from one about to be closed, live before the old one ends.
+
+        If it does not come about, the old session goes on until the exchange cuts it.
+        """
+        old.moving.clear()
+        on_state("reconnecting", "the exchange announced the end of this connection: moving to a new one")
+        new = Session(self._url, symbols, self.codec, self._patience, on_trades, on_state)
+        try:
+            await self._budget.wait()
+            await new.open()
+            await asyncio.wait_for(new.live.wait(), TAKEOVER_S)
+        except (Unavailable, TimeoutError):
+            await new.close()
+            return old
+        except BaseException:
+            await new.close()
+            raise
+        await old.close("replaced")
+        return new
+
+
+async def _ended_or_moving(session: Session) -> str | None:
+    """The reason of the end, or None when the exchange asks to move."""
+    ended = asyncio.ensure_future(session.ended())
+    moving = asyncio.ensure_future(session.moving.wait())
+    try:
+        await asyncio.wait({ended, moving}, return_when=asyncio.FIRST_COMPLETED)
+        return ended.result() if ended.done() else None
+    finally:
+        for waiter in (ended, moving):
+            if not waiter.done():
+                waiter.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await waiter

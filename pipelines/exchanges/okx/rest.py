@@ -1,0 +1,199 @@
+"""OKX's public REST API behind the exchange port: instruments, candles and trades, paged to the end.
+
+OKX's words are the other way round from what they suggest: `after=X` asks for rows OLDER than X, and every
+answer is newest first. Its candles carry the open time; ours carry the close.
+"""
+
+from collections.abc import AsyncIterator
+from typing import TypeVar
+
+import msgspec
+
+from core.candles import Candle
+from core.errors import Unavailable
+from core.instruments import Instrument
+from core.timeframes import Timeframe
+from core.trades import Trade
+from pipelines.exchanges.okx import wire
+from pipelines.exchanges.okx.frames import CandleRow
+from pipelines.exchanges.okx.requests import Requester
+
+CANDLES_PAGE = 300
+HISTORY_TRADES_PAGE = 100
+RECENT_TRADES = 500
+
+# Without `utc` OKX's days begin at 16:00 UTC.
+BARS = {
+    Timeframe.M1: "1m",
+    Timeframe.M5: "5m",
+    Timeframe.M15: "15m",
+    Timeframe.H1: "1H",
+    Timeframe.H4: "4H",
+    Timeframe.D1: "1Dutc",
+}
+
+T = TypeVar("T")
+
+_BY_ID, _BY_TIME = 1, 2
+_times = msgspec.json.Decoder(list[dict[str, int]], strict=False)
+_candle_rows = msgspec.json.Decoder(list[CandleRow], strict=False)
+_trade_rows = msgspec.json.Decoder(list[wire.TradeRow], strict=False)
+_raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
+_instrument_row = msgspec.json.Decoder(wire.InstrumentRow, strict=False)
+
+
+def decode_instruments(data: bytes) -> tuple[list[Instrument], int]:
+    """The rows of an instruments answer, and how many had no usable tick, lot or minimum (pre-opening ones
+    may have none yet): one odd row must not hide the others."""
+    listed: list[Instrument] = []
+    rows = _raw_rows.decode(data)
+    for row in rows:
+        try:
+            listed.append(_instrument_row.decode(row).instrument())
+        except msgspec.ValidationError:
+            continue
+    return listed, len(rows) - len(listed)
+
+
+class OkxRest:
+    """`pipelines.exchanges.base.ExchangeRest` over OKX v5, or over anything that speaks it."""
+
+    def __init__(self, base_url: str, requester: Requester | None = None) -> None:
+        self._requester = requester or Requester(base_url)
+
+    async def close(self) -> None:
+        """Close connections."""
+        await self._requester.close()
+
+    async def instruments(self) -> list[Instrument]:
+        """All spot instruments."""
+        data = await self._requester.get("/api/v5/public/instruments", {"instType": "SPOT"})
+        return decode_instruments(data)[0]
+
+    async def server_time_ms(self) -> int:
+        """The exchange's clock, ms since the epoch."""
+        rows = _decode(_times, await self._requester.get("/api/v5/public/time", {}))
+        return rows[0]["ts"]
+
+    async def candles(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> list[Candle]:
+        """Confirmed candles whose close time is in (start_ms, end_ms], oldest first; pages as needed."""
+        found: dict[int, Candle] = {}
+        after = end_ms - timeframe.ms + 1
+        while after + timeframe.ms > start_ms + 1:
+            rows = await self._candle_page("history-candles", symbol, timeframe, after)
+            if not rows or rows[-1].open_ms >= after:  # the end, or a server that does not page
+                break
+            _keep(found, symbol, timeframe, rows, start_ms)
+            after = rows[-1].open_ms
+        newest = max(found, default=start_ms)
+        if newest + timeframe.ms <= end_ms:
+            # The history lags the market by a candle or so; the newest 1,440 are served elsewhere.
+            rows = await self._candle_page("candles", symbol, timeframe, end_ms - timeframe.ms + 1)
+            _keep(found, symbol, timeframe, rows, start_ms)
+        return [found[close_ms] for close_ms in sorted(found)]
+
+    async def recent_trades(self, symbol: str, limit: int = RECENT_TRADES) -> list[Trade]:
+        """The newest trades (at most 500), oldest first."""
+        data = await self._requester.get(
+            "/api/v5/market/trades", {"instId": symbol, "limit": min(limit, RECENT_TRADES)}
+        )
+        return wire.trades(_decode(_trade_rows, data), "rest")[::-1]
+
+    async def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[Trade]:
+        """Single matches with first_id <= trade_id <= last_id, oldest first; pages as needed.
+
+        What paging by id leaves out (a lagging history, or rows it skips) is looked for once more by time
+        and among the newest trades.
+        """
+        found: dict[int, Trade] = {}
+        after = last_id + 1
+        while after > first_id:
+            page = await self._trade_page(symbol, _BY_ID, after)
+            if not page or page[-1].trade_id >= after:  # the end, or a server that does not page
+                break
+            found.update((trade.trade_id, trade) for trade in page)
+            after = page[-1].trade_id
+        wanted = range(first_id, last_id + 1)
+        if any(trade_id not in found for trade_id in wanted):
+            await self._look_again(symbol, found, first_id, last_id)
+        return [found[trade_id] for trade_id in wanted if trade_id in found]
+
+    async def trade_pages(self, symbol: str, start_ms: int, end_ms: int) -> AsyncIterator[list[Trade]]:
+        """Trades with start_ms <= timestamp < end_ms in pages, the newest page first; oldest first inside.
+
+        The end is found by time, the rest paged by id: many trades share a millisecond, none shares an id.
+        """
+        page = await self._trade_page(symbol, _BY_TIME, end_ms)
+        while page:
+            wanted = [trade for trade in reversed(page) if start_ms <= trade.timestamp_ms < end_ms]
+            if wanted:
+                yield wanted
+            if page[-1].timestamp_ms < start_ms:
+                return
+            page = await self._trade_page(symbol, _BY_ID, page[-1].trade_id)
+
+    async def _look_again(self, symbol: str, found: dict[int, Trade], first_id: int, last_id: int) -> None:
+        if last_id not in found:
+            recent = await self.recent_trades(symbol)
+            found.update((trade.trade_id, trade) for trade in recent)
+        missing = [trade_id for trade_id in range(first_id, last_id + 1) if trade_id not in found]
+        above = [trade for trade_id, trade in found.items() if missing and trade_id > missing[-1]]
+        if not above:
+            return
+        after_ms = min(above, key=lambda trade: trade.trade_id).timestamp_ms + 1
+        while True:
+            page = await self._trade_page(symbol, _BY_TIME, after_ms)
+            found.update((trade.trade_id, trade) for trade in page)
+            if not page or page[-1].trade_id <= missing[0] or page[-1].timestamp_ms >= after_ms:
+                return
+            after_ms = page[-1].timestamp_ms
+
+    async def _candle_page(
+        self, endpoint: str, symbol: str, timeframe: Timeframe, after_ms: int
+    ) -> list[CandleRow]:
+        """Up to 300 rows that open before `after_ms`, newest first."""
+        parameters: dict[str, str | int] = {
+            "instId": symbol,
+            "bar": BARS[timeframe],
+            "after": after_ms,
+            "limit": CANDLES_PAGE,
+        }
+        return _decode(_candle_rows, await self._requester.get(f"/api/v5/market/{endpoint}", parameters))
+
+    async def _trade_page(self, symbol: str, kind: int, after: int) -> list[Trade]:
+        """Up to 100 trades older than `after` (an id or ms, by kind), newest first."""
+        parameters: dict[str, str | int] = {
+            "instId": symbol,
+            "type": kind,
+            "after": after,
+            "limit": HISTORY_TRADES_PAGE,
+        }
+        data = await self._requester.get("/api/v5/market/history-trades", parameters)
+        return wire.trades(_decode(_trade_rows, data), "rest")
+
+
+def _keep(
+    found: dict[int, Candle], symbol: str, timeframe: Timeframe, rows: list[CandleRow], start_ms: int
+) -> None:
+    for row in rows:
+        close_ms = row.open_ms + timeframe.ms
+        # One page can end with two running rows: everything unconfirmed is left for later.
+        if row.confirm == "1" and close_ms > start_ms:
+            found[close_ms] = Candle(
+                symbol,
+                timeframe,
+                close_ms,
+                row.open,
+                row.high,
+                row.low,
+                row.close,
+                row.volume,
+                source="exchange",
+            )
+
+
+def _decode(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except msgspec.ValidationError as error:
+        raise Unavailable(f"the exchange answered with something else: {error}") from None
