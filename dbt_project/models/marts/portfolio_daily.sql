@@ -1,0 +1,65 @@
+with daily as (
+    select * from {{ ref('bot_daily_pnl') }}
+),
+
+summed as (
+    select
+        day,
+        count(*)::integer as bots,
+        sum(opening_value) as opening_value,
+        sum(closing_value) as closing_value,
+        sum(pnl) as pnl,
+        sum(realised_pnl) as realised_pnl,
+        sum(fees) as fees,
+        sum(turnover) as turnover,
+        sum(closed_trades)::integer as closed_trades
+    from daily
+    group by day
+),
+
+returns as (
+    select
+        *,
+        {{ ratio('pnl', 'opening_value') }} as return_fraction,
+        sum(pnl) over (order by day rows unbounded preceding) as cumulative_pnl
+    from summed
+),
+
+-- Chained returns, not summed values: a bot that joins brings cash, and cash is no profit.
+grown as (
+    select
+        *,
+        -- exp of a sum of logarithms is exact to about 15 digits: 12 are kept, so that 1.1 * 0.9 reads 0.99
+        round(
+            exp(sum(ln(greatest(1 + return_fraction, 1e-12))) over (order by day rows unbounded preceding))::numeric,
+            12
+        ) as growth
+    from returns
+),
+
+peaks as (
+    select
+        *,
+        greatest(1, max(growth) over (order by day rows unbounded preceding)) as peak_growth
+    from grown
+),
+
+final as (
+    select
+        day,
+        bots,
+        {{ money('opening_value') }} as opening_value,
+        {{ money('closing_value') }} as closing_value,
+        {{ money('pnl') }} as pnl,
+        return_fraction,
+        {{ money('cumulative_pnl') }} as cumulative_pnl,
+        growth::double precision as growth,
+        {{ ratio('peak_growth - growth', 'peak_growth') }} as drawdown,
+        {{ money('realised_pnl') }} as realised_pnl,
+        {{ money('fees') }} as fees,
+        {{ money('turnover') }} as turnover,
+        closed_trades
+    from peaks
+)
+
+select * from final

@@ -1,0 +1,21 @@
+with source as (
+    select * from {{ source('public', 'bots') }}
+),
+
+final as (
+    select
+        id as bot_id,
+        name as bot_name,
+        strategy_name,
+        symbol,
+        timeframe,
+        status,
+        state,
+        virtual_balance as starting_value,
+        current_balance as current_value,
+        last_heartbeat as last_heartbeat_at,
+        created_at
+    from source
+)
+
+select * from final

@@ -1,0 +1,24 @@
+with source as (
+    select * from {{ source('public', 'market_data') }}
+),
+
+final as (
+    select
+        exchange,
+        symbol,
+        timeframe,
+        timestamp as closed_at,
+        {{ closing_day('timestamp') }} as day,
+        open,
+        high,
+        low,
+        close,
+        volume,
+        trades_count,
+        source,
+        revision,
+        provisional
+    from source
+)
+
+select * from final
