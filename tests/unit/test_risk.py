@@ -1,0 +1,114 @@
+"""The gate before every order, and the exits that protect a position."""
+
+from decimal import Decimal
+
+import pytest
+
+from core.candles import Candle, CandleSource
+from core.portfolio import Portfolio
+from core.risk import (
+    DAY_MS,
+    ExitReason,
+    ProtectiveExit,
+    RiskLimits,
+    RiskState,
+    protective_exit,
+    spendable,
+    veto,
+)
+from core.timeframes import Timeframe
+from core.trades import Side
+
+MINUTE = 60_000
+
+
+def _candle(close_ms: int, prices: str = "10 10 10 10", source: CandleSource = "trades") -> Candle:
+    opened, high, low, close = map(Decimal, prices.split())
+    return Candle("A-USDT", Timeframe.M1, close_ms, opened, high, low, close, Decimal(1), 1, source)
+
+
+def _state(*values: str, start_ms: int = DAY_MS) -> RiskState:
+    state = RiskState.begin(Decimal(values[0]))
+    for n, value in enumerate(values):
+        state = state.after(_candle(start_ms + (n + 1) * MINUTE), Decimal(value))
+    return state
+
+
+def test_nothing_is_vetoed_without_limits():
+    """The default limits let a healthy bot trade."""
+    for side in Side:
+        assert veto(side, RiskLimits(), _state("100", "1"), kill_switch=False) is None
+
+
+def test_the_kill_switch_holds_up_both_sides():
+    """While it is on, no order leaves at all."""
+    for side in Side:
+        assert veto(side, RiskLimits(), _state("100"), kill_switch=True) == "the kill switch is on"
+
+
+def test_a_daily_loss_stops_buys_until_the_next_utc_day():
+    """5 % lost since midnight reaches a limit of 5 %; the first candle of the next day lifts it."""
+    limits = RiskLimits(max_daily_loss=Decimal("0.05"))
+    state = _state("100", "96")
+    assert veto(Side.BUY, limits, state, kill_switch=False) is None
+    state = state.after(_candle(2 * DAY_MS), Decimal(95))
+    reason = veto(Side.BUY, limits, state, kill_switch=False)
+    assert reason is not None and "daily loss 0.0500" in reason
+    assert veto(Side.SELL, limits, state, kill_switch=False) is None
+    state = state.after(_candle(2 * DAY_MS + MINUTE), Decimal(95))
+    assert veto(Side.BUY, limits, state, kill_switch=False) is None
+
+
+def test_a_drawdown_stops_buys_until_it_is_made_good():
+    """Ten per cent under the peak of 110 is 99."""
+    limits = RiskLimits(max_drawdown=Decimal("0.1"))
+    assert veto(Side.BUY, limits, _state("100", "110", "99.1"), kill_switch=False) is None
+    reason = veto(Side.BUY, limits, _state("100", "110", "99"), kill_switch=False)
+    assert reason is not None and "drawdown 0.1000" in reason
+
+
+def test_silence_of_the_market_stops_buys():
+    """More candles without a trade than allowed are stale data; one trade ends it."""
+    state = _state("100")
+    for n in range(3):
+        state = state.after(_candle(DAY_MS + (n + 9) * MINUTE, source="synthetic"), Decimal(100))
+    limits = RiskLimits(max_silent_candles=2)
+    reason = veto(Side.BUY, limits, state, kill_switch=False)
+    assert reason == "stale data: no trade in the last 3 candles"
+    state = state.after(_candle(DAY_MS + 20 * MINUTE), Decimal(100))
+    assert veto(Side.BUY, limits, state, kill_switch=False) is None
+
+
+def test_the_position_limit_counts_what_is_held_already():
+    """Half of 1000 may be coin; 200 are, so 300 may be spent."""
+    limits = RiskLimits(max_position_fraction=Decimal("0.5"))
+    account = Portfolio(cash=Decimal(800), quantity=Decimal(20), cost=Decimal(200))
+    assert spendable(limits, account, Decimal(10)) == 300
+    assert spendable(limits, account, Decimal(60)) == 0
+    assert spendable(RiskLimits(), account, Decimal(10)) == 800
+
+
+HELD = Portfolio(cash=Decimal(0), quantity=Decimal(10), cost=Decimal(100))
+BOTH = RiskLimits(stop_loss=Decimal("0.1"), take_profit=Decimal("0.2"))
+
+
+@pytest.mark.parametrize(
+    ("prices", "expected"),
+    [
+        ("10 11 9.1 10", None),
+        ("10 11 9 10", ProtectiveExit(ExitReason.STOP_LOSS, Decimal(9))),
+        ("8 11 7 10", ProtectiveExit(ExitReason.STOP_LOSS, Decimal(8))),
+        ("10 12 10 11", ProtectiveExit(ExitReason.TAKE_PROFIT, Decimal(12))),
+        ("13 14 12.5 13", ProtectiveExit(ExitReason.TAKE_PROFIT, Decimal(13))),
+        ("10 13 8 10", ProtectiveExit(ExitReason.STOP_LOSS, Decimal(9))),
+    ],
+)
+def test_protective_exits_leave_at_the_trigger_or_at_the_open_beyond_it(prices, expected):
+    """Average cost 10: stop at 9, profit at 12; a gap leaves at the open; both in one candle is the stop."""
+    assert protective_exit(BOTH, HELD, _candle(MINUTE, prices)) == expected
+
+
+def test_no_exit_without_a_position_or_without_trades():
+    """A flat account has nothing to protect, and a synthetic candle has no price to leave at."""
+    assert protective_exit(BOTH, Portfolio(Decimal(100)), _candle(MINUTE, "1 1 1 1")) is None
+    assert protective_exit(BOTH, HELD, _candle(MINUTE, "1 1 1 1", "synthetic")) is None
