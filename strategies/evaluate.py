@@ -1,0 +1,71 @@
+"""Judging candles: the whole history at once for a backtest, the newest candle for a bot."""
+
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
+
+from core.errors import BadInput, TcpError
+from core.signals import Signal, SignalType
+from strategies.base import Strategy
+
+CANDLE_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
+
+
+def evaluate(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
+    """Every signal of a candle frame (see the columns in `CANDLE_COLUMNS`; oldest first).
+
+    Returns, row for row: timestamp, close, buy, sell, confidence (0 … 1), then the indicators by name. buy
+    and sell are never both true (sell wins) and false before the strategy's warm-up. BadInput when a column
+    is missing or the strategy raises or returns another number of rows.
+    """
+    missing = [name for name in CANDLE_COLUMNS if name not in candles.columns]
+    if missing:
+        raise BadInput("candles", f"no column {', '.join(missing)}; needed: {', '.join(CANDLE_COLUMNS)}")
+    names = strategy.indicator_names
+    judged = _judge(strategy, candles.select(CANDLE_COLUMNS))
+    sell = pl.col("sell").fill_null(False)
+    known = pl.int_range(pl.len()) >= strategy.warmup - 1
+    return judged.select(
+        pl.col("timestamp"),
+        pl.col("close"),
+        (pl.col("buy").fill_null(False) & ~sell & known).alias("buy"),
+        (sell & known).alias("sell"),
+        pl.col("confidence").fill_nan(None).fill_null(1.0).clip(0.0, 1.0),
+        *(pl.col(name) for name in names),
+    )
+
+
+def last_signal(strategy: Strategy, candles: pl.DataFrame) -> Signal:
+    """What the strategy says at the close of the newest candle.
+
+    candles: a candle frame that ends with it; `strategy.window` of them decide as the whole history would,
+    more are not looked at, fewer are used as they are (hold before the warm-up). A hold has confidence 0.
+    """
+    if candles.is_empty():
+        raise BadInput("candles", "none given: a signal needs at least one")
+    row = evaluate(strategy, candles.tail(strategy.window)).row(-1, named=True)
+    kind = SignalType.SELL if row["sell"] else SignalType.BUY if row["buy"] else SignalType.HOLD
+    return Signal(
+        signal_type=kind,
+        timestamp_ms=(row["timestamp"] - _EPOCH) // _MILLISECOND,
+        price=row["close"],
+        confidence=0.0 if kind is SignalType.HOLD else row["confidence"],
+        indicators={name: row[name] for name in strategy.indicator_names},
+    )
+
+
+def _judge(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
+    try:
+        judged = strategy.judge(candles)
+    except TcpError:
+        raise
+    except Exception as error:
+        raise BadInput(f"strategy {strategy.name}", f"it failed: {type(error).__name__}: {error}") from error
+    if judged.height != candles.height:
+        raise BadInput(
+            f"strategy {strategy.name}",
+            f"returned {judged.height} rows for {candles.height} candles; one each is needed",
+        )
+    return judged
