@@ -54,7 +54,7 @@ final as (
         return_fraction,
         {{ money('cumulative_pnl') }} as cumulative_pnl,
         growth::double precision as growth,
-        {{ ratio('peak_growth - growth', 'peak_growth') }} as drawdown,
+        ((peak_growth - growth) / peak_growth)::double precision as drawdown,
         {{ money('realised_pnl') }} as realised_pnl,
         {{ money('fees') }} as fees,
         {{ money('turnover') }} as turnover,
