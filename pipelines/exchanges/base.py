@@ -1,6 +1,6 @@
 """The exchange port: what the collector and the backfills need from any exchange."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from core.candles import Candle
@@ -32,8 +32,11 @@ class ExchangeRest(Protocol):
         """Single matches with first_id <= trade_id <= last_id, oldest first; pages as needed."""
         ...
 
-    def trade_pages(self, symbol: str, start_ms: int, end_ms: int) -> AsyncIterator[list[Trade]]:
-        """Trades with start_ms <= timestamp < end_ms in pages, the newest page first; oldest first inside."""
+    def trade_pages(
+        self, symbol: str, start_ms: int, end_ms: int, before_id: int | None = None
+    ) -> AsyncGenerator[list[Trade], None]:
+        """Trades with start_ms <= timestamp < end_ms in pages, the newest page first; oldest first inside.
+        With `before_id` only those of smaller id."""
         ...
 
     async def close(self) -> None:
@@ -53,7 +56,7 @@ class TradeFeed(Protocol):
         """Call `on_trades` with each decoded frame's trades and `on_state(state, detail)` on every change of
         connection state: connecting, live, silent, refused (a symbol not served), reconnecting.
 
-        Both are called in the event loop and must not block. The last trade before a subscription is handed on
-        first, possibly hours old; a trade may come twice: de-duplicate by id. An exception of `on_trades` ends
-        `run` with it."""
+        Both are called in the event loop and must not block. The last trade before a subscription is handed
+        on first, possibly hours old; a trade may come twice: de-duplicate by id. An exception of `on_trades`
+        ends `run` with it."""
         ...

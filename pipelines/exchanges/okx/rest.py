@@ -4,7 +4,7 @@ OKX's words are the other way round from what they suggest: `after=X` asks for r
 answer is newest first. Its candles carry the open time; ours carry the close.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import TypeVar
 
 import msgspec
@@ -118,19 +118,28 @@ class OkxRest:
             await self._look_again(symbol, found, first_id, last_id)
         return [found[trade_id] for trade_id in wanted if trade_id in found]
 
-    async def trade_pages(self, symbol: str, start_ms: int, end_ms: int) -> AsyncIterator[list[Trade]]:
+    async def trade_pages(
+        self, symbol: str, start_ms: int, end_ms: int, before_id: int | None = None
+    ) -> AsyncGenerator[list[Trade], None]:
         """Trades with start_ms <= timestamp < end_ms in pages, the newest page first; oldest first inside.
+        With `before_id` only those of smaller id.
 
         The end is found by time, the rest paged by id: many trades share a millisecond, none shares an id.
         """
-        page = await self._trade_page(symbol, _BY_TIME, end_ms)
+        if before_id is None:
+            page = await self._trade_page(symbol, _BY_TIME, end_ms)
+        else:
+            page = await self._trade_page(symbol, _BY_ID, before_id)
         while page:
             wanted = [trade for trade in reversed(page) if start_ms <= trade.timestamp_ms < end_ms]
             if wanted:
                 yield wanted
-            if page[-1].timestamp_ms < start_ms:
+            oldest = page[-1]
+            if oldest.timestamp_ms < start_ms:
                 return
-            page = await self._trade_page(symbol, _BY_ID, page[-1].trade_id)
+            page = await self._trade_page(symbol, _BY_ID, oldest.trade_id)
+            if page and page[-1].trade_id >= oldest.trade_id:
+                raise Unavailable("the exchange does not page its trades by id")
 
     async def _look_again(self, symbol: str, found: dict[int, Trade], first_id: int, last_id: int) -> None:
         if last_id not in found:

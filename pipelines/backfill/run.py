@@ -1,0 +1,62 @@
+"""A backfill from synchronous code: the command line and the orchestrator."""
+
+import asyncio
+from datetime import datetime
+from typing import Literal
+
+from config.settings import Settings
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from pipelines.backfill.candles import backfill_candles
+from pipelines.backfill.report import BackfillReport, OnProgress
+from pipelines.backfill.trades import backfill_trades
+from pipelines.exchanges.connect import make_rest
+from pipelines.warehouse.sql import to_ms
+
+
+def run_backfill(
+    settings: Settings,
+    kind: Literal["candles", "trades"],
+    symbol: str,
+    timeframe: str | None,
+    start: datetime | int,
+    end: datetime | int,
+    on_progress: OnProgress | None = None,
+) -> BackfillReport:
+    """Fetch [start, end) (aware datetimes or ms since the epoch) with its own event loop.
+
+    `timeframe` is for candles only. BadInput for a user's mistake, Unavailable when the exchange fails.
+    """
+    if settings.database_url is None:
+        raise BadInput("TCP_DATABASE_URL", "is not set")
+    return asyncio.run(
+        _run(settings, settings.database_url, kind, symbol, timeframe, _ms(start), _ms(end), on_progress)
+    )
+
+
+async def _run(
+    settings: Settings,
+    database_url: str,
+    kind: Literal["candles", "trades"],
+    symbol: str,
+    timeframe: str | None,
+    start_ms: int,
+    end_ms: int,
+    on_progress: OnProgress | None,
+) -> BackfillReport:
+    length = Timeframe.parse(timeframe or "") if kind == "candles" else None
+    rest = make_rest(settings)
+    try:
+        if length is None:
+            return await backfill_trades(rest, database_url, symbol, start_ms, end_ms, on_progress)
+        return await backfill_candles(rest, database_url, symbol, length, start_ms, end_ms, on_progress)
+    finally:
+        await rest.close()
+
+
+def _ms(at: datetime | int) -> int:
+    if isinstance(at, int):
+        return at
+    if at.tzinfo is None:
+        raise BadInput("time", f"{at} has no time zone")
+    return to_ms(at)
