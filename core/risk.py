@@ -64,7 +64,7 @@ class RiskState(msgspec.Struct, frozen=True):
             day_start_value=self.last_value if new_day else self.day_start_value,
             last_value=value,
             peak_value=max(self.peak_value, value),
-            silent_candles=self.silent_candles + 1 if candle.source == "synthetic" else 0,
+            silent_candles=self.silent_candles + 1 if candle.volume == 0 else 0,
         )
 
 
@@ -113,7 +113,7 @@ def protective_exit(limits: RiskLimits, portfolio: Portfolio, candle: Candle) ->
     counts: the path inside is not known, so the worse of the two is taken.
     """
     average = portfolio.average_cost()
-    if average is None or candle.source == "synthetic":
+    if average is None or candle.volume == 0:
         return None
     if limits.stop_loss is not None:
         trigger = average * (1 - limits.stop_loss)

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from core.candles import Candle, CandleSource
+from core.candles import Candle
 from core.portfolio import Portfolio
 from core.risk import (
     DAY_MS,
@@ -22,9 +22,9 @@ from core.trades import Side
 MINUTE = 60_000
 
 
-def _candle(close_ms: int, prices: str = "10 10 10 10", source: CandleSource = "trades") -> Candle:
+def _candle(close_ms: int, prices: str = "10 10 10 10", volume: int = 1) -> Candle:
     opened, high, low, close = map(Decimal, prices.split())
-    return Candle("A-USDT", Timeframe.M1, close_ms, opened, high, low, close, Decimal(1), 1, source)
+    return Candle("A-USDT", Timeframe.M1, close_ms, opened, high, low, close, Decimal(volume))
 
 
 def _state(*values: str, start_ms: int = DAY_MS) -> RiskState:
@@ -71,7 +71,7 @@ def test_silence_of_the_market_stops_buys():
     """More candles without a trade than allowed are stale data; one trade ends it."""
     state = _state("100")
     for n in range(3):
-        state = state.after(_candle(DAY_MS + (n + 9) * MINUTE, source="synthetic"), Decimal(100))
+        state = state.after(_candle(DAY_MS + (n + 9) * MINUTE, volume=0), Decimal(100))
     limits = RiskLimits(max_silent_candles=2)
     reason = veto(Side.BUY, limits, state, kill_switch=False)
     assert reason == "stale data: no trade in the last 3 candles"
@@ -109,6 +109,6 @@ def test_protective_exits_leave_at_the_trigger_or_at_the_open_beyond_it(prices, 
 
 
 def test_no_exit_without_a_position_or_without_trades():
-    """A flat account has nothing to protect, and a synthetic candle has no price to leave at."""
+    """A flat account has nothing to protect, and an empty candle has no price to leave at."""
     assert protective_exit(BOTH, Portfolio(Decimal(100)), _candle(MINUTE, "1 1 1 1")) is None
-    assert protective_exit(BOTH, HELD, _candle(MINUTE, "1 1 1 1", "synthetic")) is None
+    assert protective_exit(BOTH, HELD, _candle(MINUTE, "1 1 1 1", volume=0)) is None
