@@ -3,6 +3,7 @@
 The variables are `TCP_HOME`, `TCP_DATABASE_URL` … (see `Settings`); an unset URL means the embedded server.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 from typing import Literal
@@ -11,13 +12,15 @@ from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
+SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+TIMEFRAME = re.compile(r"[1-9]\d*[mhd]")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
 class Settings(BaseSettings):
     """The settings in force. An unknown field is an error; a bad value names its variable."""
 
-    model_config = SettingsConfigDict(env_prefix="TCP_", frozen=True, extra="forbid")
+    model_config = SettingsConfigDict(env_prefix="TCP_", frozen=True, extra="forbid", env_ignore_empty=True)
 
     home: Path = Field(PROJECT_ROOT / "var", description="State of a local run: databases, logs, spool")
     database_url: str | None = Field(None, description="postgresql+psycopg://…; unset: embedded PostgreSQL")
@@ -44,6 +47,39 @@ class Settings(BaseSettings):
             raise ValueError("must start with postgresql+psycopg://")
         return url
 
+    @field_validator("redis_url")
+    @classmethod
+    def _redis_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("redis://", "rediss://")):
+            raise ValueError("must start with redis:// or rediss://")
+        return url
+
+    @field_validator("okx_rest_url")
+    @classmethod
+    def _rest_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("http://", "https://")):
+            raise ValueError("must start with http:// or https://")
+        return url
+
+    @field_validator("okx_ws_url")
+    @classmethod
+    def _ws_scheme(cls, url: str | None) -> str | None:
+        if url is not None and not url.startswith(("ws://", "wss://")):
+            raise ValueError("must start with ws:// or wss://")
+        return url
+
+    @field_validator("symbols")
+    @classmethod
+    def _symbols_are_pairs(cls, text: str) -> str:
+        _check_list(text, SYMBOL, "a pair such as BTC-USDT")
+        return text
+
+    @field_validator("timeframes")
+    @classmethod
+    def _timeframes_are_known(cls, text: str) -> str:
+        _check_list(text, TIMEFRAME, "a timeframe such as 1m, 4h or 1d")
+        return text
+
     @model_validator(mode="after")
     def _open_binds_need_a_token(self) -> "Settings":
         if self.dashboard_host not in LOOPBACK and not self.dashboard_token:
@@ -59,6 +95,15 @@ class Settings(BaseSettings):
     def timeframe_list(self) -> tuple[str, ...]:
         """Candle timeframes, in order."""
         return tuple(part.strip() for part in self.timeframes.split(",") if part.strip())
+
+
+def _check_list(text: str, pattern: re.Pattern[str], expected: str) -> None:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError(f"must name at least one: {expected}")
+    for part in parts:
+        if not pattern.fullmatch(part):
+            raise ValueError(f"{part!r} is not {expected}")
 
 
 @cache

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from cli.stack.accounts import Account
@@ -20,6 +20,7 @@ def start(
     account: Account | None = None,
     with_parent: bool = False,
     folder: Path | None = None,
+    environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a server in a session of its own, its output appended to `log`.
 
@@ -34,6 +35,7 @@ def start(
             stdout=output,
             stderr=output,
             cwd=folder or "/",
+            env=environment,
             start_new_session=True,
             user=account.uid if account is not None and other else None,
             group=account.gid if account is not None and other else None,

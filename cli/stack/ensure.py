@@ -1,0 +1,48 @@
+"""For every command that needs a server: use the one given by URL, else start the embedded one."""
+
+import os
+
+from cli.stack.plan import Plan, make_plan, variables
+from cli.stack.servers import check_given_servers, clear_the_way, prepare, start_servers
+from cli.stack.supervisor import Supervisor
+from config.settings import Settings, settings
+
+
+def ensure(
+    database: bool = False, redis: bool = False, exchange: bool = False, migrated: bool = True
+) -> Settings:
+    """Settings with every URL resolved, and the named servers answering.
+
+    Embedded servers are started if need be and left running (`tcp down` stops them). Given servers are asked
+    for an answer, and BadInput names the variable when none comes. The database is migrated unless told
+    otherwise. The process's environment is updated too, so that its children agree.
+    """
+    given = settings()
+    plan = make_plan(given)
+    wanted = {"postgres": database, "redis": redis, "sim": exchange}
+    names = [name for name in plan.embedded if wanted[name]]
+    check_given_servers(plan, database, redis)
+    if names:
+        plan = _run(plan, names)
+    if database and migrated:
+        from pipelines.warehouse.database import migrate
+
+        migrate(str(plan.resolved.database_url))
+    os.environ.update(variables(plan.resolved))
+    settings.cache_clear()
+    return settings()
+
+
+def _run(plan: Plan, names: list[str]) -> Plan:
+    with plan.home.changing():
+        supervisor = Supervisor(plan.home)
+        if not supervisor.answers():
+            clear_the_way(plan.home)
+            plan = make_plan(plan.given, plan.speed)
+            supervisor = Supervisor(plan.home)
+            prepare(plan)
+            supervisor.launch(plan.services(), plan.environment())
+        else:
+            prepare(plan)
+        start_servers(plan, supervisor, names)
+    return plan
