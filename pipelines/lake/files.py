@@ -1,0 +1,65 @@
+"""The lake's Parquet files: their paths, how they are written, and what a re-reading finds."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+import msgspec
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from pipelines.lake.store import sha256_of
+
+RAW_TRADES = "raw_trades"
+ROW_GROUP = 131_072
+_COMPRESSION_LEVEL = 6
+
+
+class Contents(msgspec.Struct, frozen=True):
+    """What a file of trades really holds. distinct_ids: different trade ids; ordered: sorted by
+    (timestamp, trade_id)."""
+
+    rows: int
+    distinct_ids: int
+    min_trade_id: int
+    max_trade_id: int
+    min_timestamp: datetime
+    max_timestamp: datetime
+    ordered: bool
+    sha256: str
+
+
+def trades_path(exchange: str, symbol: str, day: date, sha256: str) -> str:
+    """Relative path of a day of trades. The name holds the content's hash: a newer version of the day is
+    another file, and the manifest moves from one to the other at once."""
+    folder = f"{RAW_TRADES}/exchange={exchange}/symbol={symbol}/date={day:%Y-%m-%d}"
+    return f"{folder}/trades-{sha256[:16]}.parquet"
+
+
+def write_parquet(table: pa.Table, path: Path) -> None:
+    """Zstandard-compressed Parquet. The same table gives the same bytes."""
+    pq.write_table(
+        table,
+        path,
+        compression="zstd",
+        compression_level=_COMPRESSION_LEVEL,
+        row_group_size=ROW_GROUP,
+        use_dictionary=["side", "source"],
+    )
+
+
+def read_contents(path: Path) -> Contents:
+    """Read a file of trades again, from the disk, all of its ids and times."""
+    table = pq.read_table(path, columns=["timestamp", "trade_id"], memory_map=False, partitioning=None)
+    ids, times = table["trade_id"], table["timestamp"]
+    id_range, time_range = pc.min_max(ids).as_py(), pc.min_max(times).as_py()
+    return Contents(
+        rows=table.num_rows,
+        distinct_ids=pc.count_distinct(ids).as_py(),
+        min_trade_id=id_range["min"],
+        max_trade_id=id_range["max"],
+        min_timestamp=time_range["min"],
+        max_timestamp=time_range["max"],
+        ordered=table.equals(table.sort_by([("timestamp", "ascending"), ("trade_id", "ascending")])),
+        sha256=sha256_of(path),
+    )

@@ -1,0 +1,106 @@
+"""A day of raw_trades out of Postgres, exactly, and its removal once it is safe elsewhere."""
+
+import io
+from datetime import UTC, date, datetime, timedelta
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+from psycopg import sql
+from sqlalchemy import Connection, text
+from sqlalchemy.exc import OperationalError
+
+from pipelines.warehouse.database import driver
+from pipelines.warehouse.sql import EXCHANGE
+from pipelines.warehouse.trades import partition_name
+
+MONEY = pa.decimal128(38, 18)
+TIME = pa.timestamp("us", "UTC")
+TRADES_SCHEMA = pa.schema(
+    [
+        pa.field("trade_id", pa.int64(), nullable=False),
+        pa.field("timestamp", TIME, nullable=False),
+        pa.field("price", MONEY, nullable=False),
+        pa.field("size", MONEY, nullable=False),
+        pa.field("side", pa.string(), nullable=False),
+        pa.field("count", pa.int32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("received_at", TIME, nullable=False),
+    ]
+)
+_MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
+_DAY = sql.SQL(
+    "COPY (SELECT trade_id, " + _MICROSECONDS.format("timestamp") + ", price, size, side, count, source, "
+    + _MICROSECONDS.format("received_at")
+    + " FROM raw_trades WHERE exchange = {exchange} AND symbol = {symbol}"
+    " AND timestamp >= {start} AND timestamp < {end} ORDER BY timestamp, trade_id) TO STDOUT (FORMAT csv)"
+)  # fmt: skip
+_DELETE = text(
+    "DELETE FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol "
+    "AND timestamp >= :start AND timestamp < :end"
+)
+_DAYS = text("""
+    SELECT DISTINCT (timestamp AT TIME ZONE 'UTC')::date AS day FROM raw_trades
+    WHERE exchange = :exchange AND symbol = :symbol ORDER BY day
+""")
+
+
+def day_bounds(day: date) -> tuple[datetime, datetime]:
+    """Begin and end of a UTC day."""
+    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
+    return start, start + timedelta(days=1)
+
+
+def read_trades_of_day(connection: Connection, symbol: str, day: date) -> pa.Table:
+    """All stored trades of a UTC day as TRADES_SCHEMA, sorted by (timestamp, trade_id); decimals exact."""
+    start, end = day_bounds(day)
+    query = _DAY.format(exchange=EXCHANGE, symbol=symbol, start=start, end=end)
+    buffer = io.BytesIO()
+    with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
+        for block in copy:
+            buffer.write(block)
+    if not buffer.tell():
+        return TRADES_SCHEMA.empty_table()
+    buffer.seek(0)
+    # Times travel as integers: text would have to be parsed, and loses nothing only if printed in full.
+    types = {field.name: pa.int64() if field.type == TIME else field.type for field in TRADES_SCHEMA}
+    table = pa_csv.read_csv(
+        buffer,
+        read_options=pa_csv.ReadOptions(column_names=TRADES_SCHEMA.names),
+        convert_options=pa_csv.ConvertOptions(column_types=types),
+    )
+    return table.cast(TRADES_SCHEMA)
+
+
+def stored_days(connection: Connection, symbol: str) -> list[date]:
+    """UTC days of which raw_trades holds anything, oldest first."""
+    rows = connection.execute(_DAYS, {"exchange": EXCHANGE, "symbol": symbol})
+    return [row.day for row in rows]
+
+
+def delete_trades_of_day(connection: Connection, symbol: str, day: date) -> int:
+    """Remove a day's trades of one symbol in the caller's transaction; returns their number."""
+    start, end = day_bounds(day)
+    parameters = {"exchange": EXCHANGE, "symbol": symbol, "start": start, "end": end}
+    return connection.execute(_DELETE, parameters).rowcount
+
+
+def drop_empty_partition(connection: Connection, day: date) -> bool:
+    """Remove the partition of that day when no symbol has trades in it, in the caller's transaction.
+
+    It needs a lock that waits for every writer; after two seconds it gives up and the empty partition stays
+    until the next time. Returns whether it is gone.
+    """
+    name = partition_name(int(day_bounds(day)[0].timestamp() * 1000))
+    exists = "SELECT 1 FROM pg_class WHERE relname = :name AND relispartition"
+    if connection.execute(text(exists), {"name": name}).first() is None:
+        return True
+    try:
+        with connection.begin_nested():
+            connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+            connection.execute(text("LOCK TABLE raw_trades IN ACCESS EXCLUSIVE MODE"))
+            if connection.execute(text(f"SELECT 1 FROM {name} LIMIT 1")).first() is not None:
+                return False
+            connection.execute(text(f"DROP TABLE {name}"))
+    except OperationalError:
+        return False
+    return True
