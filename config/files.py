@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -63,11 +63,45 @@ class BotFile(_File):
     slippage: Decimal = Field(Decimal(0), ge=0, lt=Decimal("0.1"))
     risk: RiskFile = RiskFile()
 
+    @field_validator("virtual_balance", mode="before")
+    @classmethod
+    def _amount_is_a_number(cls, value: Any) -> Any:
+        if isinstance(value, bool):
+            raise ValueError("must be a number of quote currency")
+        return value
+
     @model_validator(mode="after")
     def _one_strategy(self) -> "BotFile":
         if (self.strategy_file is None) == (self.strategy is None):
             raise ValueError("give either strategy_file or strategy")
+        if self.strategy_file is not None and self.parameters:
+            raise ValueError("parameters belong into the strategy_file, or give `strategy` instead of it")
         return self
+
+    def resolved(self, strategy: StrategyFile) -> "BotFile":
+        """The same bot with its strategy and parameters inline, independent of any other file."""
+        changes = {
+            "strategy_file": None,
+            "strategy": strategy.strategy_name,
+            "parameters": plain(strategy.parameters),
+        }
+        return self.model_copy(update=changes)
+
+    def document(self) -> dict[str, Any]:
+        """The bot as a JSON document with numbers as numbers; unset things left out."""
+        document: dict[str, Any] = plain(self.model_dump(mode="python", exclude_none=True))
+        return document
+
+
+def plain(value: Any) -> Any:
+    """A document without Decimals: whole ones become int, the others float."""
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {key: plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return value
 
 
 def read_document(path: Path) -> Any:
@@ -76,6 +110,8 @@ def read_document(path: Path) -> Any:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start}: not UTF-8 text") from None
     try:
         return (
             yaml.safe_load(text)
@@ -85,7 +121,7 @@ def read_document(path: Path) -> Any:
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
     except yaml.YAMLError as error:
-        raise ConfigError(f"{path}: {error}") from None
+        raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
 
 
 def read_model(model: type[T], path: Path) -> T:

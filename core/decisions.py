@@ -49,13 +49,15 @@ class Outcome(msgspec.Struct, frozen=True):
     """What one step changed: the account after it, and the rows that tell of it.
 
     orders: new and changed ones, newest version each; executions: the fills among them
-    value: total value at the candle's close, quote currency; None between candles
+    close: of the judged candle, which values the account; None for a fill between two candles
+    signal_id: id for the signal of that candle
     """
 
     account: Account
     orders: tuple[Order, ...] = ()
     executions: tuple[Execution, ...] = ()
-    value: Decimal | None = None
+    close: Decimal | None = None
+    signal_id: str | None = None
 
 
 def fill_open_order(rules: Rules, account: Account, price: Decimal, at_ms: int) -> Outcome:
@@ -90,14 +92,15 @@ def judge(rules: Rules, account: Account, candle: Candle, signal: Signal, kill_s
     )
     account, decided = _act(rules, account, candle, signal, kill_switch)
     orders += decided
-    return Outcome(account, tuple(orders), tuple(executions), account.portfolio.value(candle.close))
+    name = decision_id(rules.bot_name, candle.close_ms)
+    return Outcome(account, tuple(orders), tuple(executions), candle.close, name)
 
 
-def observe(account: Account, candle: Candle) -> Outcome:
+def observe(rules: Rules, account: Account, candle: Candle) -> Outcome:
     """A candle that closed before the bot began: it is valued and noted, but its price is past."""
     value = account.portfolio.value(candle.close)
     account = _with(account, risk=account.risk.after(candle, value), last_candle_ms=candle.close_ms)
-    return Outcome(account, value=value)
+    return Outcome(account, close=candle.close, signal_id=decision_id(rules.bot_name, candle.close_ms))
 
 
 def _act(

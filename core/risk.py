@@ -54,10 +54,14 @@ class RiskState(msgspec.Struct, frozen=True):
         """Before the first candle: a new account of this value."""
         return cls(0, value, value, value)
 
+    @staticmethod
+    def day_of(open_ms: int) -> int:
+        """Start of the UTC day of a candle, which is that of its open: 00:00 ends the day before."""
+        return open_ms - open_ms % DAY_MS
+
     def after(self, candle: Candle, value: Decimal) -> "RiskState":
         """After a candle that closed with the account at `value`."""
-        # The candle labelled 00:00 belongs to the day that ends there, so its day is that of its open.
-        day_start_ms = candle.open_ms - candle.open_ms % DAY_MS
+        day_start_ms = self.day_of(candle.open_ms)
         new_day = day_start_ms > self.day_start_ms
         return RiskState(
             day_start_ms=day_start_ms if new_day else self.day_start_ms,

@@ -1,0 +1,96 @@
+"""Bot files and what they say, checked against everything they refer to."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from config.files import BotFile, ConfigError, StrategyFile, parse_model, read_document, read_model
+from config.settings import Settings
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from strategies import registry
+
+SUFFIXES = (".json", ".yaml", ".yml")
+
+
+def bots_folder(settings: Settings) -> Path:
+    """Where bot files lie."""
+    return settings.config_dir / "bots"
+
+
+def read_bot_file(path: Path, settings: Settings) -> BotFile:
+    """One bot with its strategy inline. ConfigError names file, field and what was expected."""
+    return check_bot(read_document(path), str(path), settings)
+
+
+def check_bot(document: object, where: str, settings: Settings) -> BotFile:
+    """A bot document, complete and usable: strategy and parameters known, candles collected."""
+    bot = parse_model(BotFile, document, where)
+    if bot.strategy_file is not None:
+        folder = settings.config_dir / "strategies"
+        if Path(bot.strategy_file).name != bot.strategy_file:
+            raise ConfigError(f"{where}: strategy_file: must be the name of a file in {folder}")
+        if not (folder / bot.strategy_file).is_file():
+            known = ", ".join(path.name for path in _documents(folder)) or "none"
+            raise ConfigError(
+                f"{where}: strategy_file: {bot.strategy_file} is not in {folder}; there are {known}"
+            )
+        strategy = read_model(StrategyFile, folder / bot.strategy_file)
+    else:
+        strategy = StrategyFile(strategy_name=bot.strategy or "", parameters=bot.parameters)
+    resolved = bot.resolved(strategy)
+    try:
+        Timeframe.parse(resolved.timeframe)
+        _require("timeframe", resolved.timeframe, settings.timeframe_list, "TCP_TIMEFRAMES")
+        _require("symbol", resolved.symbol, settings.symbol_list, "TCP_SYMBOLS")
+        built = registry.build(resolved.strategy or "", resolved.parameters, resolved.timeframe)
+    except BadInput as error:
+        raise ConfigError(f"{where}: {error}") from None
+    return resolved.model_copy(update={"strategy": built.name})
+
+
+def read_folder(settings: Settings) -> tuple[dict[Path, BotFile], dict[Path, str]]:
+    """Every bot file: the usable ones, and for each of the others one line that says what is wrong.
+
+    A second file with an id that was seen before (files in order of their names) is a problem of its own.
+    """
+    bots: dict[Path, BotFile] = {}
+    problems: dict[Path, str] = {}
+    owner: dict[str, Path] = {}
+    for path in _documents(bots_folder(settings)):
+        try:
+            bot = read_bot_file(path, settings)
+        except ConfigError as error:
+            problems[path] = str(error)
+            continue
+        first = owner.setdefault(bot.bot_id, path)
+        if first is not path:
+            problems[path] = (
+                f"{path}: bot_id: {bot.bot_id!r} is already the id of {first.name}; choose another"
+            )
+        else:
+            bots[path] = bot
+    return bots, problems
+
+
+def folder_version(settings: Settings) -> tuple[tuple[str, int, int], ...]:
+    """Something that changes whenever a bot or strategy file does: names, times and sizes."""
+    files = [*_documents(bots_folder(settings)), *_documents(settings.config_dir / "strategies")]
+    seen = []
+    for path in files:
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue  # removed between listing and looking; the next look sees it gone
+        seen.append((str(path), status.st_mtime_ns, status.st_size))
+    return tuple(seen)
+
+
+def _documents(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+
+
+def _require(field: str, value: str, collected: Sequence[str], variable: str) -> None:
+    if value not in collected:
+        raise BadInput(field, f"{value!r} is not collected ({', '.join(collected)}); add it to {variable}")

@@ -1,0 +1,311 @@
+"""What one bot did, written so that nothing is lost and nothing happens twice.
+
+A decision is one transaction. It begins by locking the bot's position and comparing the last judged candle
+with what the process believes; another process, a stop or a pause since then makes it a `Conflict`, and
+nothing is written. Ids are deterministic and inserts ignore what is there, so any step may be repeated.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Engine, and_, bindparam, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from core.bot_states import Desired
+from core.candles import Candle
+from core.decisions import Account, Outcome
+from core.orders import Order, OrderStatus, OrderType
+from core.portfolio import Portfolio
+from core.risk import RiskState
+from core.signals import Signal
+from core.timeframes import Timeframe
+from core.trades import Side
+from pipelines.warehouse.controls import KILL_SWITCH
+from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
+from pipelines.warehouse.tables import (
+    bot_performance,
+    bots,
+    controls,
+    market_data,
+    orders,
+    positions,
+    signals,
+    trades,
+)
+
+
+class Conflict(Exception):
+    """The stored bot is not as this process remembers it: read it again before going on."""
+
+
+class Ledger:
+    """The rows of one bot.
+
+    Parameters
+    ----------
+    bot_id: bots.id; symbol, timeframe: of its candles
+    """
+
+    def __init__(self, engine: Engine, bot_id: int, symbol: str, timeframe: Timeframe) -> None:
+        self._engine = engine
+        self._bot_id = bot_id
+        self._symbol = symbol
+        self._timeframe = timeframe
+
+    def restore(self) -> Account:
+        """The account as of the last committed step."""
+        with self._engine.connect() as connection:
+            row = connection.execute(select(positions).where(positions.c.bot_id == self._bot_id)).one()
+            portfolio = Portfolio(
+                cash=row.cash,
+                quantity=row.quantity,
+                cost=row.cost,
+                realised_pnl=row.realised_pnl,
+                fees=row.fees,
+                total_trades=row.total_trades,
+                winning_trades=row.winning_trades,
+            )
+            return Account(
+                portfolio=portfolio,
+                risk=self._risk_state(connection),
+                open_order=self._open_order(connection),
+                last_candle_ms=None if row.last_candle is None else to_ms(row.last_candle),
+            )
+
+    def candles_after(self, close_ms: int, limit: int = 500) -> list[Candle]:
+        """The oldest `limit` stored candles that closed after `close_ms`, exact, oldest first."""
+        statement = (
+            select(market_data)
+            .where(*self._candles(), market_data.c.timestamp > to_datetime(close_ms))
+            .order_by(market_data.c.timestamp)
+            .limit(limit)
+        )
+        with self._engine.connect() as connection:
+            return [self._candle(row) for row in connection.execute(statement)]
+
+    def newest_candle(self) -> Candle | None:
+        """The newest stored candle."""
+        statement = (
+            select(market_data).where(*self._candles()).order_by(market_data.c.timestamp.desc()).limit(1)
+        )
+        with self._engine.connect() as connection:
+            row = connection.execute(statement).one_or_none()
+        return None if row is None else self._candle(row)
+
+    def last_signal_ms(self) -> int | None:
+        """Close of the newest candle that has a signal; None before the first."""
+        statement = select(func.max(signals.c.timestamp)).where(signals.c.bot_id == self._bot_id)
+        with self._engine.connect() as connection:
+            newest = connection.execute(statement).scalar_one_or_none()
+        return None if newest is None else to_ms(newest)
+
+    def begin_decision(self, connection: Connection, account: Account) -> bool:
+        """Open a step: lock the bot and compare; returns whether the kill switch is on. Raises Conflict."""
+        killed = (
+            select(controls.c.value["on"].as_boolean())
+            .where(controls.c.name == KILL_SWITCH)
+            .scalar_subquery()
+        )
+        statement = (
+            select(positions.c.last_candle, killed)
+            .where(positions.c.bot_id == self._bot_id)
+            .with_for_update(of=positions)
+        )
+        stored: datetime | None
+        stored, kill_switch = connection.execute(statement).one()
+        if (None if stored is None else to_ms(stored)) != account.last_candle_ms:
+            raise Conflict(f"last judged candle is {stored} in the database")
+        return bool(kill_switch)
+
+    def write(self, connection: Connection, outcome: Outcome, at_ms: int, signal: Signal | None) -> None:
+        """Store what a step changed. at_ms: close of the judged candle, or time of the fill between two."""
+        self._write_signal(connection, signal, outcome)
+        for order in outcome.orders:
+            self._write_order(connection, order)
+        for execution in outcome.executions:
+            fill, order = execution.fill, execution.order
+            row = insert(trades).values(
+                id=order.id,
+                bot_id=self._bot_id,
+                signal_id=order.signal_id,
+                order_id=order.id,
+                timestamp=to_datetime(fill.timestamp_ms),
+                side=fill.side.value,
+                price=fill.price,
+                quantity=fill.quantity,
+                fees=fill.fee,
+                pnl=execution.pnl,
+                balance_after=execution.cash_after,
+            )
+            connection.execute(row.on_conflict_do_nothing())
+        self._write_account(connection, outcome, at_ms)
+
+    def beat(self, at_ms: int, latencies: Sequence[tuple[str, float]]) -> Desired:
+        """Heartbeat at wall time; stores latencies (signal id, ms) measured since; returns what is wanted."""
+        statement = (
+            update(bots)
+            .where(bots.c.id == self._bot_id)
+            .values(last_heartbeat=to_datetime(at_ms))
+            .returning(bots.c.status)
+        )
+        with self._engine.begin() as connection:
+            if latencies:
+                connection.execute(
+                    update(signals)
+                    .where(signals.c.id == bindparam("signal"))
+                    .values(latency_ms=bindparam("latency")),
+                    [{"signal": name, "latency": latency} for name, latency in latencies],
+                )
+            return Desired(connection.execute(statement).scalar_one())
+
+    def _write_signal(self, connection: Connection, signal: Signal | None, outcome: Outcome) -> None:
+        if signal is None:
+            return
+        row = insert(signals).values(
+            id=outcome.signal_id,
+            bot_id=self._bot_id,
+            timestamp=to_datetime(signal.timestamp_ms),
+            signal_type=signal.signal_type.value,
+            price=outcome.close,
+            confidence=signal.confidence,
+            indicators=dict(signal.indicators),
+        )
+        connection.execute(row.on_conflict_do_nothing())
+
+    def _write_order(self, connection: Connection, order: Order) -> None:
+        values: dict[str, Any] = {
+            "quantity": order.quantity,
+            "filled_quantity": order.filled_quantity,
+            "status": order.status.value,
+            "reason": order.reason,
+        }
+        row = insert(orders).values(
+            id=order.id,
+            bot_id=self._bot_id,
+            signal_id=order.signal_id,
+            timestamp=to_datetime(order.timestamp_ms),
+            side=order.side.value,
+            order_type=order.order_type.value,
+            price=order.price,
+            **values,
+        )
+        # Only an open order may change; one that was cancelled meanwhile is not to be filled.
+        written = connection.execute(
+            row.on_conflict_do_update(
+                index_elements=["id"],
+                set_={**values, "updated_at": func.now()},
+                where=and_(orders.c.id == order.id, orders.c.status == OrderStatus.OPEN.value),
+            ).returning(orders.c.id)
+        ).one_or_none()
+        if written is None:
+            raise Conflict(f"order {order.id} is not open any more")
+
+    def _write_account(self, connection: Connection, outcome: Outcome, at_ms: int) -> None:
+        account, portfolio = outcome.account, outcome.account.portfolio
+        values: dict[str, Any] = {name: getattr(portfolio, name) for name in Portfolio.__struct_fields__} | {
+            "updated_at": func.now()
+        }
+        if account.last_candle_ms is not None:
+            values["last_candle"] = to_datetime(account.last_candle_ms)
+        connection.execute(update(positions).where(positions.c.bot_id == self._bot_id).values(values))
+        if outcome.close is None:
+            return
+        value = portfolio.value(outcome.close)
+        snapshot: dict[str, Any] = {
+            "total_value": value,
+            "cash_balance": portfolio.cash,
+            "crypto_balance": value - portfolio.cash,
+            "total_trades": portfolio.total_trades,
+            "winning_trades": portfolio.winning_trades,
+            "total_fees": portfolio.fees,
+        }
+        row = insert(bot_performance).values(bot_id=self._bot_id, timestamp=to_datetime(at_ms), **snapshot)
+        connection.execute(row.on_conflict_do_update(index_elements=["bot_id", "timestamp"], set_=snapshot))
+        connection.execute(update(bots).where(bots.c.id == self._bot_id).values(current_balance=value))
+
+    def _risk_state(self, connection: Connection) -> RiskState:
+        """What RiskState.after would have built over all candles so far, from the snapshots."""
+        begin = connection.execute(
+            select(bots.c.virtual_balance).where(bots.c.id == self._bot_id)
+        ).scalar_one()
+        of_bot = bot_performance.c.bot_id == self._bot_id
+        newest = connection.execute(
+            select(bot_performance.c.timestamp, bot_performance.c.total_value)
+            .where(of_bot)
+            .order_by(bot_performance.c.timestamp.desc())
+            .limit(1)
+        ).one_or_none()
+        if newest is None:
+            return RiskState.begin(begin)
+        last_ms = to_ms(newest.timestamp)
+        day_start_ms = RiskState.day_of(last_ms - self._timeframe.ms)
+        before: Decimal | None = connection.execute(
+            select(bot_performance.c.total_value)
+            .where(of_bot, bot_performance.c.timestamp <= to_datetime(day_start_ms))
+            .order_by(bot_performance.c.timestamp.desc())
+            .limit(1)
+        ).scalar_one_or_none()
+        highest = select(func.max(bot_performance.c.total_value)).where(of_bot)
+        peak: Decimal = connection.execute(highest).scalar_one()
+        return RiskState(
+            day_start_ms=day_start_ms,
+            day_start_value=begin if before is None else before,
+            last_value=newest.total_value,
+            peak_value=max(begin, peak),
+            silent_candles=self._silent_candles(connection, last_ms),
+        )
+
+    def _silent_candles(self, connection: Connection, until_ms: int) -> int:
+        until = market_data.c.timestamp <= to_datetime(until_ms)
+        traded = (
+            select(func.max(market_data.c.timestamp))
+            .where(*self._candles(), until, market_data.c.volume > 0)
+            .scalar_subquery()
+        )
+        statement = select(func.count()).where(*self._candles(), until, market_data.c.timestamp > traded)
+        return connection.execute(statement).scalar_one()
+
+    def _open_order(self, connection: Connection) -> Order | None:
+        statement = (
+            select(orders)
+            .where(orders.c.bot_id == self._bot_id, orders.c.status == OrderStatus.OPEN.value)
+            .order_by(orders.c.timestamp.desc())
+            .limit(1)
+        )
+        row = connection.execute(statement).one_or_none()
+        if row is None:
+            return None
+        return Order(
+            id=row.id,
+            signal_id=row.signal_id,
+            side=Side(row.side),
+            order_type=OrderType(row.order_type),
+            timestamp_ms=to_ms(row.timestamp),
+            price=row.price,
+            quantity=row.quantity,
+        )
+
+    def _candles(self) -> tuple[Any, ...]:
+        return (
+            market_data.c.exchange == EXCHANGE,
+            market_data.c.symbol == self._symbol,
+            market_data.c.timeframe == self._timeframe.value,
+        )
+
+    def _candle(self, row: Any) -> Candle:
+        return Candle(
+            symbol=self._symbol,
+            timeframe=self._timeframe,
+            close_ms=to_ms(row.timestamp),
+            open=row.open,
+            high=row.high,
+            low=row.low,
+            close=row.close,
+            volume=row.volume,
+            trades_count=row.trades_count,
+            source=row.source,
+            revision=row.revision,
+            provisional=row.provisional,
+        )
