@@ -1,0 +1,94 @@
+"""The WebSocket's request language: subscribe, unsubscribe, ping, and the exchange's error codes."""
+
+import time
+from typing import Any
+
+import msgspec
+
+from pipelines.exchanges.sim.bars import BARS
+from pipelines.exchanges.sim.connection import Connection, Subscription
+from pipelines.exchanges.sim.feed import Feed
+
+PUBLIC = frozenset({"trades", "tickers", "books5", "bbo-tbt", "books"})
+WITHOUT_INSTRUMENT = frozenset({"instruments", "status"})
+VIP_ONLY = frozenset({"books-l2-tbt", "books50-l2-tbt"})
+BUSINESS = frozenset({"trades-all"}) | {f"candle{name}" for name in BARS}
+MOST_CHANNEL_BYTES = 64 << 10
+
+
+class Channels:
+    """Answers the requests of connections and keeps the feed's list of subscribers."""
+
+    def __init__(self, feed: Feed, enforce_limits: bool) -> None:
+        self._feed = feed
+        self._enforce_limits = enforce_limits
+
+    def handle(self, connection: Connection, text: str) -> None:
+        """Act on one text frame of a client."""
+        connection.last_active = time.monotonic()
+        if text == "ping":
+            connection.reply(b"pong")
+            return
+        try:
+            request = msgspec.json.decode(text)
+            op, args, ident = request["op"], request["args"], request.get("id")
+            valid = op in ("subscribe", "unsubscribe") and isinstance(args, list) and bool(args)
+        except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
+            op, args, ident, valid = "", [], None, False
+        if op == "login":
+            _error(connection, ident, "60009", "Login failed.")
+        elif not valid or not all(isinstance(arg, dict) and "channel" in arg for arg in args):
+            _error(connection, ident, "60012", f"Invalid request: {text}")
+        elif len(text) > MOST_CHANNEL_BYTES:
+            _error(connection, ident, "60012", "Invalid request: more than 64 KB of channels")
+        elif self._enforce_limits and not connection.requests.allows(""):
+            _error(connection, ident, "60014", "Requests too frequent.")
+        else:
+            for arg in args:
+                self._change(connection, op, arg, ident)
+
+    def leave(self, connection: Connection) -> None:
+        """Forget a connection that ended."""
+        for subscription in connection.subscriptions:
+            self._feed.remove(connection, subscription)
+        connection.subscriptions.clear()
+
+    def _change(self, connection: Connection, op: str, arg: dict[str, Any], ident: str | None) -> None:
+        channel, inst_id = str(arg["channel"]), str(arg.get("instId", ""))
+        refusal = self._refusal(connection.access, channel, inst_id)
+        if refusal:
+            _error(connection, ident, *refusal)
+            return
+        subscription = Subscription(channel, "" if channel in WITHOUT_INSTRUMENT else inst_id)
+        _send(connection, {"event": op, "arg": arg, "connId": connection.ident}, ident)
+        if op == "subscribe":
+            connection.subscriptions.add(subscription)
+            self._feed.add(connection, subscription)
+        else:
+            connection.subscriptions.discard(subscription)
+            self._feed.remove(connection, subscription)
+
+    def _refusal(self, access: str, channel: str, inst_id: str) -> tuple[str, str] | None:
+        if channel in VIP_ONLY:
+            return "64003", f"Your trading fee tier doesn't meet the requirement to access {channel}."
+        known = PUBLIC | WITHOUT_INSTRUMENT if access == "public" else BUSINESS
+        listed = channel in WITHOUT_INSTRUMENT or inst_id in self._feed.specs
+        if channel in known and listed:
+            return None
+        what = f"channel:{channel},instId:{inst_id}"
+        return (
+            "60018",
+            f"Wrong URL or {what} doesn't exist. Please use the correct URL, channel and parameters "
+            "referring to API document.",
+        )
+
+
+def _error(connection: Connection, ident: str | None, code: str, message: str) -> None:
+    document = {"event": "error", "code": code, "msg": message, "connId": connection.ident}
+    _send(connection, document, ident)
+
+
+def _send(connection: Connection, document: dict[str, Any], ident: str | None) -> None:
+    if ident is not None:
+        document = {"id": ident, **document}
+    connection.reply(msgspec.json.encode(document))

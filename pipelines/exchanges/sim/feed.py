@@ -1,0 +1,234 @@
+"""The feed: moves through virtual time and pushes what happened to those who subscribed."""
+
+import asyncio
+import time
+from collections import defaultdict
+
+import msgspec
+import numpy as np
+
+from pipelines.exchanges.sim import book, encode
+from pipelines.exchanges.sim.bars import BARS
+from pipelines.exchanges.sim.connection import Connection, Subscription
+from pipelines.exchanges.sim.days import DAY_MS, DayTrades
+from pipelines.exchanges.sim.exchange import Exchange
+from pipelines.exchanges.sim.rest import RestApi, confirmed
+
+TICK_S = 0.01
+SLOW_TICK_S = 0.1  # of tickers and books
+CANDLE_S = 1.0
+ROWS_A_FRAME = 100
+SINGLE_FRAMES = 4  # up to this many rows go out one a frame, as OKX sends them at its usual pace
+ROWS_A_STEP = 4_000  # wanted at speed max
+ROOM_BYTES = 1 << 20  # at speed max the feed waits for a reader that is further behind
+SNAPSHOT_DEPTHS = {"books5": 5, "bbo-tbt": 1}
+BOOK_DEPTH = 50
+
+
+class Feed:
+    """Subscribers by channel, and the loop that serves them."""
+
+    def __init__(self, exchange: Exchange, api: RestApi) -> None:
+        self.specs = exchange.history.specs
+        self._history = exchange.history
+        self._clock = exchange.clock
+        self._api = api
+        self._shown_ms = exchange.clock.now_ms()
+        self._listeners: defaultdict[Subscription, set[Connection]] = defaultdict(set)
+        self._subscribed = asyncio.Event()
+        self._slow_at = 0.0
+        self._candle_at: dict[Subscription, float] = {}
+        self._candle_open: dict[Subscription, int] = {}
+        self._last_rows: dict[Subscription, bytes] = {}
+        self._books: dict[Subscription, book.Book] = {}
+        self._step_ms = 1_000.0
+
+    def add(self, connection: Connection, subscription: Subscription) -> None:
+        """Start to serve a connection: first the latest state, then whatever follows it without a hole."""
+        self._listeners[subscription].add(connection)
+        self._subscribed.set()
+        for frame in self._first_frames(subscription):
+            connection.push(frame)
+
+    def remove(self, connection: Connection, subscription: Subscription) -> None:
+        """Stop to serve a connection."""
+        listeners = self._listeners.get(subscription)
+        if listeners is not None:
+            listeners.discard(connection)
+            if not listeners:
+                del self._listeners[subscription]
+                self._candle_open.pop(subscription, None)
+                self._last_rows.pop(subscription, None)
+                self._books.pop(subscription, None)
+        if not self._listeners:
+            self._subscribed.clear()
+
+    async def run(self) -> None:
+        """Push for ever."""
+        while True:
+            if self._clock.speed == "max":
+                await self._subscribed.wait()
+                await self._room()
+                shown = self._shown_ms
+                pushed = self._push_trades(shown + max(1, int(self._step_ms)))
+                self._clock.advance_to(self._shown_ms)
+                wanted = self._step_ms * ROWS_A_STEP / max(pushed, ROWS_A_STEP / 4)
+                self._step_ms = min(max(wanted, 10.0), DAY_MS / 4)
+                await asyncio.sleep(0)
+            else:
+                await asyncio.sleep(TICK_S)
+                self._push_trades(self._clock.now_ms())
+            self._push_periodic(time.monotonic())
+
+    async def _room(self) -> None:
+        readers = {reader for listeners in self._listeners.values() for reader in listeners}
+        while any(reader.pending_bytes > ROOM_BYTES and reader.subscriptions for reader in readers):
+            await asyncio.sleep(0.001)
+
+    def _push_trades(self, now_ms: int) -> int:
+        """Push the trades after the time shown up to now; returns the number of rows."""
+        before, self._shown_ms = self._shown_ms, max(now_ms, self._shown_ms)
+        rows_pushed = 0
+        for subscription in list(self._listeners):
+            if subscription.channel not in ("trades", "trades-all"):
+                continue
+            for day in range(before // DAY_MS, self._shown_ms // DAY_MS + 1):
+                trades = self._history.day(subscription.inst_id, day)
+                rows = self._trade_rows(subscription, trades, before, self._shown_ms)
+                rows_pushed += len(rows)
+                self._push_rows(subscription, rows)
+        return rows_pushed
+
+    def _trade_rows(
+        self, subscription: Subscription, trades: DayTrades, before_ms: int, now_ms: int
+    ) -> list[bytes]:
+        start, stop = trades.until(before_ms), trades.until(now_ms)
+        spec = self.specs[subscription.inst_id]
+        if subscription.channel == "trades-all":
+            return encode.single_trades(spec, trades.part(start, stop))
+        first, end = np.searchsorted(trades.aggregates.last, (start, stop))
+        return encode.aggregated_trades(spec, trades, int(first), int(end))
+
+    def _push_rows(self, subscription: Subscription, rows: list[bytes]) -> None:
+        size = 1 if len(rows) <= SINGLE_FRAMES or subscription.channel == "trades-all" else ROWS_A_FRAME
+        for start in range(0, len(rows), size):
+            chunk = rows[start : start + size]
+            self._send(subscription, encode.frame(subscription.channel, subscription.inst_id, chunk))
+
+    def _send(self, subscription: Subscription, frame: bytes) -> None:
+        for connection in self._listeners.get(subscription, ()):
+            connection.push(frame)
+
+    def _push_periodic(self, now: float) -> None:
+        slow = now >= self._slow_at
+        if slow:
+            self._slow_at = now + SLOW_TICK_S
+        for subscription in list(self._listeners):
+            channel = subscription.channel
+            if channel.startswith("candle"):
+                self._push_candles(subscription, now)
+            elif channel == "books" and slow:
+                self._push_changes(subscription)
+            elif channel == "bbo-tbt" or (slow and channel in ("tickers", "books5")):
+                self._push_state(subscription)
+
+    def _push_state(self, subscription: Subscription) -> None:
+        row = self._state_row(subscription)
+        without_time = row[: row.rindex(b'"ts"')] if b'"ts"' in row else row
+        if self._last_rows.get(subscription) != without_time:
+            self._last_rows[subscription] = without_time
+            self._send(subscription, encode.frame(subscription.channel, subscription.inst_id, [row]))
+
+    def _state_row(self, subscription: Subscription) -> bytes:
+        spec = self.specs[subscription.inst_id]
+        if subscription.channel == "tickers":
+            row = self._api.ticker_row(spec)
+            row["ts"] = row.pop("ts")
+            return msgspec.json.encode(row)
+        depth = SNAPSHOT_DEPTHS[subscription.channel]
+        state = book.snapshot(self._history, spec, self._shown_ms, depth)
+        row_document = state.rest_row(spec)
+        ts = row_document.pop("ts")
+        return msgspec.json.encode({**row_document, "instId": spec.symbol, "ts": ts})
+
+    def _push_changes(self, subscription: Subscription) -> None:
+        spec, old = self.specs[subscription.inst_id], self._books.get(subscription)
+        if old is None:
+            return
+        new = book.snapshot(self._history, spec, self._shown_ms, BOOK_DEPTH)
+        asks, bids = book.changes(old.asks, new.asks), book.changes(old.bids, new.bids)
+        if not asks and not bids:
+            return
+        # several states of the book may follow one trade, so its sequence runs by itself
+        new = book.Book(new.bids, new.asks, new.ts, old.seq_id + 1)
+        self._books[subscription] = new
+        row = _book_row(book.levels(spec, asks), book.levels(spec, bids), new, old.seq_id)
+        self._send(subscription, encode.frame("books", spec.symbol, [row], "update"))
+
+    def _push_candles(self, subscription: Subscription, now: float) -> None:
+        if now < self._candle_at.get(subscription, 0.0):
+            return
+        self._candle_at[subscription] = now + CANDLE_S
+        bar = BARS[subscription.channel.removeprefix("candle")]
+        running = bar.index(self._shown_ms)
+        first = self._candle_open.get(subscription, running)
+        opens = bar.opens(first, running)
+        rows = self._history.candles(subscription.inst_id, bar, opens, self._shown_ms)
+        spec = self.specs[subscription.inst_id]
+        encoded = encode.candles(spec, rows, confirmed(bar, rows, self._shown_ms))
+        self._candle_open[subscription] = running
+        if encoded[-1] == self._last_rows.get(subscription):
+            return
+        self._last_rows[subscription] = encoded[-1]
+        for start in range(0, len(encoded), ROWS_A_FRAME):
+            chunk = encoded[start : start + ROWS_A_FRAME]
+            self._send(subscription, encode.frame(subscription.channel, spec.symbol, chunk))
+
+    def _first_frames(self, subscription: Subscription) -> list[bytes]:
+        channel, inst_id = subscription.channel, subscription.inst_id
+        if channel == "status":
+            return []
+        if channel == "instruments":
+            rows = [msgspec.json.encode(row) for row in self._api.instrument_rows()]
+            head = b'{"arg":{"channel":"instruments","instType":"SPOT"},"data":['
+            return [head + b",".join(rows) + b"]}"]
+        if channel in ("trades", "trades-all"):
+            return self._last_trade(subscription)
+        if channel == "books":
+            return [self._snapshot(subscription)]
+        if channel.startswith("candle"):
+            bar = BARS[channel.removeprefix("candle")]
+            index = bar.index(self._shown_ms)
+            rows_ = self._history.candles(inst_id, bar, bar.opens(index, index), self._shown_ms)
+            return [encode.frame(channel, inst_id, encode.candles(self.specs[inst_id], rows_, 0))]
+        return [encode.frame(channel, inst_id, [self._state_row(subscription)])]
+
+    def _last_trade(self, subscription: Subscription) -> list[bytes]:
+        last = self._history.newest_trades(subscription.inst_id, self._shown_ms, 1)
+        if not len(last):
+            return []
+        at = int(last.ts[0])
+        trades = self._history.day(subscription.inst_id, at // DAY_MS)
+        rows = self._trade_rows(subscription, trades, at - 1, at)
+        return [encode.frame(subscription.channel, subscription.inst_id, rows[-1:])]
+
+    def _snapshot(self, subscription: Subscription) -> bytes:
+        spec, state = self.specs[subscription.inst_id], self._books.get(subscription)
+        if state is None:
+            state = book.snapshot(self._history, spec, self._shown_ms, BOOK_DEPTH)
+            self._books[subscription] = state
+        row = _book_row(book.levels(spec, state.asks), book.levels(spec, state.bids), state, -1)
+        return encode.frame("books", spec.symbol, [row], "snapshot")
+
+
+def _book_row(asks: list[list[str]], bids: list[list[str]], state: book.Book, previous: int) -> bytes:
+    return msgspec.json.encode(
+        {
+            "asks": asks,
+            "bids": bids,
+            "ts": str(state.ts),
+            "checksum": 0,
+            "prevSeqId": previous,
+            "seqId": state.seq_id,
+        }
+    )

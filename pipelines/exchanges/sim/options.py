@@ -1,0 +1,60 @@
+"""How a simulated exchange is set up."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from core.errors import BadInput
+from pipelines.exchanges.sim.clock import Speed
+
+
+@dataclass(frozen=True)
+class SimOptions:
+    """Options of `tcp sim`.
+
+    port: 0 takes a free one; host: loopback, always
+    source: "model", or recorded files (`PATH` or `SYMBOL=PATH`), see `recorded.py`
+    seed: of the market model; activity: multiplies its number of trades
+    speed: virtual seconds a real second, or "max": as fast as one core allows; virtual time then moves only
+        while somebody is subscribed to a channel, and waits for the slowest reader
+    start_ms: virtual time at the start; default: the wall's, or the first trade of recorded files
+    state_file: keeps the virtual time over restarts
+    rate_limit: multiplies OKX's REST limits, which are in wall time at any speed; 0 switches them off
+    connection_limits: 3 connections a second, 480 subscription requests an hour, drop after 30 s of silence
+    deflate: accept permessage-deflate when a client offers it (it costs most of the speed)
+    faults: what goes wrong and how often, see `faults.py`; {} for nothing
+    """
+
+    port: int = 0
+    host: str = "127.0.0.1"
+    source: str | tuple[str, ...] = "model"
+    seed: int = 1
+    activity: float = 1.0
+    speed: Speed = 1.0
+    start_ms: int | None = None
+    state_file: Path | None = None
+    rate_limit: float = 1.0
+    connection_limits: bool = True
+    deflate: bool = False
+    faults: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.speed != "max" and not 0 < self.speed <= 1_000_000:
+            raise BadInput("speed", f"{self.speed} is not a number in (0, 1000000] or max")
+        if not 0 <= self.port <= 65_535:
+            raise BadInput("port", f"{self.port} is not in 0 … 65535")
+        if self.activity <= 0:
+            raise BadInput("activity", f"{self.activity} is not above 0")
+        if self.rate_limit < 0:
+            raise BadInput("rate-limit", f"{self.rate_limit} is below 0")
+
+
+def parse_speed(text: str) -> Speed:
+    """A speed as typed: a number, or max."""
+    if text == "max":
+        return "max"
+    try:
+        return float(text)
+    except ValueError:
+        raise BadInput("speed", f"{text!r} is not a number or max") from None

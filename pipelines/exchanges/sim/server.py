@@ -1,0 +1,182 @@
+"""The simulated exchange as a server on loopback."""
+
+import asyncio
+import contextlib
+import secrets
+import time
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import WSMsgType, web
+
+from core.clock import Clock
+from core.errors import BadInput
+from pipelines.clock import SystemClock
+from pipelines.exchanges.sim.channels import Channels
+from pipelines.exchanges.sim.clock import ClockFile, VirtualClock, start_time
+from pipelines.exchanges.sim.connection import FULL_BYTES, Connection
+from pipelines.exchanges.sim.exchange import Exchange, Refused
+from pipelines.exchanges.sim.faults import Action, ConnectionFaults, RequestFaults, parse_faults
+from pipelines.exchanges.sim.feed import Feed
+from pipelines.exchanges.sim.history import History
+from pipelines.exchanges.sim.limits import RestLimits, SlidingWindow
+from pipelines.exchanges.sim.options import SimOptions
+from pipelines.exchanges.sim.rest import RestApi, error_body, respond
+from pipelines.exchanges.sim.sources import open_source
+
+SILENT_S = 30.0
+_CHECK_S = 0.05
+_SAVE_S = 1.0
+
+
+class Server:
+    """Routes, connections and the loops behind one simulated exchange."""
+
+    def __init__(self, options: SimOptions, wall: Clock) -> None:
+        source = open_source(options)
+        self._options = options
+        self._clock_file = ClockFile(options.state_file) if options.state_file else None
+        saved = self._clock_file.load() if self._clock_file else None
+        chosen = options.start_ms if options.start_ms is not None else source.natural_start_ms()
+        self.clock = VirtualClock(start_time(wall.now_ms(), chosen, saved), options.speed)
+        exchange = Exchange(History(source), self.clock)
+        self._api = RestApi(exchange)
+        self._feed = Feed(exchange, self._api)
+        self._channels = Channels(self._feed, options.connection_limits)
+        self._plan = parse_faults(options.faults)
+        self._request_faults = RequestFaults(self._plan)
+        self._rest_limits = RestLimits(options.rate_limit)
+        self._dials = SlidingWindow(3, 1.0)
+        self._connections: set[Connection] = set()
+        self._opened = 0
+
+    def application(self) -> web.Application:
+        """The HTTP application."""
+        app = web.Application()
+        app.router.add_get("/ws/v5/{access}", self._websocket)
+        app.router.add_route("*", "/{path:.*}", self._rest)
+        return app
+
+    async def run(self) -> None:
+        """The feed, the watch over connections and the clock file, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._feed.run())
+            group.create_task(self._watch())
+            if self._clock_file:
+                group.create_task(self._save_clock(self._clock_file))
+
+    def save_exact_time(self) -> None:
+        """Save the time shown last, at a clean stop."""
+        if self._clock_file:
+            self._clock_file.save(self.clock.now_ms())
+
+    async def _rest(self, request: web.Request) -> web.Response:
+        if request.path not in self._api.routes:
+            body = b'{"msg":"Not Found","code":404,"data":[]}'
+            return web.Response(body=body, status=404, content_type="application/json")
+        key = f"{request.remote}/{request.query.get('instType', '')}"
+        status = self._request_faults.status()
+        if status == 500:
+            refused = Refused("50026", "System error, please try again later.", 500)
+        elif status == 429 or not self._rest_limits.allows(request.path, key):
+            refused = Refused("50011", "Too Many Requests", 429)
+        else:
+            return await respond(self._api, request)
+        return web.Response(body=error_body(refused), status=refused.status, content_type="application/json")
+
+    async def _websocket(self, request: web.Request) -> web.StreamResponse:
+        access = request.match_info["access"]
+        if access not in ("public", "business", "private"):
+            return web.Response(status=404)
+        if self._options.connection_limits and not self._dials.allows(str(request.remote)):
+            return web.Response(status=429, text="more than 3 connections a second")
+        socket = web.WebSocketResponse(compress=self._options.deflate, writer_limit=1 << 20)
+        await socket.prepare(request)
+        self._opened += 1
+        faults = ConnectionFaults(self._plan, self._opened, time.monotonic())
+        connection = Connection(socket, request.transport, access, secrets.token_hex(4), faults)
+        self._connections.add(connection)
+        sender = asyncio.create_task(connection.send_queued())
+        try:
+            async for message in socket:
+                if message.type is WSMsgType.TEXT:
+                    self._channels.handle(connection, message.data)
+        finally:
+            self._connections.discard(connection)
+            self._channels.leave(connection)
+            sender.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await sender
+        return socket
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(_CHECK_S)
+            now = time.monotonic()
+            for connection in list(self._connections):
+                for action in connection.faults.due(now):
+                    self._act(connection, action)
+                if connection.pending_bytes > FULL_BYTES:
+                    connection.close_soon(4005, "buffer full")
+                if self._options.connection_limits and now - connection.last_active > SILENT_S:
+                    connection.close_soon(4004, "No data received in 30s.")
+
+    def _act(self, connection: Connection, action: Action) -> None:
+        if action is Action.CUT:
+            connection.cut()
+        elif action is Action.CLOSE:
+            connection.close_soon(1001, "service upgrade")
+        else:
+            text = "The connection will soon be closed for a service upgrade. Please reconnect."
+            notice = {"event": "notice", "code": "64008", "msg": text, "connId": connection.ident}
+            connection.reply(msgspec.json.encode(notice))
+
+    async def _save_clock(self, file: ClockFile) -> None:
+        last = self.clock.now_ms()
+        while True:
+            # saved ahead of what can be shown until the next save: a kill must not turn time back
+            now = self.clock.now_ms()
+            usual = 0 if self.clock.speed == "max" else int(_SAVE_S * 1000 * self.clock.speed)
+            file.save(now + 2 * max(usual, now - last))
+            last = now
+            await asyncio.sleep(_SAVE_S)
+
+
+@dataclass
+class RunningSim:
+    """A started server. rest_url: base of /api/v5; ws_url: ends in /ws/v5."""
+
+    rest_url: str
+    ws_url: str
+    server: Server
+    _runner: web.AppRunner
+    _task: asyncio.Task[None]
+
+    def now_ms(self) -> int:
+        """Virtual time."""
+        return self.server.clock.now_ms()
+
+    async def close(self) -> None:
+        """Stop, and save the virtual time."""
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._task
+        self.server.save_exact_time()
+        await self._runner.cleanup()
+
+
+async def serve(options: SimOptions) -> RunningSim:
+    """Start a simulated exchange; BadInput when the port is taken."""
+    server = Server(options, SystemClock())
+    runner = web.AppRunner(server.application(), access_log=None, shutdown_timeout=1.0)
+    await runner.setup()
+    site = web.TCPSite(runner, options.host, options.port)
+    try:
+        await site.start()
+    except OSError as error:
+        await runner.cleanup()
+        raise BadInput("port", f"{options.port} cannot be bound ({error.strerror}); choose another") from None
+    port = runner.addresses[0][1]
+    task = asyncio.create_task(server.run())
+    host = f"{options.host}:{port}"
+    return RunningSim(f"http://{host}", f"ws://{host}/ws/v5", server, runner, task)
