@@ -64,6 +64,7 @@ def run_dbt(
     arguments: Sequence[str], home: Path, database_url: str | None, target: str = "target"
 ) -> subprocess.CompletedProcess[str]:
     """Run `dbt ARGUMENTS`; its artifacts go to `home`/dbt/`target`. Unavailable carries dbt's last lines."""
+    home = home.resolve()
     (home / "dbt").mkdir(parents=True, exist_ok=True)
     finished = subprocess.run(
         [dbt_executable(), *arguments, "--project-dir", str(PROJECT)],
@@ -84,6 +85,7 @@ def ensure_manifest(home: Path) -> Path:
 
     Several processes may ask at once: each parses into a folder of its own and renames the result into place.
     """
+    home = home.resolve()
     manifest = home / "dbt" / "manifest.json"
     newest = max(path.stat().st_mtime for path in _project_files())
     if manifest.exists() and manifest.stat().st_mtime >= newest:

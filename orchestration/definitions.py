@@ -1,0 +1,39 @@
+"""Everything Dagster knows, put together here and nowhere else. Loads without a database."""
+
+import dagster as dg
+from dagster_dbt import DbtCliResource
+
+from orchestration.dbt_command import PROJECT, dbt_executable
+from orchestration.defs.backtests.assets import backtest, sweeps
+from orchestration.defs.backtests.schedules import backtest_job, sweep_job, sweeps_at_night
+from orchestration.defs.lake.assets import raw_trade_archive
+from orchestration.defs.lake.schedules import archive_job, archive_of_yesterday
+from orchestration.defs.live.assets import live_tables
+from orchestration.defs.live.sensors import daemon_heartbeat, failures_to_events
+from orchestration.defs.market_data.assets import candle_backfill, trade_backfill
+from orchestration.defs.market_data.schedules import candle_backfill_job
+from orchestration.defs.performance.assets import dashboard_pages, dbt_models
+from orchestration.defs.performance.schedules import performance_every_quarter_hour, performance_job
+
+defs = dg.Definitions(
+    assets=[
+        candle_backfill,
+        trade_backfill,
+        raw_trade_archive,
+        backtest,
+        sweeps,
+        dbt_models,
+        *live_tables,
+        *dashboard_pages,
+    ],
+    jobs=[candle_backfill_job, archive_job, backtest_job, sweep_job, performance_job],
+    schedules=[archive_of_yesterday, sweeps_at_night, performance_every_quarter_hour],
+    sensors=[daemon_heartbeat, failures_to_events],
+    resources={
+        "dbt": DbtCliResource(
+            project_dir=str(PROJECT), profiles_dir=str(PROJECT), dbt_executable=dbt_executable()
+        )
+    },
+    # A run has one step that waits for a server: a process for each step would double its start.
+    executor=dg.in_process_executor,
+)

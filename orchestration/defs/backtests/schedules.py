@@ -1,0 +1,15 @@
+"""Sweeps at night, when the day's candles are complete."""
+
+import dagster as dg
+
+backtest_job = dg.define_asset_job("backtest_job", selection=["backtest"], description="Run one backtest.")
+sweep_job = dg.define_asset_job(
+    "sweep_job", selection=["sweeps"], description="Run the sweeps of config/sweeps."
+)
+
+sweeps_at_night = dg.ScheduleDefinition(
+    name="sweeps_at_night",
+    job=sweep_job,
+    cron_schedule="30 3 * * *",
+    default_status=dg.DefaultScheduleStatus.RUNNING,
+)

@@ -1,0 +1,49 @@
+"""Raw trades out of Postgres into Parquet."""
+
+from datetime import date
+
+import dagster as dg
+from pydantic import Field
+
+from config.settings import settings
+from orchestration.defs.lake.checks import ROW_COUNT, row_counts
+from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
+from orchestration.failures import mistakes_fail_at_once
+from orchestration.resources import warehouse_url
+
+
+class ArchiveConfig(dg.Config):
+    """How to archive; the days and symbols are the partitions."""
+
+    drop: bool = Field(False, description="Delete the day from Postgres once its file is verified")
+
+
+@dg.asset(
+    deps=[dg.AssetKey(["public", "raw_trades"])],
+    partitions_def=DAY_BY_SYMBOL,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[ROW_COUNT],
+    group_name="lake",
+    kinds={"python", "parquet"},
+)
+def raw_trade_archive(context: dg.AssetExecutionContext, config: ArchiveConfig) -> dg.MaterializeResult:
+    """A UTC day of raw_trades of a symbol as one verified, zstd-compressed Parquet file in the lake."""
+    from pipelines.lake.archive import archive_raw_trades
+
+    lake_url = settings().lake_url
+    with mistakes_fail_at_once():
+        database_url = warehouse_url()
+        files = [
+            archive_raw_trades(
+                database_url, lake_url, keys["symbol"], date.fromisoformat(keys["date"]), drop=config.drop
+            )
+            for keys in days_and_symbols(context)
+        ]
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(file.rows for file in files),
+            "bytes": sum(file.bytes for file in files),
+            "files": [file.path for file in files],
+        },
+        check_results=[row_counts(lake_url, files)],
+    )

@@ -1,0 +1,96 @@
+"""History of the exchange into Postgres, a day and a symbol a partition.
+
+The bodies import what they call: polars, aiohttp and the database driver stay out of the load of definitions.
+"""
+
+from datetime import UTC, datetime
+from typing import Literal
+
+import dagster as dg
+from pydantic import Field
+
+from config.settings import settings
+from core.timeframes import Timeframe
+from orchestration.days import Stretch, stretches
+from orchestration.defs.market_data.checks import CONTINUOUS, continuity
+from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
+from orchestration.failures import OUTAGE_RETRIES, mistakes_fail_at_once
+from orchestration.resources import warehouse_url
+
+
+class CandleBackfillConfig(dg.Config):
+    """What to fetch; the days and symbols are the partitions."""
+
+    timeframe: str = Field("1m", description="1m, 5m, 15m, 1h, 4h or 1d")
+
+
+@dg.asset(
+    partitions_def=DAY_BY_SYMBOL,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[CONTINUOUS],
+    group_name="market_data",
+    kinds={"python", "postgres"},
+    pool="exchange",
+    retry_policy=OUTAGE_RETRIES,
+)
+def candle_backfill(context: dg.AssetExecutionContext, config: CandleBackfillConfig) -> dg.MaterializeResult:
+    """Candles of the exchange's history into market_data; what is stored already is not fetched again."""
+    with mistakes_fail_at_once():
+        timeframe = Timeframe.parse(config.timeframe)
+        database_url = warehouse_url()
+        fetched = [
+            _fetch(context, "candles", stretch, timeframe) for stretch in stretches(days_and_symbols(context))
+        ]
+    return dg.MaterializeResult(
+        metadata=_totals(fetched) | {"timeframe": timeframe.value},
+        check_results=[continuity(database_url, timeframe, [(stretch, end) for stretch, end, *_ in fetched])],
+    )
+
+
+@dg.asset(
+    partitions_def=DAY_BY_SYMBOL,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    group_name="market_data",
+    kinds={"python", "postgres"},
+    pool="exchange",
+    retry_policy=OUTAGE_RETRIES,
+)
+def trade_backfill(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+    """Trades of the exchange's last three months into raw_trades, page by page (a busy day takes minutes)."""
+    with mistakes_fail_at_once():
+        fetched = [
+            _fetch(context, "trades", stretch, None) for stretch in stretches(days_and_symbols(context))
+        ]
+    return dg.MaterializeResult(metadata=_totals(fetched))
+
+
+def _fetch(
+    context: dg.AssetExecutionContext,
+    kind: Literal["candles", "trades"],
+    stretch: Stretch,
+    timeframe: Timeframe | None,
+) -> tuple[Stretch, int, int, int]:
+    """One stretch: itself, where it ended (ms), rows written, rows the exchange lacks. Progress goes to the log."""
+    from pipelines.backfill.run import run_backfill
+
+    last_logged = datetime.now(UTC)
+
+    def log(progress: object) -> None:
+        nonlocal last_logged
+        if (datetime.now(UTC) - last_logged).total_seconds() > 5:
+            last_logged = datetime.now(UTC)
+            context.log.info(f"{stretch.symbol}: {progress}")
+
+    report = run_backfill(
+        settings(), kind, stretch.symbol, timeframe, stretch.start_ms, stretch.end_ms, on_progress=log
+    )
+    context.log.info(f"{stretch.symbol} {stretch.first} to {stretch.last}: {report.rows} rows written")
+    return stretch, report.end_ms, report.rows, report.missing
+
+
+def _totals(fetched: list[tuple[Stretch, int, int, int]]) -> dict[str, dg.MetadataValue]:
+    return {
+        "dagster/row_count": dg.MetadataValue.int(sum(rows for _, _, rows, _ in fetched)),
+        "missing_at_the_exchange": dg.MetadataValue.int(sum(missing for *_, missing in fetched)),
+        "symbol_days": dg.MetadataValue.int(sum(stretch.days for stretch, *_ in fetched)),
+    }

@@ -1,0 +1,28 @@
+"""The dbt models, each an asset, each dbt test a check; and the dashboard's pages below them."""
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from dagster_dbt import DbtCliResource, dbt_assets
+
+from config.settings import settings
+from orchestration.dbt_command import dbt_environment
+from orchestration.defs.performance.project import Translator, exposed_pages, manifest
+from orchestration.resources import warehouse_url
+
+
+@dbt_assets(manifest=manifest(), dagster_dbt_translator=Translator(), name="dbt_models", pool="dbt")
+def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
+    """`dbt build` of the selected models and their tests, into the schemas staging, intermediate and marts."""
+    home = settings().home.resolve()
+    # The resource hands this process's environment to dbt; a run has a process of its own.
+    os.environ.update(dbt_environment(home, warehouse_url()))
+    # One target folder for all runs: the pool keeps them apart, and the parse is reused.
+    yield from (
+        dbt.cli(["build"], context=context, target_path=home / "dbt" / "runs").stream().fetch_row_counts()
+    )
+
+
+dashboard_pages = list(exposed_pages())
