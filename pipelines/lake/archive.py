@@ -1,5 +1,6 @@
-"""A day of raw trades: Postgres → Parquet → read back and compared → manifest → only then removed, if asked."""
+"""A day of raw trades: Postgres → Parquet → read back and compared → manifest, then removed if asked."""
 
+from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from pipelines.warehouse.archive import (
     delete_trades_of_day,
     drop_empty_partition,
     read_trades_of_day,
+    stored_days,
+    traded_symbols,
 )
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.lake_files import LakeFile, find_files, replace_files
@@ -80,6 +83,19 @@ def archive_raw_trades(
         written=written,
         dropped=dropped,
     )
+
+
+def archive_days(
+    database_url: str, lake_url: str, symbol: str | None = None, day: date | None = None, drop: bool = False
+) -> Iterator[tuple[str, date, ArchivedFile]]:
+    """Archive one day or, without `day`, every stored day that is over (a later trade is stored), of one
+    symbol or of all; yields (symbol, day, result) as each is done."""
+    with engine(database_url).connect() as connection:
+        symbols = [symbol] if symbol is not None else traded_symbols(connection)
+        days = {name: [day] if day is not None else stored_days(connection, name)[:-1] for name in symbols}
+    for name, wanted in days.items():
+        for each in wanted:
+            yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
 
 def _needed(store: LakeStore, file: LakeFile, stored: pa.Table) -> bool:

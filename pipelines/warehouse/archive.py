@@ -42,6 +42,7 @@ _DAYS = text("""
     SELECT DISTINCT (timestamp AT TIME ZONE 'UTC')::date AS day FROM raw_trades
     WHERE exchange = :exchange AND symbol = :symbol ORDER BY day
 """)
+_SYMBOLS = text("SELECT DISTINCT symbol FROM raw_trades WHERE exchange = :exchange ORDER BY symbol")
 
 
 def day_bounds(day: date) -> tuple[datetime, datetime]:
@@ -75,6 +76,12 @@ def stored_days(connection: Connection, symbol: str) -> list[date]:
     """UTC days of which raw_trades holds anything, oldest first."""
     rows = connection.execute(_DAYS, {"exchange": EXCHANGE, "symbol": symbol})
     return [row.day for row in rows]
+
+
+def traded_symbols(connection: Connection) -> list[str]:
+    """Symbols with anything in raw_trades."""
+    rows = connection.execute(_SYMBOLS, {"exchange": EXCHANGE})
+    return [row.symbol for row in rows]
 
 
 def delete_trades_of_day(connection: Connection, symbol: str, day: date) -> int:

@@ -91,7 +91,7 @@ def read_candles(
 
 
 def upsert_candles(
-    connection: Connection, candles: Sequence[Candle]
+    connection: Connection, candles: Sequence[Candle], exchange: str = EXCHANGE
 ) -> dict[tuple[str, Timeframe, int], int]:
     """Write candles in the caller's transaction; the last one of a key wins.
 
@@ -104,7 +104,7 @@ def upsert_candles(
     written = connection.exec_driver_sql(
         _UPSERT,
         (
-            EXCHANGE,
+            exchange,
             [candle.symbol for candle in rows.values()],
             [candle.timeframe.value for candle in rows.values()],
             [candle.close_ms for candle in rows.values()],

@@ -1,0 +1,185 @@
+"""`tcp data`: what is stored, candle files in, raw trades out to the lake."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli.times import parse_day, show_time
+from core.errors import BadInput
+
+if TYPE_CHECKING:
+    from pipelines.lake.archive import ArchivedFile
+    from pipelines.lake.status import DataStatus
+
+app = typer.Typer(no_args_is_help=True)
+
+JSON = typer.Option(False, "--json", help="Print one JSON document.")
+
+
+@app.command("import")
+def import_file(
+    file: Path = typer.Argument(help="CSV or Parquet: timestamp, open, high, low, close, volume."),
+    exchange: str = typer.Option("okx", help="Where the candles are from."),
+    symbol: str = typer.Option(..., help="E.g. BTC-USDT."),
+    timeframe: str = typer.Option(..., help="1m, 5m, 15m, 1h, 4h or 1d."),
+    timestamps: str = typer.Option("close", help="What the file's timestamps are: open or close."),
+    as_json: bool = JSON,
+) -> None:
+    """Store the candles of FILE; a repeat changes nothing."""
+    from cli.stack.ensure import ensure
+    from core.timeframes import Timeframe
+    from pipelines.backfill.imports import import_candles
+
+    Timeframe.parse(timeframe, "--timeframe")
+    if timestamps not in ("open", "close"):
+        raise BadInput("--timestamps", f"{timestamps!r} is neither open nor close")
+    if not file.is_file():
+        raise BadInput(str(file), "no such file")
+    settings = ensure(database=True)
+    report = import_candles(
+        str(settings.database_url),
+        file,
+        exchange,
+        symbol,
+        timeframe,
+        "open" if timestamps == "open" else "close",
+    )
+    first, last = show_time(report.first_ms), show_time(report.last_ms)
+    if as_json:
+        document = {"exchange": exchange, "symbol": symbol, "timeframe": timeframe, "rows": report.rows}
+        print(json.dumps({**document, "changed": report.changed, "first": first, "last": last}))
+    else:
+        print(
+            f"{exchange} {symbol} {timeframe}: {report.rows:,} candles, {first} to {last}, {report.changed:,} new"
+        )
+
+
+@app.command()
+def status(as_json: bool = JSON) -> None:
+    """What is stored: candles, raw trades, files of the lake."""
+    from cli.stack.ensure import ensure
+    from pipelines.lake.status import data_status
+
+    settings = ensure(database=True)
+    found = data_status(str(settings.database_url))
+    if as_json:
+        print(json.dumps(_status_document(found)))
+    else:
+        _print_status(found)
+
+
+@app.command()
+def verify(as_json: bool = JSON) -> None:
+    """Read every file of the lake again and compare it with the manifest; exit 1 if anything is lost."""
+    from cli.stack.ensure import ensure
+    from pipelines.lake.verify import verify_lake
+
+    settings = ensure(database=True)
+    found = verify_lake(str(settings.database_url), settings.lake_url)
+    if as_json:
+        findings = [{"kind": f.kind, "path": f.path, "detail": f.detail} for f in found.findings]
+        document = {"files": found.files, "rows": found.rows, "sound": found.sound, "findings": findings}
+        print(json.dumps(document))
+    else:
+        for finding in found.findings:
+            print(f"{finding.kind}: {finding.path}: {finding.detail}")
+        print(f"{found.files:,} files, {found.rows:,} rows: {'sound' if found.sound else 'NOT SOUND'}")
+    if not found.sound:
+        raise typer.Exit(1)
+
+
+@app.command()
+def archive(
+    symbol: str | None = typer.Option(None, help="Default: every symbol with trades."),
+    date: str | None = typer.Option(None, help="UTC day, e.g. 2026-11-20. Default: every day that is over."),
+    drop: bool = typer.Option(False, "--drop", help="Remove the rows from Postgres once the file is proven."),
+    as_json: bool = JSON,
+) -> None:
+    """Write raw trades of whole days to the lake as Parquet; a repeat changes nothing."""
+    from cli.stack.ensure import ensure
+    from pipelines.lake.archive import archive_days
+
+    day = parse_day(date, "--date") if date is not None else None
+    settings = ensure(database=True)
+    documents = []
+    for name, at, file in archive_days(str(settings.database_url), settings.lake_url, symbol, day, drop):
+        documents.append(_archive_document(name, str(at), file))
+        if not as_json:
+            print(_archive_line(name, str(at), file))
+    if as_json:
+        print(json.dumps({"files": documents}))
+    elif not documents:
+        print("nothing to archive: no day is over yet")
+
+
+def _archive_document(symbol: str, day: str, file: "ArchivedFile") -> dict[str, Any]:
+    return {
+        "symbol": symbol,
+        "date": day,
+        "path": file.path,
+        "rows": file.rows,
+        "bytes": file.bytes,
+        "sha256": file.sha256,
+        "written": file.written,
+        "dropped": file.dropped,
+    }
+
+
+def _archive_line(symbol: str, day: str, file: "ArchivedFile") -> str:
+    if file.path is None:
+        return f"{symbol} {day}: no trades"
+    done = "written" if file.written else "was there already"
+    dropped = f", {file.dropped:,} rows removed from Postgres" if file.dropped else ""
+    return f"{symbol} {day}: {file.rows:,} trades, {file.bytes:,} bytes, {done}{dropped}: {file.path}"
+
+
+def _status_document(found: "DataStatus") -> dict[str, Any]:
+    return {
+        "candles": [
+            {
+                "exchange": c.exchange,
+                "symbol": c.symbol,
+                "timeframe": c.timeframe,
+                "rows": c.rows,
+                "first": show_time(c.first_ms),
+                "last": show_time(c.last_ms),
+                "missing": c.missing,
+                "provisional": c.provisional,
+            }
+            for c in found.candles
+        ],
+        "trades": [
+            {
+                "exchange": t.exchange,
+                "symbol": t.symbol,
+                "rows": t.rows,
+                "first": show_time(t.first_ms),
+                "last": show_time(t.last_ms),
+                "first_id": t.first_id,
+                "last_id": t.last_id,
+                "missing_ids": t.missing_ids,
+            }
+            for t in found.trades
+        ],
+        "lake": [
+            {"dataset": s.dataset, "symbol": s.symbol, "files": s.files, "rows": s.rows, "bytes": s.bytes}
+            for s in found.lake
+        ],
+    }
+
+
+def _print_status(found: "DataStatus") -> None:
+    for c in found.candles:
+        holes = f", {c.missing:,} MISSING" if c.missing else ""
+        span = f"{show_time(c.first_ms)} to {show_time(c.last_ms)}"
+        print(f"candles     {c.symbol:<12} {c.timeframe:<4} {c.rows:>10,}  {span}{holes}")
+    for t in found.trades:
+        holes = f", {t.missing_ids:,} ids MISSING" if t.missing_ids else ""
+        span = f"{show_time(t.first_ms)} to {show_time(t.last_ms)}"
+        print(f"raw trades  {t.symbol:<12}      {t.rows:>10,}  {span}{holes}")
+    for s in found.lake:
+        print(f"lake        {s.symbol:<12}      {s.rows:>10,}  {s.files:,} files, {s.bytes:,} bytes")
+    if not (found.candles or found.trades or found.lake):
+        print("nothing is stored yet")

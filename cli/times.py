@@ -1,0 +1,31 @@
+"""Times and days as typed on the command line."""
+
+from datetime import UTC, date, datetime
+
+from core.errors import BadInput
+
+
+def parse_time(text: str, option: str) -> int:
+    """ISO 8601 as ms since the epoch; a bare date is its midnight, no offset means UTC."""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise BadInput(
+            option, f"{text!r} is not an ISO 8601 time such as 2026-11-20 or 2026-11-20T09:00:00Z"
+        ) from None
+    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def parse_day(text: str, option: str) -> date:
+    """A day such as 2026-11-20."""
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise BadInput(option, f"{text!r} is not a day such as 2026-11-20") from None
+
+
+def show_time(at_ms: int) -> str:
+    """ISO 8601, UTC, with Z; milliseconds only where there are any."""
+    moment = datetime.fromtimestamp(at_ms / 1000, UTC)
+    precision = "milliseconds" if at_ms % 1000 else "seconds"
+    return moment.isoformat(timespec=precision).replace("+00:00", "Z")

@@ -1,0 +1,63 @@
+"""Candle files of people and of other exchanges into market_data."""
+
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import polars as pl
+
+from core.candles import Candle
+from core.timeframes import Timeframe
+from pipelines.backtest.files import load_candles
+from pipelines.warehouse.candles import upsert_candles
+from pipelines.warehouse.database import engine
+from pipelines.warehouse.sql import to_ms
+
+BATCH = 10_000
+
+
+class ImportReport(msgspec.Struct, frozen=True):
+    """rows: candles in the file; changed: of these, new or different from what was stored. Times are close
+    times."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    rows: int
+    changed: int
+    first_ms: int
+    last_ms: int
+
+
+def import_candles(
+    database_url: str,
+    path: Path,
+    exchange: str,
+    symbol: str,
+    timeframe: str,
+    timestamps: Literal["open", "close"] = "close",
+) -> ImportReport:
+    """Store the candles of a CSV or Parquet file, all of them or, on an error, none.
+
+    `timestamps` says whether the file labels a candle by its open or its close. Repeating it changes nothing.
+    """
+    length = Timeframe.parse(timeframe)
+    frame = load_candles(path, timestamps, timeframe)
+    changed = 0
+    with engine(database_url).begin() as connection:
+        for part in frame.iter_slices(BATCH):
+            changed += len(upsert_candles(connection, _candles(part, symbol, length), exchange))
+    first, last = frame["timestamp"][0], frame["timestamp"][-1]
+    return ImportReport(exchange, symbol, length.value, frame.height, changed, to_ms(first), to_ms(last))
+
+
+def _candles(frame: pl.DataFrame, symbol: str, timeframe: Timeframe) -> list[Candle]:
+    columns = ("open", "high", "low", "close", "volume")
+    # The shortest decimal that names the float is the number that stood in the file.
+    numbers = zip(*([Decimal(repr(value)) for value in frame[name]] for name in columns), strict=True)
+    close_ms = frame["timestamp"].dt.epoch("ms").to_list()
+    return [
+        Candle(symbol, timeframe, at, opened, high, low, close, volume, source="exchange")
+        for at, (opened, high, low, close, volume) in zip(close_ms, numbers, strict=True)
+    ]
