@@ -51,9 +51,8 @@ def import_file(
         document = {"exchange": exchange, "symbol": symbol, "timeframe": timeframe, "rows": report.rows}
         print(json.dumps({**document, "changed": report.changed, "first": first, "last": last}))
     else:
-        print(
-            f"{exchange} {symbol} {timeframe}: {report.rows:,} candles, {first} to {last}, {report.changed:,} new"
-        )
+        counts = f"{report.rows:,} candles, {report.changed:,} new"
+        print(f"{exchange} {symbol} {timeframe}, {first} to {last}: {counts}")
 
 
 @app.command()
