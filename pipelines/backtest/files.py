@@ -1,0 +1,130 @@
+"""Candle files: CSV (also .gz) and Parquet, read into a checked candle frame."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from pipelines.backtest.checks import DataReport, checked, origin_of
+
+Labels = Literal["open", "close"]
+NUMBERS = ("open", "high", "low", "close", "volume")
+CLOSE_TIME_NAMES = ("close_datetime", "close_time")
+EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+LATEST = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def load_candles(
+    path: str | Path, timestamps: Labels = "close", timeframe: str | None = None
+) -> pl.DataFrame:
+    """A file of candles as a candle frame, checked; see `read_candle_file`."""
+    return read_candle_file(path, timestamps, timeframe)[0]
+
+
+def read_candle_file(
+    path: str | Path, timestamps: Labels = "close", timeframe: str | None = None
+) -> tuple[pl.DataFrame, DataReport]:
+    """A file with columns timestamp, open, high, low, close, volume, and what had to be mended in it.
+
+    timestamp: ISO 8601 (UTC where it names no zone) or epoch ms; of the close, or of the open with
+    timestamps="open". A column close_datetime or close_time stands in for it. timeframe: None takes the
+    shortest distance. BadInput names file, line and problem.
+    """
+    path = Path(path)
+    frame = _read(path)
+    named, labels = _time_column(frame, path, timestamps)
+    frame = frame.select(_times(frame[named], path).alias("timestamp"), *NUMBERS)
+    if frame.is_empty():
+        raise BadInput(str(path), "no candles in it")
+    length = Timeframe.parse(timeframe) if timeframe else _shortest(frame["timestamp"], path)
+    moved_ms = length.ms if labels == "open" else _early_labels(frame["timestamp"])
+    shifted = frame.with_columns(pl.col("timestamp") + pl.lit(timedelta(milliseconds=moved_ms)))
+    return checked(shifted, length, origin_of(path), moved_ms)
+
+
+def _read(path: Path) -> pl.DataFrame:
+    if not path.is_file():
+        raise BadInput(str(path), "no such file")
+    try:
+        if path.suffix == ".parquet":
+            frame = pl.read_parquet(path)
+        else:
+            frame = pl.read_csv(path, infer_schema_length=0)
+    except (pl.exceptions.PolarsError, OSError, ValueError) as error:
+        reason = str(error).splitlines()[0]
+        raise BadInput(str(path), f"cannot be read as CSV or Parquet: {reason}") from None
+    missing = [name for name in NUMBERS if name not in frame.columns]
+    if missing:
+        raise BadInput(str(path), f"no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
+    # Text that is no number becomes null here and is refused with its line by the checks.
+    return frame.with_columns(pl.col(name).cast(pl.Float64, strict=False) for name in NUMBERS)
+
+
+def _time_column(frame: pl.DataFrame, path: Path, timestamps: Labels) -> tuple[str, Labels]:
+    if "timestamp" in frame.columns:
+        return "timestamp", timestamps
+    for name in CLOSE_TIME_NAMES:
+        if name in frame.columns:
+            return name, "close"
+    raise BadInput(str(path), f"no column timestamp; it has {', '.join(frame.columns)}")
+
+
+def _times(raw: pl.Series, path: Path) -> pl.Series:
+    if raw.dtype == pl.String:
+        digits = raw.str.contains(r"^\s*-?\d+(\.0*)?\s*$").all()
+        parsed = _epoch(raw.cast(pl.Float64).cast(pl.Int64)) if digits else _iso(raw, path)
+    elif raw.dtype.is_numeric():
+        parsed = _epoch(raw.cast(pl.Int64))
+    elif isinstance(raw.dtype, pl.Datetime):
+        zoned = raw if raw.dtype.time_zone else raw.dt.replace_time_zone("UTC")
+        parsed = zoned.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
+    else:
+        raise BadInput(str(path), f"timestamp is {raw.dtype}: ISO 8601 or epoch ms is needed")
+    out = (parsed < EARLIEST) | (parsed >= LATEST)
+    if out.any():
+        row = int(out.arg_true()[0])
+        raise origin_of(path).error(row, f"timestamp {raw[row]} is not epoch ms (it would be {parsed[row]})")
+    return parsed
+
+
+def _epoch(milliseconds: pl.Series) -> pl.Series:
+    # Times far outside would overflow the conversion; they are refused by the caller anyway.
+    return (milliseconds.clip(-(10**14), 10**14) * 1000).cast(pl.Datetime("us", "UTC"))
+
+
+def _iso(raw: pl.Series, path: Path) -> pl.Series:
+    try:
+        zoned = bool(raw.head(1).str.contains(r"([zZ]|[+-]\d\d:?\d\d)\s*$").any())
+        text = raw if zoned else raw + "Z"
+        return text.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
+    except pl.exceptions.PolarsError:
+        parsed = [_one_time(text) for text in raw]
+    if None in parsed:
+        row = parsed.index(None)
+        raise origin_of(path).error(row, f"timestamp {raw[row]!r} is neither ISO 8601 nor epoch ms")
+    return pl.Series("timestamp", parsed, dtype=pl.Datetime("us", "UTC"))
+
+
+def _one_time(text: str | None) -> datetime | None:
+    try:
+        time = datetime.fromisoformat((text or "").strip())
+    except ValueError:
+        return None
+    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+
+
+def _shortest(times: pl.Series, path: Path) -> Timeframe:
+    steps = times.sort().diff().dt.total_milliseconds()
+    shortest = steps.filter(steps > 0).min()
+    for timeframe in Timeframe:
+        if timeframe.ms == shortest:
+            return timeframe
+    raise BadInput(str(path), f"its candles are no known timeframe apart ({', '.join(Timeframe)}): name one")
+
+
+def _early_labels(times: pl.Series) -> int:
+    # Binance's close time is the last millisecond inside the candle.
+    return 1 if (times.dt.epoch("ms") % 1000 == 999).all() else 0

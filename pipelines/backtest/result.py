@@ -1,0 +1,88 @@
+"""The result of a backtest, as frames for pages and as JSON for scripts."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+
+from pipelines.backtest.checks import DataReport
+from pipelines.backtest.engine import Outcome
+from pipelines.backtest.request import BacktestRequest
+
+
+@dataclass(frozen=True)
+class BacktestResult:
+    """One run. Frames as in `pipelines.backtest.engine.Outcome`.
+
+    id: the test_id of URLs · parameters: all of them, defaults included · start, end: open of the first
+    candle judged, close of the last · warmup_candles: earlier candles that only fed the indicators
+    """
+
+    id: str
+    request: BacktestRequest
+    parameters: dict[str, Any]
+    start: datetime
+    end: datetime
+    candles: int
+    warmup_candles: int
+    data: DataReport
+    outcome: Outcome
+
+    @property
+    def trades(self) -> pl.DataFrame:
+        """Round trips, oldest first."""
+        return self.outcome.trades
+
+    @property
+    def equity(self) -> pl.DataFrame:
+        """timestamp, equity at each close."""
+        return self.outcome.equity
+
+    @property
+    def signals(self) -> pl.DataFrame:
+        """timestamp, signal_type, price of the decisions that were acted on."""
+        return self.outcome.signals
+
+    @property
+    def metrics(self) -> dict[str, float | int | None]:
+        """Name → value; None where undefined."""
+        return self.outcome.metrics
+
+    @property
+    def final_value(self) -> float:
+        """Equity at the last close, quote currency."""
+        return self.outcome.final_value
+
+    def to_document(self) -> dict[str, Any]:
+        """The JSON document of the contract: times ISO 8601 with Z, ratios as fractions, no NaN."""
+        request = self.request
+        return {
+            "id": self.id,
+            "strategy": request.strategy,
+            "symbol": request.symbol,
+            "timeframe": request.timeframe,
+            "params": self.parameters,
+            "from": iso(self.start),
+            "to": iso(self.end),
+            "candles": self.candles,
+            "warmup_candles": self.warmup_candles,
+            "initial_cash": request.cash,
+            "final_value": self.final_value,
+            "fee": request.fee,
+            "slippage": request.slippage,
+            "fill": request.fill,
+            "fee_currency": "quote" if request.pays_in_quote else "received",
+            "data": self.data.to_document(),
+            "metrics": self.metrics,
+            "trades": [
+                row | {"entry_time": iso(row["entry_time"]), "exit_time": iso(row["exit_time"])}
+                for row in self.trades.iter_rows(named=True)
+            ],
+        }
+
+
+def iso(time: datetime) -> str:
+    """ISO 8601, UTC, with Z; milliseconds only where there are any."""
+    text = time.astimezone(UTC).isoformat(timespec="milliseconds" if time.microsecond else "seconds")
+    return text.replace("+00:00", "Z")

@@ -1,0 +1,48 @@
+"""One backtest from request to result, saved if there is a database to save it in."""
+
+from datetime import timedelta
+from uuid import uuid4
+
+import polars as pl
+
+from pipelines.backtest.candles import stretch
+from pipelines.backtest.checks import DataReport
+from pipelines.backtest.engine import run
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.result import BacktestResult
+from strategies.registry import build
+
+
+def execute(
+    request: BacktestRequest,
+    database_url: str | None = None,
+    candles: pl.DataFrame | None = None,
+    save: bool = True,
+    data: DataReport | None = None,
+) -> BacktestResult:
+    """Run it.
+
+    candles: a candle frame; None reads the database. save: keep run, signals, trades and equity in the
+    database, in one transaction; without a database nothing is kept. data: what was mended when the candles
+    were read. BadInput names a wrong strategy, parameter or stretch.
+    """
+    strategy = build(request.strategy, request.parameters, request.timeframe)
+    piece = stretch(request, strategy.window, strategy.warmup, database_url, candles)
+    outcome = run(strategy, piece.candles, request, piece.warm)
+    first = piece.candles["timestamp"][piece.warm]
+    result = BacktestResult(
+        id=uuid4().hex[:12],
+        request=request.model_copy(update={"strategy": strategy.name}),
+        parameters=strategy.parameters.model_dump(exclude_none=True),
+        start=first - timedelta(milliseconds=request.candle_ms),
+        end=piece.candles["timestamp"][-1],
+        candles=piece.judged,
+        warmup_candles=piece.warm,
+        data=data or piece.data,
+        outcome=outcome,
+    )
+    if save and database_url is not None:
+        from pipelines.backtest.store import save_run
+
+        save_run(database_url, result)
+    return result

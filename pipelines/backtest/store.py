@@ -1,0 +1,69 @@
+"""Backtest results in Postgres: one transaction a run."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Connection, Table
+
+from pipelines.backtest.result import BacktestResult
+from pipelines.warehouse import tables
+from pipelines.warehouse.database import driver, engine
+
+EQUITY_POINTS = 5_000
+"""Rows of an equity curve that are kept: more than a screen has pixels."""
+
+
+def save_run(database_url: str, result: BacktestResult) -> None:
+    """Keep run, signals, trades and the thinned equity curve, all or nothing."""
+    request = result.request
+    with engine(database_url).begin() as connection:
+        connection.execute(
+            tables.strategy_runs.insert().values(
+                id=result.id,
+                kind="backtest",
+                strategy_name=request.strategy,
+                symbol=request.symbol,
+                timeframe=request.timeframe,
+                parameters=result.parameters,
+                start_time=result.start,
+                end_time=result.end,
+                status="done",
+                candles=result.candles,
+                initial_cash=request.cash,
+                final_value=result.final_value,
+                fee=request.fee,
+                slippage=request.slippage,
+                metrics=result.metrics,
+                finished_at=datetime.now(UTC),
+            )
+        )
+        _copy(connection, tables.strategy_signals, result.id, result.signals)
+        numbered = result.trades.with_row_index("n")
+        _copy(connection, tables.backtest_trades, result.id, numbered)
+        _copy(connection, tables.backtest_equity, result.id, thinned(result.equity))
+
+
+def thinned(equity: pl.DataFrame, points: int = EQUITY_POINTS) -> pl.DataFrame:
+    """At most `points` rows with the first, the last and the extremes of each step, so that peaks and
+    troughs stay where they were."""
+    if equity.height <= points:
+        return equity
+    step = -(-equity.height // (points // 2 - 1))
+    numbered = equity.with_row_index("row")
+    kept = numbered.group_by(pl.col("row") // step).agg(
+        pl.col("row").sort_by("equity").first().alias("lowest"),
+        pl.col("row").sort_by("equity").last().alias("highest"),
+    )
+    rows = pl.concat([kept["lowest"], kept["highest"], pl.Series([0, equity.height - 1], dtype=pl.UInt32)])
+    return equity[rows.unique().sort()]
+
+
+def _copy(connection: Connection, table: Table, run_id: str, rows: pl.DataFrame) -> None:
+    names: Sequence[str] = ["run_id", *rows.columns]
+    statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
+    with driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        for row in rows.iter_rows():
+            values: tuple[Any, ...] = (run_id, *row)
+            copy.write_row(values)
