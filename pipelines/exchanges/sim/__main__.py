@@ -15,6 +15,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m pipelines.exchanges.sim")
     parser.add_argument("--port", type=int, default=0)
     parser.add_argument("--source", nargs="+", default=["model"])
+    parser.add_argument("--timestamps", choices=["close", "open"], default="close")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--activity", type=float, default=1.0)
     parser.add_argument("--speed", default="1")
@@ -27,6 +28,7 @@ def main() -> None:
         options = SimOptions(
             port=given.port,
             source="model" if given.source == ["model"] else tuple(given.source),
+            timestamps=given.timestamps,
             seed=given.seed,
             activity=given.activity,
             speed=parse_speed(given.speed),

@@ -69,16 +69,21 @@ class Feed:
             if self._clock.speed == "max":
                 await self._subscribed.wait()
                 await self._room()
-                shown = self._shown_ms
-                pushed = self._push_trades(shown + max(1, int(self._step_ms)))
-                self._clock.advance_to(self._shown_ms)
-                wanted = self._step_ms * ROWS_A_STEP / max(pushed, ROWS_A_STEP / 4)
-                self._step_ms = min(max(wanted, 10.0), DAY_MS / 4)
-                await asyncio.sleep(0)
+                self._step()
+                ended = self._shown_ms >= self._history.source.end_ms()
+                await asyncio.sleep(TICK_S if ended else 0)
             else:
                 await asyncio.sleep(TICK_S)
                 self._push_trades(self._clock.now_ms())
             self._push_periodic(time.monotonic())
+
+    def _step(self) -> None:
+        """At speed max: go forward by a stretch that holds about ROWS_A_STEP rows."""
+        end_ms = max(self._shown_ms, self._history.source.end_ms())
+        pushed = self._push_trades(min(self._shown_ms + max(1, int(self._step_ms)), end_ms))
+        self._clock.advance_to(self._shown_ms)
+        wanted = self._step_ms * ROWS_A_STEP / max(pushed, ROWS_A_STEP / 4)
+        self._step_ms = min(max(wanted, 10.0), DAY_MS / 4)
 
     async def _room(self) -> None:
         readers = {reader for listeners in self._listeners.values() for reader in listeners}

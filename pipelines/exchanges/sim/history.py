@@ -30,6 +30,10 @@ class Source(Protocol):
         """Virtual time to start at when none is chosen; None for the wall's."""
         ...
 
+    def end_ms(self) -> int:
+        """When nothing happens any more; at speed max virtual time stops there."""
+        ...
+
     def day(self, symbol: str, day: int) -> DayTrades:
         """All matches of a UTC day (days since 1970)."""
         ...
@@ -102,8 +106,12 @@ class History:
 
         below_ms, above_ms: bounds of the open time, excluded
         """
-        last = bar.index(now_ms if below_ms is None else min(now_ms, below_ms - 1))
-        first = max(last - limit + 1, bar.index(self.source.first_ms(symbol)))
+        first_ms = self.source.first_ms(symbol)
+        until_ms = now_ms if below_ms is None else min(now_ms, below_ms - 1)
+        if until_ms < first_ms // MINUTE_MS * MINUTE_MS:
+            return np.zeros(0, np.int64)
+        last = bar.index(until_ms)
+        first = max(last - limit + 1, bar.index(first_ms))
         if above_ms is not None:
             first = max(first, bar.index(above_ms) + 1)
         return bar.opens(first, last)

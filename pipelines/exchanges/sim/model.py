@@ -39,6 +39,10 @@ class MarketModel:
         """The model has no beginning of its own worth starting at: the wall's time is used."""
         return None
 
+    def end_ms(self) -> int:
+        """When the history ends: in 2062."""
+        return (FIRST_DAY + (1 << LEVELS)) * DAY_MS
+
     def ids_before(self, symbol: str, day: int) -> int:
         """How many matches happened before 00:00 UTC of a day (days since 1970); ids start at 1."""
         mean = self._mean[symbol]
@@ -146,5 +150,6 @@ def _levels(rng: np.random.Generator, opens_order: Flags, starts: Ints, order: I
 
 
 def _sizes(rng: np.random.Generator, spec: SymbolSpec, count: int) -> Ints:
-    lots = np.exp(1.2 * rng.standard_normal(count) - 0.72) * (spec.mean_size * 10**spec.lot_decimals)
-    return np.maximum(lots.astype(np.int64), 1)
+    lots: Floats = np.exp(1.2 * rng.standard_normal(count) - 0.72) * (spec.mean_size * 10**spec.lot_decimals)
+    sizes: Ints = np.maximum(lots.astype(np.int64), 1)
+    return sizes

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from core.errors import BadInput
 from pipelines.exchanges.sim.clock import Speed
@@ -15,6 +15,7 @@ class SimOptions:
 
     port: 0 takes a free one; host: loopback, always
     source: "model", or recorded files (`PATH` or `SYMBOL=PATH`), see `recorded.py`
+    timestamps: whether a candle file's times are the close or the open of its candles
     seed: of the market model; activity: multiplies its number of trades
     speed: virtual seconds a real second, or "max": as fast as one core allows; virtual time then moves only
         while somebody is subscribed to a channel, and waits for the slowest reader
@@ -29,6 +30,7 @@ class SimOptions:
     port: int = 0
     host: str = "127.0.0.1"
     source: str | tuple[str, ...] = "model"
+    timestamps: Literal["close", "open"] = "close"
     seed: int = 1
     activity: float = 1.0
     speed: Speed = 1.0
