@@ -1,0 +1,18 @@
+"""The REST API beside the pages: routers under /api, health and metrics at the root."""
+
+from fastapi import FastAPI, HTTPException
+
+from dashboards.api import controls
+from dashboards.api.errors import install_errors
+from dashboards.services import Services
+
+
+def install(app: FastAPI, services: Services) -> None:
+    """Add every route; called before Dash adds its catch-all."""
+    install_errors(app)
+    for module in (controls,):
+        app.include_router(module.router(services), prefix="/api")
+
+    @app.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
+    async def unknown(path: str) -> None:
+        raise HTTPException(404, f"there is no /api/{path}; see /api/openapi.json")

@@ -1,0 +1,91 @@
+"""The only place that wires the dashboard together."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from dash import Dash
+from fastapi import FastAPI
+from starlette.middleware import Middleware
+
+from config.settings import Settings
+from core.errors import BadInput
+from dashboards import navigation, shell, stream, theme
+from dashboards.api.install import install
+from dashboards.feed import Feed
+from dashboards.hub import Hub
+from dashboards.jobs import Jobs
+from dashboards.pages import live
+from dashboards.security import Guard
+from dashboards.services import Services
+from pipelines.bus.base import Bus
+from pipelines.bus.redis import RedisBus
+from pipelines.clock import SystemClock
+from pipelines.warehouse.database import engine
+
+PAGES = (live.PAGE,)
+ASSETS = Path(__file__).parent / "assets"
+
+
+def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
+    """Pages, API and push on one FastAPI application.
+
+    settings: with `database_url` and `redis_url` resolved
+    bus: another bus than Redis, for tests
+    """
+    if settings.database_url is None or (settings.redis_url is None and bus is None):
+        raise BadInput("TCP_DATABASE_URL", "the dashboard needs the addresses of PostgreSQL and Redis")
+    database = engine(settings.database_url)
+    bus = bus or RedisBus(settings.redis_url or "")
+    hub = Hub(database, bus, Feed(settings.exchange), SystemClock())
+    services = Services(settings, database, bus, hub, Jobs())
+    server = FastAPI(
+        title="TCP Dashboard",
+        version="1",
+        openapi_url="/api/openapi.json",
+        docs_url=None,
+        redoc_url=None,
+        lifespan=lambda _app: _lifespan(services),
+        middleware=[Middleware(Guard, token=settings.dashboard_token)],
+    )
+    install(server, services)
+    _pages(server, services)
+    return server
+
+
+def _pages(server: FastAPI, services: Services) -> Dash:
+    dash = Dash(
+        "dashboards",
+        server=server,
+        assets_folder=str(ASSETS),
+        serve_locally=True,
+        title="TCP Dashboard",
+        update_title="",
+        suppress_callback_exceptions=True,
+        index_string=shell.INDEX.replace("{theme}", theme.stylesheet()),
+        websocket_inactivity_timeout=0,
+        websocket_heartbeat_interval=10_000,
+        pages_folder="",
+        add_log_handler=False,
+        compress=True,
+    )
+    dash.layout = shell.layout(services, PAGES)
+    shell.register(dash, services)
+    navigation.register(dash, services, PAGES)
+    stream.register(dash, services)
+    for page in PAGES:
+        page.register(dash, services)
+    return dash
+
+
+@asynccontextmanager
+async def _lifespan(services: Services) -> AsyncIterator[None]:
+    reader = asyncio.create_task(services.hub.run(), name="hub")
+    try:
+        yield
+    finally:
+        reader.cancel()
+        await asyncio.gather(reader, return_exceptions=True)
+        services.jobs.close()
+        await services.bus.close()

@@ -1,0 +1,212 @@
+// The frame: connection state, clock, theme, kill switch dialog, shortcuts, relative times.
+(function () {
+  "use strict";
+  const F = window.tcpFormat;
+  const NONE = () => window.dash_clientside.no_update;
+  const LOST_AFTER_MS = 5000;
+  const STATES = {
+    live: ["Live", "good"],
+    silent: ["No market data", "warn"],
+    daemon: ["Daemon is away", "bad"],
+    bus: ["Redis is away", "bad"],
+    database: ["Database is away", "bad"],
+    lost: ["Connection lost, retrying", "bad"],
+  };
+  const shell = { feed: null, receivedAt: 0, receivedWall: Date.now(), lost: false, lostSince: 0 };
+
+  function by(id) { return document.getElementById(id); }
+
+  function say(element, text) {
+    if (element && element.textContent !== text) element.textContent = text;
+  }
+
+  function serverNow() {
+    return shell.feed ? shell.feed.wall_ms + (performance.now() - shell.receivedAt) : Date.now();
+  }
+
+  function exchangeNow() {
+    if (!shell.feed) return Date.now();
+    return shell.feed.exchange_ms + (performance.now() - shell.receivedAt) * shell.feed.rate;
+  }
+
+  function takeFeed(feed) {
+    if (!feed) return;
+    shell.feed = feed;
+    shell.receivedAt = performance.now();
+    if (feed.pushed) {
+      shell.connected = true;
+      shell.lost = false;
+    }
+    drawFeed();
+  }
+
+  function drawFeed() {
+    const feed = shell.feed;
+    if (!feed || !by("feed")) return;
+    const state = shell.lost ? "lost" : feed.state;
+    const [words, tone] = STATES[state];
+    by("feed").dataset.tone = tone;
+    document.body.classList.toggle("is-stale", state !== "live" && state !== "silent");
+    say(by("feed-state"), words);
+    say(by("feed-detail"), detail(state, feed));
+    by("feed").title = feed.error || "";
+    const name = feed.exchange === "sim" ? "Simulated" : "OKX";
+    say(by("exchange"), name + (feed.rate > 1.2 ? " ×" + Math.round(feed.rate) : ""));
+    const label = by("kill-label");
+    say(label, feed.kill_switch ? "Kill switch is ON" : "Kill switch");
+    by("kill-open").classList.toggle("on", feed.kill_switch);
+  }
+
+  function detail(state, feed) {
+    if (state === "live") return feed.lag_ms === null ? "" : feed.lag_ms + " ms";
+    if (state === "lost") return "since " + F.ago((performance.now() - shell.receivedAt) / 1000).replace(" ago", "");
+    if (state === "database" && feed.since_ms) return "since " + F.clock(feed.since_ms);
+    if (state === "silent" && feed.market_ms) return "last " + F.ago((serverNow() - feed.market_ms) / 1000);
+    return "";
+  }
+
+  function drawTimes() {
+    const now = serverNow();
+    document.querySelectorAll("time.ago").forEach((element) => {
+      const ms = Number(element.dataset.ms);
+      if (!ms) return;
+      say(element, F.ago((now - ms) / 1000));
+      element.title = F.local(ms) + " · " + F.utc(ms);
+    });
+    if (shell.feed && by("exchange-clock")) {
+      const at = exchangeNow();
+      say(by("exchange-clock"), F.clock(at));
+      by("exchange-clock").title = "Exchange time " + F.local(at) + " · " + F.utc(at);
+    }
+  }
+
+  // The stream speaks at least once a second. Silence means that it is lost: say so, and when the server answers
+  // again but the stream does not come back by itself, load the page anew (the address holds what is selected).
+  function watchConnection() {
+    if (!shell.feed || document.hidden) return;
+    const quiet = performance.now() - shell.receivedAt;
+    if (quiet > LOST_AFTER_MS && !shell.lost) {
+      shell.lost = true;
+      shell.lostSince = performance.now();
+    }
+    if (shell.lost) {
+      drawFeed();
+      if (performance.now() - shell.lostSince > 4000) probe();
+    }
+  }
+
+  let probing = false;
+  async function probe() {
+    if (probing) return;
+    probing = true;
+    try {
+      await fetch("/healthz", { cache: "no-store" });
+      await new Promise((resolve) => setTimeout(resolve, 6000));
+      if (shell.lost) window.location.reload();
+    } catch (error) {
+      await new Promise((resolve) => setTimeout(resolve, 2000));
+    } finally {
+      probing = false;
+    }
+  }
+
+  function toast(text, failed) {
+    const element = document.createElement("div");
+    element.className = "toast" + (failed ? " failed" : "");
+    element.textContent = text;
+    by("toasts").appendChild(element);
+    setTimeout(() => element.remove(), failed ? 10000 : 4000);
+  }
+
+  function token(name) {
+    return getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+  }
+
+  function paintFigures() {
+    document.querySelectorAll(".js-plotly-plot").forEach((graph) => {
+      if (!graph._fullLayout || !window.Plotly) return;
+      const change = {
+        "font.color": token("muted"),
+        "legend.font.color": token("muted"),
+        "hoverlabel.bgcolor": token("raised"),
+        "hoverlabel.bordercolor": token("border"),
+        "hoverlabel.font.color": token("text"),
+        "modebar.color": token("muted"),
+      };
+      Object.keys(graph.layout).filter((key) => /^[xy]axis\d*$/.test(key)).forEach((key) => {
+        change[key + ".gridcolor"] = token("grid");
+        change[key + ".linecolor"] = token("border");
+        change[key + ".spikecolor"] = token("muted");
+      });
+      window.Plotly.relayout(graph, change);
+    });
+  }
+
+  function keys(event) {
+    const target = event.target;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (target.closest && target.closest("input, textarea, select, [role=combobox], [contenteditable]")) return;
+    if (shell.prefix) {
+      shell.prefix = false;
+      const link = [...document.querySelectorAll(".nav-link")].find(
+        (item) => item.textContent.trim().toLowerCase()[0] === event.key);
+      if (link) link.click();
+      return;
+    }
+    if (event.key === "g") {
+      shell.prefix = true;
+      setTimeout(() => { shell.prefix = false; }, 1200);
+    } else if (event.key === "t") {
+      by("scheme-toggle").click();
+    } else if (event.key === "?") {
+      window.dash_clientside.set_props("shortcuts", { opened: true });
+    } else if (event.key === "j" || event.key === "k") {
+      document.dispatchEvent(new CustomEvent("tcp-step", { detail: event.key === "j" ? 1 : -1 }));
+    }
+  }
+
+  window.dash_clientside = window.dash_clientside || {};
+  window.dash_clientside.tcp = {
+    feed(feed) {
+      takeFeed(feed);
+      return NONE();
+    },
+    title(title, pathname) {
+      shell.page = title || "";
+      say(by("title"), shell.page);
+      document.title = (shell.page ? shell.page + " · " : "") + "TCP Dashboard";
+      document.querySelectorAll(".nav-link").forEach((link) => {
+        if (link.getAttribute("href") === pathname) link.setAttribute("aria-current", "page");
+        else link.removeAttribute("aria-current");
+      });
+      return NONE();
+    },
+    scheme(scheme) {
+      const wanted = scheme === "light" ? "light" : "dark";
+      localStorage.setItem("tcp-scheme", wanted);
+      document.documentElement.dataset.mantineColorScheme = wanted;
+      requestAnimationFrame(paintFigures);
+      return wanted;
+    },
+    toggleScheme(clicks, scheme) {
+      return scheme === "light" ? "dark" : "light";
+    },
+    killDialog(open, cancel, confirm, feed, bots) {
+      const triggered = window.dash_clientside.callback_context.triggered_id;
+      if (triggered !== "kill-open") return [false, NONE(), NONE()];
+      const running = (bots || []).filter((bot) => bot.status === "active").length;
+      const on = feed && feed.kill_switch;
+      return [
+        true,
+        on ? "Bots may buy again. Positions and bots stay as they are."
+          : "No bot will buy until it is off again: " + running + " active bot" + (running === 1 ? "" : "s") +
+            ". What they hold stays, and they may still sell.",
+        on ? "Turn the kill switch off" : "Stop all buying",
+      ];
+    },
+  };
+  window.tcpShell = { shell, by, say, serverNow, exchangeNow, toast, paintFigures };
+  document.addEventListener("keydown", keys);
+  setInterval(drawTimes, 500);
+  setInterval(watchConnection, 1000);
+})();

@@ -1,0 +1,167 @@
+// Keeps a drawn price chart live: changes the last candle, appends new ones, follows the right edge while it is
+// in view, and leaves zoom and pan alone.
+(function () {
+  "use strict";
+  const F = window.tcpFormat;
+  const KEPT = 3000;
+  const UP = "#26a69a66", DOWN = "#ef535066";
+
+  function graphOf(id) {
+    const box = document.getElementById(id);
+    return box ? box.querySelector(".js-plotly-plot") : null;
+  }
+
+  function trace(graph, kind, column) {
+    return graph.data.find((item) => item.meta && item.meta.kind === kind && (!column || item.meta.column === column));
+  }
+
+  function asMs(value) { return typeof value === "number" ? value : Date.parse(/Z|\+/.test(value) ? value : value.replace(" ", "T") + "Z"); }
+
+  function put(list, index, value) { list[index] = value; }
+
+  function setCandle(graph, candle) {
+    const prices = trace(graph, "candles"), volume = trace(graph, "volume");
+    if (!prices) return false;
+    const last = prices.x.length - 1;
+    let at = last;
+    while (at >= 0 && asMs(prices.x[at]) > candle.t) at -= 1;
+    if (at < 0 && last >= 0) return false;
+    if (at < 0 || asMs(prices.x[at]) < candle.t) {
+      if (at !== last) return false;
+      at = last + 1;
+      prices.x.push(candle.t);
+      if (volume.x !== prices.x) volume.x.push(candle.t);
+    }
+    put(prices.open, at, candle.o);
+    put(prices.high, at, candle.h);
+    put(prices.low, at, candle.l);
+    put(prices.close, at, candle.c);
+    put(volume.y, at, candle.v);
+    put(volume.marker.color, at, candle.c >= candle.o ? UP : DOWN);
+    return true;
+  }
+
+  function trim(graph) {
+    const prices = trace(graph, "candles"), volume = trace(graph, "volume");
+    const extra = prices.x.length - KEPT;
+    if (extra < 200) return;
+    [prices.x, prices.open, prices.high, prices.low, prices.close, volume.y, volume.marker.color]
+      .forEach((list) => list.splice(0, extra));
+    if (volume.x !== prices.x) volume.x.splice(0, extra);
+  }
+
+  function markerText(fill, meta) {
+    const word = fill.side === "buy" ? "▲ Buy" : "▼ Sell";
+    const text = word + " " + F.quantity(fill.quantity) + " " + meta.base + " @ " + F.money(fill.price, meta.decimals);
+    return fill.pnl === null ? text : text + "<br>P&L " + F.money(fill.pnl, 2, true) + " " + meta.quote;
+  }
+
+  function setFills(graph, fills, frameMs) {
+    ["buy", "sell"].forEach((side) => {
+      const markers = trace(graph, side);
+      if (!markers) return;
+      fills.filter((fill) => fill.side === side).forEach((fill) => {
+        const at = fill.t - (fill.t % frameMs) + frameMs;
+        const known = markers.x.some((x, i) => asMs(x) === at && markers.y[i] === fill.price);
+        if (known) return;
+        markers.x.push(at);
+        markers.y.push(fill.price);
+        markers.text.push(markerText(fill, markers.meta));
+      });
+    });
+  }
+
+  function setIndicators(graph, message) {
+    Object.keys(message.values).forEach((column) => {
+      const line = trace(graph, "indicator", column);
+      if (!line) return;
+      const last = line.x.length ? asMs(line.x[line.x.length - 1]) : 0;
+      if (message.t === last) line.y[line.y.length - 1] = message.values[column];
+      else if (message.t > last) {
+        line.x.push(message.t);
+        line.y.push(message.values[column]);
+      }
+    });
+  }
+
+  function rangeOf(graph) {
+    const range = graph.layout.xaxis && graph.layout.xaxis.range;
+    return range ? [asMs(range[0]), asMs(range[1])] : null;
+  }
+
+  // The price axis fits what is in view, as traders expect; Plotly by itself would fit all candles.
+  function fit(graph) {
+    const prices = graph.data && trace(graph, "candles");
+    const range = prices && rangeOf(graph);
+    if (!range || !prices.x.length) return null;
+    let low = Infinity, high = -Infinity, top = 0;
+    const volume = trace(graph, "volume");
+    for (let i = prices.x.length - 1; i >= 0; i -= 1) {
+      const at = asMs(prices.x[i]);
+      if (at < range[0]) break;
+      if (at > range[1]) continue;
+      if (prices.low[i] < low) low = prices.low[i];
+      if (prices.high[i] > high) high = prices.high[i];
+      if (volume.y[i] > top) top = volume.y[i];
+    }
+    if (low === Infinity) return null;
+    const room = (high - low || high * 0.001) * 0.08;
+    return { y: [low - room, high + room], y2: [0, top * 1.1 || 1] };
+  }
+
+  function applyFit(graph) {
+    const found = fit(graph);
+    if (!found) return;
+    graph.layout.yaxis.range = found.y;
+    graph.layout.yaxis.autorange = false;
+    graph.layout.yaxis2.range = found.y2;
+    graph.layout.yaxis2.autorange = false;
+  }
+
+  function follow(graph, before, frameMs) {
+    const prices = trace(graph, "candles");
+    const range = rangeOf(graph);
+    const after = asMs(prices.x[prices.x.length - 1]);
+    if (!range || after <= before || range[1] < before) return;
+    const step = after - before;
+    graph.layout.xaxis.range = [range[0] + step, range[1] + step];
+  }
+
+  // Takes a push in; "redraw" when the chart must be fetched anew.
+  function apply(graph, push, frameMs, withIndicators) {
+    const prices = trace(graph, "candles");
+    if (!prices || !prices.x.length) return "redraw";
+    const before = asMs(prices.x[prices.x.length - 1]);
+    const known = (push.candles || []).filter((candle) => candle.t >= before);
+    for (const candle of known) {
+      const last = asMs(prices.x[prices.x.length - 1]);
+      if (candle.t > last + frameMs) return "redraw";
+      if (!setCandle(graph, candle)) return "redraw";
+    }
+    (push.candles || []).filter((candle) => candle.t < before).forEach((candle) => setCandle(graph, candle));
+    if (push.fills && push.fills.length) setFills(graph, push.fills, frameMs);
+    if (push.indicators && withIndicators) setIndicators(graph, push.indicators);
+    trim(graph);
+    follow(graph, before, frameMs);
+    applyFit(graph);
+    window.Plotly.redraw(graph);
+    return "done";
+  }
+
+  function attach(graph) {
+    if (graph.tcpAttached) return;
+    graph.tcpAttached = true;
+    let waiting = false;
+    graph.on("plotly_relayout", (change) => {
+      if (!Object.keys(change).some((key) => key.startsWith("xaxis")) || waiting) return;
+      waiting = true;
+      requestAnimationFrame(() => {
+        waiting = false;
+        const found = fit(graph);
+        if (found) window.Plotly.relayout(graph, { "yaxis.range": found.y, "yaxis2.range": found.y2 });
+      });
+    });
+  }
+
+  window.tcpChart = { graphOf, apply, attach, applyFit, fit };
+})();

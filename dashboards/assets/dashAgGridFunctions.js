@@ -1,0 +1,15 @@
+// Formats that table columns name (dashboards/grids.py).
+var dagfuncs = (window.dashAgGridFunctions = window.dashAgGridFunctions || {});
+dagfuncs.tcpMoney = (value, signed, decimals) => tcpFormat.money(value, decimals === undefined ? 2 : decimals, signed);
+dagfuncs.tcpPercent = (value) => tcpFormat.percent(value);
+dagfuncs.tcpShare = (value) => tcpFormat.percent(value, 0, false);
+dagfuncs.tcpCount = (value) => (value === null || value === undefined ? "—" : value.toLocaleString("en-US"));
+dagfuncs.tcpQuantity = (value) => tcpFormat.quantity(value);
+dagfuncs.tcpTime = (ms) => (ms ? tcpFormat.local(ms) : "—");
+dagfuncs.tcpUtc = (ms) => (ms ? tcpFormat.utc(ms) : "");
+dagfuncs.tcpState = (value) => (value ? value[0].toUpperCase() + value.slice(1) : "—");
+dagfuncs.tcpSignal = (row) => {
+  if (!row || !row.signal_type) return "—";
+  const arrow = row.signal_type === "buy" ? "▲ Buy" : "▼ Sell";
+  return arrow + " " + tcpFormat.money(row.signal_price, row.decimals) + " · " + tcpFormat.clock(row.signal_ms);
+};

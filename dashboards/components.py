@@ -1,0 +1,48 @@
+"""Small pieces every page is made of: icons, panels, and the four faces of a panel."""
+
+from typing import Any
+
+from dash import html
+
+
+def icon(name: str) -> html.Span:
+    """An icon of assets/icons.css; decoration only, so the words beside it carry the meaning."""
+    return html.Span(className=f"icon icon-{name}", **{"aria-hidden": "true"})
+
+
+def panel(*children: Any, title: str | None = None, tools: Any = None, **attributes: Any) -> html.Section:
+    """A framed part of a page with an optional title line."""
+    extra = attributes.pop("className", "")
+    head = [html.Header([html.H2(title), html.Div(tools, className="tools")])] if title else []
+    return html.Section([*head, *children], className=f"panel {extra}".strip(), **attributes)
+
+
+def empty(title: str, text: str, *actions: Any) -> html.Div:
+    """What a panel will show once there is something, and the button that fills it."""
+    return html.Div(
+        [html.H3(title), html.P(text), html.Div(list(actions), className="actions")], className="face"
+    )
+
+
+def failure(
+    title: str, error: Exception | str, remedy: str = "It is tried again every few seconds."
+) -> html.Div:
+    """What failed, in one line of the cause, and what to do."""
+    cause = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
+    return html.Div(
+        [html.H3([icon("alert"), title]), html.P(html.Code(cause[0])), html.P(remedy)],
+        className="panel face failed",
+        role="alert",
+    )
+
+
+def skeleton(height: str) -> html.Div:
+    """A grey shape of the size of what comes, so that nothing jumps."""
+    return html.Div(className="skeleton", style={"height": height})
+
+
+def moment(epoch_ms: int | None, missing: str = "—") -> html.Time | html.Span:
+    """A time that the browser keeps relative ("12 s ago") with the absolute one on hover."""
+    if epoch_ms is None:
+        return html.Span(missing, className="muted")
+    return html.Time("", className="ago", **{"data-ms": str(epoch_ms)})

@@ -1,0 +1,85 @@
+"""What the top bar says: which exchange, is it live, how late, and what does not answer."""
+
+from datetime import datetime
+from typing import Any
+
+from dashboards.rows import epoch_ms
+
+DAEMON_SILENT_MS = 15_000
+MARKET_SILENT_MS = 10_000
+
+
+class Feed:
+    """State of exchange, daemon, bus and database, as last seen from this process (wall ms)."""
+
+    def __init__(self, exchange: str) -> None:
+        self.exchange = exchange
+        self.kill_switch = False
+        self.database_error: str | None = None
+        self.database_since_ms: int | None = None
+        self.bus_error: str | None = None
+        self._beat: dict[str, Any] | None = None
+        self._market_ms: int | None = None
+        self._lag_ms: int | None = None
+
+    def components(self, rows: list[dict[str, Any]], now_ms: int) -> None:
+        """Take in the heartbeats; the row `live` carries the exchange's clock and its rate."""
+        self._beat = next((row for row in rows if row["component"] == "live"), None)
+
+    def market_message(self, now_ms: int, published_ms: int | None) -> None:
+        """A candle came over the bus."""
+        self._market_ms = now_ms
+        if published_ms is not None:
+            self._lag_ms = max(0, now_ms - published_ms)
+
+    def database_lost(self, now_ms: int, error: Exception) -> None:
+        """The database does not answer; the first line of the driver's message is kept."""
+        if self.database_error is None:
+            self.database_since_ms = now_ms
+        self.database_error = str(getattr(error, "orig", error)).strip().splitlines()[0]
+
+    @property
+    def rate(self) -> float:
+        """Exchange seconds a wall second: 1, or the speed of a simulation."""
+        details = self._beat["details"] if self._beat else {}
+        rate = details.get("rate")
+        return float(rate) if isinstance(rate, int | float) and rate > 0 else 1.0
+
+    def exchange_ms(self, now_ms: int) -> int:
+        """The exchange's clock at wall time `now_ms`, run on from the last heartbeat."""
+        if self._beat is None or self._beat["exchange_time"] is None:
+            return now_ms
+        beat_ms = _ms(self._beat["timestamp"])
+        ahead = min(max(0, now_ms - beat_ms), DAEMON_SILENT_MS) * self.rate
+        return _ms(self._beat["exchange_time"]) + round(ahead)
+
+    def state(self, now_ms: int) -> str:
+        """live, silent (no market data for 10 s), or the part that is away: database, bus, daemon."""
+        if self.database_error is not None:
+            return "database"
+        if self.bus_error is not None:
+            return "bus"
+        if self._beat is None or now_ms - _ms(self._beat["timestamp"]) > DAEMON_SILENT_MS:
+            return "daemon"
+        if self._market_ms is None or now_ms - self._market_ms > MARKET_SILENT_MS:
+            return "silent"
+        return "live"
+
+    def document(self, now_ms: int) -> dict[str, Any]:
+        """Everything the top bar needs, JSON-ready."""
+        return {
+            "exchange": self.exchange,
+            "state": self.state(now_ms),
+            "rate": round(self.rate, 1),
+            "lag_ms": self._lag_ms,
+            "exchange_ms": self.exchange_ms(now_ms),
+            "wall_ms": now_ms,
+            "market_ms": self._market_ms,
+            "kill_switch": self.kill_switch,
+            "error": self.database_error or self.bus_error,
+            "since_ms": self.database_since_ms if self.database_error else None,
+        }
+
+
+def _ms(moment: datetime) -> int:
+    return epoch_ms(moment) or 0

@@ -1,0 +1,191 @@
+"""The price chart: candles, volume, indicators, and what the bot bought and sold. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from dashboards.figures.style import axis, layout
+from dashboards.theme import BOTH, SERIES, Scheme
+
+SHOWN = 150
+VOLUME_OPACITY = "66"
+OVERLAY_RATIO = 0.5
+"""An indicator whose values stay within half to twice the price is drawn over it; others get a pane below."""
+
+
+def price_figure(
+    candles: pl.DataFrame,
+    fills: Sequence[dict[str, Any]],
+    indicators: pl.DataFrame | None,
+    timeframe_ms: int,
+    decimals: int,
+    scheme: Scheme,
+    base: str = "",
+    quote: str = "",
+) -> dict[str, Any]:
+    """Candles (a candle frame), markers of fills (hub.fill_point dicts), indicator columns of a frame with
+    `timestamp`. Times on the axis are candle close times, UTC; at first the newest 150 are in view."""
+    times = candles["timestamp"].dt.epoch("ms").to_list()
+    traces = [candle_trace(candles, times, decimals), volume_trace(candles, times)]
+    traces += [marker_trace(fills, side, timeframe_ms, decimals, base, quote) for side in ("buy", "sell")]
+    lower = 0
+    if indicators is not None and indicators.height:
+        for position, name in enumerate(column for column in indicators.columns if column != "timestamp"):
+            below = not is_overlay(indicators[name], candles["close"])
+            lower += below
+            traces.append(indicator_trace(indicators, name, position, below, decimals))
+    shape = layout(scheme)
+    shape |= _axes(scheme, lower > 0, times, timeframe_ms, decimals, quote, base)
+    shape["uirevision"] = "keep"
+    shape["meta"] = {"timeframe_ms": timeframe_ms, "shown": SHOWN, "decimals": decimals}
+    return {"data": traces, "layout": shape}
+
+
+def candle_trace(candles: pl.DataFrame, times: list[int], decimals: int) -> dict[str, Any]:
+    """Open, high, low, close; hollow nowhere, up and down in the two colours that mean that everywhere."""
+    return {
+        "type": "candlestick",
+        "name": "Price",
+        "x": times,
+        **{name: candles[name].to_list() for name in ("open", "high", "low", "close")},
+        "increasing": {"line": {"color": BOTH["up"], "width": 1}, "fillcolor": BOTH["up"]},
+        "decreasing": {"line": {"color": BOTH["down"], "width": 1}, "fillcolor": BOTH["down"]},
+        "whiskerwidth": 0,
+        "showlegend": False,
+        "meta": {"kind": "candles"},
+        "hovertemplate": (
+            f"O %{{open:,.{decimals}f}}  H %{{high:,.{decimals}f}}<br>"
+            f"L %{{low:,.{decimals}f}}  C %{{close:,.{decimals}f}}<extra></extra>"
+        ),
+    }
+
+
+def volume_trace(candles: pl.DataFrame, times: list[int]) -> dict[str, Any]:
+    """Volume in the base currency, tinted by the candle's direction."""
+    rising = (candles["close"] >= candles["open"]).to_list()
+    return {
+        "type": "bar",
+        "name": "Volume",
+        "x": times,
+        "y": candles["volume"].to_list(),
+        "marker": {
+            "color": [(BOTH["up"] if up else BOTH["down"]) + VOLUME_OPACITY for up in rising],
+            "line": {"width": 0},
+        },
+        "yaxis": "y2",
+        "showlegend": False,
+        "meta": {"kind": "volume"},
+        "hovertemplate": "Volume %{y:,.4~f}<extra></extra>",
+    }
+
+
+def marker_trace(
+    fills: Sequence[dict[str, Any]], side: str, timeframe_ms: int, decimals: int, base: str, quote: str
+) -> dict[str, Any]:
+    """▲ below each buy, ▼ above each sell, on the candle in which it was filled."""
+    buying = side == "buy"
+    mine = [fill for fill in fills if fill["side"] == side]
+    return {
+        "type": "scatter",
+        "mode": "markers",
+        "name": "▲ Buy" if buying else "▼ Sell",
+        "x": [marker_time(fill["t"], timeframe_ms) for fill in mine],
+        "y": [fill["price"] for fill in mine],
+        "text": [marker_text(fill, decimals, base, quote) for fill in mine],
+        "marker": {
+            "symbol": "triangle-up" if buying else "triangle-down",
+            "size": 13,
+            "color": BOTH["up"] if buying else BOTH["down"],
+            "line": {"width": 1.5, "color": "#ffffff"},
+        },
+        "meta": {"kind": side, "decimals": decimals, "base": base, "quote": quote},
+        "hovertemplate": "%{text}<extra></extra>",
+    }
+
+
+def marker_time(filled_ms: int, timeframe_ms: int) -> int:
+    """Label (close time) of the candle that holds a fill."""
+    return filled_ms - filled_ms % timeframe_ms + timeframe_ms
+
+
+def marker_text(fill: dict[str, Any], decimals: int, base: str, quote: str) -> str:
+    """`Buy 0.1234 BTC @ 61,828.02`, and for a sell what it made. assets/chart.js words it the same way."""
+    amount = f"{fill['quantity']:,.6f}".rstrip("0").rstrip(".")
+    word = "▲ Buy" if fill["side"] == "buy" else "▼ Sell"
+    text = f"{word} {amount} {base} @ {fill['price']:,.{decimals}f}"
+    if fill["pnl"] is None:
+        return text
+    sign = "−" if fill["pnl"] < 0 else "+"
+    return f"{text}<br>P&L {sign}{abs(fill['pnl']):,.2f} {quote}"
+
+
+def indicator_trace(
+    frame: pl.DataFrame, name: str, position: int, below: bool, decimals: int
+) -> dict[str, Any]:
+    """One indicator line, over the price or in the pane below."""
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name.replace("_", " "),
+        "x": frame["timestamp"].dt.epoch("ms").to_list(),
+        "y": [value if value is None or value == value else None for value in frame[name].to_list()],
+        "line": {"width": 1.5, "color": SERIES[position % len(SERIES)]},
+        "yaxis": "y3" if below else "y",
+        "connectgaps": False,
+        "meta": {"kind": "indicator", "column": name},
+        "hovertemplate": f"{name.replace('_', ' ')} %{{y:,.{decimals}f}}<extra></extra>",
+    }
+
+
+def is_overlay(values: pl.Series, closes: pl.Series) -> bool:
+    """Whether an indicator lives on the price's scale."""
+    middle, price = values.cast(pl.Float64).median(), closes.median()
+    if not isinstance(middle, float) or not isinstance(price, float) or price <= 0:
+        return False
+    return OVERLAY_RATIO < middle / price < 1 / OVERLAY_RATIO
+
+
+def _axes(
+    scheme: Scheme, lower: bool, times: list[int], timeframe_ms: int, decimals: int, quote: str, base: str
+) -> dict[str, Any]:
+    right = times[-1] + 6 * timeframe_ms if times else None
+    view = [times[-SHOWN] if len(times) > SHOWN else times[0] - timeframe_ms, right] if times else None
+    volume_top, pane_top = 0.16, 0.36
+    price_bottom = pane_top + 0.02 if lower else volume_top + 0.02
+    axes = {
+        "xaxis": axis(
+            scheme,
+            type="date",
+            range=view,
+            rangeslider={"visible": False},
+            anchor="y2",
+            hoverformat="%Y-%m-%d %H:%M UTC",
+            showgrid=True,
+        ),
+        "yaxis": axis(
+            scheme,
+            side="right",
+            domain=[price_bottom, 1],
+            tickformat=f",.{decimals}f",
+            fixedrange=True,
+            title={"text": quote, "standoff": 4},
+            automargin=False,
+        ),
+        "yaxis2": axis(
+            scheme,
+            side="right",
+            domain=[0, volume_top],
+            fixedrange=True,
+            nticks=3,
+            showgrid=False,
+            tickformat="~s",
+            rangemode="tozero",
+            title={"text": base, "standoff": 4},
+        ),
+    }
+    if lower:
+        axes["yaxis3"] = axis(
+            scheme, side="right", domain=[volume_top + 0.02, pane_top - 0.02], fixedrange=True, nticks=4
+        )
+    return axes

@@ -1,0 +1,106 @@
+"""Tables: columns, and options that all of them share. Formats live in dashAgGridFunctions.js."""
+
+from typing import Any
+
+THEME = {
+    "function": "themeQuartz.withParams({backgroundColor:'var(--surface)',foregroundColor:'var(--text)',"
+    "headerBackgroundColor:'var(--surface)',headerTextColor:'var(--muted)',borderColor:'var(--border)',"
+    "rowHoverColor:'var(--raised)',selectedRowBackgroundColor:'var(--raised)',accentColor:'var(--accent)',"
+    "valueChangeValueHighlightBackgroundColor:'var(--flash)',fontFamily:'inherit',fontSize:13,"
+    "headerFontSize:12,headerFontWeight:500,spacing:5,wrapperBorder:false,wrapperBorderRadius:0,"
+    "columnBorder:false,oddRowBackgroundColor:'var(--surface)'})"
+}
+
+
+def grid_options(nothing: str) -> dict[str, Any]:
+    """Options of a table; `nothing` is said when it has no rows."""
+    return {
+        "theme": THEME,
+        "rowHeight": 34,
+        "headerHeight": 34,
+        "suppressCellFocus": False,
+        "animateRows": False,
+        "cellFlashDuration": 300,
+        "cellFadeDuration": 200,
+        "overlayNoRowsTemplate": f"<span class='muted'>{nothing}</span>",
+        "tooltipShowDelay": 300,
+        "suppressColumnVirtualisation": True,
+        "alwaysShowVerticalScroll": False,
+    }
+
+
+def number(field: str, header: str, function: str, tooltip: str | None = None, **more: Any) -> dict[str, Any]:
+    """A right-aligned number column; `function` is a format of dashAgGridFunctions.js."""
+    return {
+        "field": field,
+        "headerName": header,
+        "headerTooltip": tooltip or header,
+        "type": "rightAligned",
+        "cellClass": "numeric",
+        "valueFormatter": {"function": function},
+        "enableCellChangeFlash": True,
+        "minWidth": 80,
+        **more,
+    }
+
+
+def text(field: str, header: str, **more: Any) -> dict[str, Any]:
+    """A left-aligned text column."""
+    return {"field": field, "headerName": header, "minWidth": 80, **more}
+
+
+_SIGNED = {
+    "up": "params.value > 0",
+    "down": "params.value < 0",
+}
+
+BOT_COLUMNS: list[dict[str, Any]] = [
+    text("bot_id", "Bot", pinned="left", minWidth=96, cellClass="strong"),
+    text("strategy", "Strategy", minWidth=120),
+    text("symbol", "Symbol", minWidth=96),
+    text("timeframe", "TF", minWidth=56, maxWidth=70, headerTooltip="Timeframe"),
+    text(
+        "shown",
+        "Status",
+        minWidth=96,
+        valueFormatter={"function": "tcpState(params.value)"},
+        cellClassRules={
+            f"is-{name}": f"params.value === '{name}'"
+            for name in (
+                "running",
+                "paused",
+                "stopped",
+                "starting",
+                "stopping",
+                "pausing",
+                "crashed",
+                "error",
+                "silent",
+            )
+        },
+        tooltipField="error",
+    ),
+    number(
+        "value", "Balance (USDT)", "tcpMoney(params.value)", "Cash and coins at the last price", minWidth=120
+    ),
+    number(
+        "pnl_today", "P&L today", "tcpMoney(params.value, true)", "Since 00:00 UTC", cellClassRules=_SIGNED
+    ),
+    number("pnl", "P&L", "tcpMoney(params.value, true)", "Since the start", cellClassRules=_SIGNED),
+    number(
+        "pnl_fraction", "P&L %", "tcpPercent(params.value)", "Of the starting cash", cellClassRules=_SIGNED
+    ),
+    number("fills", "Trades", "tcpCount(params.value)", "Buys and sells", minWidth=72),
+    number("win_rate", "Win rate", "tcpShare(params.value)", "Of closed round trips", minWidth=86),
+    text(
+        "signal_ms",
+        "Last signal",
+        minWidth=150,
+        valueFormatter={"function": "tcpSignal(params.data)"},
+        cellClassRules={
+            "up": "params.data.signal_type === 'buy'",
+            "down": "params.data.signal_type === 'sell'",
+        },
+        enableCellChangeFlash=True,
+    ),
+]

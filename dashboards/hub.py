@@ -1,0 +1,219 @@
+"""One reader of the bus and of Postgres for all browsers of this process.
+
+The hub keeps the newest candles, prices, bots and the feed's state; a browser's stream asks what changed
+since it last looked. Twenty browsers cost one subscription and one query, and a slow one delays nobody.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.clock import Clock
+from core.errors import Unavailable
+from dashboards.feed import Feed
+from dashboards.queries import bots as bot_queries
+from dashboards.queries import system as system_queries
+from dashboards.rows import bot_row, day_start, epoch_ms
+from pipelines.bus.base import MARKER, Bus
+from pipelines.warehouse.controls import kill_switch_is_on
+
+CHANNELS = ("market:*", "signals:*", "status:*", "system:events")
+REFRESH_S = 2.0
+DEBOUNCE_S = 0.25
+KEPT_CANDLES = 64
+KEPT_FILLS = 300
+KEPT_SESSIONS = 2000
+
+
+@dataclass(slots=True)
+class Watch:
+    """What one browser looks at."""
+
+    bot: str | None = None
+    symbol: str | None = None
+    timeframe: str | None = None
+
+
+@dataclass(slots=True)
+class Series:
+    """The newest changes of one symbol and timeframe: (sequence, candle)."""
+
+    sequence: int = 0
+    changes: deque[tuple[int, dict[str, Any]]] = field(default_factory=lambda: deque(maxlen=KEPT_CANDLES))
+
+    def add(self, candle: dict[str, Any]) -> None:
+        """Take in a running or final candle."""
+        self.sequence += 1
+        self.changes.append((self.sequence, candle))
+
+    def since(self, sequence: int) -> list[dict[str, Any]] | None:
+        """Newest state of each candle changed after `sequence`, oldest first; None: too far behind."""
+        if sequence < self.sequence - len(self.changes):
+            return None
+        latest: dict[int, dict[str, Any]] = {}
+        for number, candle in self.changes:
+            if number > sequence:
+                latest[candle["t"]] = candle
+        return [latest[key] for key in sorted(latest)]
+
+
+class Hub:
+    """The process's view of the platform; `run` keeps it fresh, everything else only reads memory."""
+
+    def __init__(self, engine: Engine, bus: Bus, feed: Feed, clock: Clock) -> None:
+        self._engine = engine
+        self._bus = bus
+        self._clock = clock
+        self._stale = asyncio.Event()
+        self._changed = asyncio.Event()
+        self.feed = feed
+        self.version = 0
+        self.epoch = 0  # grows when messages may have been missed: charts must be drawn again
+        self.prices: dict[str, float] = {}
+        self.series: dict[tuple[str, str], Series] = {}
+        self.bots: list[dict[str, Any]] = []
+        self.bots_version = 0
+        self.fills: dict[str, list[dict[str, Any]]] = {}
+        self.indicators: dict[str, dict[str, Any]] = {}
+        self.sessions: OrderedDict[str, Watch] = OrderedDict()
+        self._rows: list[dict[str, Any]] = []
+        self._fill_counts: dict[str, int] = {}
+
+    async def run(self) -> None:
+        """Follow bus and database until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._listen())
+            group.create_task(self._refresh_forever())
+
+    async def changed(self, version: int, timeout_s: float) -> int:
+        """The version now, as soon as it differs from `version`, or after `timeout_s`."""
+        if self.version == version:
+            try:
+                await asyncio.wait_for(self._changed.wait(), timeout_s)
+            except TimeoutError:
+                return self.version
+        return self.version
+
+    def watch(self, session: str, watch: Watch) -> None:
+        """Remember what a browser looks at; the oldest of many sessions is forgotten."""
+        self.sessions[session] = watch
+        self.sessions.move_to_end(session)
+        while len(self.sessions) > KEPT_SESSIONS:
+            self.sessions.popitem(last=False)
+        self._touch()
+
+    def refresh_soon(self) -> None:
+        """Read the bots again now rather than at the next turn."""
+        self._stale.set()
+
+    def now(self) -> datetime:
+        """Wall time."""
+        return datetime.fromtimestamp(self._clock.now_ms() / 1000, UTC)
+
+    def feed_now_ms(self) -> int:
+        """Wall time, epoch ms."""
+        return self._clock.now_ms()
+
+    def exchange_now(self) -> datetime:
+        """The exchange's time: from the daemon's heartbeat, else the wall."""
+        return datetime.fromtimestamp(self.feed.exchange_ms(self._clock.now_ms()) / 1000, UTC)
+
+    def _touch(self) -> None:
+        self.version += 1
+        self._changed.set()
+        self._changed = asyncio.Event()
+
+    async def _listen(self) -> None:
+        async for channel, message in self._bus.subscribe(CHANNELS):
+            self._take(channel, message)
+
+    def _take(self, channel: str, message: dict[str, Any]) -> None:
+        kind, _, name = channel.partition(":")
+        if kind == "market":
+            self._take_candle(name, message)
+        elif kind == "signals":
+            self.indicators[name] = message
+            self._stale.set()
+        elif kind == "status":
+            self._stale.set()
+        elif channel == MARKER and message["event"] == "reconnected":
+            self.epoch += 1
+            self._stale.set()
+        self._touch()
+
+    def _take_candle(self, symbol: str, message: dict[str, Any]) -> None:
+        candle = candle_point(message)
+        self.series.setdefault((symbol, message["timeframe"]), Series()).add(candle)
+        if not message.get("final") or message["timeframe"] == "1m":
+            self.prices[symbol] = candle["c"]
+        self.feed.market_message(self._clock.now_ms(), message.get("published_ms"))
+
+    async def _refresh_forever(self) -> None:
+        while True:
+            try:
+                await asyncio.to_thread(self._read)
+                self.feed.database_error = None
+            except SQLAlchemyError as error:
+                self.feed.database_lost(self._clock.now_ms(), error)
+            await self._probe_bus()
+            self._publish_rows()
+            try:
+                await asyncio.wait_for(self._stale.wait(), REFRESH_S)
+                await asyncio.sleep(DEBOUNCE_S)
+            except TimeoutError:
+                pass
+            self._stale.clear()
+
+    async def _probe_bus(self) -> None:
+        """A subscription reconnects in silence: only a question tells whether the bus is there."""
+        try:
+            await self._bus.get_value("dashboard:probe")
+            self.feed.bus_error = None
+        except Unavailable as error:
+            self.feed.bus_error = str(error)
+
+    def _read(self) -> None:
+        """In a worker thread: heartbeats, bots, kill switch, and the fills of bots that traded."""
+        self.feed.components(system_queries.components(self._engine), self._clock.now_ms())
+        self.feed.kill_switch = kill_switch_is_on(self._engine)
+        rows = bot_queries.overview(self._engine, day_start(self.exchange_now()))
+        for row in rows:
+            if self._fill_counts.get(row["name"]) != row["fills"]:
+                newest = bot_queries.fills(self._engine, row["id"], KEPT_FILLS)
+                self.fills[row["name"]] = [fill_point(fill) for fill in reversed(newest)]
+                self._fill_counts[row["name"]] = row["fills"]
+        self._rows = rows
+
+    def _publish_rows(self) -> None:
+        now = self.now()
+        shown = [bot_row(row, self.prices.get(row["symbol"]), now) for row in self._rows]
+        if shown != self.bots:
+            self.bots = shown
+            self.bots_version += 1
+        self._touch()
+
+
+def candle_point(message: dict[str, Any]) -> dict[str, Any]:
+    """A market message as the chart wants it: t (close, epoch ms), o, h, l, c, v, final."""
+    closed = datetime.fromisoformat(message["timestamp"])
+    point: dict[str, Any] = {"t": epoch_ms(closed), "final": bool(message.get("final"))}
+    for short, name in (("o", "open"), ("h", "high"), ("l", "low"), ("c", "close"), ("v", "volume")):
+        point[short] = float(message[name])
+    return point
+
+
+def fill_point(fill: dict[str, Any]) -> dict[str, Any]:
+    """A trade as the chart's markers want it: t (epoch ms), side, price, quantity, fees, pnl."""
+    return {
+        "t": epoch_ms(fill["timestamp"]),
+        "side": fill["side"],
+        "price": float(fill["price"]),
+        "quantity": float(fill["quantity"]),
+        "fees": float(fill["fees"]),
+        "pnl": None if fill["pnl"] is None else float(fill["pnl"]),
+    }

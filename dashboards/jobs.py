@@ -1,0 +1,79 @@
+"""Backtests asked for by people: one thread, a short queue, the state of each by id."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any
+from uuid import uuid4
+
+from core.errors import TcpError
+
+QUEUE = 8
+KEPT = 200
+
+
+@dataclass(slots=True)
+class Job:
+    """A piece of work. state: waiting, running, done or failed; result: what the work returned; error: one
+    line for the user; field: the input at fault, if it was the user's mistake."""
+
+    id: str
+    state: str = "waiting"
+    result: Any = None
+    error: str | None = None
+    field: str | None = None
+
+
+class QueueFull(TcpError):
+    """Too many runs are waiting."""
+
+
+class Jobs:
+    """Runs one piece of work at a time beside the web server, so that pages stay quick."""
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(max_workers=1, thread_name_prefix="backtest")
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._lock = Lock()
+
+    def submit(self, work: Callable[[], Any]) -> Job:
+        """Queue the work and return its job at once; QueueFull when eight are waiting already."""
+        with self._lock:
+            waiting = sum(1 for job in self._jobs.values() if job.state == "waiting")
+            if waiting >= QUEUE:
+                raise QueueFull(f"{waiting} backtests are waiting already: try again when one is done")
+            job = Job(uuid4().hex[:12])
+            self._jobs[job.id] = job
+            while len(self._jobs) > KEPT:
+                self._jobs.popitem(last=False)
+        future = self._pool.submit(self._run, job, work)
+        future.add_done_callback(lambda done: self._finish(job, done))
+        return job
+
+    def get(self, job_id: str) -> Job | None:
+        """The job of that id, or None when it is long gone."""
+        return self._jobs.get(job_id)
+
+    def close(self) -> None:
+        """Drop what waits; what runs is left to end."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @staticmethod
+    def _run(job: Job, work: Callable[[], Any]) -> Any:
+        job.state = "running"
+        return work()
+
+    @staticmethod
+    def _finish(job: Job, future: "Future[Any]") -> None:
+        if future.cancelled():
+            job.error, job.state = "the dashboard was stopped", "failed"
+            return
+        error = future.exception()
+        if error is None:
+            job.result, job.state = future.result(), "done"
+            return
+        job.field = getattr(error, "field", None)
+        job.error = str(error) or type(error).__name__
+        job.state = "failed"

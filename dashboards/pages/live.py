@@ -1,0 +1,199 @@
+"""The live page: bots on the left, the selected bot's chart on the right, all bots' numbers below."""
+
+from typing import Any
+
+import dash_ag_grid as dag
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.timeframes import Timeframe
+from dashboards import charts
+from dashboards.components import empty, icon, moment
+from dashboards.figures.style import CONFIG
+from dashboards.grids import BOT_COLUMNS, grid_options
+from dashboards.hub import Watch
+from dashboards.navigation import parameters
+from dashboards.pages.page import Page
+from dashboards.services import Services
+
+TIMEFRAMES = tuple(Timeframe)
+ACTIONS = (("start", "play", "Start"), ("pause", "pause", "Pause"), ("stop", "stop", "Stop"))
+WORDS = {
+    "running": "Running",
+    "paused": "Paused",
+    "stopped": "Stopped",
+    "starting": "Starting…",
+    "pausing": "Pausing…",
+    "stopping": "Stopping…",
+    "crashed": "Crashed",
+    "error": "Error",
+    "silent": "Silent",
+}
+
+
+async def layout(services: Services, query: dict[str, str]) -> Any:
+    """The page for the selection in the address: ?bot=bot_001&timeframe=5m."""
+    selected = query.get("bot")
+    bots = services.hub.bots
+    return html.Div(
+        [
+            html.Aside(
+                [
+                    html.Header([html.H2("Bots"), html.Span("", id="bots-count", className="muted")]),
+                    html.Div(bot_list(bots, selected), id="bot-list", className="bot-list"),
+                ],
+                className="panel bots",
+                **{"aria-label": "Bots"},
+            ),
+            _chart_panel(),
+            html.Section(
+                dag.AgGrid(
+                    id="bots-table",
+                    columnDefs=BOT_COLUMNS,
+                    rowData=bots,
+                    getRowId="params.data.bot_id",
+                    dashGridOptions=grid_options("No bots yet: add a file to config/bots"),
+                    columnSize="responsiveSizeToFit",
+                    className="grid",
+                ),
+                className="panel table",
+                **{"aria-label": "All bots"},
+            ),
+            dcc.Store(id="list-redraw"),
+            dcc.Store(id="chart-redraw"),
+            dcc.Store(id="chart-meta"),
+        ],
+        className="live",
+    )
+
+
+def bot_list(bots: list[dict[str, Any]], selected: str | None) -> list[Any]:
+    """One row a bot. The browser keeps words, colours and buttons up to date from the stream."""
+    if not bots:
+        return [
+            empty("No bots yet", "Each file in config/bots becomes a bot here: `tcp bots create` makes one.")
+        ]
+    return [_bot_row(bot, bot["bot_id"] == (selected or bots[0]["bot_id"])) for bot in bots]
+
+
+def _bot_row(bot: dict[str, Any], selected: bool) -> html.Div:
+    name = bot["bot_id"]
+    buttons = [
+        html.Button(
+            icon(picture),
+            className="button icon-only small",
+            title=f"{word} {name}",
+            **{"data-action": action, "data-bot": name, "aria-label": f"{word} {name}"},
+        )
+        for action, picture, word in ACTIONS
+    ]
+    return html.Div(
+        [
+            html.Span(className="dot"),
+            dcc.Link(
+                [
+                    html.Span(
+                        [html.B(name), html.Span(bot["strategy"], className="muted")], className="line"
+                    ),
+                    html.Span(
+                        [html.Span(WORDS[bot["shown"]], className="state"), moment(bot["heartbeat_ms"])],
+                        className="line small",
+                    ),
+                ],
+                href=f"/?bot={name}",
+                className="bot-link",
+            ),
+            html.Div(buttons, className="bot-buttons"),
+        ],
+        className=f"bot-row is-{bot['shown']}" + (" selected" if selected else ""),
+        **{"data-bot-row": name, "data-status": bot["status"]},
+    )
+
+
+def _chart_panel() -> html.Section:
+    frames = [
+        html.Button(name, className="segment", **{"data-timeframe": name, "aria-label": f"Timeframe {name}"})
+        for name in TIMEFRAMES
+    ]
+    head = html.Header(
+        [
+            html.Span("", id="chart-symbol", className="symbol"),
+            html.Span("", id="chart-price", className="price numeric", **{"aria-live": "off"}),
+            html.Span("", id="chart-change", className="numeric change"),
+            html.Span("", id="chart-countdown", className="muted numeric", title="Until this candle closes"),
+            html.Div(frames, className="segments", role="group", **{"aria-label": "Timeframe"}),
+        ]
+    )
+    graph = dcc.Graph(
+        id="price-chart", config=CONFIG, className="chart", responsive=True, figure={"data": [], "layout": {}}
+    )
+    return html.Section(
+        [head, html.Div(id="chart-face"), html.Div(graph, className="chart-box waiting", id="chart-box")],
+        className="panel price-panel",
+        **{"aria-label": "Price"},
+    )
+
+
+def register(dash: Dash, services: Services) -> None:
+    """Drawing the chart on selection, and the browser's part of the live updates."""
+
+    @dash.callback(
+        Output("price-chart", "figure"),
+        Output("chart-meta", "data"),
+        Output("chart-face", "children"),
+        Input("url", "search"),
+        Input("chart-redraw", "data"),
+        State("session", "data"),
+        State("scheme", "data"),
+    )
+    async def draw(search: str | None, _redraw: Any, session: str, scheme: str | None) -> Any:
+        query = parameters(search)
+        try:
+            drawn = await services.query(
+                charts.live_chart,
+                query.get("bot"),
+                query.get("timeframe"),
+                scheme,
+                services.hub.exchange_now(),
+            )
+        except SQLAlchemyError as error:
+            return no_update, no_update, charts.chart_failure(error)
+        if drawn.meta is None:
+            return no_update, None, drawn.face
+        meta = drawn.meta
+        services.hub.watch(session, Watch(meta["bot"], meta["symbol"], meta["timeframe"]))
+        return drawn.figure or no_update, meta, drawn.face
+
+    @dash.callback(
+        Output("bot-list", "children"),
+        Input("list-redraw", "data"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    async def redraw_list(_redraw: Any, search: str | None) -> Any:
+        return bot_list(services.hub.bots, parameters(search).get("bot"))
+
+    clientside = (
+        (
+            "bots",
+            Output("list-redraw", "data"),
+            [Input("live-bots", "data"), Input("bot-list", "children"), Input("url", "search")],
+        ),
+        ("chart", Output("chart-redraw", "data"), [Input("live-chart", "data"), State("chart-meta", "data")]),
+        (
+            "chartMeta",
+            Output("sink", "data", allow_duplicate=True),
+            [Input("chart-meta", "data"), Input("price-chart", "figure")],
+        ),
+        ("select", Output("url", "search"), [Input("bots-table", "cellClicked"), State("url", "search")]),
+    )
+    for name, output, inputs in clientside:
+        dash.clientside_callback(
+            ClientsideFunction("tcpLive", name), output, *inputs, prevent_initial_call=name != "bots"
+        )
+    dash.clientside_callback(
+        ClientsideFunction("tcpLive", "table"), Output("bots-table", "rowData"), Input("live-bots", "data")
+    )
+
+
+PAGE = Page("/", "Live", "live", layout, register)

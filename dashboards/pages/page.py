@@ -1,0 +1,20 @@
+"""What a page is: an address, its words in the navigation, its layout and its callbacks."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dash import Dash
+
+from dashboards.services import Services
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """layout: (services, query string's parameters) → component tree; register: adds its callbacks once."""
+
+    path: str
+    title: str
+    icon: str
+    layout: Callable[[Services, dict[str, str]], Awaitable[Any]]
+    register: Callable[[Dash, Services], None]

@@ -1,0 +1,147 @@
+"""Bots as the pages and the API show them: one row a bot, with what it holds and what it made."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from pipelines.warehouse.tables import (
+    bot_crashes,
+    bot_performance,
+    bots,
+    instruments,
+    positions,
+    signals,
+    trades,
+)
+
+_OVERVIEW = sa.text("""
+select b.id, b.name, b.strategy_name, b.symbol, b.timeframe, b.status, b.state, b.config_file,
+       b.virtual_balance, b.current_balance, b.last_heartbeat, b.restarts, b.last_error, b.pid, b.config,
+       p.cash, p.quantity, p.cost, p.realised_pnl, p.fees,
+       coalesce(p.total_trades, 0) as total_trades, coalesce(p.winning_trades, 0) as winning_trades,
+       (select count(*) from trades t where t.bot_id = b.id) as fills,
+       coalesce(day.total_value, b.virtual_balance) as day_start_value,
+       s.timestamp as signal_time, s.signal_type, s.price as signal_price, s.confidence,
+       i.tick_size, i.lot_size, i.base, i.quote
+from bots b
+left join positions p on p.bot_id = b.id
+left join instruments i on i.exchange = 'okx' and i.symbol = b.symbol
+left join lateral (
+    select total_value from bot_performance
+    where bot_id = b.id and timestamp <= :day_start order by timestamp desc limit 1) day on true
+left join lateral (
+    select timestamp, signal_type, price, confidence from signals
+    where bot_id = b.id and signal_type <> 'hold' order by timestamp desc limit 1) s on true
+where (cast(:name as text) is null or b.name = :name)
+order by b.name
+""")
+
+
+def overview(engine: Engine, day_start: datetime, name: str | None = None) -> list[dict[str, Any]]:
+    """Every bot (or one), by name.
+
+    day_start: beginning of the exchange's UTC day; `day_start_value` is the bot's value there, or its
+        starting cash when it is younger
+    fills: buys and sells; total_trades, winning_trades: closed round trips
+    signal_*: the last buy or sell (holds are left out)
+    """
+    with engine.connect() as connection:
+        rows = connection.execute(_OVERVIEW, {"day_start": day_start, "name": name})
+        return [dict(row) for row in rows.mappings()]
+
+
+def bot(engine: Engine, name: str) -> dict[str, Any] | None:
+    """The stored row of one bot, or None."""
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(bots).where(bots.c.name == name)).mappings().first()
+        return dict(row) if row else None
+
+
+def fills(
+    engine: Engine, bot_id: int, limit: int, before: tuple[datetime, str] | None = None
+) -> list[dict[str, Any]]:
+    """Newest `limit` trades of a bot, newest first; `before`: (timestamp, id) of the last row seen."""
+    return _newest(engine, trades, bot_id, limit, before)
+
+
+def fills_between(engine: Engine, bot_id: int, start: datetime, end: datetime) -> list[dict[str, Any]]:
+    """Trades of a bot with start <= timestamp <= end, oldest first (for markers on a chart)."""
+    columns = trades.c
+    query = (
+        sa.select(trades)
+        .where(columns.bot_id == bot_id, columns.timestamp >= start, columns.timestamp <= end)
+        .order_by(columns.timestamp)
+        .limit(5000)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def signal_rows(
+    engine: Engine,
+    bot_id: int,
+    limit: int,
+    before: tuple[datetime, str] | None = None,
+    signal_type: str | None = None,
+) -> list[dict[str, Any]]:
+    """Newest signals of a bot, newest first; `signal_type` keeps one kind."""
+    return _newest(engine, signals, bot_id, limit, before, signal_type)
+
+
+def performance_rows(
+    engine: Engine, bot_id: int, limit: int, before: datetime | None = None
+) -> list[dict[str, Any]]:
+    """Newest value snapshots of a bot, newest first."""
+    query = sa.select(bot_performance).where(bot_performance.c.bot_id == bot_id)
+    if before is not None:
+        query = query.where(bot_performance.c.timestamp < before)
+    query = query.order_by(bot_performance.c.timestamp.desc()).limit(limit)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def crashes(engine: Engine, bot_id: int, limit: int = 20) -> list[dict[str, Any]]:
+    """Newest crashes of a bot, with stack traces."""
+    query = (
+        sa.select(bot_crashes)
+        .where(bot_crashes.c.bot_id == bot_id)
+        .order_by(bot_crashes.c.timestamp.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def holding(engine: Engine, bot_id: int) -> dict[str, Any] | None:
+    """What a bot holds, or None before its first candle."""
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(positions).where(positions.c.bot_id == bot_id)).mappings().first()
+        return dict(row) if row else None
+
+
+def instrument(engine: Engine, symbol: str) -> dict[str, Any] | None:
+    """Tick and lot size of a symbol, or None when it was never listed here."""
+    query = sa.select(instruments).where(instruments.c.symbol == symbol, instruments.c.exchange == "okx")
+    with engine.connect() as connection:
+        row = connection.execute(query).mappings().first()
+        return dict(row) if row else None
+
+
+def _newest(
+    engine: Engine,
+    table: sa.Table,
+    bot_id: int,
+    limit: int,
+    before: tuple[datetime, str] | None,
+    signal_type: str | None = None,
+) -> list[dict[str, Any]]:
+    query = sa.select(table).where(table.c.bot_id == bot_id)
+    if signal_type is not None:
+        query = query.where(table.c.signal_type == signal_type)
+    if before is not None:
+        query = query.where(sa.tuple_(table.c.timestamp, table.c.id) < sa.tuple_(*map(sa.literal, before)))
+    query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,71 @@
+"""Candles as exact rows for the API, and which symbols there are."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from pipelines.warehouse.tables import market_data
+
+PRICES = ("open", "high", "low", "close", "volume")
+
+
+def candle_rows(
+    engine: Engine,
+    symbol: str,
+    timeframe: str,
+    limit: int,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> list[dict[str, Any]]:
+    """Newest `limit` candles with start <= close time <= end, oldest first, prices exact."""
+    columns = market_data.c
+    query = sa.select(
+        columns.timestamp,
+        *(columns[name] for name in PRICES),
+        columns.trades_count,
+        columns.source,
+        columns.revision,
+        columns.provisional,
+    ).where(columns.exchange == "okx", columns.symbol == symbol, columns.timeframe == timeframe)
+    if start is not None:
+        query = query.where(columns.timestamp >= start)
+    if end is not None:
+        query = query.where(columns.timestamp <= end)
+    query = query.order_by(columns.timestamp.desc()).limit(limit)
+    with engine.connect() as connection:
+        rows = [dict(row) for row in connection.execute(query).mappings()]
+    return rows[::-1]
+
+
+def symbols(engine: Engine) -> list[str]:
+    """Symbols with candles, by name (one index probe a symbol)."""
+    query = sa.text("""
+        with recursive s as (
+            (select symbol from market_data where exchange = 'okx' order by symbol limit 1)
+            union all
+            select (select m.symbol from market_data m where m.exchange = 'okx' and m.symbol > s.symbol
+                    order by m.symbol limit 1) from s where s.symbol is not null)
+        select symbol from s where symbol is not null""")
+    with engine.connect() as connection:
+        return [row.symbol for row in connection.execute(query)]
+
+
+def price_at(engine: Engine, symbol: str, moment: datetime) -> float | None:
+    """Close of the last 1m candle at or before a moment; None when there is none."""
+    columns = market_data.c
+    query = (
+        sa.select(columns.close)
+        .where(
+            columns.exchange == "okx",
+            columns.symbol == symbol,
+            columns.timeframe == "1m",
+            columns.timestamp <= moment,
+        )
+        .order_by(columns.timestamp.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        value = connection.execute(query).scalar()
+        return None if value is None else float(value)

@@ -1,0 +1,65 @@
+"""Backtests and sweeps that were run: the list, one run's trades and equity, sweep rows."""
+
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from pipelines.warehouse.tables import backtest_equity, backtest_trades, strategy_runs, sweep_results
+
+
+def runs(
+    engine: Engine, kind: str = "backtest", limit: int = 50, before: tuple[datetime, str] | None = None
+) -> list[dict[str, Any]]:
+    """Newest runs of a kind, newest first; `before`: (created_at, id) of the last row already seen."""
+    columns = strategy_runs.c
+    query = sa.select(strategy_runs).where(columns.kind == kind)
+    if before is not None:
+        query = query.where(sa.tuple_(columns.created_at, columns.id) < sa.tuple_(*map(sa.literal, before)))
+    query = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def run(engine: Engine, run_id: str) -> dict[str, Any] | None:
+    """One run, or None."""
+    with engine.connect() as connection:
+        row = (
+            connection.execute(sa.select(strategy_runs).where(strategy_runs.c.id == run_id))
+            .mappings()
+            .first()
+        )
+        return dict(row) if row else None
+
+
+def run_trades(engine: Engine, run_id: str) -> list[dict[str, Any]]:
+    """Round trips of a backtest, in order."""
+    query = sa.select(backtest_trades).where(backtest_trades.c.run_id == run_id).order_by(backtest_trades.c.n)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def run_equity(engine: Engine, run_id: str) -> list[tuple[datetime, float]]:
+    """(close time, equity) of a backtest, oldest first."""
+    columns = backtest_equity.c
+    query = (
+        sa.select(columns.timestamp, columns.equity)
+        .where(columns.run_id == run_id)
+        .order_by(columns.timestamp)
+    )
+    with engine.connect() as connection:
+        return [(row.timestamp, row.equity) for row in connection.execute(query)]
+
+
+def sweep_rows(engine: Engine, run_id: str, limit: int, after: int = -1) -> list[dict[str, Any]]:
+    """Combinations of a sweep in their order, from n > after."""
+    columns = sweep_results.c
+    query = (
+        sa.select(sweep_results)
+        .where(columns.sweep_id == run_id, columns.n > after)
+        .order_by(columns.n)
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]

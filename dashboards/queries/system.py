@@ -1,0 +1,78 @@
+"""State of the platform: heartbeats, events, gaps, controls, and how fresh the candles are."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from pipelines.warehouse.tables import data_gaps, heartbeats, lake_files, system_events
+
+_FRESHNESS = sa.text("""
+with recursive series as (
+    (select symbol, timeframe from market_data where exchange = 'okx' order by symbol, timeframe limit 1)
+    union all
+    select n.symbol, n.timeframe from series s cross join lateral (
+        select symbol, timeframe from market_data
+        where exchange = 'okx' and (symbol, timeframe) > (s.symbol, s.timeframe)
+        order by symbol, timeframe limit 1) n)
+select s.symbol, s.timeframe,
+       (select min(timestamp) from market_data m where m.exchange = 'okx' and m.symbol = s.symbol
+            and m.timeframe = s.timeframe) as first_candle,
+       (select max(timestamp) from market_data m where m.exchange = 'okx' and m.symbol = s.symbol
+            and m.timeframe = s.timeframe) as last_candle
+from series s
+""")
+
+
+def components(engine: Engine) -> list[dict[str, Any]]:
+    """The last heartbeat of every component, by name."""
+    with engine.connect() as connection:
+        rows = connection.execute(sa.select(heartbeats).order_by(heartbeats.c.component))
+        return [dict(row) for row in rows.mappings()]
+
+
+def events(engine: Engine, limit: int = 100, before_id: int | None = None) -> list[dict[str, Any]]:
+    """Newest system events, newest first."""
+    query = sa.select(system_events)
+    if before_id is not None:
+        query = query.where(system_events.c.id < before_id)
+    with engine.connect() as connection:
+        rows = connection.execute(query.order_by(system_events.c.id.desc()).limit(limit))
+        return [dict(row) for row in rows.mappings()]
+
+
+def freshness(engine: Engine) -> list[dict[str, Any]]:
+    """First and last candle of every stored symbol and timeframe (an index skip scan, fast at any size)."""
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(_FRESHNESS).mappings()]
+
+
+def gaps(engine: Engine, limit: int = 200) -> list[dict[str, Any]]:
+    """Newest holes in the trade sequences, open ones first."""
+    query = (
+        sa.select(data_gaps)
+        .order_by((data_gaps.c.state != "open"), data_gaps.c.detected_at.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def lake_summary(engine: Engine) -> list[dict[str, Any]]:
+    """Files, rows and bytes of the lake by dataset and symbol."""
+    columns = lake_files.c
+    query = (
+        sa.select(
+            columns.dataset,
+            columns.symbol,
+            sa.func.count().label("files"),
+            sa.func.sum(columns.rows).label("rows"),
+            sa.func.sum(columns.bytes).label("bytes"),
+            sa.func.min(columns.date).label("first_date"),
+            sa.func.max(columns.date).label("last_date"),
+        )
+        .group_by(columns.dataset, columns.symbol)
+        .order_by(columns.dataset, columns.symbol)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]

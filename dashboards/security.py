@@ -1,0 +1,109 @@
+"""Who may talk to the dashboard: no foreign page, no foreign host name, and no one without the token.
+
+One ASGI middleware in front of pages, API and websocket. Without a token the dashboard is for this machine:
+the Host header must name loopback (a rebound DNS name does not). With `TCP_DASHBOARD_TOKEN`, everything but
+/healthz and the login page asks for `Authorization: Bearer TOKEN` or the login cookie.
+"""
+
+import hashlib
+import hmac
+from http.cookies import CookieError, SimpleCookie
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse, RedirectResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from config.settings import LOOPBACK
+
+COOKIE = "tcp_session"
+OPEN_PATHS = frozenset({"/healthz", "/login", "/assets/login.css"})
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+SECURITY_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"same-origin"),
+    (
+        b"content-security-policy",
+        b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
+        b"style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; "
+        b"worker-src 'self' blob:; connect-src 'self'; frame-ancestors 'none'; base-uri 'self'",
+    ),
+)
+
+
+def cookie_value(token: str) -> str:
+    """What the login cookie holds: proof of the token, not the token."""
+    return hmac.new(token.encode(), b"tcp-dashboard-login", hashlib.sha256).hexdigest()
+
+
+def same_token(given: str, token: str) -> bool:
+    """Compare in constant time."""
+    return hmac.compare_digest(given.encode(), token.encode())
+
+
+class Guard:
+    """The middleware; it must be the outermost."""
+
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer 400, 401 or 403, or hand on with security headers added."""
+        if scope["type"] not in {"http", "websocket"}:
+            await self._app(scope, receive, send)
+            return
+        refusal = self.refusal(scope)
+        if refusal is None:
+            await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 4003, "reason": "refused"})
+        else:
+            await refusal(scope, receive, send)
+
+    def refusal(self, scope: Scope) -> Response | None:
+        """The answer to a request that may not pass, or None."""
+        headers = Headers(scope=scope)
+        host = headers.get("host", "")
+        name = urlsplit(f"//{host}").hostname or ""
+        if self._token is None and name not in LOOPBACK:
+            return JSONResponse({"detail": f"host {name!r} is not this machine"}, 400)
+        changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
+        if changes and _is_foreign(headers, host):
+            return JSONResponse({"detail": "requests from other sites are refused"}, 403)
+        if self._token is None or scope["path"] in OPEN_PATHS or self._is_known(headers):
+            return None
+        if "text/html" in headers.get("accept", "") and scope["type"] == "http":
+            return RedirectResponse("/login", 303)
+        return JSONResponse(
+            {"detail": "a token is needed: Authorization: Bearer …"}, 401, {"WWW-Authenticate": "Bearer"}
+        )
+
+    def _is_known(self, headers: Headers) -> bool:
+        token = self._token or ""
+        scheme, _, given = headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer" and same_token(given.strip(), token):
+            return True
+        try:
+            cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+        except CookieError:
+            return False
+        return cookie is not None and same_token(cookie.value, cookie_value(token))
+
+
+def _is_foreign(headers: Headers, host: str) -> bool:
+    """Whether a browser says that another site's page sent this."""
+    if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
+        return True
+    origin = headers.get("origin")
+    return origin is not None and urlsplit(origin).netloc != host
+
+
+def _with_headers(send: Send) -> Send:
+    async def wrapped(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message.get("headers", []), *SECURITY_HEADERS]
+        await send(message)
+
+    return wrapped

@@ -1,0 +1,31 @@
+"""What pages and routes are handed: settings, database, bus and hub of this process."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from sqlalchemy import Engine
+
+from config.settings import Settings
+from dashboards.hub import Hub
+from dashboards.jobs import Jobs
+from pipelines.bus.base import Bus
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """The process's parts, wired once by `dashboards.app.create_app`."""
+
+    settings: Settings
+    engine: Engine
+    bus: Bus
+    hub: Hub
+    jobs: Jobs
+
+    async def query(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
+        """Run a query function in a worker thread, with the engine as its first argument: the event loop
+        that feeds every browser must not wait for the database."""
+        return await asyncio.to_thread(function, self.engine, *arguments, **named)

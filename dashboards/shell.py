@@ -1,0 +1,198 @@
+"""The frame around every page: navigation, top bar, and the stores that the live stream fills."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+from uuid import uuid4
+
+import dash_mantine_components as dmc
+from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboards.components import icon
+from dashboards.pages.page import Page
+from dashboards.services import Services
+from pipelines.warehouse.controls import set_kill_switch
+
+INDEX = """<!DOCTYPE html>
+<html lang="en" data-mantine-color-scheme="dark">
+<head>
+{%metas%}<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{%title%}</title>{%favicon%}
+<style id="tokens">{theme}</style>{%css%}
+<script>document.documentElement.dataset.mantineColorScheme =
+ localStorage.getItem("tcp-scheme") === "light" ? "light" : "dark";</script>
+</head>
+<body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
+</html>"""
+
+MANTINE = {
+    "fontFamily": "var(--font)",
+    "primaryColor": "blue",
+    "defaultRadius": 8,
+    "cursorType": "pointer",
+}
+
+
+def layout(services: Services, pages: Sequence[Page]) -> Callable[[], Any]:
+    """The frame, built anew for each browser, so that each has its own session name."""
+
+    def build() -> Any:
+        return dmc.MantineProvider(
+            [
+                dcc.Location(id="url", refresh="callback-nav"),
+                dcc.Store(id="session", data=uuid4().hex),
+                dcc.Store(id="live-feed", data=services.hub.feed.document(services.hub.feed_now_ms())),
+                dcc.Store(id="live-bots", data=services.hub.bots),
+                dcc.Store(id="live-chart"),
+                dcc.Store(id="page-title"),
+                dcc.Store(id="scheme", storage_type="local", data="dark"),
+                dcc.Store(id="sink"),
+                html.A("Skip to content", href="#page", className="skip"),
+                _navigation(pages),
+                _top_bar(),
+                html.Main(html.Div(className="skeleton page-skeleton"), id="page", tabIndex=-1),
+                _kill_switch_dialog(),
+                _shortcuts(pages),
+                html.Div(id="toasts", role="status", **{"aria-live": "polite"}),
+            ],
+            id="mantine",
+            theme=MANTINE,
+            forceColorScheme="dark",
+        )
+
+    return build
+
+
+def _navigation(pages: Sequence[Page]) -> html.Nav:
+    links = [
+        dcc.Link([icon(page.icon), html.Span(page.title)], href=page.path, className="nav-link")
+        for page in pages
+    ]
+    brand = html.Div([html.Span(className="brand-mark"), html.Span("TCP")], className="brand")
+    return html.Nav([brand, *links], className="side", **{"aria-label": "Pages"})
+
+
+def _top_bar() -> html.Header:
+    return html.Header(
+        [
+            html.H1("", id="title"),
+            html.Div(
+                [
+                    html.Span(className="dot", id="feed-dot"),
+                    html.Span("Connecting…", id="feed-state"),
+                    html.Span("", id="feed-detail", className="muted"),
+                ],
+                className="feed",
+                id="feed",
+                role="status",
+            ),
+            html.Span("", id="exchange", className="badge"),
+            html.Span("", id="exchange-clock", className="muted numeric", title="Exchange time"),
+            html.Button(
+                [icon("power"), html.Span("Kill switch", id="kill-label")],
+                id="kill-open",
+                className="button danger-quiet",
+                title="Stop all bots from buying",
+            ),
+            html.Button(
+                icon("theme"),
+                id="scheme-toggle",
+                className="button icon-only",
+                title="Light or dark (t)",
+                **{"aria-label": "Switch between light and dark"},
+            ),
+        ],
+        className="top",
+    )
+
+
+def _kill_switch_dialog() -> dmc.Modal:
+    return dmc.Modal(
+        [
+            html.P("", id="kill-text"),
+            html.Div(
+                [
+                    html.Button("Cancel", id="kill-cancel", className="button"),
+                    html.Button("", id="kill-confirm", className="button danger"),
+                ],
+                className="actions end",
+            ),
+        ],
+        id="kill-dialog",
+        title="Kill switch",
+        centered=True,
+        opened=False,
+    )
+
+
+def _shortcuts(pages: Sequence[Page]) -> dmc.Modal:
+    keys = [(f"g {page.title[0].lower()}", f"Go to {page.title}") for page in pages]
+    keys += [("j / k", "Next, previous bot"), ("t", "Light or dark"), ("?", "This list"), ("Esc", "Close")]
+    rows = [html.Tr([html.Td(html.Kbd(key)), html.Td(text)]) for key, text in keys]
+    return dmc.Modal(
+        html.Table(html.Tbody(rows), className="keys"),
+        id="shortcuts",
+        title="Keyboard",
+        centered=True,
+        opened=False,
+    )
+
+
+def register(dash: Dash, services: Services) -> None:
+    """Theme, top bar and kill switch."""
+    for name, output, inputs in (
+        (
+            "title",
+            Output("sink", "data", allow_duplicate=True),
+            [Input("page-title", "data"), Input("url", "pathname")],
+        ),
+        ("feed", Output("sink", "data", allow_duplicate=True), [Input("live-feed", "data")]),
+        ("scheme", Output("mantine", "forceColorScheme"), [Input("scheme", "data")]),
+    ):
+        dash.clientside_callback(
+            ClientsideFunction("tcp", name),
+            output,
+            *inputs,
+            prevent_initial_call="initial_duplicate" if name != "scheme" else False,
+        )
+    dash.clientside_callback(
+        ClientsideFunction("tcp", "toggleScheme"),
+        Output("scheme", "data"),
+        Input("scheme-toggle", "n_clicks"),
+        State("scheme", "data"),
+        prevent_initial_call=True,
+    )
+    dash.clientside_callback(
+        ClientsideFunction("tcp", "killDialog"),
+        Output("kill-dialog", "opened"),
+        Output("kill-text", "children"),
+        Output("kill-confirm", "children"),
+        Input("kill-open", "n_clicks"),
+        Input("kill-cancel", "n_clicks"),
+        Input("kill-confirm", "n_clicks"),
+        State("live-feed", "data"),
+        State("live-bots", "data"),
+        prevent_initial_call=True,
+    )
+    _register_kill_switch(dash, services)
+
+
+def _register_kill_switch(dash: Dash, services: Services) -> None:
+    @dash.callback(
+        Output("toasts", "children"),
+        Input("kill-confirm", "n_clicks"),
+        State("live-feed", "data"),
+        prevent_initial_call=True,
+    )
+    async def switch(clicks: int | None, feed: dict[str, Any]) -> Any:
+        if not clicks:
+            return no_update
+        wanted = not feed["kill_switch"]
+        try:
+            await services.query(set_kill_switch, wanted, "set on the page")
+        except SQLAlchemyError:
+            return html.Div(
+                "The kill switch was not changed: the database does not answer.", className="toast failed"
+            )
+        services.hub.refresh_soon()
+        return html.Div(f"Kill switch is {'on: no bot buys' if wanted else 'off'}.", className="toast")

@@ -1,0 +1,119 @@
+"""The live push: one persistent websocket callback a browser, fed by the hub."""
+
+import asyncio
+from typing import Any
+
+from dash import Dash, ctx, set_props
+
+from dashboards.hub import Hub, Watch
+from dashboards.services import Services
+
+SPACING_S = 0.2
+"""At most five updates a second a browser; the first after a pause goes out at once."""
+IDLE_S = 1.0
+ALIVE_EVERY_S = 15.0
+
+
+class Cursor:
+    """What one browser has been sent, and so what it needs next."""
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+        self._watch: Watch | None = None
+        self._sequence = 0
+        self._epoch = hub.epoch
+        self._bots_version = -1
+        self._fills: tuple[int, ...] = ()
+        self._indicators: dict[str, Any] | None = None
+
+    def feed(self) -> dict[str, Any]:
+        """The top bar's document."""
+        return self._hub.feed.document(self._hub.feed_now_ms())
+
+    def bots(self) -> list[dict[str, Any]] | None:
+        """All bots, if one of them changed."""
+        if self._bots_version == self._hub.bots_version:
+            return None
+        self._bots_version = self._hub.bots_version
+        return self._hub.bots
+
+    def chart(self, watch: Watch | None) -> dict[str, Any] | None:
+        """Changed candles, fills and indicator values of what the browser watches, if any.
+
+        `redraw` asks the browser to fetch the chart anew: it fell too far behind, or messages were missed.
+        """
+        if watch is None or watch.symbol is None or watch.timeframe is None:
+            return None
+        series = self._hub.series.get((watch.symbol, watch.timeframe))
+        sequence = series.sequence if series else 0
+        if watch != self._watch:
+            self._start(watch, sequence)
+            return None
+        candles = series.since(self._sequence) if series else []
+        self._sequence = sequence
+        document: dict[str, Any] = {"symbol": watch.symbol, "timeframe": watch.timeframe, "bot": watch.bot}
+        if candles is None or self._epoch != self._hub.epoch:
+            self._epoch = self._hub.epoch
+            return document | {"redraw": True}
+        fills, indicators = self._new_fills(watch), self._new_indicators(watch)
+        if not (candles or fills or indicators):
+            return None
+        return document | {"candles": candles, "fills": fills, "indicators": indicators}
+
+    def _start(self, watch: Watch, sequence: int) -> None:
+        """The browser has just drawn a full chart: go on from here (the candle at hand is sent again)."""
+        self._watch = Watch(watch.bot, watch.symbol, watch.timeframe)
+        self._sequence = max(0, sequence - 1)
+        self._epoch = self._hub.epoch
+        self._fills = ()
+        self._indicators = None
+
+    def _new_fills(self, watch: Watch) -> list[dict[str, Any]]:
+        fills = self._hub.fills.get(watch.bot or "", [])
+        state = (len(fills), fills[-1]["t"]) if fills else ()
+        if state == self._fills:
+            return []
+        self._fills = state
+        return fills[-50:]
+
+    def _new_indicators(self, watch: Watch) -> dict[str, Any] | None:
+        message = self._hub.indicators.get(watch.bot or "")
+        if message is None or message is self._indicators:
+            return None
+        self._indicators = message
+        return message
+
+
+def register(dash: Dash, services: Services) -> None:
+    """Start the stream for every browser; Dash starts it again after a lost connection."""
+
+    @dash.callback(websocket=True, persistent=True)
+    async def push() -> None:
+        socket = ctx.websocket
+        if socket is None:
+            return
+        hub = services.hub
+        session = await socket.get_prop("session", "data")
+        cursor, version = Cursor(hub), -1
+        alive_at = asyncio.get_running_loop().time()
+        while not socket.is_shutdown:
+            version = await hub.changed(version, IDLE_S)
+            send(cursor, hub.sessions.get(session))
+            if asyncio.get_running_loop().time() - alive_at > ALIVE_EVERY_S:
+                # A closed tab shares its socket with open ones: only the question tells that it is gone.
+                try:
+                    await socket.get_prop("session", "data", timeout=10)
+                except TimeoutError:
+                    return
+                alive_at = asyncio.get_running_loop().time()
+            await asyncio.sleep(SPACING_S)
+
+
+def send(cursor: Cursor, watch: Watch | None) -> None:
+    """Send one browser what changed."""
+    chart, bots = cursor.chart(watch), cursor.bots()
+    if chart is not None:
+        set_props("live-chart", {"data": chart})
+    if bots is not None:
+        set_props("live-bots", {"data": bots})
+    set_props("live-feed", {"data": cursor.feed()})
