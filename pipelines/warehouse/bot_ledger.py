@@ -6,7 +6,6 @@ nothing is written. Ids are deterministic and inserts ignore what is there, so a
 """
 
 from collections.abc import Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -28,6 +27,7 @@ from pipelines.warehouse.tables import (
     bot_performance,
     bots,
     controls,
+    heartbeats,
     market_data,
     orders,
     positions,
@@ -71,7 +71,7 @@ class Ledger:
                 portfolio=portfolio,
                 risk=self._risk_state(connection),
                 open_order=self._open_order(connection),
-                last_candle_ms=None if row.last_candle is None else to_ms(row.last_candle),
+                last_candle_ms=_ms_or_none(row.last_candle),
             )
 
     def candles_after(self, close_ms: int, limit: int = 500) -> list[Candle]:
@@ -85,14 +85,22 @@ class Ledger:
         with self._engine.connect() as connection:
             return [self._candle(row) for row in connection.execute(statement)]
 
-    def newest_candle(self) -> Candle | None:
-        """The newest stored candle."""
-        statement = (
-            select(market_data).where(*self._candles()).order_by(market_data.c.timestamp.desc()).limit(1)
+    def candle_at(self, close_ms: int) -> Candle | None:
+        """The stored candle that closed then; None if it is not there (yet)."""
+        statement = select(market_data).where(
+            *self._candles(), market_data.c.timestamp == to_datetime(close_ms)
         )
         with self._engine.connect() as connection:
             row = connection.execute(statement).one_or_none()
         return None if row is None else self._candle(row)
+
+    def exchange_close_ms(self) -> int | None:
+        """Close of the newest candle that should exist by the exchange's clock, as the daemon last saw it
+        (in its heartbeat); None if it never said."""
+        statement = select(heartbeats.c.exchange_time).where(heartbeats.c.component == "live")
+        with self._engine.connect() as connection:
+            seen = connection.execute(statement).scalar_one_or_none()
+        return None if seen is None else self._timeframe.open_ms(to_ms(seen))
 
     def last_signal_ms(self) -> int | None:
         """Close of the newest candle that has a signal; None before the first."""
@@ -113,9 +121,8 @@ class Ledger:
             .where(positions.c.bot_id == self._bot_id)
             .with_for_update(of=positions)
         )
-        stored: datetime | None
         stored, kill_switch = connection.execute(statement).one()
-        if (None if stored is None else to_ms(stored)) != account.last_candle_ms:
+        if _ms_or_none(stored) != account.last_candle_ms:
             raise Conflict(f"last judged candle is {stored} in the database")
         return bool(kill_switch)
 
@@ -227,9 +234,8 @@ class Ledger:
 
     def _risk_state(self, connection: Connection) -> RiskState:
         """What RiskState.after would have built over all candles so far, from the snapshots."""
-        begin = connection.execute(
-            select(bots.c.virtual_balance).where(bots.c.id == self._bot_id)
-        ).scalar_one()
+        first_value = select(bots.c.virtual_balance).where(bots.c.id == self._bot_id)
+        begin: Decimal = connection.execute(first_value).scalar_one()
         of_bot = bot_performance.c.bot_id == self._bot_id
         newest = connection.execute(
             select(bot_performance.c.timestamp, bot_performance.c.total_value)
@@ -248,7 +254,7 @@ class Ledger:
             .limit(1)
         ).scalar_one_or_none()
         highest = select(func.max(bot_performance.c.total_value)).where(of_bot)
-        peak: Decimal = connection.execute(highest).scalar_one()
+        peak = Decimal(connection.execute(highest).scalar_one())
         return RiskState(
             day_start_ms=day_start_ms,
             day_start_value=begin if before is None else before,
@@ -309,3 +315,7 @@ class Ledger:
             revision=row.revision,
             provisional=row.provisional,
         )
+
+
+def _ms_or_none(at: Any) -> int | None:
+    return None if at is None else to_ms(at)

@@ -1,0 +1,195 @@
+"""One bot: candles in, decisions committed, messages out. Synchronous; its process calls it."""
+
+from collections.abc import Callable
+from decimal import Decimal
+
+import structlog
+from sqlalchemy import Engine
+
+from config.files import BotFile, parse_model
+from core.bot_states import Desired
+from core.candles import Candle
+from core.clock import Clock
+from core.decisions import Account, Outcome, Rules, fill_open_order, judge, observe
+from core.fills import Costs
+from core.ids import decision_id
+from core.instruments import Instrument
+from core.risk import RiskLimits
+from core.timeframes import Timeframe
+from live.bots.messages import MarketUpdate, Message, signal_message, status_message
+from live.bots.window import CandleWindow
+from pipelines.warehouse.bot_ledger import Ledger
+from pipelines.warehouse.bots import BotRow
+from pipelines.warehouse.instruments import read_instruments
+from strategies import registry
+from strategies.evaluate import last_signal
+
+CATCH_UP_CANDLES = 50
+"""Judged in one go before the process gets to its heartbeat again."""
+HOLE_PATIENCE_MS = 60_000
+"""Wall time to wait for a candle that is missing while newer ones are there."""
+WINDOW_PATIENCE_MS = 30_000
+"""Wall time to wait at the beginning for the history that the strategy wants."""
+
+_log = structlog.get_logger("bot")
+
+
+class Bot:
+    """Judges every final candle once, in order, and keeps the account.
+
+    Whatever is missed on the bus is read from Postgres; after any failure `restore` makes this object what
+    it was after the last commit.
+
+    Parameters
+    ----------
+    row: the bot's row, whose config is complete
+    clock: wall time, for latencies and patience; candles are never judged by it
+    say: called with every message for the bus, after its commit
+    """
+
+    def __init__(self, row: BotRow, engine: Engine, clock: Clock, say: Callable[[Message], None]) -> None:
+        config = parse_model(BotFile, row.config, f"bot {row.name}")
+        self.name = row.name
+        self.symbol = config.symbol
+        self.timeframe = Timeframe.parse(config.timeframe)
+        self.latencies: list[tuple[str, float]] = []
+        self.live_close_ms: int | None = None
+        self._engine = engine
+        self._clock = clock
+        self._say = say
+        self._strategy = registry.build(config.strategy or "", config.parameters, config.timeframe)
+        self._ledger = Ledger(engine, row.id, self.symbol, self.timeframe)
+        self._window = CandleWindow(engine, self.symbol, self.timeframe, self._strategy.window)
+        self._costs = Costs(config.fee, config.slippage)
+        self._limits = RiskLimits(**dict(config.risk))
+        self._instrument: Instrument | None = None
+        self._account = self._ledger.restore()
+        self._hole_since_ms: int | None = None
+        self._begun_at_ms = clock.now_ms()
+
+    def restore(self) -> None:
+        """Forget what is in memory; the database is right."""
+        self._account = self._ledger.restore()
+        self._hole_since_ms = None
+        self._begun_at_ms = self._clock.now_ms()
+
+    def beat(self) -> Desired:
+        """Heartbeat; returns what is wanted of the bot."""
+        wanted = self._ledger.beat(self._clock.now_ms(), self.latencies)
+        self.latencies = []
+        return wanted
+
+    def on_update(self, update: MarketUpdate) -> None:
+        """A candle from the bus, running or final."""
+        candle = update.candle
+        self.live_close_ms = max(self.live_close_ms or 0, candle.close_ms - self.timeframe.ms)
+        if self._account.last_candle_ms is None:
+            self._begin()
+        last_ms = self._account.last_candle_ms
+        if last_ms is None:
+            return
+        if not candle.final:
+            self._fill(candle, last_ms)
+        elif candle.close_ms <= last_ms:
+            self._window.revise(candle)
+        elif candle.close_ms == last_ms + self.timeframe.ms:
+            self._judge(candle, update.published_ms)
+        else:
+            self.catch_up()
+
+    def catch_up(self) -> bool:
+        """Judge stored candles that are due; returns whether there may be more of them."""
+        if self._account.last_candle_ms is None:
+            return self._begin()
+        last_ms = self._account.last_candle_ms
+        candles = self._ledger.candles_after(last_ms, CATCH_UP_CANDLES)
+        for candle in candles:
+            if candle.close_ms != last_ms + self.timeframe.ms and not self._hole_is_lost(last_ms, candle):
+                return False
+            self._judge(candle, None)
+            last_ms = candle.close_ms
+        return len(candles) == CATCH_UP_CANDLES
+
+    def _begin(self) -> bool:
+        """Start at the newest candle: it is judged and stored, but no order follows from it."""
+        reference_ms = self.live_close_ms or self._ledger.exchange_close_ms()
+        if reference_ms is None:
+            return False
+        newest = self._ledger.candle_at(reference_ms)
+        judged_ms = self._ledger.last_signal_ms()
+        if newest is None or (judged_ms is not None and newest.close_ms < judged_ms):
+            return False
+        frame = self._window.push(newest)
+        waited_ms = self._clock.now_ms() - self._begun_at_ms
+        if not self._window.is_full and waited_ms < WINDOW_PATIENCE_MS:
+            return False
+        signal = last_signal(self._strategy, frame)
+        with self._engine.begin() as connection:
+            self._ledger.begin_decision(connection, self._account)
+            outcome = observe(self._rules(), self._account, newest)
+            self._ledger.write(connection, outcome, newest.close_ms, signal)
+        self._account = outcome.account
+        _log.info("begins", bot=self.name, candle_ms=newest.close_ms)
+        self._say(signal_message(self.name, signal, outcome, None))
+        self._tell(outcome, newest, "candle")
+        return True
+
+    def _judge(self, candle: Candle, published_ms: float | None) -> None:
+        signal = last_signal(self._strategy, self._window.push(candle))
+        with self._engine.begin() as connection:
+            kill_switch = self._ledger.begin_decision(connection, self._account)
+            outcome = judge(self._rules(), self._account, candle, signal, kill_switch)
+            self._ledger.write(connection, outcome, candle.close_ms, signal)
+        latency_ms = None if published_ms is None else self._clock.now_ms() - published_ms
+        if latency_ms is not None:
+            self.latencies.append((decision_id(self.name, candle.close_ms), latency_ms))
+        self._account, self._hole_since_ms = outcome.account, None
+        self._say(signal_message(self.name, signal, outcome, latency_ms))
+        self._tell(outcome, candle, "trade" if outcome.executions else "candle")
+
+    def _fill(self, running: Candle, last_ms: int) -> None:
+        """The first trade after the decision is the open of the next candle, which need not be final.
+
+        Only messages that come after the decision count: the final candle before it proved that no trade
+        is missing up to there.
+        """
+        due = self._account.open_order is not None and running.volume > 0 and not running.provisional
+        if not due or running.close_ms != last_ms + self.timeframe.ms:
+            return
+        with self._engine.begin() as connection:
+            self._ledger.begin_decision(connection, self._account)
+            outcome = fill_open_order(self._rules(), self._account, running.open, running.open_ms)
+            self._ledger.write(connection, outcome, running.open_ms, None)
+        self._account = outcome.account
+        self._tell(outcome, running, "trade")
+
+    def _hole_is_lost(self, last_ms: int, newer: Candle) -> bool:
+        """Whether the candles before `newer` have been missing for so long that they are passed over."""
+        now_ms = self._clock.now_ms()
+        if self._hole_since_ms is None:
+            self._hole_since_ms = now_ms
+        if now_ms - self._hole_since_ms < HOLE_PATIENCE_MS:
+            return False
+        missing = (newer.close_ms - last_ms) // self.timeframe.ms - 1
+        _log.warning("passes over missing candles", bot=self.name, missing=missing, after_ms=last_ms)
+        return True
+
+    def _rules(self) -> Rules:
+        if self._instrument is None:
+            self._instrument = read_instruments(self._engine).get(self.symbol)
+        return Rules(self.name, self._instrument or _unlisted(self.symbol), self._costs, self._limits)
+
+    def _tell(self, outcome: Outcome, candle: Candle, event: str) -> None:
+        self._say(status_message(self.name, Desired.ACTIVE.value, "running", outcome, candle.close, event))
+
+    @property
+    def account(self) -> Account:
+        """As of the last commit."""
+        return self._account
+
+
+def _unlisted(symbol: str) -> Instrument:
+    """Rules for a symbol whose own are not stored yet: as fine as exchanges go, no minimum."""
+    base, _, quote = symbol.partition("-")
+    step = Decimal("0.00000001")
+    return Instrument(symbol, base, quote, tick_size=step, lot_size=step, min_size=step)

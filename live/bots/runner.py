@@ -1,0 +1,225 @@
+"""The process of one bot: `python -m live.bots.runner BOT_NAME`.
+
+Exit codes: 0 stopped as asked, 1 crashed (the stack trace is in bot_crashes), 2 the bot cannot be run as
+configured, 3 orphaned. Started by the supervisor; by hand it works the same.
+"""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from config.files import ConfigError
+from config.settings import Settings, settings
+from core.bot_states import Actual, Desired
+from core.errors import BadInput, Unavailable
+from live.bots.bot import Bot
+from live.bots.inbox import Inbox
+from live.bots.lifeline import is_orphan, tie_to_parent
+from live.bots.messages import Message, status_message
+from live.bots.outbox import Outbox
+from pipelines.bus.redis import RedisBus
+from pipelines.clock import SystemClock
+from pipelines.warehouse.bot_ledger import Conflict
+from pipelines.warehouse.bots import find_bot, record_crash, record_state
+from pipelines.warehouse.database import engine as engine_of
+
+STOPPED, CRASHED, UNUSABLE, ORPHANED = 0, 1, 2, 3
+TICK_S = 1.0
+"""Longest time between two looks at the database: heartbeat, status, candles missed on the bus."""
+BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+MOST_CONFLICTS = 10
+PASSING = ("08", "57P", "53", "40", "25006")
+"""SQLSTATEs of a server's troubles: connection, shutdown and start, resources, deadlock, standby."""
+
+_log = structlog.get_logger("bot")
+
+
+class Runner:
+    """Feeds a bot from the bus and the database, and reports on it.
+
+    Parameters
+    ----------
+    settings: with database_url and redis_url resolved
+    name: of the bot
+    """
+
+    def __init__(self, settings: Settings, name: str) -> None:
+        self._name = name
+        self._clock = SystemClock()
+        self._engine: Engine = engine_of(settings.database_url or "")
+        self._bus = RedisBus(settings.redis_url or "")
+        self._outbox = Outbox(self._bus)
+        self._row = find_bot(self._engine, name)
+        self._bot = Bot(self._row, self._engine, self._clock, self._outbox.put)
+        self._inbox = Inbox(self._bus, name, self._bot.symbol, self._bot.timeframe)
+        self._wanted = self._row.status
+        self._state = self._row.state
+        self._stopping = False
+        self._failures = 0
+        self._conflicts = 0
+
+    async def run(self) -> int:
+        """Until stopped; the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop)
+        tasks = [asyncio.create_task(self._inbox.run()), asyncio.create_task(self._outbox.run())]
+        try:
+            return await self._loop()
+        finally:
+            await self._outbox.flush()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            await self._bus.close()
+
+    async def _loop(self) -> int:
+        due = 0.0
+        loop = asyncio.get_running_loop()
+        while not self._stopping:
+            if is_orphan():
+                return ORPHANED
+            if loop.time() >= due or self._inbox.nudged:
+                self._inbox.nudged = False
+                due = loop.time() + (0 if await self._guarded(self._tick) else TICK_S)
+            elif not await self._guarded(self._handle):
+                await self._inbox.wait(due - loop.time())
+            await asyncio.sleep(0)
+        return STOPPED
+
+    async def _guarded(self, step: Callable[[], bool]) -> bool:
+        """Run a step. A database that is away is waited for, and then everything is read again: whether the
+        last commit arrived is not known."""
+        try:
+            if self._failures or self._conflicts:
+                self._bot.restore()
+            more = step()
+            self._failures = self._conflicts = 0
+        except Conflict as conflict:
+            self._conflicts += 1
+            if self._conflicts > MOST_CONFLICTS:
+                raise
+            _log.info("reads its rows again", bot=self._name, reason=str(conflict))
+            return True
+        except DBAPIError as error:
+            if not _is_away(error):
+                raise
+            if not self._failures:
+                _log.warning("waits for the database", bot=self._name, error=str(error.orig))
+            pause = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
+            self._failures += 1
+            self._inbox.clear()
+            await self._inbox.sleep(pause)
+            return True
+        return more
+
+    def _tick(self) -> bool:
+        """Heartbeat, what is wanted, and stored candles that did not come over the bus."""
+        self._wanted = self._bot.beat()
+        if self._wanted in {Desired.STOPPED, Desired.ERROR}:
+            self._stop()
+            return False
+        target = Actual.PAUSED if self._wanted is Desired.PAUSED else Actual.RUNNING
+        if self._state is not target:
+            self._enter(target)
+        if self._wanted is not Desired.ACTIVE:
+            return False
+        self._inbox.drop_running()
+        return self._bot.catch_up()
+
+    def _handle(self) -> bool:
+        """The next message, if there is one."""
+        update = self._inbox.next()
+        if update is None:
+            return False
+        if self._wanted is Desired.ACTIVE and self._state is Actual.RUNNING:
+            self._bot.on_update(update)
+        return True
+
+    def _enter(self, target: Actual) -> None:
+        if self._state in {Actual.STOPPED, Actual.CRASHED, Actual.ERROR}:  # started by hand
+            record_state(self._engine, self._row.id, Actual.STARTING)
+        record_state(self._engine, self._row.id, target, pid=os.getpid())
+        self._state = target
+        self._bot.restore()
+        message: Message = status_message(self._name, self._wanted.value, target.value, None, None, "state")
+        self._outbox.put(message)
+        _log.info("state", bot=self._name, state=target.value)
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._inbox.wake()
+
+    def record(self, error: BaseException) -> None:
+        """Keep a crash, if the database can be reached; the supervisor sees the exit code in any case."""
+        trace = "".join(traceback.format_exception(error))
+        try:
+            record_crash(self._engine, self._row.id, self._clock.now_ms(), CRASHED, _summary(error), trace)
+        except DBAPIError as failure:
+            _log.error("cannot store the crash", bot=self._name, error=str(failure.orig))
+
+
+def _is_away(error: DBAPIError) -> bool:
+    """Whether the server, not the statement, is the problem. SQLSTATE 08: connection, 57P: shutdown and start,
+    53: resources, 40: deadlock or serialisation; none at all: it never answered."""
+    state = getattr(error.orig, "sqlstate", None)
+    return (
+        error.connection_invalidated or state is None or state.startswith(("08", "57P", "53", "40", "25006"))
+    )
+
+
+def _summary(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def main() -> int:
+    """Run the bot named on the command line; the exit code."""
+    tie_to_parent()
+    if len(sys.argv) != 2:
+        sys.stderr.write("usage: python -m live.bots.runner BOT_NAME\n")
+        return UNUSABLE
+    name = sys.argv[1]
+    return asyncio.run(_run(name))
+
+
+async def _run(name: str) -> int:
+    try:
+        runner = await _start(name)
+    except (BadInput, ConfigError) as error:
+        sys.stderr.write(f"{error}\n")
+        return UNUSABLE
+    # What was imported stays for good: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    try:
+        return await runner.run()
+    except Exception as error:
+        runner.record(error)
+        traceback.print_exception(error)
+        return CRASHED
+
+
+async def _start(name: str) -> Runner:
+    """The runner, once the database answers."""
+    for attempt in range(1_000_000):
+        try:
+            return Runner(settings(), name)
+        except (DBAPIError, Unavailable) as error:
+            if isinstance(error, DBAPIError) and not _is_away(error):
+                raise
+            if is_orphan():
+                sys.exit(ORPHANED)
+            await asyncio.sleep(BACK_OFF_S[min(attempt, len(BACK_OFF_S) - 1)])
+    raise Unavailable("the database never answered")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
