@@ -80,7 +80,9 @@ class Codec:
 
 def _why(error: Exception) -> str:
     """A reason with few distinct values: a field at fault is worth telling apart, a byte position is not."""
-    return f"invalid: {error}" if isinstance(error, msgspec.ValidationError) else "not JSON"
+    if isinstance(error, msgspec.ValidationError):
+        return f"invalid: {error}"
+    return "invalid: not a number" if isinstance(error, InvalidOperation) else "not JSON"
 
 
 def _meaning(envelope: wire.Envelope) -> Frame | str:

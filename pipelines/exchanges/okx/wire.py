@@ -8,6 +8,8 @@ from core.instruments import Instrument
 from core.trades import Side, Trade
 from pipelines.exchanges.okx.frames import Ticker
 
+_ZERO, _INFINITY = Decimal(0), Decimal("Infinity")
+
 
 class TradeRow(
     msgspec.Struct,
@@ -112,7 +114,11 @@ class InstrumentRow(msgspec.Struct, frozen=True):
 
 
 def trades(rows: list[TradeRow], source: str) -> list[Trade]:
-    """Wire rows as domain trades, in the order given."""
+    """Wire rows as domain trades, in the order given. ValidationError for one whose price or size is not a
+    finite number above 0: JSON text can say NaN."""
+    for row in rows:
+        if not (_ZERO < row.price < _INFINITY and _ZERO < row.size < _INFINITY):
+            raise msgspec.ValidationError("price or size is not above 0")
     return [
         Trade(row.symbol, row.trade_id, row.timestamp_ms, row.price, row.size, row.side, row.count, source)
         for row in rows
