@@ -75,6 +75,8 @@ class Channels:
         listed = channel in WITHOUT_INSTRUMENT or inst_id in self._feed.specs
         if channel in known and listed:
             return None
+        if access == "private":
+            return "60011", "Please log in."
         what = f"channel:{channel},instId:{inst_id}"
         return (
             "60018",

@@ -1,6 +1,7 @@
 """One WebSocket connection: its subscriptions and its queue of frames to send."""
 
 import asyncio
+import secrets
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -22,19 +23,23 @@ class Subscription:
 
 
 class Connection:
-    """Frames are queued without waiting and sent in order by `send_queued`."""
+    """Frames are queued without waiting and sent in order by `send_queued`.
+
+    access: public, business or private; ordinal: its number since the server's start
+    """
 
     def __init__(
         self,
         socket: web.WebSocketResponse,
         transport: asyncio.Transport | None,
         access: str,
-        ident: str,
+        ordinal: int,
         faults: ConnectionFaults,
     ) -> None:
         self.access = access
-        self.ident = ident
+        self.ident = secrets.token_hex(4)
         self.faults = faults
+        self.ordinal = ordinal
         self.subscriptions: set[Subscription] = set()
         self.requests = SlidingWindow(480, 3_600)
         self.last_active = time.monotonic()

@@ -12,6 +12,8 @@
      "garbage": 0.01,                             … followed by one that is no valid JSON
      "http_429": 0.05, "http_500": 0.01}          share of REST requests refused
 
+POST the same document to /sim/faults (application/json) to change the faults of a running server.
+
 Times are wall seconds between two faults of a kind on one connection: the average, each 50 to 150 % of it.
 """
 

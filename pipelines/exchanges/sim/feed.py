@@ -58,6 +58,7 @@ class Feed:
             if not listeners:
                 del self._listeners[subscription]
                 self._candle_open.pop(subscription, None)
+                self._candle_at.pop(subscription, None)
                 self._last_rows.pop(subscription, None)
                 self._books.pop(subscription, None)
         if not self._listeners:
@@ -171,14 +172,15 @@ class Feed:
         self._send(subscription, encode.frame("books", spec.symbol, [row], "update"))
 
     def _push_candles(self, subscription: Subscription, now: float) -> None:
-        if now < self._candle_at.get(subscription, 0.0):
+        if now < self._candle_at[subscription]:
             return
         self._candle_at[subscription] = now + CANDLE_S
         bar = BARS[subscription.channel.removeprefix("candle")]
         running = bar.index(self._shown_ms)
-        first = self._candle_open.get(subscription, running)
-        opens = bar.opens(first, running)
+        opens = bar.opens(self._candle_open[subscription], running)
         rows = self._history.candles(subscription.inst_id, bar, opens, self._shown_ms)
+        if not len(rows):
+            return
         spec = self.specs[subscription.inst_id]
         encoded = encode.candles(spec, rows, confirmed(bar, rows, self._shown_ms))
         self._candle_open[subscription] = running
@@ -204,6 +206,8 @@ class Feed:
         if channel.startswith("candle"):
             bar = BARS[channel.removeprefix("candle")]
             index = bar.index(self._shown_ms)
+            self._candle_open.setdefault(subscription, index)
+            self._candle_at.setdefault(subscription, time.monotonic() + CANDLE_S)
             rows_ = self._history.candles(inst_id, bar, bar.opens(index, index), self._shown_ms)
             return [encode.frame(channel, inst_id, encode.candles(self.specs[inst_id], rows_, 0))]
         return [encode.frame(channel, inst_id, [self._state_row(subscription)])]

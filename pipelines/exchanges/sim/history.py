@@ -12,7 +12,7 @@ from pipelines.exchanges.sim.days import DAY_MS, MINUTE_MS, Candles, DayTrades, 
 from pipelines.exchanges.sim.specs import SymbolSpec
 
 HOUR_MS = 3_600_000
-_CACHED_DAYS = 40  # of trades: about 2 MB each for the busiest symbol
+_CACHED_DAYS = 20  # of trades: about 3 MB each for the busiest symbol
 _CACHED_MINUTES = 400  # days of 1m candles, 92 kB each
 _CACHED_HOURS = 30_000  # days of 1h candles, 1.5 kB each
 
@@ -121,8 +121,9 @@ class History:
 
         The last one may still be running: it then holds what was traded up to now.
         """
-        if not len(opens):
-            return Candles(*(opens for _ in range(8)))
+        if not len(opens) or now_ms < self.source.first_ms(symbol) // MINUTE_MS * MINUTE_MS:
+            nothing = np.zeros(0, np.int64)
+            return Candles(*(nothing for _ in range(8)))
         start, end = self._span(symbol, bar, opens, now_ms)
         read = self._reader(bar)
         parts = [read(symbol, day, now_ms) for day in range(start // DAY_MS, (end - 1) // DAY_MS + 1)]

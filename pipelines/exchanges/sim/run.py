@@ -22,5 +22,11 @@ async def _run(options: SimOptions, announce: Callable[[dict[str, str]], None]) 
         loop.add_signal_handler(signal_number, stop.set)
     running = await serve(options)
     announce({"rest": running.rest_url, "ws": running.ws_url})
-    await stop.wait()
+    stopped, broken = asyncio.create_task(stop.wait()), asyncio.create_task(running.wait_broken())
+    done, _ = await asyncio.wait({stopped, broken}, return_when=asyncio.FIRST_COMPLETED)
+    if broken in done:
+        await (
+            broken
+        )  # a bug: better to end loudly, and be restarted, than to serve a market that stands still
+    broken.cancel()
     await running.close()

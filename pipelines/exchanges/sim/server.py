@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-import secrets
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import msgspec
 from aiohttp import WSMsgType, web
@@ -54,6 +55,7 @@ class Server:
         """The HTTP application."""
         app = web.Application()
         app.router.add_get("/ws/v5/{access}", self._websocket)
+        app.router.add_post("/sim/faults", self._change_faults)
         app.router.add_route("*", "/{path:.*}", self._rest)
         return app
 
@@ -65,10 +67,32 @@ class Server:
             if self._clock_file:
                 group.create_task(self._save_clock(self._clock_file))
 
+    def set_faults(self, document: Mapping[str, Any]) -> None:
+        """From now on, for the connections there are and those to come: other faults; {} for none."""
+        self._plan = parse_faults(document)
+        self._request_faults = RequestFaults(self._plan)
+        for connection in self._connections:
+            connection.faults = ConnectionFaults(self._plan, connection.ordinal, time.monotonic())
+
+    def close_connections(self) -> None:
+        """Tell every client that the server goes away."""
+        for connection in list(self._connections):
+            connection.close_soon(1001, "shutdown")
+
     def save_exact_time(self) -> None:
         """Save the time shown last, at a clean stop."""
         if self._clock_file:
             self._clock_file.save(self.clock.now_ms())
+
+    async def _change_faults(self, request: web.Request) -> web.Response:
+        # a browser page of another origin cannot send this content type unasked
+        if request.content_type != "application/json":
+            return web.Response(status=415, text="application/json is needed")
+        try:
+            self.set_faults(await request.json())
+        except (BadInput, ValueError, TypeError) as error:
+            return web.Response(status=400, text=str(error))
+        return web.json_response({})
 
     async def _rest(self, request: web.Request) -> web.Response:
         if request.path not in self._api.routes:
@@ -94,7 +118,7 @@ class Server:
         await socket.prepare(request)
         self._opened += 1
         faults = ConnectionFaults(self._plan, self._opened, time.monotonic())
-        connection = Connection(socket, request.transport, access, secrets.token_hex(4), faults)
+        connection = Connection(socket, request.transport, access, self._opened, faults)
         self._connections.add(connection)
         sender = asyncio.create_task(connection.send_queued())
         try:
@@ -161,8 +185,13 @@ class RunningSim:
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._task
+        self.server.close_connections()
         self.server.save_exact_time()
         await self._runner.cleanup()
+
+    async def wait_broken(self) -> None:
+        """Return only with the exception that ended the feed."""
+        await asyncio.shield(self._task)
 
 
 async def serve(options: SimOptions) -> RunningSim:
