@@ -25,16 +25,21 @@ def evaluate(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
         raise BadInput("candles", f"no column {', '.join(missing)}; needed: {', '.join(CANDLE_COLUMNS)}")
     names = strategy.indicator_names
     judged = _judge(strategy, candles.select(CANDLE_COLUMNS))
-    sell = pl.col("sell").fill_null(False)
-    known = pl.int_range(pl.len()) >= strategy.warmup - 1
     return judged.select(
         pl.col("timestamp"),
         pl.col("close"),
-        (pl.col("buy").fill_null(False) & ~sell & known).alias("buy"),
-        (sell & known).alias("sell"),
+        *flags(strategy.warmup),
         pl.col("confidence").fill_nan(None).fill_null(1.0).clip(0.0, 1.0),
         *(pl.col(name) for name in names),
     )
+
+
+def flags(warmup: int) -> tuple[pl.Expr, pl.Expr]:
+    """The columns buy and sell of judged candles as signals: null is no, sell wins, nothing before the
+    warm-up."""
+    sell = pl.col("sell").fill_null(False)
+    known = pl.int_range(pl.len()) >= warmup - 1
+    return (pl.col("buy").fill_null(False) & ~sell & known).alias("buy"), (sell & known).alias("sell")
 
 
 def last_signal(strategy: Strategy, candles: pl.DataFrame) -> Signal:

@@ -1,0 +1,183 @@
+"""A sweep from request to table."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import numpy as np
+import polars as pl
+
+from core.timeframes import Timeframe
+from pipelines.backtest.candles import Stretch, stretch
+from pipelines.backtest.kernel import Floats, Ints
+from pipelines.sweep.grid import Grid, expand
+from pipelines.sweep.lines import Pair, compute, crossing_pair, lines_at_once, parts
+from pipelines.sweep.prices import Prices, prepare
+from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.table import metrics_of, table_of
+from strategies.base import Strategy
+
+Progress = Callable[[int, int], None]
+COMBINATIONS_AT_ONCE = 2_000
+"""Combinations between two reports of progress."""
+
+
+def execute_sweep(
+    request: SweepRequest,
+    database_url: str | None = None,
+    candles: pl.DataFrame | None = None,
+    out: str | Path | None = None,
+    on_progress: Progress | None = None,
+    sweep_id: str | None = None,
+) -> pl.DataFrame:
+    """Every valid combination, best first: its parameters, then every metric (null where undefined).
+
+    candles: a candle frame; None reads the database. out: a Parquet file to write, whole or not at all.
+    on_progress(done, of): called along the way. With a database the result is kept in it under `sweep_id`.
+    """
+    grid = expand(request.strategy, request.grid, request.parameters, request.timeframe)
+    window = max(strategy.window for strategy in grid.strategies)
+    warmup = min(strategy.warmup for strategy in grid.strategies)
+    piece = stretch(request, window, warmup, database_url, candles)
+    table = sweep(grid, piece, request, on_progress or (lambda done, of: None))
+    lower_is_better = request.sort in ("volatility", "fees", "turnover", "max_drawdown_duration")
+    table = table.sort(request.sort, descending=not lower_is_better, nulls_last=True, maintain_order=True)
+    if out is not None:
+        write_whole(table, Path(out))
+    if database_url is not None:
+        from pipelines.sweep.store import save_sweep
+
+        save_sweep(database_url, sweep_id or uuid4().hex[:12], request, grid, piece, table)
+    return table
+
+
+def sweep(grid: Grid, piece: Stretch, request: SweepRequest, report: Progress) -> pl.DataFrame:
+    """Walk every combination of the grid; rows in the grid's order."""
+    from pipelines.sweep.walk import new_states
+
+    traded = piece.candles.slice(piece.warm)
+    prices = prepare(traded, request.fill == "open")
+    floats, integers = new_states(len(grid.strategies), request.cash)
+    pairs = _pairs(grid.strategies)
+    walked = None
+    if pairs is not None:
+        walked = _walk_pairs(pairs, piece, prices, request, floats, integers, report)
+    if not walked:
+        floats, integers = new_states(len(grid.strategies), request.cash)
+        _walk_each(grid.strategies, piece, prices, request, floats, integers, report)
+    parameters = [
+        {name: getattr(strategy.parameters, name) for name in grid.names} for strategy in grid.strategies
+    ]
+    return table_of(parameters, metrics_of(floats, integers, prices, request.cash, request.candle_ms))
+
+
+def write_whole(table: pl.DataFrame, path: Path) -> None:
+    """Parquet under a temporary name, then renamed: a reader never sees half a file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.part")
+    table.write_parquet(temporary)
+    temporary.replace(path)
+
+
+def _pairs(strategies: list[Strategy]) -> list[Pair] | None:
+    pairs = []
+    for strategy in strategies:
+        pair = crossing_pair(strategy)
+        if pair is None:
+            return None
+        pairs.append(pair)
+    return pairs
+
+
+def _walk_pairs(
+    pairs: list[Pair],
+    piece: Stretch,
+    prices: Prices,
+    request: SweepRequest,
+    floats: Floats,
+    integers: Ints,
+    report: Progress,
+) -> bool:
+    import numba
+
+    from pipelines.sweep.events import walk_crossings
+
+    done = 0
+    own = Timeframe(request.timeframe)
+    for part in parts(pairs, lines_at_once(piece.candles.height)):
+        distinct = list(dict.fromkeys(indicator for n in part for indicator in pairs[n]))
+        computed = compute(piece.candles, distinct, own)
+        if computed is None:
+            return False
+        number = {indicator: n for n, indicator in enumerate(distinct)}
+        for some in _batches(part):
+            rows = np.array(some)
+            chosen = np.array([[number[i] for i in pairs[n]] for n in some], np.int64)
+            states, wholes = floats[rows], integers[rows]
+            groups = min(len(some), 4 * numba.get_num_threads())
+            walk_crossings(
+                states,
+                wholes,
+                computed[0],
+                chosen,
+                groups,
+                computed[1],
+                piece.warm,
+                *_costs(request),
+                *_arrays(prices),
+            )
+            floats[rows], integers[rows] = states, wholes
+            done += len(some)
+            report(done, len(pairs))
+    return True
+
+
+def _walk_each(
+    strategies: list[Strategy],
+    piece: Stretch,
+    prices: Prices,
+    request: SweepRequest,
+    floats: Floats,
+    integers: Ints,
+    report: Progress,
+) -> None:
+    from pipelines.sweep.events import walk_signals
+    from pipelines.sweep.general import SharedColumns
+
+    shared = SharedColumns(piece.candles, lines_at_once(piece.candles.height))
+    for n, strategy in enumerate(strategies):
+        judged = shared.signals(strategy).slice(piece.warm)
+        buy, sell = judged["buy"].to_numpy(), judged["sell"].to_numpy()
+        walk_signals(floats[n], integers[n], buy, sell, *_costs(request), *_arrays(prices))
+        if (n + 1) % 20 == 0 or n + 1 == len(strategies):
+            report(n + 1, len(strategies))
+
+
+def _costs(request: SweepRequest) -> tuple[bool, float, float, bool, int]:
+    return (
+        request.fill == "open",
+        request.fee,
+        request.slippage,
+        request.pays_in_quote,
+        request.candle_ms,
+    )
+
+
+def _arrays(prices: Prices) -> tuple[Any, ...]:
+    return (
+        prices.fills,
+        prices.close,
+        prices.close_ms,
+        prices.sums,
+        prices.squares,
+        prices.tree,
+        prices.higher,
+        prices.day,
+        prices.day_end,
+    )
+
+
+def _batches(numbers: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(numbers), COMBINATIONS_AT_ONCE):
+        yield numbers[start : start + COMBINATIONS_AT_ONCE]

@@ -1,0 +1,68 @@
+"""From walked states to a table: a row a combination, its parameters and every metric."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from core.metrics import METRICS, YEAR_MS
+from pipelines.backtest.kernel import Floats, Ints
+from pipelines.sweep import walk as w
+from pipelines.sweep.prices import Prices
+
+
+def metrics_of(floats: Floats, integers: Ints, prices: Prices, cash: float, candle_ms: int) -> dict[str, Any]:
+    """Metric → column, by the formulas of `core.metrics`; NaN where undefined."""
+    n, days = prices.close.size, prices.day_end.size
+    trades = integers[:, w.TRADES]
+    ratio = floats[:, w.EQUITY] / cash
+    depth = floats[:, w.WORST] - 1
+    with np.errstate(all="ignore"):
+        growth = ratio ** (YEAR_MS / (n * candle_ms)) - 1
+        day_mean, day_deviation = _moments(floats[:, w.DAY_SUM], floats[:, w.DAY_SQUARES], days)
+        bar_mean, bar_deviation = _moments(floats[:, w.SUM], floats[:, w.SQUARES], n)
+        pnl_mean, pnl_deviation = _moments(floats[:, w.PNL], floats[:, w.PNL_SQUARES], trades)
+        downside = np.sqrt(floats[:, w.DAY_DOWN] / days)
+        if days < 2:
+            day_deviation, downside = day_deviation * np.nan, downside * np.nan
+        columns = {
+            "total_return": ratio - 1,
+            "cagr": growth,
+            "sharpe": day_mean / day_deviation * np.sqrt(365),
+            "sharpe_bar": bar_mean / bar_deviation * np.sqrt(YEAR_MS / candle_ms),
+            "sortino": day_mean / downside * np.sqrt(365),
+            "calmar": growth / np.abs(depth),
+            "volatility": day_deviation * np.sqrt(365),
+            "max_drawdown": depth,
+            "max_drawdown_duration": floats[:, w.LONGEST_MS] / 1000,
+            "win_rate": integers[:, w.WINS] / trades,
+            "profit_factor": floats[:, w.GAINS] / floats[:, w.LOSSES],
+            "expectancy": pnl_mean,
+            "sqn": np.sqrt(trades) * pnl_mean / pnl_deviation,
+            "exposure": integers[:, w.HELD] / n,
+            "turnover": floats[:, w.TRADED] / cash,
+            "fees": floats[:, w.FEES],
+            "trades": trades,
+            "closed_trades": integers[:, w.CLOSED],
+            "buy_and_hold_return": np.full(trades.size, prices.close[-1] / prices.close[0] - 1),
+        }
+    return {name: columns[name] for name in METRICS}
+
+
+def table_of(parameters: list[dict[str, Any]], metrics: dict[str, Any]) -> pl.DataFrame:
+    """Parameters and metrics side by side; null where a metric is undefined."""
+    columns = [pl.Series(name, values) for name, values in metrics.items()]
+    measured = pl.DataFrame(columns).with_columns(
+        pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name)
+        for name, values in metrics.items()
+        if values.dtype.kind == "f"
+    )
+    return pl.concat([pl.DataFrame(parameters, infer_schema_length=None), measured], how="horizontal")
+
+
+def _moments(total: Floats, squares: Floats, count: Any) -> tuple[Floats, Floats]:
+    """Mean and sample deviation from sums; NaN where the deviation is nothing but rounding."""
+    mean = total / count
+    spread = squares - total * mean
+    variance = np.where(spread > 1e-14 * squares, spread, np.nan) / (count - 1)
+    return mean, np.sqrt(np.where(np.asarray(count) > 1, variance, np.nan))

@@ -1,0 +1,222 @@
+"""The portfolio walk from event to event: what lies between two fills comes from `Prices`, not from a loop.
+
+The state of a combination is a row of floats and a row of integers, so that many combinations can be walked
+side by side through one stretch of candles that stays in the processor's cache.
+"""
+
+import numba
+import numpy as np
+
+from pipelines.backtest.kernel import Floats, Ints, bought
+
+# Columns of the float state.
+(
+    CASH,
+    QUANTITY,
+    SPENT,
+    PAID,
+    SUM,
+    SQUARES,
+    PEAK,
+    WORST,
+    GAINS,
+    LOSSES,
+    PNL,
+    PNL_SQUARES,
+    FEES,
+    TRADED,
+    DAY_EQUITY,
+    DAY_SUM,
+    DAY_SQUARES,
+    DAY_DOWN,
+    LONGEST_MS,
+    EQUITY,
+) = range(20)
+FLOATS = 20
+# Columns of the integer state. PEAK_AT −1 is the start, before the first candle.
+ENTRY, HELD, TRADES, WINS, CLOSED, DAY, PEAK_AT = range(7)
+INTEGERS = 7
+
+
+def new_states(combinations: int, cash: float) -> tuple[Floats, Ints]:
+    """States of combinations that hold nothing but cash."""
+    floats = np.zeros((combinations, FLOATS))
+    floats[:, [CASH, PEAK, DAY_EQUITY, EQUITY]] = cash
+    floats[:, WORST] = 1.0
+    integers = np.zeros((combinations, INTEGERS), np.int64)
+    integers[:, ENTRY] = -1
+    integers[:, PEAK_AT] = -1
+    return floats, integers
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def days_until(state: Floats, whole: Ints, last_day: int, close: Floats, day_end: Ints) -> None:
+    """Take in the daily returns of the days that ended, up to number `last_day`, exclusive."""
+    for k in range(whole[DAY], last_day):
+        equity = state[CASH] if state[QUANTITY] == 0.0 else state[QUANTITY] * close[day_end[k]]
+        change = equity / state[DAY_EQUITY] - 1.0
+        state[DAY_SUM] += change
+        state[DAY_SQUARES] += change * change
+        if change < 0.0:
+            state[DAY_DOWN] += change * change
+        state[DAY_EQUITY] = equity
+    if last_day > whole[DAY]:
+        whole[DAY] = last_day
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def note_peak(state: Floats, whole: Ints, equity: float, t: int, close_ms: Ints, candle_ms: int) -> None:
+    """Equity at candle t: is it the peak, how long was the way back to it, how deep is it below?"""
+    if equity >= state[PEAK]:
+        before = whole[PEAK_AT]
+        if t - before > 1:
+            since = close_ms[before] if before >= 0 else close_ms[0] - candle_ms
+            state[LONGEST_MS] = max(state[LONGEST_MS], float(close_ms[t] - since))
+        state[PEAK] = equity
+        whole[PEAK_AT] = t
+    else:
+        state[WORST] = min(state[WORST], equity / state[PEAK])
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def enter(
+    state: Floats,
+    whole: Ints,
+    t: int,
+    price: float,
+    fee: float,
+    pays_in_quote: bool,
+    close: Floats,
+    day: Ints,
+    day_end: Ints,
+) -> None:
+    """Buy with all cash at candle t."""
+    days_until(state, whole, day[t], close, day_end)
+    # While flat, equity equals cash: as long as that is the peak, the last flat candle is the peak.
+    if state[CASH] >= state[PEAK] and whole[PEAK_AT] < t - 1:
+        whole[PEAK_AT] = t - 1
+    state[SPENT] = state[CASH]
+    state[QUANTITY], state[PAID] = bought(state[CASH], price, fee, pays_in_quote)
+    state[CASH] = 0.0
+    whole[ENTRY] = t
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def hold(
+    state: Floats,
+    whole: Ints,
+    last: int,
+    close: Floats,
+    close_ms: Ints,
+    candle_ms: int,
+    sums: Floats,
+    squares: Floats,
+    tree: Floats,
+    higher: Ints,
+) -> None:
+    """Take in the stretch from the entry to candle `last`, at whose close the position is still held."""
+    first, quantity = whole[ENTRY], state[QUANTITY]
+    change = quantity * close[first] / state[SPENT] - 1.0
+    state[SUM] += change + sums[last] - sums[first]
+    state[SQUARES] += change * change + squares[last] - squares[first]
+    whole[HELD] += last - first + 1
+    if first == last:
+        low = high = close[first]
+        worst = 1.0
+    else:
+        level = 0
+        differ = (first ^ last) >> 1
+        while differ:
+            level += 1
+            differ >>= 1
+        low = min(tree[level, first, 0], tree[level, last, 0])
+        high = max(tree[level, first, 1], tree[level, last, 1])
+        worst = min(tree[level, first, 2], tree[level, last, 2])
+        worst = min(worst, tree[level, last, 0] / tree[level, first, 1])
+    # Below the old peak, or below one inside the stretch: the deeper of the two is the drawdown.
+    state[WORST] = min(state[WORST], min(worst, quantity * low / state[PEAK]))
+    if quantity * high >= state[PEAK]:
+        t = first
+        while t <= last:  # only highs of the stretch can be peaks: from each to the next higher one
+            if quantity * close[t] >= state[PEAK]:
+                note_peak(state, whole, quantity * close[t], t, close_ms, candle_ms)
+            t = higher[t]
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def settle(state: Floats, whole: Ints, gained: float) -> None:
+    """Count a round trip with that result after fees."""
+    whole[TRADES] += 1
+    state[PNL] += gained
+    state[PNL_SQUARES] += gained * gained
+    if gained > 0.0:
+        whole[WINS] += 1
+        state[GAINS] += gained
+    else:
+        state[LOSSES] -= gained
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def leave(
+    state: Floats,
+    whole: Ints,
+    t: int,
+    price: float,
+    fee: float,
+    close: Floats,
+    close_ms: Ints,
+    candle_ms: int,
+    sums: Floats,
+    squares: Floats,
+    tree: Floats,
+    higher: Ints,
+    day: Ints,
+    day_end: Ints,
+) -> None:
+    """Sell everything at candle t, after the entry's."""
+    hold(state, whole, t - 1, close, close_ms, candle_ms, sums, squares, tree, higher)
+    days_until(state, whole, day[t], close, day_end)
+    proceeds = state[QUANTITY] * price
+    charged = proceeds * fee
+    cash = proceeds - charged
+    change = cash / (state[QUANTITY] * close[t - 1]) - 1.0
+    state[SUM] += change
+    state[SQUARES] += change * change
+    state[FEES] += state[PAID] + charged
+    state[TRADED] += state[SPENT] + proceeds
+    settle(state, whole, cash - state[SPENT])
+    whole[CLOSED] += 1
+    state[CASH], state[QUANTITY] = cash, 0.0
+    note_peak(state, whole, cash, t, close_ms, candle_ms)
+
+
+@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+def finish(
+    state: Floats,
+    whole: Ints,
+    close: Floats,
+    close_ms: Ints,
+    candle_ms: int,
+    sums: Floats,
+    squares: Floats,
+    tree: Floats,
+    higher: Ints,
+    day_end: Ints,
+) -> None:
+    """The end of the candles: an open position is valued at the last close."""
+    last = close.size - 1
+    if state[QUANTITY] > 0.0:
+        hold(state, whole, last, close, close_ms, candle_ms, sums, squares, tree, higher)
+        state[FEES] += state[PAID]
+        state[TRADED] += state[SPENT]
+        state[EQUITY] = state[QUANTITY] * close[last]
+        settle(state, whole, state[EQUITY] - state[SPENT])
+    else:
+        state[EQUITY] = state[CASH]
+        if state[CASH] >= state[PEAK]:
+            whole[PEAK_AT] = last
+    days_until(state, whole, day_end.size, close, day_end)
+    before = whole[PEAK_AT]
+    if before < last:
+        since = close_ms[before] if before >= 0 else close_ms[0] - candle_ms
+        state[LONGEST_MS] = max(state[LONGEST_MS], float(close_ms[last] - since))
