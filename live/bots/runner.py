@@ -168,12 +168,9 @@ class Runner:
 
 
 def _is_away(error: DBAPIError) -> bool:
-    """Whether the server, not the statement, is the problem. SQLSTATE 08: connection, 57P: shutdown and start,
-    53: resources, 40: deadlock or serialisation; none at all: it never answered."""
+    """Whether the server, not the statement, is the problem."""
     state = getattr(error.orig, "sqlstate", None)
-    return (
-        error.connection_invalidated or state is None or state.startswith(("08", "57P", "53", "40", "25006"))
-    )
+    return error.connection_invalidated or state is None or state.startswith(PASSING)
 
 
 def _summary(error: BaseException) -> str:
