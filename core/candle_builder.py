@@ -47,6 +47,11 @@ class CandleBuilder:
         return self.closed_through_ms + MINUTE_MS
 
     @property
+    def revised_through_ms(self) -> int:
+        """Close time of the newest minute that late trades changed; 0 when there is none."""
+        return max(self._revised, default=0)
+
+    @property
     def last_close(self) -> Decimal | None:
         """Close of the last closed minute, if known: the price of a minute without trades."""
         minute = self._closed.get(self.closed_through_ms)
@@ -67,8 +72,8 @@ class CandleBuilder:
                 minute.add(trade)
             return
         late = self._closed.get(close_ms)
-        if late is None or late.source == "exchange":
-            # Either long ago, or a candle of the exchange's own, which holds this trade already.
+        if late is None or late.is_foreign:
+            # Long ago, or a candle built elsewhere, of which the order of trades is not known.
             self.unknown_late_trades += 1
             return
         late.add(trade)

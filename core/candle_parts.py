@@ -62,6 +62,11 @@ class Minute:
         return minute
 
     @property
+    def is_foreign(self) -> bool:
+        """Whether it was built elsewhere from trades that are not known here."""
+        return self.source != "synthetic" and self.first_id < 0
+
+    @property
     def open_ms(self) -> int:
         """Its first instant."""
         return self.close_ms - MINUTE_MS

@@ -43,10 +43,9 @@ class Continuity:
         """Whether a missing trade may have happened before `close_ms`."""
         return any(gap.after_ms < close_ms for gap in self.gaps)
 
-    def open_gap(self, first_id: int, last_id: int, after_ms: int) -> None:
-        """Mark ids that were seen as passed but are known to be missing (a ledger of an earlier run)."""
-        self.gaps.append(Gap(first_id, last_id, after_ms))
-        self.gaps.sort(key=lambda gap: gap.first_id)
+    def missing_within(self, first_id: int, last_id: int) -> list[Gap]:
+        """What of these ids is still missing."""
+        return [gap for gap in self.gaps if gap.first_id <= last_id and first_id <= gap.last_id]
 
     def give_up(self, first_id: int, last_id: int) -> None:
         """Take these ids off the list of missing ones: they do not exist, or are not to be had."""

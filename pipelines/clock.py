@@ -1,6 +1,15 @@
 """The clocks of running processes: the wall, and the exchange's as seen from here."""
 
 import time
+from collections import deque
+from collections.abc import Callable
+
+WINDOW = 8
+"""Samples the rate is taken over: one late answer in a window of seconds hardly moves it."""
+SHORTEST_S = 0.2
+"""Samples closer together than this say nothing about the rate."""
+JUMP_S = 2.0
+"""A sample that is off by more real seconds than this means another clock: a restart, another speed."""
 
 
 class SystemClock:
@@ -14,14 +23,16 @@ class SystemClock:
 class ExchangeClock:
     """The exchange's clock, followed through samples, at whatever rate it runs.
 
-    Between samples it runs on at the rate of the last two; it never goes back.
+    Between samples it runs on at the rate of the last few; it never goes back. Before the first sample it
+    shows the machine's time.
     """
 
-    def __init__(self) -> None:
-        self._sample_ms = time.time_ns() // 1_000_000
-        self._sampled_at = time.monotonic()
+    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._monotonic = monotonic
+        self._samples: deque[tuple[float, int]] = deque(maxlen=WINDOW)
+        self._base_at = monotonic()
+        self._base_ms = time.time_ns() // 1_000_000
         self._rate = 1.0
-        self._samples = 0
         self._highest_ms = 0
 
     @property
@@ -29,20 +40,38 @@ class ExchangeClock:
         """Virtual milliseconds a real millisecond."""
         return self._rate
 
+    @property
+    def is_set(self) -> bool:
+        """Whether the exchange was heard at least once."""
+        return bool(self._samples)
+
     def sample(self, exchange_ms: int, at_monotonic: float | None = None) -> None:
         """Take in an observation: the exchange said `exchange_ms` when this machine's monotonic clock showed
         `at_monotonic` seconds (now, if not given)."""
-        at = time.monotonic() if at_monotonic is None else at_monotonic
-        elapsed_ms = (at - self._sampled_at) * 1000
-        if self._samples and elapsed_ms >= 200:
-            rate = (exchange_ms - self._sample_ms) / elapsed_ms
-            self._rate = max(rate, 0.0)
-        if not self._samples or elapsed_ms >= 200:
-            self._sample_ms, self._sampled_at = exchange_ms, at
-            self._samples += 1
+        at = self._monotonic() if at_monotonic is None else at_monotonic
+        if self._samples:
+            if at - self._samples[-1][0] < SHORTEST_S:
+                return
+            error_ms = exchange_ms - (self._base_ms + (at - self._base_at) * 1000 * self._rate)
+            if len(self._samples) > 1 and abs(error_ms) > JUMP_S * 1000 * max(self._rate, 1.0):
+                last = self._samples[-1]
+                self._samples.clear()
+                self._samples.append(last)
+            first_at, first_ms = self._samples[0]
+            self._rate = max((exchange_ms - first_ms) / ((at - first_at) * 1000), 0.0)
+        self._samples.append((at, exchange_ms))
+        self._base_at, self._base_ms = at, exchange_ms
+
+    def observe(self, exchange_ms: int) -> None:
+        """Something happened at the exchange at `exchange_ms`: its clock is not behind that."""
+        ahead_ms = exchange_ms - self.now_ms()
+        if ahead_ms > 0 and self._samples:
+            self._base_ms += ahead_ms
 
     def now_ms(self) -> int:
         """Exchange time, ms since the epoch, UTC."""
-        elapsed_ms = (time.monotonic() - self._sampled_at) * 1000
-        self._highest_ms = max(self._highest_ms, int(self._sample_ms + elapsed_ms * self._rate))
-        return self._highest_ms
+        elapsed_ms = (self._monotonic() - self._base_at) * 1000
+        now = int(self._base_ms + elapsed_ms * self._rate)
+        if self._samples:
+            self._highest_ms = now = max(self._highest_ms, now)
+        return now

@@ -80,8 +80,9 @@ def copy_trades(connection: Connection, trades: Sequence[Trade]) -> int:
     with driver(connection).cursor() as cursor, cursor.copy(_COPY) as copy:
         copy.write("".join(lines))
     inserted = connection.exec_driver_sql(_INSERT, (EXCHANGE,)).rowcount
-    # The staging table is emptied at commit; a second call in the same transaction must not see these rows.
-    connection.exec_driver_sql("TRUNCATE trades_staging")
+    # Commit empties the staging table; a second call in the same transaction must not see these rows. Not by
+    # TRUNCATE, which writes to the catalogue each time.
+    connection.exec_driver_sql("DELETE FROM trades_staging")
     return inserted
 
 

@@ -1,0 +1,300 @@
+"""The collector: everything between the exchange's socket and the stored, published candle."""
+
+import asyncio
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+
+from core.candles import Candle
+from core.clock import Clock
+from core.errors import Unavailable
+from core.timeframes import Timeframe
+from core.trades import Trade
+from live.collector.follow import follow_clock, sample
+from live.collector.history import History
+from live.collector.publisher import Publisher
+from live.collector.refill import Refiller
+from live.collector.start import open_stream
+from live.collector.stream import SymbolStream, Verdict
+from live.collector.writer import GapRecord, Writer
+from pipelines.bus.base import Bus
+from pipelines.clock import ExchangeClock
+from pipelines.exchanges.base import ExchangeRest, TradeFeed
+from pipelines.warehouse.instruments import upsert_instruments
+
+GRACE_S = 0.2
+"""Real time after a boundary in which trades from before it may still arrive."""
+TICK_S = 0.02
+RUNNING_S = 0.25
+"""Running candles of a symbol are published at most this often, but at once when a new one opens."""
+QUIET_RETRY_S = 0.5
+STOP_S = 3.0
+"""Longest wait for Postgres at the end."""
+START_RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
+
+OnEvent = Callable[[str, str, str], None]
+"""(level, event, message)"""
+
+_log = structlog.get_logger("collector")
+
+
+class Collector:
+    """Collects a fixed list of symbols.
+
+    Parameters
+    ----------
+    symbols, timeframes: what to collect and build
+    rest, feed: the exchange
+    engine: the database, migrated
+    bus: where candles are published
+    clock: the exchange's; this sets it
+    wall: the machine's
+    history_days: of 1m candles to have from before the first trade
+    on_event: told of what people should know
+    """
+
+    def __init__(
+        self,
+        symbols: Sequence[str],
+        timeframes: Sequence[Timeframe],
+        rest: ExchangeRest,
+        feed: TradeFeed,
+        engine: Engine,
+        bus: Bus,
+        clock: ExchangeClock,
+        wall: Clock,
+        history_days: int,
+        on_event: OnEvent,
+    ) -> None:
+        self._symbols = tuple(symbols)
+        self._timeframes = tuple(timeframes)
+        self._rest = rest
+        self._feed = feed
+        self._engine = engine
+        self._clock = clock
+        self._on_event = on_event
+        self._publisher = Publisher(bus, wall)
+        self._writer = Writer(engine, self._publisher.finals, self._writer_state)
+        url = engine.url.render_as_string(hide_password=False)
+        self._history = History(rest, engine, url, self._timeframes, history_days, self._release)
+        self._streams: dict[str, SymbolStream] = {}
+        self._refillers: dict[str, Refiller] = {}
+        self._early: defaultdict[str, list[Trade]] = defaultdict(list)
+        self._changed: set[str] = set()
+        self._published: dict[str, tuple[float, int]] = {}
+        self._asking: dict[str, asyncio.Task[None]] = {}
+        self._tasks: asyncio.TaskGroup | None = None
+        self._feed_state = ("connecting", "")
+        self._received = self._refused = 0
+
+    async def run(self) -> None:
+        """Collect until cancelled; then write what was received. An error in any part ends it."""
+        writing = asyncio.create_task(self._writer.run(), name="writer")
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._watch(writing), name="writer watch")
+                tasks.create_task(self._publisher.run(), name="publisher")
+                tasks.create_task(
+                    self._feed.run(self._symbols, self._on_trades, self._on_feed_state), name="feed"
+                )
+                await self._set_clock()
+                tasks.create_task(follow_clock(self._rest, self._clock), name="clock")
+                tasks.create_task(self._tick_on(), name="ticks")
+                tasks.create_task(self._start_symbols(), name="start")
+        finally:
+            await self._write_the_rest(writing)
+
+    async def _write_the_rest(self, writing: "asyncio.Task[None]") -> None:
+        self._writer.stop()
+        try:
+            await asyncio.wait_for(writing, STOP_S)
+        except TimeoutError:
+            # The next start asks for them by id.
+            _log.error("stopped before all was written", pending_trades=self._writer.pending_trades)
+        finally:
+            await self._writer.close()
+
+    def health(self) -> dict[str, Any]:
+        """What the heartbeat says; plain JSON."""
+        now_ms = self._clock.now_ms()
+        return {
+            "feed": self._feed_state[0],
+            "feed_detail": self._feed_state[1],
+            "clock_rate": round(self._clock.rate, 3),
+            "history": self._history.state,
+            "received_trades": self._received,
+            "refused_trades": self._refused,
+            "written_trades": self._writer.written_trades,
+            "pending_trades": self._writer.pending_trades,
+            "postgres_away": self._writer.is_away,
+            "last_commit_ms": round(self._writer.last_commit_ms, 2),
+            "bus_away": self._publisher.is_away,
+            "bus_waiting": self._publisher.waiting,
+            "published": self._publisher.published,
+            "symbols": {symbol: self._symbol_health(symbol, now_ms) for symbol in self._symbols},
+        }
+
+    def _symbol_health(self, symbol: str, now_ms: int) -> dict[str, Any]:
+        stream = self._streams.get(symbol)
+        if stream is None:
+            return {"state": "starting", "waiting_trades": len(self._early[symbol])}
+        return {
+            "state": "live",
+            "last_trade_id": stream.continuity.last_id,
+            "last_trade_ms": stream.builder.latest_ms,
+            "lag_ms": max(0, now_ms - stream.builder.latest_ms),
+            "closed_through_ms": stream.builder.closed_through_ms,
+            "trades": stream.trades,
+            "duplicates": stream.continuity.duplicates,
+            "missing_ids": sum(gap.size for gap in stream.continuity.gaps),
+            "refilled": self._refillers[symbol].refilled,
+        }
+
+    # --- starting
+
+    async def _set_clock(self) -> None:
+        failures = 0
+        while not self._clock.is_set:
+            try:
+                await sample(self._rest, self._clock)
+            except Unavailable as error:
+                _log.warning("the exchange does not answer", reason=str(error))
+                await asyncio.sleep(START_RETRY_S[min(failures, len(START_RETRY_S) - 1)])
+                failures += 1
+
+    async def _start_symbols(self) -> None:
+        await asyncio.gather(*(self._start_symbol(symbol) for symbol in self._symbols))
+        await self._history.run(self._streams)
+        self._on_event("info", "history_complete", f"history of {', '.join(self._symbols)} is complete")
+        await self._store_instruments()
+
+    async def _start_symbol(self, symbol: str) -> None:
+        failures = 0
+        while True:
+            try:
+                stream, new, hole = await open_stream(symbol, self._timeframes, self._rest, self._engine)
+                break
+            except Unavailable as error:
+                _log.warning("cannot start", symbol=symbol, reason=str(error))
+                await asyncio.sleep(START_RETRY_S[min(failures, len(START_RETRY_S) - 1)])
+                failures += 1
+        refiller = Refiller(
+            symbol, stream.continuity, self._rest, self._clock, self._on_trades, self._ledger, self._on_event
+        )
+        self._streams[symbol], self._refillers[symbol] = stream, refiller
+        assert self._tasks is not None
+        self._tasks.create_task(refiller.run(), name=f"refill {symbol}")
+        self._writer.put(trades=new)
+        if hole is not None:
+            note = "too large to refill by id: its candles come from the exchange's history"
+            self._ledger(GapRecord(symbol, *hole, "unfillable", self._clock.now_ms(), note))
+            self._on_event("warning", "gap_by_candles", f"{symbol}: trades {hole[0]} to {hole[1]} {note}")
+        self._on_trades(self._early.pop(symbol, []))
+        refiller.wake()
+
+    async def _store_instruments(self) -> None:
+        try:
+            listed = await self._rest.instruments()
+        except Unavailable as error:
+            _log.warning("no instruments", reason=str(error))
+            return
+        await asyncio.to_thread(upsert_instruments, self._engine, listed)
+
+    # --- trades in
+
+    def _on_trades(self, trades: Sequence[Trade]) -> None:
+        """From the feed and from refills. Never awaits."""
+        if not trades:
+            return
+        self._received += len(trades)
+        if self._writer.is_full:
+            # Left out here, these ids show as a gap later and are asked for again.
+            self._refused += len(trades)
+            return
+        by_symbol: defaultdict[str, list[Trade]] = defaultdict(list)
+        for trade in trades:
+            by_symbol[trade.symbol].append(trade)
+        for symbol, ours in by_symbol.items():
+            stream = self._streams.get(symbol)
+            if stream is None:
+                self._early[symbol] += ours
+                continue
+            new = stream.take(ours)
+            if new:
+                self._writer.put(trades=new)
+                self._changed.add(symbol)
+                self._clock.observe(stream.builder.latest_ms)
+            if stream.continuity.gaps:
+                self._refillers[symbol].wake()
+
+    # --- candles out
+
+    async def _tick_on(self) -> None:
+        while True:
+            for stream in list(self._streams.values()):
+                self._advance(stream)
+            await asyncio.sleep(TICK_S)
+
+    def _advance(self, stream: SymbolStream) -> None:
+        grace_ms = int(GRACE_S * 1000 * self._clock.rate)
+        now_ms = self._clock.now_ms()
+        released, verdict = stream.advance(now_ms, grace_ms, time.monotonic())
+        self._release(released)
+        if verdict is Verdict.ASK and stream.symbol not in self._asking and self._tasks is not None:
+            task = self._tasks.create_task(self._ask_quiet(stream, now_ms - grace_ms))
+            self._asking[stream.symbol] = task
+        if stream.symbol in self._changed:
+            self._publish_running(stream, now_ms)
+
+    def _release(self, candles: Sequence[Candle]) -> None:
+        self._writer.put(candles=candles)
+
+    def _publish_running(self, stream: SymbolStream, now_ms: int) -> None:
+        last_at, last_close_ms = self._published.get(stream.symbol, (0.0, 0))
+        close_ms = Timeframe.M1.close_ms(stream.builder.latest_ms)
+        at = time.monotonic()
+        if at - last_at < RUNNING_S and close_ms == last_close_ms:
+            return
+        self._changed.discard(stream.symbol)
+        running = stream.builder.running()
+        if running:
+            self._published[stream.symbol] = (at, close_ms)
+            self._publisher.running(running)
+            self._publisher.last(running[0], stream.builder.latest_ms, now_ms)
+
+    async def _ask_quiet(self, stream: SymbolStream, through_ms: int) -> None:
+        """Ask for the newest trades: either there are some we lack, or the market is quiet."""
+        try:
+            recent = await self._rest.recent_trades(stream.symbol, 100)
+            self._on_trades(recent)
+            known = stream.continuity.last_id
+            if not recent or (known is not None and recent[-1].trade_id <= known):
+                stream.confirm_quiet(through_ms)
+        except Unavailable as error:
+            _log.warning("cannot ask for the newest trades", symbol=stream.symbol, reason=str(error))
+            await asyncio.sleep(QUIET_RETRY_S)
+        finally:
+            self._asking.pop(stream.symbol, None)
+
+    # --- the rest
+
+    def _ledger(self, record: GapRecord) -> None:
+        self._writer.put(gaps=[record])
+
+    def _on_feed_state(self, state: str, detail: str) -> None:
+        self._feed_state = (state, detail)
+        level = "info" if state in {"live", "connecting"} else "warning"
+        self._on_event(level, f"feed_{state}", detail)
+
+    def _writer_state(self, state: str, detail: str) -> None:
+        level = "info" if state == "back" else "error"
+        self._on_event(level, f"postgres_{state}", detail)
+
+    async def _watch(self, writing: "asyncio.Task[None]") -> None:
+        """An error of the writer ends the collector; its own end does not come before ours."""
+        await asyncio.shield(writing)

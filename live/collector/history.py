@@ -1,0 +1,100 @@
+"""Candles from before the first live trade: what charts and warm-ups need, in the order it is needed."""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+from sqlalchemy import Engine
+
+from core.candles import Candle
+from core.errors import BadInput, TcpError
+from core.timeframes import Timeframe
+from live.collector.stream import SymbolStream
+from pipelines.backfill.candles import backfill_candles
+from pipelines.exchanges.base import ExchangeRest
+from pipelines.warehouse.resume import exact_candles
+
+HIGHER_CANDLES = 300
+"""Candles of each higher timeframe: one page of the exchange's."""
+FIRST_MINUTES = 360
+"""Minutes fetched before all else, or back to midnight if that is more."""
+RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
+DAY_MS = 86_400_000
+
+_log = structlog.get_logger("history")
+
+
+class History:
+    """Loads history for streams while they run; live candles never wait for it, but for the first minutes,
+    without which the unfinished longer candles have no beginning.
+
+    Parameters
+    ----------
+    days: of 1m candles
+    on_candles: told of higher candles that could be completed because of the loaded minutes
+    """
+
+    def __init__(
+        self,
+        rest: ExchangeRest,
+        engine: Engine,
+        database_url: str,
+        timeframes: Sequence[Timeframe],
+        days: int,
+        on_candles: Callable[[Sequence[Candle]], None],
+    ) -> None:
+        self._rest = rest
+        self._engine = engine
+        self._database_url = database_url
+        self._timeframes = timeframes
+        self._days = days
+        self._on_candles = on_candles
+        self.state = "waiting"
+
+    async def run(self, streams: Mapping[str, SymbolStream]) -> None:
+        """Load for all symbols; what the exchange refuses is tried again."""
+        starts = {symbol: stream.builder.closed_through_ms for symbol, stream in streams.items()}
+        self.state = "first minutes"
+        await asyncio.gather(
+            *(self._first_minutes(stream, starts[symbol]) for symbol, stream in streams.items())
+        )
+        self.state = "higher timeframes"
+        for timeframe in self._timeframes:
+            for symbol, start_ms in starts.items():
+                if timeframe is not Timeframe.M1:
+                    end_ms = timeframe.open_ms(start_ms)
+                    await self._load(symbol, timeframe, end_ms - HIGHER_CANDLES * timeframe.ms, end_ms)
+        self.state = "minutes"
+        for symbol, start_ms in starts.items():
+            await self._load(symbol, Timeframe.M1, start_ms - self._days * DAY_MS, start_ms)
+        self.state = "complete"
+        _log.info("history complete", symbols=list(streams))
+
+    async def _first_minutes(self, stream: SymbolStream, start_ms: int) -> None:
+        first_ms = min(start_ms - start_ms % DAY_MS, start_ms - FIRST_MINUTES * Timeframe.M1.ms)
+        await self._load(stream.symbol, Timeframe.M1, first_ms, start_ms)
+        minutes = await asyncio.to_thread(self._stored, stream.symbol, first_ms, start_ms)
+        self._on_candles(stream.builder.seed(minutes))
+
+    def _stored(self, symbol: str, after_ms: int, through_ms: int) -> list[Candle]:
+        with self._engine.connect() as connection:
+            return exact_candles(connection, symbol, Timeframe.M1, after_ms, through_ms)
+
+    async def _load(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> None:
+        """Fetch what is missing of (start_ms, end_ms], until it is there."""
+        failures = 0
+        while start_ms < end_ms:
+            try:
+                report = await backfill_candles(
+                    self._rest, self._database_url, symbol, timeframe, start_ms, end_ms
+                )
+            except BadInput as error:
+                _log.warning("no history", symbol=symbol, timeframe=timeframe.value, reason=str(error))
+                return
+            except (TcpError, OSError) as error:
+                _log.warning("history failed", symbol=symbol, timeframe=timeframe.value, reason=str(error))
+                await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
+                failures += 1
+                continue
+            _log.debug("history loaded", symbol=symbol, timeframe=timeframe.value, rows=report.rows)
+            return

@@ -1,0 +1,144 @@
+"""The live daemon: one process that collects market data and keeps the bots running."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+from collections.abc import Coroutine
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from config.settings import Settings
+from core.errors import TcpError
+from core.timeframes import Timeframe
+from live.collector.collector import Collector
+from live.health import Events, keep_beating
+from pipelines.bus.base import Bus
+from pipelines.bus.redis import RedisBus
+from pipelines.clock import ExchangeClock, SystemClock
+from pipelines.exchanges.connect import make_feed, make_rest
+from pipelines.warehouse import database
+from pipelines.warehouse.lock import DaemonLock
+
+LOCK_CHECK_S = 2.0
+
+_log = structlog.get_logger("daemon")
+
+
+def run(settings: Settings) -> None:
+    """Run until SIGTERM or SIGINT, which end it cleanly within 5 s.
+
+    The URLs in `settings` are resolved and the database is migrated. BadInput when it is not, or when another
+    daemon runs on it; Unavailable when it does not answer; any other exception is a crash of a part, for a
+    supervisor to restart.
+    """
+    if settings.database_url is None or settings.redis_url is None:
+        raise ValueError("database_url and redis_url must be resolved")
+    configure_logs(settings.log_level)
+    database.check_schema(settings.database_url)
+    timeframes = [Timeframe.parse(name, "TCP_TIMEFRAMES") for name in settings.timeframe_list]
+    with contextlib.suppress(asyncio.CancelledError):
+        asyncio.run(_live(settings, settings.database_url, settings.redis_url, timeframes))
+
+
+def configure_logs(level: str) -> None:
+    """One JSON object a line on stdout."""
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.JSONRenderer(),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
+        cache_logger_on_first_use=False,
+    )
+
+
+async def _live(settings: Settings, database_url: str, redis_url: str, timeframes: list[Timeframe]) -> None:
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    engine = database.engine(database_url)
+    lock = DaemonLock(engine)
+    if not await asyncio.to_thread(lock.hold):
+        raise TcpError("another live daemon runs on this database: stop it first (`tcp down`)")
+    bus, rest = RedisBus(redis_url), make_rest(settings)
+    wall, clock = SystemClock(), ExchangeClock()
+    events = Events(engine, bus, wall)
+    collector = Collector(
+        settings.symbol_list,
+        timeframes,
+        rest,
+        make_feed(settings),
+        engine,
+        bus,
+        clock,
+        wall,
+        settings.history_days,
+        events.tell,
+    )
+    events.tell("info", "started", f"collecting {settings.symbols}")
+    try:
+        await _until(
+            stopping,
+            essential={
+                "collector": collector.run(),
+                "bots": _supervise_bots(settings, engine, bus),
+                "lock": _keep_lock(lock),
+            },
+            helping={
+                "events": events.run(),
+                "heartbeat": keep_beating(engine, wall, clock, collector.health),
+            },
+        )
+    finally:
+        lock.release()
+        await rest.close()
+        await bus.close()
+
+
+async def _until(
+    stopping: asyncio.Event,
+    essential: dict[str, Coroutine[Any, Any, None]],
+    helping: dict[str, Coroutine[Any, Any, None]],
+) -> None:
+    """Run all parts until `stopping` is set, or until an essential one ends, whose error is raised."""
+    tasks = {name: asyncio.create_task(part, name=name) for name, part in (essential | helping).items()}
+    stop = asyncio.create_task(stopping.wait(), name="stop")
+    try:
+        done, _ = await asyncio.wait({stop, *tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stop.cancel()
+        for task in tasks.values():
+            task.cancel()
+        results = await asyncio.gather(*tasks.values(), return_exceptions=True)
+    failures = [result for result in results if isinstance(result, Exception)]
+    for task in done - {stop}:
+        _log.error("a part of the daemon ended", part=task.get_name())
+    if failures:
+        raise failures[0]
+    if stop not in done:
+        raise RuntimeError(f"{', '.join(task.get_name() for task in done)} ended by itself")
+    _log.info("stopped")
+
+
+async def _supervise_bots(settings: Settings, engine: Engine, bus: Bus) -> None:
+    from live.bots.supervisor import BotSupervisor
+
+    await BotSupervisor(settings, engine, bus).run()
+
+
+async def _keep_lock(lock: DaemonLock) -> None:
+    """See every two seconds that this is still the only daemon."""
+    while True:
+        await asyncio.sleep(LOCK_CHECK_S)
+        try:
+            held = await asyncio.to_thread(lock.hold)
+        except SQLAlchemyError:
+            continue
+        if not held:
+            raise TcpError("another live daemon took over this database")

@@ -1,0 +1,124 @@
+"""What a collector needs to go on where the last one stopped: exact candles, trades, and the point itself."""
+
+import msgspec
+from sqlalchemy import Connection, text
+
+from core.candles import Candle
+from core.timeframes import Timeframe
+from core.trades import Side, Trade
+from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
+from pipelines.warehouse.trades import StoredTrade, last_trade_ids
+
+DAY_MS = 86_400_000
+
+
+class ResumePoint(msgspec.Struct, frozen=True):
+    """Where to go on.
+
+    last: newest stored trade
+    start_ms: minute boundary; minutes from here on are rebuilt from trades
+    anchor: newest stored trade before `start_ms`, if any; the sequence must be unbroken from it on
+    """
+
+    last: StoredTrade
+    start_ms: int
+    anchor: StoredTrade | None
+
+
+def resume_point(connection: Connection, symbol: str) -> ResumePoint | None:
+    """Where collecting `symbol` goes on; None when none of its trades is stored.
+
+    That is the close of the newest minute built from trades, or the open of the oldest one of the day before
+    that was released with a hole (provisional): it may be completed now.
+    """
+    last = last_trade_ids(connection, [symbol]).get(symbol)
+    if last is None:
+        return None
+    key = {"exchange": EXCHANGE, "symbol": symbol}
+    newest = connection.execute(
+        text(
+            "SELECT timestamp FROM market_data WHERE exchange = :exchange AND symbol = :symbol "
+            "AND timeframe = '1m' AND source <> 'exchange' ORDER BY timestamp DESC LIMIT 1"
+        ),
+        key,
+    ).scalar()
+    start_ms = Timeframe.M1.open_ms(last.timestamp_ms) if newest is None else to_ms(newest)
+    provisional = connection.execute(
+        text(
+            "SELECT min(timestamp) FROM market_data WHERE exchange = :exchange AND symbol = :symbol "
+            "AND timeframe = '1m' AND provisional AND timestamp > :since"
+        ),
+        {**key, "since": to_datetime(start_ms - DAY_MS)},
+    ).scalar()
+    if provisional is not None:
+        start_ms = min(start_ms, to_ms(provisional) - Timeframe.M1.ms)
+    row = connection.execute(
+        text(
+            "SELECT trade_id, timestamp FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol "
+            "AND timestamp < :start AND timestamp >= :day_before ORDER BY trade_id DESC LIMIT 1"
+        ),
+        {**key, "start": to_datetime(start_ms), "day_before": to_datetime(start_ms - DAY_MS)},
+    ).first()
+    anchor = None if row is None else StoredTrade(row.trade_id, to_ms(row.timestamp))
+    return ResumePoint(last, start_ms, anchor)
+
+
+def trades_since(connection: Connection, symbol: str, since_ms: int) -> list[Trade]:
+    """Stored trades from `since_ms` on, in the order of their ids."""
+    rows = connection.execute(
+        text(
+            "SELECT trade_id, timestamp, price, size, side, count AS matches, source FROM raw_trades "
+            "WHERE exchange = :exchange AND symbol = :symbol AND timestamp >= :since ORDER BY trade_id"
+        ),
+        {"exchange": EXCHANGE, "symbol": symbol, "since": to_datetime(since_ms)},
+    )
+    return [
+        Trade(
+            symbol,
+            row.trade_id,
+            to_ms(row.timestamp),
+            row.price,
+            row.size,
+            Side(row.side),
+            row.matches,
+            row.source,
+        )
+        for row in rows
+    ]
+
+
+def exact_candles(
+    connection: Connection, symbol: str, timeframe: Timeframe, after_ms: int, through_ms: int
+) -> list[Candle]:
+    """Stored candles with a close time in (after_ms, through_ms], oldest first, to the last digit."""
+    rows = connection.execute(
+        text(
+            "SELECT timestamp, open, high, low, close, volume, trades_count, source, revision, provisional "
+            "FROM market_data WHERE exchange = :exchange AND symbol = :symbol AND timeframe = :timeframe "
+            "AND timestamp > :after AND timestamp <= :through ORDER BY timestamp"
+        ),
+        {
+            "exchange": EXCHANGE,
+            "symbol": symbol,
+            "timeframe": timeframe.value,
+            "after": to_datetime(after_ms),
+            "through": to_datetime(through_ms),
+        },
+    )
+    return [
+        Candle(
+            symbol=symbol,
+            timeframe=timeframe,
+            close_ms=to_ms(row.timestamp),
+            open=row.open,
+            high=row.high,
+            low=row.low,
+            close=row.close,
+            volume=row.volume,
+            trades_count=row.trades_count,
+            source=row.source,
+            revision=row.revision,
+            provisional=row.provisional,
+        )
+        for row in rows
+    ]
