@@ -5,6 +5,7 @@ answer is newest first. Its candles carry the open time; ours carry the close.
 """
 
 from collections.abc import AsyncGenerator
+from decimal import InvalidOperation
 from typing import TypeVar
 
 import msgspec
@@ -35,7 +36,13 @@ BARS = {
 T = TypeVar("T")
 
 _BY_ID, _BY_TIME = 1, 2
-_times = msgspec.json.Decoder(list[dict[str, int]], strict=False)
+
+
+class _Time(msgspec.Struct, frozen=True):
+    ts: int
+
+
+_times = msgspec.json.Decoder(tuple[_Time], strict=False)
 _candle_rows = msgspec.json.Decoder(list[CandleRow], strict=False)
 _trade_rows = msgspec.json.Decoder(list[wire.TradeRow], strict=False)
 _raw_rows = msgspec.json.Decoder(list[msgspec.Raw])
@@ -72,8 +79,8 @@ class OkxRest:
 
     async def server_time_ms(self) -> int:
         """The exchange's clock, ms since the epoch."""
-        rows = _decode(_times, await self._requester.get("/api/v5/public/time", {}))
-        return rows[0]["ts"]
+        (time,) = _decode(_times, await self._requester.get("/api/v5/public/time", {}))
+        return time.ts
 
     async def candles(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> list[Candle]:
         """Confirmed candles whose close time is in (start_ms, end_ms], oldest first; pages as needed."""
@@ -97,7 +104,7 @@ class OkxRest:
         data = await self._requester.get(
             "/api/v5/market/trades", {"instId": symbol, "limit": min(limit, RECENT_TRADES)}
         )
-        return wire.trades(_decode(_trade_rows, data), "rest")[::-1]
+        return _trades(data)[::-1]
 
     async def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[Trade]:
         """Single matches with first_id <= trade_id <= last_id, oldest first; pages as needed.
@@ -178,7 +185,7 @@ class OkxRest:
             "limit": HISTORY_TRADES_PAGE,
         }
         data = await self._requester.get("/api/v5/market/history-trades", parameters)
-        return wire.trades(_decode(_trade_rows, data), "rest")
+        return _trades(data)
 
 
 def _keep(
@@ -199,6 +206,14 @@ def _keep(
                 row.volume,
                 source="exchange",
             )
+
+
+def _trades(data: bytes) -> list[Trade]:
+    """Rows as trades, in the order given."""
+    try:
+        return wire.trades(_trade_rows.decode(data), "rest")
+    except (msgspec.ValidationError, InvalidOperation) as error:
+        raise Unavailable(f"the exchange answered with something else: {error}") from None
 
 
 def _decode(decoder: "msgspec.json.Decoder[T]", data: bytes) -> T:
