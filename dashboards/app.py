@@ -19,6 +19,7 @@ from dashboards.jobs import Jobs
 from dashboards.pages import live
 from dashboards.security import Guard
 from dashboards.services import Services
+from dashboards.statics import Statics
 from pipelines.bus.base import Bus
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
@@ -47,7 +48,7 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lambda _app: _lifespan(services),
-        middleware=[Middleware(Guard, token=settings.dashboard_token)],
+        middleware=[Middleware(Guard, token=settings.dashboard_token), Middleware(Statics)],
     )
     install(server, services)
     _pages(server, services)
@@ -66,7 +67,7 @@ def _pages(server: FastAPI, services: Services) -> Dash:
         index_string=shell.INDEX.replace("{theme}", theme.stylesheet()),
         websocket_inactivity_timeout=0,
         websocket_heartbeat_interval=10_000,
-        pages_folder="",
+        use_pages=False,
         add_log_handler=False,
         compress=True,
     )

@@ -292,6 +292,7 @@ async def play(engine: Engine, bus: Bus, speed: float = 1.0) -> None:
             known, bar = running.get(symbol, (0, []))
             if known != close_ms:
                 if known:
+                    await asyncio.to_thread(_store, engine, symbol, known, bar)
                     await bus.publish(
                         f"market:{symbol}", market_message(symbol, "1m", known, tuple(bar), True)
                     )
@@ -301,7 +302,7 @@ async def play(engine: Engine, bus: Bus, speed: float = 1.0) -> None:
                 max(bar[1], price),
                 min(bar[2], price),
                 price,
-                bar[4] + abs(chance.gauss(0.2, 0.2)),
+                bar[4] + abs(chance.gauss(0.02, 0.02)),
             ]
             running[symbol] = (close_ms, bar)
             await bus.publish(f"market:{symbol}", market_message(symbol, "1m", close_ms, tuple(bar), False))
@@ -318,6 +319,12 @@ def _last_close(engine: Engine, symbol: str) -> float:
     )
     with engine.connect() as connection:
         return float(connection.execute(query).scalar_one())
+
+
+def _store(engine: Engine, symbol: str, close_ms: int, bar: list[float]) -> None:
+    prices = [Decimal(str(round(value, 4))) for value in bar]
+    with engine.begin() as connection:
+        upsert_candles(connection, [Candle(symbol, Timeframe.M1, close_ms, *prices)])
 
 
 def _beat(engine: Engine, wall_ms: int, exchange_ms: int, rate: float) -> None:

@@ -1,5 +1,6 @@
 """Routes that change something: bots' status and the kill switch."""
 
+from contextlib import suppress
 from typing import Literal
 
 from fastapi import APIRouter
@@ -40,10 +41,8 @@ def router(services: Services) -> APIRouter:
             row = await services.query(set_status, bot_id, DESIRED[action])
         except BadInput as error:
             raise NotFound(str(error)) from None
-        try:
+        with suppress(Unavailable):  # the supervisor looks by itself too; the row is what counts
             await announce(services.bus, bot_id)
-        except Unavailable:
-            pass  # the supervisor looks by itself every few seconds; the row is what counts
         services.hub.refresh_soon()
         return BotStatus(bot_id=row.name, status=row.status, state=row.state)
 

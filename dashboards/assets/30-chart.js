@@ -128,15 +128,15 @@
   }
 
   // Takes a push in; "redraw" when the chart must be fetched anew.
-  function apply(graph, push, frameMs, withIndicators) {
+  function apply(graph, push, frameMs, withIndicators, tolerant) {
     const prices = trace(graph, "candles");
     if (!prices || !prices.x.length) return "redraw";
     const before = asMs(prices.x[prices.x.length - 1]);
     const known = (push.candles || []).filter((candle) => candle.t >= before);
     for (const candle of known) {
       const last = asMs(prices.x[prices.x.length - 1]);
-      if (candle.t > last + frameMs) return "redraw";
-      if (!setCandle(graph, candle)) return "redraw";
+      if (candle.t > last + frameMs && !tolerant) return "redraw";
+      if (!setCandle(graph, candle) && !tolerant) return "redraw";
     }
     (push.candles || []).filter((candle) => candle.t < before).forEach((candle) => setCandle(graph, candle));
     if (push.fills && push.fills.length) setFills(graph, push.fills, frameMs);

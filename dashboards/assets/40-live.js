@@ -127,7 +127,9 @@
       live.bots = bots;
       if (drawBots(bots)) return NONE();
       const rows = document.querySelectorAll("[data-bot-row]").length;
-      return rows === 0 && bots.length === 0 ? NONE() : performance.now();
+      if (rows === 0 && bots.length === 0) return NONE();
+      setTimeout(() => drawBots(live.bots), 400);
+      return performance.now();
     },
     table(bots) { return bots || NONE(); },
     chart(push, meta) {
@@ -138,7 +140,9 @@
       drawHead();
       const graph = C.graphOf("price-chart");
       if (!graph || !graph.data || !window.Plotly) return push.candles && push.candles.length ? redraw() : NONE();
-      const result = C.apply(graph, push, meta.timeframe_ms, meta.timeframe === meta.bot_timeframe);
+      // A hole that is still there after a fresh drawing is a hole in the data: go on behind it.
+      const tolerant = performance.now() - live.redrawnAt < 20000;
+      const result = C.apply(graph, push, meta.timeframe_ms, meta.timeframe === meta.bot_timeframe, tolerant);
       return result === "redraw" ? redraw() : NONE();
     },
     chartMeta(meta) {

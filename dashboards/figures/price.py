@@ -37,6 +37,7 @@ def price_figure(
             traces.append(indicator_trace(indicators, name, position, below, decimals))
     shape = layout(scheme)
     shape |= _axes(scheme, lower > 0, times, timeframe_ms, decimals, quote, base)
+    shape["annotations"] = [_unit(quote, "y"), _unit(base, "y2")]
     shape["uirevision"] = "keep"
     shape["meta"] = {"timeframe_ms": timeframe_ms, "shown": SHOWN, "decimals": decimals}
     return {"data": traces, "layout": shape}
@@ -169,8 +170,6 @@ def _axes(
             domain=[price_bottom, 1],
             tickformat=f",.{decimals}f",
             fixedrange=True,
-            title={"text": quote, "standoff": 4},
-            automargin=False,
         ),
         "yaxis2": axis(
             scheme,
@@ -181,7 +180,6 @@ def _axes(
             showgrid=False,
             tickformat="~s",
             rangemode="tozero",
-            title={"text": base, "standoff": 4},
         ),
     }
     if lower:
@@ -189,3 +187,19 @@ def _axes(
             scheme, side="right", domain=[volume_top + 0.02, pane_top - 0.02], fixedrange=True, nticks=4
         )
     return axes
+
+
+def _unit(text: str, axis_name: str) -> dict[str, Any]:
+    """The unit of a vertical axis, at its top, where no number is."""
+    return {
+        "text": text,
+        "xref": "paper",
+        "yref": f"{axis_name} domain",
+        "x": 1,
+        "y": 1,
+        "xanchor": "left",
+        "yanchor": "top",
+        "xshift": 6,
+        "showarrow": False,
+        "font": {"size": 10},
+    }

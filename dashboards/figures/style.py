@@ -22,7 +22,7 @@ def layout(scheme: Scheme) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": colour["font"], "size": 12, "color": colour["muted"]},
-        "margin": {"l": 12, "r": 72, "t": 8, "b": 28},
+        "margin": {"l": 12, "r": 76, "t": 8, "b": 38},
         "hovermode": "x unified",
         "hoverlabel": {
             "bgcolor": colour["raised"],

@@ -177,7 +177,7 @@ def register(dash: Dash, services: Services) -> None:
         (
             "bots",
             Output("list-redraw", "data"),
-            [Input("live-bots", "data"), Input("bot-list", "children"), Input("url", "search")],
+            [Input("live-bots", "data"), Input("url", "search")],
         ),
         ("chart", Output("chart-redraw", "data"), [Input("live-chart", "data"), State("chart-meta", "data")]),
         (
