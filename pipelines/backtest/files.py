@@ -39,7 +39,7 @@ def read_candle_file(
     frame = frame.select(_times(frame[named], path).alias("timestamp"), *NUMBERS)
     if frame.is_empty():
         raise BadInput(str(path), "no candles in it")
-    length = Timeframe.parse(timeframe) if timeframe else _shortest(frame["timestamp"], path)
+    length = Timeframe.parse(timeframe) if timeframe else timeframe_of(frame["timestamp"], path)
     moved_ms = length.ms if labels == "open" else _early_labels(frame["timestamp"])
     shifted = frame.with_columns(pl.col("timestamp") + pl.lit(timedelta(milliseconds=moved_ms)))
     return checked(shifted, length, origin_of(path), moved_ms)
@@ -116,7 +116,8 @@ def _one_time(text: str | None) -> datetime | None:
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _shortest(times: pl.Series, path: Path) -> Timeframe:
+def timeframe_of(times: pl.Series, path: Path) -> Timeframe:
+    """The timeframe whose length is the shortest distance between those times; BadInput if none is."""
     steps = times.sort().diff().dt.total_milliseconds()
     shortest = steps.filter(steps > 0).min()
     for timeframe in Timeframe:

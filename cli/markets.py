@@ -1,0 +1,85 @@
+"""What `tcp backtest` and `tcp sweep` share: their options, and where candles come from."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from core.errors import BadInput
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from pipelines.backtest.checks import DataReport
+
+STRATEGY = typer.Option(..., help="Name of a strategy; `tcp strategies list` shows them.")
+SYMBOL = typer.Option(None, help="As the exchange writes it, e.g. BTC-USDT.")
+TIMEFRAME = typer.Option(None, help="1m, 5m, 15m, 1h, 4h or 1d.")
+FROM = typer.Option(None, "--from", help="Begin, ISO 8601, UTC unless it names an offset.")
+TO = typer.Option(None, "--to", help="End, as --from.")
+PARAM = typer.Option([], "--param", help="NAME=VALUE, repeatable; the rest by default.")
+CANDLES = typer.Option(None, "--candles", help="CSV or Parquet file; then no database is needed.")
+TIMESTAMPS = typer.Option("close", help="What the file's times are: those of the close, or of the open.")
+FEE = typer.Option(0.001, help="Taker fee, a fraction.")
+SLIPPAGE = typer.Option(0.0, help="How much worse than the market each fill is, a fraction.")
+CASH = typer.Option(10_000.0, help="Cash at the start, quote currency.")
+FILL = typer.Option("open", help="open: at the next candle's open; close: at the signal's own close.")
+FEE_CURRENCY = typer.Option(
+    None,
+    help="What pays a buy's fee: received (coins, as on the exchange) or quote (cash on top). Default: "
+    "received with --fill open, quote with --fill close.",
+)
+JSON = typer.Option(False, "--json", help="Print one JSON document.")
+
+
+def parameters(given: list[str]) -> dict[str, Any]:
+    """--param NAME=VALUE … by name."""
+    values: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip() or not value.strip():
+            raise BadInput("--param", f"{text!r} is not NAME=VALUE")
+        if name.strip() in values:
+            raise BadInput("--param", f"{name.strip()} is given twice")
+        values[name.strip()] = value.strip()
+    return values
+
+
+def market(
+    symbol: str | None, timeframe: str | None, candles: Path | None, start: str | None, end: str | None
+) -> dict[str, Any]:
+    """The market part of a request; a file of candles may leave symbol and timeframe unsaid."""
+    from cli.times import parse_time
+    from pipelines.warehouse.sql import to_datetime
+
+    if symbol is None and candles is None:
+        raise BadInput("--symbol", "is needed, e.g. BTC-USDT, unless --candles names a file")
+    if timeframe is None and candles is None:
+        raise BadInput("--timeframe", "is needed, e.g. 1m, unless --candles names a file")
+    return {
+        "symbol": symbol or str(candles and candles.name.split(".")[0]),
+        "timeframe": timeframe,
+        "start": to_datetime(parse_time(start, "--from")) if start else None,
+        "end": to_datetime(parse_time(end, "--to")) if end else None,
+    }
+
+
+def read_file(candles: Path, timestamps: str, chosen: dict[str, Any]) -> tuple["pl.DataFrame", "DataReport"]:
+    """The file's candles, and what was mended; fills in the timeframe if it was not said."""
+    from pipelines.backtest.files import read_candle_file
+
+    if timestamps not in ("open", "close"):
+        raise BadInput("--timestamps", f"{timestamps!r} is neither open nor close")
+    frame, report = read_candle_file(candles, timestamps, chosen["timeframe"])  # type: ignore[arg-type]
+    if chosen["timeframe"] is None:
+        from pipelines.backtest.files import timeframe_of
+
+        chosen["timeframe"] = timeframe_of(frame["timestamp"], candles).value
+    return frame, report
+
+
+def database_url() -> str:
+    """The database in force; the embedded one is started if need be."""
+    from cli.stack.ensure import ensure
+
+    return str(ensure(database=True).database_url)
