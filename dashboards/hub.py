@@ -74,6 +74,7 @@ class Hub:
         self.feed = feed
         self.version = 0
         self.epoch = 0  # grows when messages may have been missed: charts must be drawn again
+        self.read = False  # whether the database has answered once
         self.prices: dict[str, float] = {}
         self.series: dict[tuple[str, str], Series] = {}
         self.bots: list[dict[str, Any]] = []
@@ -158,6 +159,7 @@ class Hub:
             try:
                 await asyncio.to_thread(self._read)
                 self.feed.database_error = None
+                self.read = True
             except SQLAlchemyError as error:
                 self.feed.database_lost(self._clock.now_ms(), error)
             await self._probe_bus()

@@ -7,6 +7,7 @@ from urllib.parse import parse_qsl
 from dash import Dash, Input, Output, State, html
 from sqlalchemy.exc import SQLAlchemyError
 
+from dashboards.callbacks import on
 from dashboards.components import failure
 from dashboards.pages.page import Page
 from dashboards.services import Services
@@ -21,7 +22,8 @@ def register(dash: Dash, services: Services, pages: Sequence[Page]) -> None:
     """Show the page that the address names, and mark it in the navigation."""
     by_path = {page.path: page for page in pages}
 
-    @dash.callback(
+    @on(
+        dash,
         Output("page", "children"),
         Output("page-title", "data"),
         Input("url", "pathname"),

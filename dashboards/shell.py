@@ -5,9 +5,10 @@ from typing import Any
 from uuid import uuid4
 
 import dash_mantine_components as dmc
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
+from dashboards.callbacks import in_browser, on
 from dashboards.components import icon
 from dashboards.pages.page import Page
 from dashboards.services import Services
@@ -141,30 +142,23 @@ def _shortcuts(pages: Sequence[Page]) -> dmc.Modal:
 
 def register(dash: Dash, services: Services) -> None:
     """Theme, top bar and kill switch."""
-    for name, output, inputs in (
-        (
-            "title",
-            Output("sink", "data", allow_duplicate=True),
-            [Input("page-title", "data"), Input("url", "pathname")],
-        ),
-        ("feed", Output("sink", "data", allow_duplicate=True), [Input("live-feed", "data")]),
-        ("scheme", Output("mantine", "forceColorScheme"), [Input("scheme", "data")]),
-    ):
-        dash.clientside_callback(
-            ClientsideFunction("tcp", name),
-            output,
-            *inputs,
-            prevent_initial_call="initial_duplicate" if name != "scheme" else False,
-        )
-    dash.clientside_callback(
-        ClientsideFunction("tcp", "toggleScheme"),
+    sink = Output("sink", "data", allow_duplicate=True)
+    in_browser(
+        dash, "tcp.title", sink, Input("page-title", "data"), Input("url", "pathname"), initial="duplicate"
+    )
+    in_browser(dash, "tcp.feed", sink, Input("live-feed", "data"), initial="duplicate")
+    in_browser(dash, "tcp.scheme", Output("mantine", "forceColorScheme"), Input("scheme", "data"))
+    in_browser(
+        dash,
+        "tcp.toggleScheme",
         Output("scheme", "data"),
         Input("scheme-toggle", "n_clicks"),
         State("scheme", "data"),
-        prevent_initial_call=True,
+        initial=False,
     )
-    dash.clientside_callback(
-        ClientsideFunction("tcp", "killDialog"),
+    in_browser(
+        dash,
+        "tcp.killDialog",
         Output("kill-dialog", "opened"),
         Output("kill-text", "children"),
         Output("kill-confirm", "children"),
@@ -173,13 +167,14 @@ def register(dash: Dash, services: Services) -> None:
         Input("kill-confirm", "n_clicks"),
         State("live-feed", "data"),
         State("live-bots", "data"),
-        prevent_initial_call=True,
+        initial=False,
     )
     _register_kill_switch(dash, services)
 
 
 def _register_kill_switch(dash: Dash, services: Services) -> None:
-    @dash.callback(
+    @on(
+        dash,
         Output("toasts", "children"),
         Input("kill-confirm", "n_clicks"),
         State("live-feed", "data"),

@@ -5,6 +5,7 @@ from typing import Any
 
 from dash import Dash, ctx, set_props
 
+from dashboards.callbacks import on
 from dashboards.hub import Hub, Watch
 from dashboards.services import Services
 
@@ -87,7 +88,7 @@ class Cursor:
 def register(dash: Dash, services: Services) -> None:
     """Start the stream for every browser; Dash starts it again after a lost connection."""
 
-    @dash.callback(websocket=True, persistent=True)
+    @on(dash, websocket=True, persistent=True)
     async def push() -> None:
         socket = ctx.websocket
         if socket is None:

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, HTTPException
 
-from dashboards.api import controls
+from dashboards.api import bots, controls, market, operations, runs
 from dashboards.api.errors import install_errors
 from dashboards.services import Services
 
@@ -10,8 +10,10 @@ from dashboards.services import Services
 def install(app: FastAPI, services: Services) -> None:
     """Add every route; called before Dash adds its catch-all."""
     install_errors(app)
-    for module in (controls,):
+    for module in (bots, controls, market, runs):
         app.include_router(module.router(services), prefix="/api")
+
+    app.include_router(operations.router(services))
 
     @app.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
     async def unknown(path: str) -> None:

@@ -3,11 +3,12 @@
 from typing import Any
 
 import dash_ag_grid as dag
-from dash import ClientsideFunction, Dash, Input, Output, State, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.timeframes import Timeframe
 from dashboards import charts
+from dashboards.callbacks import in_browser, on
 from dashboards.components import empty, icon, moment
 from dashboards.figures.style import CONFIG
 from dashboards.grids import BOT_COLUMNS, grid_options
@@ -137,7 +138,8 @@ def _chart_panel() -> html.Section:
 def register(dash: Dash, services: Services) -> None:
     """Drawing the chart on selection, and the browser's part of the live updates."""
 
-    @dash.callback(
+    @on(
+        dash,
         Output("price-chart", "figure"),
         Output("chart-meta", "data"),
         Output("chart-face", "children"),
@@ -164,7 +166,8 @@ def register(dash: Dash, services: Services) -> None:
         services.hub.watch(session, Watch(meta["bot"], meta["symbol"], meta["timeframe"]))
         return drawn.figure or no_update, meta, drawn.face
 
-    @dash.callback(
+    @on(
+        dash,
         Output("bot-list", "children"),
         Input("list-redraw", "data"),
         State("url", "search"),
@@ -173,26 +176,37 @@ def register(dash: Dash, services: Services) -> None:
     async def redraw_list(_redraw: Any, search: str | None) -> Any:
         return bot_list(services.hub.bots, parameters(search).get("bot"))
 
-    clientside = (
-        (
-            "bots",
-            Output("list-redraw", "data"),
-            [Input("live-bots", "data"), Input("url", "search")],
-        ),
-        ("chart", Output("chart-redraw", "data"), [Input("live-chart", "data"), State("chart-meta", "data")]),
-        (
-            "chartMeta",
-            Output("sink", "data", allow_duplicate=True),
-            [Input("chart-meta", "data"), Input("price-chart", "figure")],
-        ),
-        ("select", Output("url", "search"), [Input("bots-table", "cellClicked"), State("url", "search")]),
+    in_browser(
+        dash,
+        "tcpLive.bots",
+        Output("list-redraw", "data"),
+        Input("live-bots", "data"),
+        Input("url", "search"),
     )
-    for name, output, inputs in clientside:
-        dash.clientside_callback(
-            ClientsideFunction("tcpLive", name), output, *inputs, prevent_initial_call=name != "bots"
-        )
-    dash.clientside_callback(
-        ClientsideFunction("tcpLive", "table"), Output("bots-table", "rowData"), Input("live-bots", "data")
+    in_browser(dash, "tcpLive.table", Output("bots-table", "rowData"), Input("live-bots", "data"))
+    in_browser(
+        dash,
+        "tcpLive.chart",
+        Output("chart-redraw", "data"),
+        Input("live-chart", "data"),
+        State("chart-meta", "data"),
+        initial=False,
+    )
+    in_browser(
+        dash,
+        "tcpLive.chartMeta",
+        Output("sink", "data", allow_duplicate=True),
+        Input("chart-meta", "data"),
+        Input("price-chart", "figure"),
+        initial=False,
+    )
+    in_browser(
+        dash,
+        "tcpLive.select",
+        Output("url", "search"),
+        Input("bots-table", "cellClicked"),
+        State("url", "search"),
+        initial=False,
     )
 
 

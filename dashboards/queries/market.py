@@ -18,8 +18,10 @@ def candle_rows(
     limit: int,
     start: datetime | None = None,
     end: datetime | None = None,
+    before: datetime | None = None,
 ) -> list[dict[str, Any]]:
-    """Newest `limit` candles with start <= close time <= end, oldest first, prices exact."""
+    """Newest `limit` candles with start <= close time <= end and close time < before, oldest first,
+    prices exact."""
     columns = market_data.c
     query = sa.select(
         columns.timestamp,
@@ -33,6 +35,8 @@ def candle_rows(
         query = query.where(columns.timestamp >= start)
     if end is not None:
         query = query.where(columns.timestamp <= end)
+    if before is not None:
+        query = query.where(columns.timestamp < before)
     query = query.order_by(columns.timestamp.desc()).limit(limit)
     with engine.connect() as connection:
         rows = [dict(row) for row in connection.execute(query).mappings()]

@@ -1,0 +1,108 @@
+"""Routes that read bots: the list, one bot, its trades, signals, value over time, and its configuration."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+
+from dashboards import configuration
+from dashboards.api import models
+from dashboards.api.documents import MAX_LIMIT, Format, answer, next_cursor, read_cursor, table
+from dashboards.api.errors import NotFound
+from dashboards.queries import bots as queries
+from dashboards.rows import bot_row, day_start
+from dashboards.services import Services
+from pipelines.warehouse.bots import announce
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows of a page")]
+Cursor = Annotated[str | None, Query(description="`next` of the page before")]
+Output = Annotated[Format, Query(alias="format", description="json, csv or parquet")]
+_HIDDEN = ("bot_id",)
+
+
+def router(services: Services) -> APIRouter:
+    """GET /bots, /bot/{bot_id} and what belongs to it; PUT its configuration."""
+    routes = APIRouter(tags=["bots"])
+
+    async def bot_key(bot_id: str) -> int:
+        row = await services.query(queries.bot, bot_id)
+        if row is None:
+            raise NotFound(f"there is no bot {bot_id!r}")
+        return int(row["id"])
+
+    async def overview(name: str | None = None) -> list[dict[str, Any]]:
+        rows = await services.query(queries.overview, day_start(services.hub.exchange_now()), name)
+        return [bot_row(row, services.hub.prices.get(row["symbol"]), services.hub.now()) for row in rows]
+
+    @routes.get("/bots", response_model=models.Bots)
+    async def list_bots(output: Output = "json") -> Response:
+        """All bots with balance, profit, trades and last signal."""
+        rows = await overview()
+        return answer({"items": rows}) if output == "json" else table(rows, output, "bots")
+
+    @routes.get("/bot/{bot_id}", response_model=models.Bot)
+    async def one_bot(bot_id: str) -> Response:
+        """One bot."""
+        rows = await overview(bot_id)
+        if not rows:
+            raise NotFound(f"there is no bot {bot_id!r}")
+        return answer(rows[0])
+
+    @routes.get("/bot/{bot_id}/trades", response_model=models.Trades)
+    async def trades(
+        bot_id: str, limit: Limit = 100, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
+        """Fills, newest first."""
+        key = await bot_key(bot_id)
+        rows = await services.query(queries.fills, key, limit, read_cursor(cursor, datetime, str))
+        following = next_cursor(rows, limit, "timestamp", "id")
+        return table(_shown(rows), output, f"{bot_id}-trades", following)
+
+    @routes.get("/bot/{bot_id}/signals", response_model=models.Signals)
+    async def signals(
+        bot_id: str,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+        signal_type: Annotated[str | None, Query(alias="type", pattern="^(buy|sell|hold)$")] = None,
+        output: Output = "json",
+    ) -> Response:
+        """What the strategy said at each candle, newest first; `type` keeps one kind."""
+        key = await bot_key(bot_id)
+        before = read_cursor(cursor, datetime, str)
+        rows = await services.query(queries.signal_rows, key, limit, before, signal_type)
+        following = next_cursor(rows, limit, "timestamp", "id")
+        return table(_shown(rows), output, f"{bot_id}-signals", following)
+
+    @routes.get("/bot/{bot_id}/performance", response_model=models.Values)
+    async def performance(
+        bot_id: str, limit: Limit = 500, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
+        """Value, cash, coins, trades and fees over time, newest first."""
+        key = await bot_key(bot_id)
+        before = read_cursor(cursor, datetime)
+        rows = await services.query(queries.performance_rows, key, limit, before[0] if before else None)
+        following = next_cursor(rows, limit, "timestamp")
+        return table(_shown(rows), output, f"{bot_id}-performance", following)
+
+    @routes.get("/bot/{bot_id}/config", response_model=dict[str, Any])
+    async def read_config(bot_id: str) -> Response:
+        """The configuration in force, complete: strategy inline, defaults filled in."""
+        row = await services.query(queries.bot, bot_id)
+        if row is None:
+            raise NotFound(f"there is no bot {bot_id!r}")
+        return answer(row["config"])
+
+    @routes.put("/bot/{bot_id}/config", response_model=dict[str, Any])
+    async def write_config(bot_id: str, document: Annotated[dict[str, Any], Body()]) -> Response:
+        """Check, store and write to config/bots; a new bot_id creates the bot. What is wrong: 422."""
+        stored = await services.query(configuration.write_bot, services.settings, bot_id, document)
+        await announce(services.bus, bot_id)
+        services.hub.refresh_soon()
+        return answer(stored)
+
+    return routes
+
+
+def _shown(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows without the database's own key of the bot."""
+    return [{name: value for name, value in row.items() if name not in _HIDDEN} for row in rows]

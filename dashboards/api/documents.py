@@ -1,0 +1,107 @@
+"""How rows become answers: exact JSON numbers, ISO times, pages by cursor, CSV or Parquet of the same.
+
+Money keeps all its digits: a price is the JSON number 61828.02, not a float and not text; trailing zeros of
+the database's 18 decimals are dropped.
+"""
+
+import base64
+import binascii
+import io
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any, Literal
+
+import msgspec
+import polars as pl
+from fastapi import Response
+
+from core.errors import BadInput
+
+Format = Literal["json", "csv", "parquet"]
+MAX_LIMIT = 5000
+_encoder = msgspec.json.Encoder(decimal_format="number")
+
+
+def exact(value: Any) -> Any:
+    """A value as JSON shows it: plain decimals, UTC times; inside lists and objects too."""
+    if isinstance(value, Decimal):
+        plain = value.normalize()
+        return plain.quantize(Decimal(1)) if int(plain.as_tuple().exponent) > 0 else plain
+    if isinstance(value, datetime):
+        return value.astimezone(UTC)
+    if isinstance(value, dict):
+        return {key: exact(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [exact(item) for item in value]
+    return value
+
+
+def answer(document: Any, status: int = 200) -> Response:
+    """JSON with exact numbers."""
+    return Response(_encoder.encode(exact(document)), status, media_type="application/json")
+
+
+def table(
+    rows: Sequence[dict[str, Any]], output: Format, name: str, cursor: str | None = None, **more: Any
+) -> Response:
+    """A page of rows, `{"items": […], "next": cursor or null}` and what else is given, or a file."""
+    if output == "json":
+        return answer({**more, "items": list(rows), "next": cursor})
+    headers = {"Content-Disposition": f'attachment; filename="{name}.{output}"'}
+    if cursor is not None:
+        headers["X-Next-Cursor"] = cursor
+    frame = pl.DataFrame([_flat(row) for row in rows], infer_schema_length=None)
+    if output == "csv":
+        return Response(frame.write_csv(), media_type="text/csv; charset=utf-8", headers=headers)
+    buffer = io.BytesIO()
+    frame.write_parquet(buffer)
+    return Response(buffer.getvalue(), media_type="application/vnd.apache.parquet", headers=headers)
+
+
+def _flat(row: dict[str, Any]) -> dict[str, Any]:
+    """A row for a file: decimals as text with all digits, nested values as JSON text, times in ISO 8601."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        plain = exact(value)
+        if isinstance(plain, Decimal):
+            flat[name] = f"{plain:f}"
+        elif isinstance(plain, dict | list):
+            flat[name] = _encoder.encode(plain).decode()
+        elif isinstance(plain, datetime):
+            flat[name] = plain.isoformat().replace("+00:00", "Z")
+        elif isinstance(plain, date):
+            flat[name] = plain.isoformat()
+        else:
+            flat[name] = plain
+    return flat
+
+
+def cursor_of(row: dict[str, Any], *names: str) -> str:
+    """A position after this row, opaque to clients."""
+    packed = msgspec.json.encode([row[name] for name in names])
+    return base64.urlsafe_b64encode(packed).decode().rstrip("=")
+
+
+def read_cursor(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
+    """The values inside a cursor of the expected kinds (datetime, str, int); BadInput when it is not ours."""
+    if cursor is None:
+        return None
+    try:
+        packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+        values = msgspec.json.decode(packed, type=tuple[kinds])  # type: ignore[valid-type]
+    except (binascii.Error, msgspec.DecodeError, ValueError):
+        raise BadInput("cursor", "must be the `next` of an earlier answer") from None
+    return tuple(values)
+
+
+def next_cursor(rows: Sequence[dict[str, Any]], limit: int, *names: str) -> str | None:
+    """The cursor behind the last row, or None when the page was not full."""
+    return cursor_of(rows[-1], *names) if rows and len(rows) == limit else None
+
+
+def utc(moment: datetime | None) -> datetime | None:
+    """A time as given by a client; one without zone is UTC."""
+    if moment is None:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)

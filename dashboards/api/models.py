@@ -1,0 +1,203 @@
+"""The shapes of answers, as the OpenAPI document states them.
+
+Rows come from the database as exact decimals and are encoded as JSON numbers with all their digits
+(dashboards.api.documents); these models describe them and are checked against real answers in the tests.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+
+class Problem(BaseModel):
+    """Every error. `field` names the parameter at fault where there is one."""
+
+    detail: Any
+    field: str | None = None
+
+
+class Bot(_Model):
+    """A bot: what is wanted (status), what it does (state, shown), what it made. Money in quote currency,
+    ratios as fractions, times in ms since the epoch."""
+
+    bot_id: str
+    strategy: str
+    symbol: str
+    timeframe: str
+    status: str
+    state: str
+    shown: str
+    heartbeat_ms: int | None
+    value: float
+    cash: float | None
+    quantity: float | None
+    pnl: float
+    pnl_fraction: float | None
+    pnl_today: float
+    fills: int
+    closed: int
+    win_rate: float | None
+    signal_type: str | None
+    signal_ms: int | None
+    signal_price: float | None
+    decimals: int
+    restarts: int
+    error: str | None
+
+
+class Bots(BaseModel):
+    """All bots, by name."""
+
+    items: list[Bot]
+
+
+class Trade(_Model):
+    """One fill. fees, pnl and balance_after in quote currency; pnl only of sells, fees deducted."""
+
+    id: str
+    timestamp: datetime
+    side: str
+    price: Decimal
+    quantity: Decimal
+    fees: Decimal
+    pnl: Decimal | None
+    balance_after: Decimal
+    signal_id: str | None
+    order_id: str | None
+
+
+class Trades(BaseModel):
+    """Newest first; `next` is the cursor of the following page."""
+
+    items: list[Trade]
+    next: str | None
+
+
+class Signal(_Model):
+    """What a strategy said at the close of a candle."""
+
+    id: str
+    timestamp: datetime
+    signal_type: str
+    price: Decimal
+    confidence: float
+    indicators: dict[str, Any]
+    latency_ms: float | None
+
+
+class Signals(BaseModel):
+    """Newest first; `next` is the cursor of the following page."""
+
+    items: list[Signal]
+    next: str | None
+
+
+class Value(_Model):
+    """What a bot was worth. Money in quote currency."""
+
+    timestamp: datetime
+    total_value: Decimal
+    cash_balance: Decimal
+    crypto_balance: Decimal
+    total_trades: int
+    winning_trades: int
+    total_fees: Decimal
+
+
+class Values(BaseModel):
+    """Newest first; `next` is the cursor of the following page."""
+
+    items: list[Value]
+    next: str | None
+
+
+class Candle(_Model):
+    """timestamp is the close time; prices in quote, volume in base currency."""
+
+    timestamp: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: Decimal
+    trades_count: int
+    source: str
+    revision: int
+    provisional: bool
+
+
+class History(BaseModel):
+    """Candles, oldest first; `next` leads to the page before these."""
+
+    symbol: str
+    timeframe: str
+    items: list[Candle]
+    next: str | None
+
+
+class Run(_Model):
+    """A backtest or sweep in the list."""
+
+    id: str
+    kind: str
+    strategy: str
+    symbol: str
+    timeframe: str
+    status: str
+    created_at: datetime
+
+
+class Runs(BaseModel):
+    """Newest first; `next` is the cursor of the following page."""
+
+    items: list[Run]
+    next: str | None
+
+
+class Backtest(_Model):
+    """A backtest's result; ratios in metrics are fractions."""
+
+    id: str
+    strategy: str
+    symbol: str
+    timeframe: str
+    params: dict[str, Any]
+    initial_cash: float
+    final_value: float | None
+    metrics: dict[str, Any]
+    trades: list[dict[str, Any]]
+
+
+class Sweep(_Model):
+    """A sweep's grid and a page of its combinations."""
+
+    id: str
+    strategy: str
+    status: str
+    items: list[dict[str, Any]]
+    next: str | None
+
+
+class DataHealth(_Model):
+    """Is the data whole and fresh?"""
+
+    feed: dict[str, Any]
+    components: list[dict[str, Any]]
+    series: list[dict[str, Any]]
+    gaps: list[dict[str, Any]]
+    lake: list[dict[str, Any]]
+
+
+class Health(BaseModel):
+    """ok, or which of database and redis is away."""
+
+    status: str
+    database: bool
+    redis: bool
+    feed: str

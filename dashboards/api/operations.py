@@ -1,0 +1,93 @@
+"""Routes for whoever watches the machine: health and Prometheus metrics, outside /api."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastapi import APIRouter, Response
+
+from dashboards.api import models
+from dashboards.api.documents import answer
+from dashboards.hub import Hub
+from dashboards.services import Services
+
+FEED_STATES = ("live", "silent", "daemon", "bus", "database")
+
+
+def router(services: Services) -> APIRouter:
+    """GET /healthz, /metrics."""
+    routes = APIRouter(tags=["operations"])
+
+    @routes.get("/healthz", response_model=models.Health)
+    async def health() -> Response:
+        """200 when database and Redis answered this process a moment ago, else 503."""
+        feed = services.hub.feed
+        document = {
+            "database": feed.database_error is None and services.hub.read,
+            "redis": feed.bus_error is None,
+            "feed": feed.state(services.hub.feed_now_ms()),
+        }
+        well = document["database"] and document["redis"]
+        return answer({"status": "ok" if well else "unavailable", **document}, 200 if well else 503)
+
+    @routes.get("/metrics", response_class=Response)
+    async def metrics() -> Response:
+        """Gauges in Prometheus' text format, from memory: asking costs no query."""
+        return Response(
+            "".join(exposition(services.hub)), media_type="text/plain; version=0.0.4; charset=utf-8"
+        )
+
+    return routes
+
+
+def exposition(hub: Hub) -> Iterator[str]:
+    """Lines of the text format."""
+    now_ms = hub.feed_now_ms()
+    feed = hub.feed.document(now_ms)
+    yield from _gauge(
+        "tcp_feed_state",
+        "1 for the state that the feed is in",
+        [({"state": name}, int(feed["state"] == name)) for name in FEED_STATES],
+    )
+    if feed["lag_ms"] is not None:
+        yield from _gauge(
+            "tcp_feed_lag_seconds", "From publishing a candle to this process", [({}, feed["lag_ms"] / 1000)]
+        )
+    yield from _gauge("tcp_exchange_rate", "Exchange seconds a wall second", [({}, feed["rate"])])
+    yield from _gauge("tcp_kill_switch", "1 while no bot may buy", [({}, int(feed["kill_switch"]))])
+    bots = hub.bots
+    yield from _gauge(
+        "tcp_bot_running",
+        "1 for a bot that runs",
+        [(_of(bot), int(bot["shown"] == "running")) for bot in bots],
+    )
+    yield from _gauge(
+        "tcp_bot_value", "Cash and coins, quote currency", [(_of(bot), bot["value"]) for bot in bots]
+    )
+    yield from _gauge("tcp_bot_fills", "Buys and sells so far", [(_of(bot), bot["fills"]) for bot in bots])
+    yield from _gauge(
+        "tcp_bot_heartbeat_age_seconds",
+        "Since the bot was last heard of",
+        [(_of(bot), (now_ms - bot["heartbeat_ms"]) / 1000) for bot in bots if bot["heartbeat_ms"]],
+    )
+    yield from _gauge(
+        "tcp_price",
+        "Last price, quote currency",
+        [({"symbol": symbol}, price) for symbol, price in sorted(hub.prices.items())],
+    )
+
+
+def _of(bot: dict[str, Any]) -> dict[str, str]:
+    return {"bot": bot["bot_id"], "symbol": bot["symbol"]}
+
+
+def _gauge(name: str, text: str, samples: list[tuple[dict[str, str], float]]) -> Iterator[str]:
+    if not samples:
+        return
+    yield f"# HELP {name} {text}\n# TYPE {name} gauge\n"
+    for labels, value in samples:
+        inside = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
+        yield f"{name}{{{inside}}} {value}\n" if inside else f"{name} {value}\n"
+
+
+def _escaped(label: str) -> str:
+    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

@@ -1,0 +1,112 @@
+"""Routes for backtests and sweeps: start one, list them, read one."""
+
+import asyncio
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Body, Query, Response
+
+from dashboards.api import models
+from dashboards.api.bots import Cursor, Limit, Output
+from dashboards.api.documents import answer, next_cursor, read_cursor, table
+from dashboards.api.errors import NotFound
+from dashboards.jobs import Job
+from dashboards.queries import runs as queries
+from dashboards.services import Services
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.run import execute
+
+POLL_S = 0.05
+
+
+def router(services: Services) -> APIRouter:
+    """POST /backtest, GET /backtest/results, /backtest/results/{test_id}, /sweeps/{sweep_id}."""
+    routes = APIRouter(tags=["backtests"])
+
+    @routes.post("/backtest", response_model=models.Backtest)
+    async def start(
+        values: Annotated[dict[str, Any], Body(description="Fields of BacktestRequest")],
+        wait_s: Annotated[float, Query(ge=0, le=300, description="Longest wait for the result")] = 30,
+    ) -> Response:
+        """Run a backtest: the result (200), or a job (202) for /backtest/jobs/{job} when it takes longer.
+
+        Fields: strategy, symbol, timeframe, start, end, parameters, fee, slippage, cash, fill."""
+        request = BacktestRequest.read(values)
+        job = services.jobs.submit(lambda: execute(request, services.settings.database_url))
+        await finished(job, wait_s)
+        return await job_answer(job)
+
+    @routes.get("/backtest/jobs/{job_id}", response_model=models.Backtest)
+    async def job(job_id: str) -> Response:
+        """A backtest that was started: its result (200), or its state (202)."""
+        found = services.jobs.get(job_id)
+        if found is None:
+            raise NotFound(f"there is no job {job_id!r}")
+        return await job_answer(found)
+
+    @routes.get("/backtest/results", response_model=models.Runs)
+    async def results(limit: Limit = 50, cursor: Cursor = None, output: Output = "json") -> Response:
+        """Backtests that were run, newest first."""
+        rows = await services.query(queries.runs, "backtest", limit, read_cursor(cursor, datetime, str))
+        following = next_cursor(rows, limit, "created_at", "id")
+        return table([_run(row) for row in rows], output, "backtests", following)
+
+    @routes.get("/backtest/results/{test_id}", response_model=models.Backtest)
+    async def result(test_id: str, output: Output = "json", equity: bool = False) -> Response:
+        """One backtest with its trades; csv and parquet hold the trades; `equity=true` adds the curve."""
+        document = await services.query(_document, test_id, equity)
+        return (
+            answer(document) if output == "json" else table(document["trades"], output, f"{test_id}-trades")
+        )
+
+    @routes.get("/sweeps/{sweep_id}", response_model=models.Sweep)
+    async def sweep(
+        sweep_id: str, limit: Limit = 500, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
+        """A sweep's combinations with their metrics, in the order they were made."""
+        row = await services.query(queries.run, sweep_id)
+        if row is None or row["kind"] != "sweep":
+            raise NotFound(f"there is no sweep {sweep_id!r}")
+        after = read_cursor(cursor, int)
+        rows = await services.query(queries.sweep_rows, sweep_id, limit, after[0] if after else -1)
+        items = [{name: value for name, value in row.items() if name != "sweep_id"} for row in rows]
+        return table(items, output, f"sweep-{sweep_id}", next_cursor(rows, limit, "n"), **_run(row))
+
+    async def job_answer(job: Job) -> Response:
+        if job.state == "failed":
+            return answer({"detail": job.error, "field": job.field}, 422 if job.field else 500)
+        if job.state != "done":
+            return answer({"job": job.id, "state": job.state}, 202)
+        return answer(job.result.to_document())
+
+    return routes
+
+
+async def finished(job: Job, wait_s: float) -> None:
+    """Return when the job is over, or after `wait_s`."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_s
+    while job.state not in {"done", "failed"} and loop.time() < deadline:
+        await asyncio.sleep(POLL_S)
+
+
+def _document(engine: Any, test_id: str, equity: bool) -> dict[str, Any]:
+    """The contract's document of a stored backtest."""
+    row = queries.run(engine, test_id)
+    if row is None or row["kind"] != "backtest":
+        raise NotFound(f"there is no backtest {test_id!r}")
+    trades = queries.run_trades(engine, test_id)
+    document = _run(row) | {
+        "trades": [{name: value for name, value in trade.items() if name != "run_id"} for trade in trades]
+    }
+    if equity:
+        document["equity"] = [
+            {"timestamp": moment, "equity": value} for moment, value in queries.run_equity(engine, test_id)
+        ]
+    return document
+
+
+def _run(row: dict[str, Any]) -> dict[str, Any]:
+    """A stored run under the names of the contract."""
+    names = {"strategy_name": "strategy", "parameters": "params", "start_time": "from", "end_time": "to"}
+    return {names.get(name, name): value for name, value in row.items()}
