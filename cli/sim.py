@@ -19,19 +19,23 @@ def sim(
     faults: str = typer.Option(None, help="JSON object of faults and how often they happen."),
     state_file: Path = typer.Option(None, help="Keeps the virtual time over restarts."),
     activity: float = typer.Option(1.0, help="Multiplies the model's number of trades."),
+    more: list[str] = typer.Argument(None, metavar="[FILE]...", help="More files of the source."),
     rate_limit: float = typer.Option(1.0, help="Multiplies OKX's request limits; 0: none."),
 ) -> None:
     """The simulated exchange: OKX's protocol on loopback.
 
     The first line on stdout is JSON: {"rest": url, "ws": url}. Runs until SIGTERM or Ctrl-C.
     """
+    from cli.stack.bound_ports import check_port
+    from pipelines.exchanges.sim.options import SimOptions, parse_speed
     from pipelines.exchanges.sim.run import run_forever
 
-    from pipelines.exchanges.sim.options import SimOptions, parse_speed
-
+    if port:
+        check_port("--port", "127.0.0.1", port)
+    files = [name for name in (*source, *(more or [])) if name != "model"]
     options = SimOptions(
         port=port,
-        source="model" if source == ["model"] else tuple(source),
+        source=tuple(files) or "model",
         seed=seed,
         activity=activity,
         speed=parse_speed(speed),
@@ -40,7 +44,7 @@ def sim(
         rate_limit=rate_limit,
         faults={} if faults is None else fault_object(faults),
     )
-    run_forever(options, lambda line: print(line, flush=True))
+    run_forever(options, lambda urls: print(json.dumps(urls), flush=True))
 
 
 def milliseconds(text: str) -> int:

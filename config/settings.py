@@ -109,4 +109,4 @@ def _check_list(text: str, pattern: re.Pattern[str], expected: str) -> None:
 @cache
 def settings() -> Settings:
     """The process's settings, read from the environment at the first call."""
-    return Settings()  # type: ignore[call-arg]
+    return Settings()

@@ -1,5 +1,7 @@
 """Ports people choose (dashboard, Dagster): taken ones are named before anything starts."""
 
+from typing import Any
+
 import psutil
 
 from cli.stack.ports import is_free
@@ -25,8 +27,12 @@ def holder_of(port: int) -> str | None:
     """Name and process id of who listens on this port, where the system tells us."""
     try:
         for connection in psutil.net_connections("tcp"):
-            if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid:
+            if connection.status == psutil.CONN_LISTEN and _port(connection) == port and connection.pid:
                 return f"{psutil.Process(connection.pid).name()} (process {connection.pid})"
     except psutil.Error:
         return None
     return None
+
+
+def _port(connection: Any) -> int | None:
+    return connection.laddr.port if connection.laddr else None

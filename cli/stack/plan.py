@@ -59,7 +59,7 @@ class Plan:
         """Every service; which of them are started is the caller's choice."""
         return [
             self._postgres_service(),
-            Service("redis", tuple(self.redis.command()), folder=self.home.path, stop_seconds=10),
+            Service("redis", tuple(self.redis.command()), folder=self.home.path, start_seconds=1),
             sim_service(self.sim_port, self.speed, self.home.sim_state),
             live_service(),
             dashboard_service(),
@@ -83,6 +83,7 @@ class Plan:
             tuple(self.postgres.command()),
             folder=self.postgres.folder,
             user=account,
+            start_seconds=1,
             stop_signal="INT",  # fast shutdown; TERM would wait for every session
             stop_seconds=30,
         )

@@ -13,12 +13,14 @@ SERVERS = ("postgres", "redis", "sim")
 
 @dataclass(frozen=True)
 class Service:
-    """A supervised process. `nice` makes room for the trading path on a small machine."""
+    """A supervised process. `nice` makes room for the trading path on a small machine; one that ends before
+    `start_seconds` failed to start, and the pause before the next try grows."""
 
     name: str
     command: tuple[str, ...]
     folder: Path = PROJECT_ROOT
     user: str | None = None
+    start_seconds: int = 5
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     stop_children: bool = False
@@ -39,7 +41,7 @@ def beside_python(program: str) -> str:
 def sim_service(port: int, speed: str, state_file: Path) -> Service:
     """The simulated exchange; its virtual clock goes on from `state_file` after a restart."""
     options = ("--port", str(port), "--speed", speed, "--state-file", str(state_file))
-    return Service("sim", tcp("sim", *options))
+    return Service("sim", tcp("sim", *options), start_seconds=2)
 
 
 def live_service() -> Service:

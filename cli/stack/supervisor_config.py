@@ -8,7 +8,7 @@ from cli.stack.ports import LOOPBACK
 from cli.stack.services import Service
 
 LOG_BYTES = "20MB"
-START_TRIES = 20
+START_TRIES = 60
 
 
 def config_text(home: Home, services: Iterable[Service], port: int, password: str, user: str) -> str:
@@ -50,7 +50,7 @@ def _program(home: Home, service: Service) -> str:
         "directory": str(service.folder),
         "autostart": "false",
         "autorestart": "true",
-        "startsecs": "1",
+        "startsecs": str(service.start_seconds),
         "startretries": str(START_TRIES),
         "stopsignal": service.stop_signal,
         "stopwaitsecs": str(service.stop_seconds),

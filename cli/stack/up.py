@@ -30,7 +30,8 @@ from config.settings import PROJECT_ROOT, settings
 from core.errors import BadInput
 
 APPS = ("live", "dashboard", "dagster-code", "dagster-webserver", "dagster-daemon")
-APPS_ANSWER_S = 120
+ALIVE = frozenset({"STARTING", "RUNNING"})
+APPS_ANSWER_S = 90
 
 
 def up(
@@ -114,7 +115,7 @@ def _wait_for_apps(plan: Plan, supervisor: Supervisor) -> list[str]:
     deadline = time.monotonic() + APPS_ANSWER_S
     while waiting and time.monotonic() < deadline:
         states = {row.name: row.state for row in supervisor.processes()}
-        waiting = [name for name in waiting if not (states.get(name) == "RUNNING" and checks[name]())]
+        waiting = [name for name in waiting if not (states.get(name) in ALIVE and checks[name]())]
         if all(states.get(name) == "FATAL" for name in waiting):
             break
         time.sleep(0.2)
@@ -122,7 +123,7 @@ def _wait_for_apps(plan: Plan, supervisor: Supervisor) -> list[str]:
 
 
 def app_checks(plan: Plan) -> dict[str, Callable[[], bool]]:
-    """How to see that an application answers; the daemons without a port answer by running."""
+    """How to see that an application answers; those without a port answer by running."""
     resolved = plan.resolved
     return {
         "live": lambda: True,

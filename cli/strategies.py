@@ -1,0 +1,103 @@
+"""`tcp strategies`: what there is, and whether it looks ahead."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from cli import markets
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from strategies.base import Strategy
+    from strategies.check import CheckReport
+
+app = typer.Typer(no_args_is_help=True)
+NAME = typer.Argument(help="Name of a strategy, such as ema_crossover.")
+TRIED_CANDLES = 6_000
+
+
+@app.command("list")
+def list_all(as_json: bool = markets.JSON) -> None:
+    """Every strategy in one line."""
+    from strategies.describe import describe
+    from strategies.registry import names
+
+    documents = [describe(name) for name in names()]
+    if as_json:
+        print(json.dumps({"strategies": documents}, default=str))
+        return
+    for document in documents:
+        print(f"{document['name']:<22} {document['description']}")
+
+
+@app.command()
+def show(name: str = NAME, as_json: bool = markets.JSON) -> None:
+    """Parameters, indicators and warm-up of one strategy."""
+    from strategies.describe import describe
+
+    document = describe(name)
+    if as_json:
+        print(json.dumps(document, default=str))
+        return
+    print(f"{document['name']}: {document['description']}\n")
+    for parameter in document["parameters"]:
+        print(f"  {parameter['name']:<18} {_bounds(parameter):<34} {parameter['description']}")
+    shown = ", ".join(document["indicators"]) or "none"
+    print(f"\n  indicators: {shown}")
+    print(f"  first signal after {document['warmup']:,} candles; {document['window']:,} decide a signal")
+
+
+@app.command()
+def check(
+    name: str = NAME,
+    param: list[str] = markets.PARAM,
+    timeframe: str | None = markets.TIMEFRAME,
+    candles: Path | None = typer.Option(None, help="CSV or Parquet file; default: made-up candles."),
+    timestamps: str = markets.TIMESTAMPS,
+    cuts: int = typer.Option(100, min=1, max=10_000, help="Random points to try."),
+    seed: int = typer.Option(7, help="Chooses the points."),
+    as_json: bool = markets.JSON,
+) -> None:
+    """Look for look-ahead and for a warm-up that is too short; exit code 1 when there is any."""
+    from strategies.check import check as run_check
+    from strategies.registry import build
+
+    strategy = build(name, markets.parameters(param), timeframe or (None if candles else "1m"))
+    report = run_check(strategy, _candles(strategy, candles, timestamps, timeframe), cuts, seed)
+    print(json.dumps(asdict(report) | {"passed": report.passed}) if as_json else _verdict(report))
+    if not report.passed:
+        raise typer.Exit(1)
+
+
+def _candles(
+    strategy: "Strategy", file: Path | None, timestamps: str, timeframe: str | None
+) -> "pl.DataFrame":
+    if file is not None:
+        return markets.read_file(file, timestamps, {"timeframe": timeframe})[0]
+    from strategies.sample import sample_candles
+
+    longest = min(strategy.window, 100_000)
+    return sample_candles(max(TRIED_CANDLES, longest + 1_000), timeframe or "1m")
+
+
+def _bounds(parameter: dict[str, Any]) -> str:
+    default = parameter.get("default")
+    low, high = parameter.get("minimum"), parameter.get("maximum")
+    choices = parameter.get("enum")
+    between = f"{low} … {high}" if low is not None and high is not None else ""
+    return f"{default if default is not None else '—'}  ({between or ', '.join(choices or [])})"
+
+
+def _verdict(report: "CheckReport") -> str:
+    tried = (
+        f"{report.strategy}: {report.cuts} points of {report.candles:,} candles "
+        f"({report.buys} buys, {report.sells} sells), warm-up {report.warmup}, window {report.window}"
+    )
+    if report.passed:
+        return f"{tried}\nno look-ahead, warm-up long enough"
+    found = [f"  {finding.kind} at {finding.at}: {finding.what}" for finding in report.findings[:10]]
+    return "\n".join([tried, f"{len(report.findings)} findings:", *found])
