@@ -117,12 +117,13 @@ async def _until(
             task.cancel()
         results = await asyncio.gather(*tasks.values(), return_exceptions=True)
     failures = [result for result in results if isinstance(result, Exception)]
-    for task in done - {stop}:
+    ended = [task for task in tasks.values() if task in done]
+    for task in ended:
         _log.error("a part of the daemon ended", part=task.get_name())
     if failures:
         raise failures[0]
     if stop not in done:
-        raise RuntimeError(f"{', '.join(task.get_name() for task in done)} ended by itself")
+        raise RuntimeError(f"{', '.join(task.get_name() for task in ended)} ended by itself")
     _log.info("stopped")
 
 

@@ -270,7 +270,7 @@ class Collector:
     async def _ask_quiet(self, stream: SymbolStream, through_ms: int) -> None:
         """Ask for the newest trades: either there are some we lack, or the market is quiet."""
         try:
-            recent = await self._rest.recent_trades(stream.symbol, 100)
+            recent = await self._rest.recent_trades(stream.symbol, 5)
             self._on_trades(recent)
             known = stream.continuity.last_id
             if not recent or (known is not None and recent[-1].trade_id <= known):

@@ -59,16 +59,20 @@ class History:
             *(self._first_minutes(stream, starts[symbol]) for symbol, stream in streams.items())
         )
         self.state = "higher timeframes"
-        for timeframe in self._timeframes:
-            for symbol, start_ms in starts.items():
-                if timeframe is not Timeframe.M1:
-                    end_ms = timeframe.open_ms(start_ms)
-                    await self._load(symbol, timeframe, end_ms - HIGHER_CANDLES * timeframe.ms, end_ms)
+        await self._higher(starts, [tf for tf in self._timeframes if Timeframe.M1.ms < tf.ms < DAY_MS])
         self.state = "minutes"
         for symbol, start_ms in starts.items():
             await self._load(symbol, Timeframe.M1, start_ms - self._days * DAY_MS, start_ms)
+        self.state = "days"
+        await self._higher(starts, [timeframe for timeframe in self._timeframes if timeframe.ms >= DAY_MS])
         self.state = "complete"
         _log.info("history complete", symbols=list(streams))
+
+    async def _higher(self, starts: Mapping[str, int], timeframes: Sequence[Timeframe]) -> None:
+        for timeframe in timeframes:
+            for symbol, start_ms in starts.items():
+                end_ms = timeframe.open_ms(start_ms)
+                await self._load(symbol, timeframe, end_ms - HIGHER_CANDLES * timeframe.ms, end_ms)
 
     async def _first_minutes(self, stream: SymbolStream, start_ms: int) -> None:
         first_ms = min(start_ms - start_ms % DAY_MS, start_ms - FIRST_MINUTES * Timeframe.M1.ms)
