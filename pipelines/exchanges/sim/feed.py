@@ -140,9 +140,8 @@ class Feed:
 
     def _push_state(self, subscription: Subscription) -> None:
         row = self._state_row(subscription)
-        without_time = row[: row.rindex(b'"ts"')] if b'"ts"' in row else row
-        if self._last_rows.get(subscription) != without_time:
-            self._last_rows[subscription] = without_time
+        if self._last_rows.get(subscription) != _without_time(row):
+            self._last_rows[subscription] = _without_time(row)
             self._send(subscription, encode.frame(subscription.channel, subscription.inst_id, [row]))
 
     def _state_row(self, subscription: Subscription) -> bytes:
@@ -210,7 +209,9 @@ class Feed:
             self._candle_at.setdefault(subscription, time.monotonic() + CANDLE_S)
             rows_ = self._history.candles(inst_id, bar, bar.opens(index, index), self._shown_ms)
             return [encode.frame(channel, inst_id, encode.candles(self.specs[inst_id], rows_, 0))]
-        return [encode.frame(channel, inst_id, [self._state_row(subscription)])]
+        row = self._state_row(subscription)
+        self._last_rows.setdefault(subscription, _without_time(row))
+        return [encode.frame(channel, inst_id, [row])]
 
     def _last_trade(self, subscription: Subscription) -> list[bytes]:
         last = self._history.newest_trades(subscription.inst_id, self._shown_ms, 1)
@@ -228,6 +229,11 @@ class Feed:
             self._books[subscription] = state
         row = _book_row(book.levels(spec, state.asks), book.levels(spec, state.bids), state, -1)
         return encode.frame("books", spec.symbol, [row], "snapshot")
+
+
+def _without_time(row: bytes) -> bytes:
+    """A state row up to its last field, the time: what tells whether anything changed."""
+    return row[: row.rindex(b'"ts"')]
 
 
 def _book_row(asks: list[list[str]], bids: list[list[str]], state: book.Book, previous: int) -> bytes:

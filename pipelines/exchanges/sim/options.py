@@ -22,7 +22,8 @@ class SimOptions:
     start_ms: virtual time at the start; default: the wall's, or the first trade of recorded files
     state_file: keeps the virtual time over restarts
     rate_limit: multiplies OKX's REST limits, which are in wall time at any speed; 0 switches them off
-    connection_limits: 3 connections a second, 480 subscription requests an hour, drop after 30 s of silence
+    connection_limits: 3 connections a second, 480 subscription requests an hour, drop after silence
+    silent_after_s: how long a connection may be without a push and a request before it is dropped (4004)
     deflate: accept permessage-deflate when a client offers it (it costs most of the speed)
     faults: what goes wrong and how often, see `faults.py`; {} for nothing
     """
@@ -38,6 +39,7 @@ class SimOptions:
     state_file: Path | None = None
     rate_limit: float = 1.0
     connection_limits: bool = True
+    silent_after_s: float = 30.0
     deflate: bool = False
     faults: Mapping[str, Any] = field(default_factory=dict)
 

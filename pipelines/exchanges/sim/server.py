@@ -25,7 +25,6 @@ from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.rest import RestApi, error_body, respond
 from pipelines.exchanges.sim.sources import open_source
 
-SILENT_S = 30.0
 _CHECK_S = 0.05
 _SAVE_S = 1.0
 
@@ -142,7 +141,8 @@ class Server:
                     self._act(connection, action)
                 if connection.pending_bytes > FULL_BYTES:
                     connection.close_soon(4005, "buffer full")
-                if self._options.connection_limits and now - connection.last_active > SILENT_S:
+                silent = now - connection.last_active > self._options.silent_after_s
+                if self._options.connection_limits and silent:
                     connection.close_soon(4004, "No data received in 30s.")
 
     def _act(self, connection: Connection, action: Action) -> None:
