@@ -28,6 +28,7 @@ class OkxTradeFeed:
         self,
         ws_base_url: str,
         backoff: Backoff | None = None,
+        patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.codec = Codec()
@@ -35,7 +36,7 @@ class OkxTradeFeed:
         self._budget = connection_budget(ws_base_url)
         self._backoff = backoff or Backoff()
         self._sleep = sleep
-        self._patience = Patience()
+        self._patience = patience or Patience()
 
     async def run(self, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState) -> None:
         """Connect, subscribe, reconnect with back-off, for ever. An error raised by `on_trades` ends it."""

@@ -87,15 +87,16 @@ class OkxRest:
         found: dict[int, Candle] = {}
         after = end_ms - timeframe.ms + 1
         while after + timeframe.ms > start_ms + 1:
-            rows = await self._candle_page("history-candles", symbol, timeframe, after)
+            wanted = -(-(after + timeframe.ms - start_ms - 1) // timeframe.ms)
+            rows = await self._candle_page("history-candles", symbol, timeframe, after, wanted)
             if not rows or rows[-1].open_ms >= after:  # the end, or a server that does not page
                 break
             _keep(found, symbol, timeframe, rows, start_ms)
             after = rows[-1].open_ms
-        newest = max(found, default=start_ms)
-        if newest + timeframe.ms <= end_ms:
+        lagging = (end_ms - max(found, default=start_ms)) // timeframe.ms
+        if lagging > 0:
             # The history lags the market by a candle or so; the newest 1,440 are served elsewhere.
-            rows = await self._candle_page("candles", symbol, timeframe, end_ms - timeframe.ms + 1)
+            rows = await self._candle_page("candles", symbol, timeframe, end_ms - timeframe.ms + 1, lagging)
             _keep(found, symbol, timeframe, rows, start_ms)
         return [found[close_ms] for close_ms in sorted(found)]
 
@@ -165,14 +166,14 @@ class OkxRest:
             after_ms = page[-1].timestamp_ms
 
     async def _candle_page(
-        self, endpoint: str, symbol: str, timeframe: Timeframe, after_ms: int
+        self, endpoint: str, symbol: str, timeframe: Timeframe, after_ms: int, wanted: int
     ) -> list[CandleRow]:
-        """Up to 300 rows that open before `after_ms`, newest first."""
+        """Up to `wanted` rows, at most 300, that open before `after_ms`; newest first."""
         parameters: dict[str, str | int] = {
             "instId": symbol,
             "bar": BARS[timeframe],
             "after": after_ms,
-            "limit": CANDLES_PAGE,
+            "limit": min(wanted, CANDLES_PAGE),
         }
         return _decode(_candle_rows, await self._requester.get(f"/api/v5/market/{endpoint}", parameters))
 
