@@ -40,10 +40,10 @@ def run(strategy: Strategy, candles: pl.DataFrame, market: Market, warm: int = 0
 
     judged = evaluate(strategy, candles).slice(warm)
     traded = candles.slice(warm)
-    buy, sell = judged["buy"].to_numpy(), judged["sell"].to_numpy()
+    buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
     equity, indices, values, held = walk(
-        traded["open"].to_numpy(),
-        traded["close"].to_numpy(),
+        traded["open"].to_numpy(writable=True),
+        traded["close"].to_numpy(writable=True),
         buy,
         sell,
         market.fill == "open",
@@ -56,8 +56,8 @@ def run(strategy: Strategy, candles: pl.DataFrame, market: Market, warm: int = 0
         Run(
             initial_cash=market.cash,
             equity=equity,
-            close=traded["close"].to_numpy(),
-            close_ms=traded["timestamp"].dt.epoch("ms").to_numpy(),
+            close=traded["close"].to_numpy(writable=True),
+            close_ms=traded["timestamp"].dt.epoch("ms").to_numpy(writable=True),
             candle_ms=market.candle_ms,
             held=held,
             pnl=values[:, 4],

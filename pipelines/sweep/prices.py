@@ -34,15 +34,15 @@ class Prices:
 
 def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:
     """The look-ups for a candle frame."""
-    close = candles["close"].to_numpy()
-    close_ms = candles["timestamp"].dt.epoch("ms").to_numpy()
+    close = candles["close"].to_numpy(writable=True)
+    close_ms = candles["timestamp"].dt.epoch("ms").to_numpy(writable=True)
     change = np.zeros(close.size)
     change[1:] = close[1:] / close[:-1] - 1
     days = (close_ms - 1) // DAY_MS
     ends = np.append(np.flatnonzero(days[1:] != days[:-1]), close.size - 1)
     day = np.searchsorted(ends, np.arange(close.size))
     return Prices(
-        fills=candles["open"].to_numpy() if fill_next else close,
+        fills=candles["open"].to_numpy(writable=True) if fill_next else close,
         close=close,
         close_ms=close_ms,
         sums=np.cumsum(change),

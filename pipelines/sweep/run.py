@@ -148,7 +148,7 @@ def _walk_each(
     shared = SharedColumns(piece.candles, lines_at_once(piece.candles.height))
     for n, strategy in enumerate(strategies):
         judged = shared.signals(strategy).slice(piece.warm)
-        buy, sell = judged["buy"].to_numpy(), judged["sell"].to_numpy()
+        buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
         walk_signals(floats[n], integers[n], buy, sell, *_costs(request), *_arrays(prices))
         if (n + 1) % 20 == 0 or n + 1 == len(strategies):
             report(n + 1, len(strategies))
