@@ -9,7 +9,7 @@ from pipelines.exchanges.sim.recorded_files import CandleRows, Labels, TradeRows
 from pipelines.exchanges.sim.specs import SymbolSpec
 
 _END_MARGIN_MS = 120_000  # virtual time goes this far past the last trade, so that its candle closes
-_LOT_DECIMALS = 6  # at least, so that a candle's volume can be split over its trades
+_LOT_DECIMALS = 6
 
 
 class RecordedMarket:
@@ -65,7 +65,7 @@ def _combine(symbol: str, pieces: list[TradeRows | CandleRows]) -> tuple[SymbolS
     tick = max(column.decimals for column in prices)
     lot = max(column.decimals for column in sizes)
     if candles:
-        lot = max(lot, _LOT_DECIMALS)
+        lot = max(lot + 1, _LOT_DECIMALS)  # so that the smallest volume can be split over four trades
     rows = _from_trades(trades, tick, lot) if trades else _from_candles(candles, tick, lot)
     mean = float(rows.size.mean()) / 10**lot
     return SymbolSpec(symbol, tick, lot, 1, mean_size=mean), rows
