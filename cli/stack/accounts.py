@@ -5,13 +5,16 @@ our own below /var/lib, owned by an unprivileged account; no permission of a fol
 As any other user everything lies in TCP_HOME and in the virtual environment.
 """
 
-import hashlib
 import os
 import pwd
+import secrets
 import shutil
 import stat
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+from core.errors import BadInput
 
 SYSTEM_FOLDER = Path("/var/lib/tcp-dashboard")
 UNPRIVILEGED = "nobody"
@@ -35,11 +38,22 @@ def server_account() -> Account:
 
 
 def data_folder(home: Path, account: Account) -> Path:
-    """Where the database of this home lies: inside it, or in our system folder when we are root."""
+    """Where the database of this home lies: inside it, or, when we are root, where its link `postgres` points.
+
+    The link has a random target, so that a home that was deleted and made again starts empty, and one that was
+    moved keeps its data.
+    """
+    inside = home / "postgres"
     if account.name is None:
-        return home / "postgres"
-    digest = hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
-    return SYSTEM_FOLDER / digest
+        return inside
+    if inside.is_dir() and not inside.is_symlink():
+        raise BadInput(
+            "TCP_HOME", f"{home} was made by another user: run as that user, or choose another folder"
+        )
+    home.mkdir(parents=True, exist_ok=True)
+    with suppress(FileExistsError):
+        inside.symlink_to(SYSTEM_FOLDER / secrets.token_hex(8))
+    return inside.readlink()
 
 
 def own(folder: Path, account: Account) -> None:

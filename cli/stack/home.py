@@ -27,6 +27,7 @@ class Home:
         try:
             self.logs.mkdir(parents=True, exist_ok=True)
             self.dagster.mkdir(exist_ok=True)
+            (self.path / ".changing").touch()
         except OSError as error:
             raise BadInput("TCP_HOME", f"{self.path} cannot be used: {error.strerror}") from None
 

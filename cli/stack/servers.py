@@ -57,14 +57,26 @@ def ensure_own_database(plan: Plan) -> None:
 def server_check(plan: Plan, name: str) -> Callable[[], bool]:
     """How to see that a server answers, ours or a given one."""
     from pipelines.bus import ping
-    from pipelines.warehouse import server
 
     checks: dict[str, Callable[[], bool]] = {
-        "postgres": lambda: server.answers(plan.given.database_url or plan.postgres.url("postgres")),
+        "postgres": lambda: _postgres_answers(plan),
         "redis": lambda: ping.answers(str(plan.resolved.redis_url)),
         "sim": lambda: http_answers(f"{plan.resolved.okx_rest_url}/api/v5/public/time"),
     }
     return checks[name]
+
+
+def _postgres_answers(plan: Plan) -> bool:
+    from pipelines.warehouse.server import check_answers
+
+    try:
+        check_answers(plan.given.database_url or plan.postgres.url("postgres"), timeout_s=2)
+    except Unavailable as error:
+        if "password authentication failed" in str(error):
+            remedy = f"put its secrets/postgres back, or move {plan.postgres.folder} away to start empty"
+            raise BadInput("TCP_HOME", f"{plan.home.path} lost its database password: {remedy}") from None
+        return False
+    return True
 
 
 def wait_for_service(
