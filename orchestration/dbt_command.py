@@ -1,4 +1,4 @@
-"""Running dbt: the connection as its environment, everything it writes under TCP_HOME/dbt. Knows no Dagster."""
+"""Running dbt: its connection as environment, all it writes under TCP_HOME/dbt. Knows no Dagster."""
 
 import os
 import shutil
@@ -18,8 +18,8 @@ PROJECT = PROJECT_ROOT / "dbt_project"
 def connection_environment(database_url: str) -> dict[str, str]:
     """The variables that `dbt_project/profiles.yml` reads, of a `postgresql+psycopg://…` URL.
 
-    The host may be a socket folder (`?host=/run/postgresql`). dbt keeps the value of a variable that begins with
-    DBT_ENV_SECRET_ out of its logs.
+    The host may be a socket folder (`?host=/run/postgresql`). dbt keeps the value of a variable that begins
+    with DBT_ENV_SECRET_ out of its logs.
     """
     url = make_url(database_url)
     environment = {

@@ -2,6 +2,7 @@
 
 import dagster as dg
 
+from config.files import read_model
 from config.settings import settings
 from orchestration.defs.backtests.config import BacktestConfig, SweepConfig, sweep_files
 from orchestration.failures import mistakes_fail_at_once
@@ -9,7 +10,7 @@ from orchestration.resources import page_url, warehouse_url
 
 
 @dg.asset(deps=[dg.AssetKey(["public", "market_data"])], group_name="backtests", kinds={"python", "postgres"})
-def backtest(context: dg.AssetExecutionContext, config: BacktestConfig) -> dg.MaterializeResult:
+def backtest(context: dg.AssetExecutionContext, config: BacktestConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """One strategy over stored candles, with the fees and fills the config asks for."""
     from pipelines.backtest.request import BacktestRequest
     from pipelines.backtest.run import execute
@@ -28,7 +29,7 @@ def backtest(context: dg.AssetExecutionContext, config: BacktestConfig) -> dg.Ma
 
 
 @dg.asset(deps=[dg.AssetKey(["public", "market_data"])], group_name="backtests", kinds={"python", "postgres"})
-def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:
+def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The grids of config/sweeps over stored candles; every combination a row of sweep_results."""
     from pipelines.sweep.request import SweepRequest
     from pipelines.sweep.run import execute_sweep
@@ -36,7 +37,7 @@ def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.Materia
     rows: dict[str, int] = {}
     with mistakes_fail_at_once():
         for path in sweep_files(settings().config_dir, config.file):
-            request = SweepRequest.from_file(path)
+            request = read_model(SweepRequest, path)
             rows[path.name] = execute_sweep(request, database_url=warehouse_url()).height
             context.log.info(f"{path.name}: {rows[path.name]} combinations")
     return dg.MaterializeResult(metadata={"dagster/row_count": sum(rows.values()), "combinations": rows})

@@ -6,7 +6,7 @@ import dagster as dg
 from pydantic import Field
 
 from config.settings import settings
-from orchestration.defs.lake.checks import ROW_COUNT, row_counts
+from orchestration.defs.lake.checks import VERIFIED, verified
 from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
 from orchestration.failures import mistakes_fail_at_once
 from orchestration.resources import warehouse_url
@@ -22,28 +22,27 @@ class ArchiveConfig(dg.Config):
     deps=[dg.AssetKey(["public", "raw_trades"])],
     partitions_def=DAY_BY_SYMBOL,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    check_specs=[ROW_COUNT],
+    check_specs=[VERIFIED],
     group_name="lake",
     kinds={"python", "parquet"},
 )
-def raw_trade_archive(context: dg.AssetExecutionContext, config: ArchiveConfig) -> dg.MaterializeResult:
+def raw_trade_archive(context: dg.AssetExecutionContext, config: ArchiveConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A UTC day of raw_trades of a symbol as one verified, zstd-compressed Parquet file in the lake."""
     from pipelines.lake.archive import archive_raw_trades
 
     lake_url = settings().lake_url
+    days = [(keys["symbol"], date.fromisoformat(keys["date"])) for keys in days_and_symbols(context)]
     with mistakes_fail_at_once():
         database_url = warehouse_url()
         files = [
-            archive_raw_trades(
-                database_url, lake_url, keys["symbol"], date.fromisoformat(keys["date"]), drop=config.drop
-            )
-            for keys in days_and_symbols(context)
+            archive_raw_trades(database_url, lake_url, symbol, day, drop=config.drop) for symbol, day in days
         ]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(file.rows for file in files),
             "bytes": sum(file.bytes for file in files),
-            "files": [file.path for file in files],
+            "files": [file.path for file in files if file.path is not None],
+            "days_without_trades": sum(file.path is None for file in files),
         },
-        check_results=[row_counts(lake_url, files)],
+        check_results=[verified(database_url, lake_url, days)],
     )

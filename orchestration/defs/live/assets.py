@@ -6,7 +6,7 @@ import dagster as dg
 
 from orchestration.defs.performance.project import source_tables
 
-WRITTEN_BY = {
+WRITTEN_BY: dict[str, list[str | list[str]]] = {
     "market_data": ["candle_backfill"],
     "raw_trades": ["trade_backfill"],
     "signals": [["public", "market_data"], ["public", "bots"]],

@@ -33,7 +33,7 @@ class CandleBackfillConfig(dg.Config):
     pool="exchange",
     retry_policy=OUTAGE_RETRIES,
 )
-def candle_backfill(context: dg.AssetExecutionContext, config: CandleBackfillConfig) -> dg.MaterializeResult:
+def candle_backfill(context: dg.AssetExecutionContext, config: CandleBackfillConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Candles of the exchange's history into market_data; what is stored already is not fetched again."""
     with mistakes_fail_at_once():
         timeframe = Timeframe.parse(config.timeframe)
@@ -55,7 +55,7 @@ def candle_backfill(context: dg.AssetExecutionContext, config: CandleBackfillCon
     pool="exchange",
     retry_policy=OUTAGE_RETRIES,
 )
-def trade_backfill(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
+def trade_backfill(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Trades of the exchange's last three months into raw_trades, page by page (a busy day takes minutes)."""
     with mistakes_fail_at_once():
         fetched = [
@@ -70,7 +70,7 @@ def _fetch(
     stretch: Stretch,
     timeframe: Timeframe | None,
 ) -> tuple[Stretch, int, int, int]:
-    """One stretch: itself, where it ended (ms), rows written, rows the exchange lacks. Progress goes to the log."""
+    """One stretch: itself, where it ended (ms), rows written, rows the exchange lacks. Logs its progress."""
     from pipelines.backfill.run import run_backfill
 
     last_logged = datetime.now(UTC)

@@ -23,12 +23,7 @@ def continuity(
     from pipelines.warehouse.database import engine
 
     holes = [
-        {
-            "symbol": stretch.symbol,
-            "after_ms": after,
-            "last_ms": last,
-            "candles": (last - after) // timeframe.ms,
-        }
+        (stretch.symbol, after, last)
         for stretch, end_ms in fetched
         for after, last in missing_candles(
             engine(database_url), stretch.symbol, timeframe, stretch.start_ms, end_ms
@@ -39,7 +34,9 @@ def continuity(
         passed=not holes,
         metadata={
             "holes": len(holes),
-            "missing_candles": sum(hole["candles"] for hole in holes),
-            "first": holes[:20],
+            "missing_candles": sum((last - after) // timeframe.ms for _, after, last in holes),
+            "first": [
+                {"symbol": symbol, "after_ms": after, "last_ms": last} for symbol, after, last in holes[:20]
+            ],
         },
     )

@@ -8,8 +8,8 @@ FIRST_DAY = "2021-01-01"
 """2,000 days × 3 symbols: the UI lists them in well under a second. `tcp backfill` reaches back further."""
 
 AHEAD_DAYS = 30 if settings().exchange == "sim" else 1
-"""Today is a partition too. The simulated exchange may run at a multiple of real time and be days ahead of the
-wall clock that Dagster counts partitions by; a day the exchange has not reached yet fails with a clear error."""
+"""Today is a partition too. The simulated exchange may run at a multiple of real time and be days ahead of
+the wall clock that Dagster counts by; a day the exchange has not reached yet fails with a clear error."""
 
 DAYS = dg.DailyPartitionsDefinition(start_date=FIRST_DAY, end_offset=AHEAD_DAYS)
 SYMBOLS = dg.StaticPartitionsDefinition(list(settings().symbol_list))

@@ -15,7 +15,7 @@ from orchestration.resources import warehouse_url
 
 @dbt_assets(manifest=manifest(), dagster_dbt_translator=Translator(), name="dbt_models", pool="dbt")
 def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource) -> Iterator[Any]:
-    """`dbt build` of the selected models and their tests, into the schemas staging, intermediate and marts."""
+    """`dbt build` of the selected models and their tests, into schemas staging, intermediate and marts."""
     home = settings().home.resolve()
     # The resource hands this process's environment to dbt; a run has a process of its own.
     os.environ.update(dbt_environment(home, warehouse_url()))
