@@ -39,10 +39,13 @@ class Feed:
         self.database_error = str(getattr(error, "orig", error)).strip().splitlines()[0]
 
     @property
+    def _details(self) -> dict[str, Any]:
+        return self._beat["details"] if self._beat else {}
+
+    @property
     def rate(self) -> float:
         """Exchange seconds a wall second: 1, or the speed of a simulation."""
-        details = self._beat["details"] if self._beat else {}
-        rate = details.get("rate")
+        rate = self._details.get("clock_rate")
         return float(rate) if isinstance(rate, int | float) and rate > 0 else 1.0
 
     def exchange_ms(self, now_ms: int) -> int:
@@ -54,13 +57,15 @@ class Feed:
         return _ms(self._beat["exchange_time"]) + round(ahead)
 
     def state(self, now_ms: int) -> str:
-        """live, silent (no market data for 10 s), or the part that is away: database, bus, daemon."""
+        """live, silent (no market data for 10 s), or what is away: database, bus, daemon, exchange."""
         if self.database_error is not None:
             return "database"
         if self.bus_error is not None:
             return "bus"
         if self._beat is None or now_ms - _ms(self._beat["timestamp"]) > DAEMON_SILENT_MS:
             return "daemon"
+        if self._details.get("feed", "live") != "live":
+            return "exchange"
         if self._market_ms is None or now_ms - self._market_ms > MARKET_SILENT_MS:
             return "silent"
         return "live"
@@ -76,7 +81,7 @@ class Feed:
             "wall_ms": now_ms,
             "market_ms": self._market_ms,
             "kill_switch": self.kill_switch,
-            "error": self.database_error or self.bus_error,
+            "error": self.database_error or self.bus_error or self._details.get("feed_detail") or None,
             "since_ms": self.database_since_ms if self.database_error else None,
         }
 

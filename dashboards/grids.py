@@ -49,6 +49,19 @@ def text(field: str, header: str, **more: Any) -> dict[str, Any]:
     return {"field": field, "headerName": header, "minWidth": 80, **more}
 
 
+def time(field: str, header: str, **more: Any) -> dict[str, Any]:
+    """A time in the reader's zone, UTC on hover; the field is epoch ms."""
+    return {
+        "field": field,
+        "headerName": header,
+        "cellClass": "numeric",
+        "minWidth": 150,
+        "valueFormatter": {"function": "tcpTime(params.value)"},
+        "tooltipValueGetter": {"function": "tcpUtc(params.value)"},
+        **more,
+    }
+
+
 _SIGNED = {
     "up": "params.value > 0",
     "down": "params.value < 0",
@@ -103,4 +116,35 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         },
         enableCellChangeFlash=True,
     ),
+]
+
+
+def trade_columns(decimals: int) -> list[dict[str, Any]]:
+    """Round trips of a backtest; `decimals` of a price."""
+    price = f"tcpMoney(params.value, false, {decimals})"
+    return [
+        number("n", "#", "tcpCount(params.value)", "Number", maxWidth=72, minWidth=56),
+        time("entry_ms", "Entry"),
+        number("entry_price", "Entry price", price),
+        time("exit_ms", "Exit"),
+        number("exit_price", "Exit price", price),
+        number("quantity", "Quantity", "tcpQuantity(params.value)"),
+        number("fees", "Fees", "tcpMoney(params.value)"),
+        number("pnl", "P&L", "tcpMoney(params.value, true)", "Fees deducted", cellClassRules=_SIGNED),
+        number("return", "Return", "tcpPercent(params.value)", cellClassRules=_SIGNED),
+        text("exit_reason", "Exit by", maxWidth=110),
+    ]
+
+
+RUN_COLUMNS: list[dict[str, Any]] = [
+    time("created_ms", "Run"),
+    text("strategy", "Strategy"),
+    text("parameters", "Parameters", flex=1.6, tooltipField="parameters"),
+    text("symbol", "Symbol", maxWidth=110),
+    text("timeframe", "TF", maxWidth=64, headerTooltip="Timeframe"),
+    text("period", "Period", minWidth=170, cellClass="numeric"),
+    number("total_return", "Return", "tcpPercent(params.value)", cellClassRules=_SIGNED),
+    number("sharpe", "Sharpe", "tcpMoney(params.value)"),
+    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown"),
+    number("trades", "Trades", "tcpCount(params.value)", "Round trips"),
 ]

@@ -24,7 +24,7 @@ from pipelines.warehouse.controls import kill_switch_is_on
 
 CHANNELS = ("market:*", "signals:*", "status:*", "system:events")
 REFRESH_S = 2.0
-DEBOUNCE_S = 0.25
+DEBOUNCE_S = 0.3
 KEPT_CANDLES = 64
 KEPT_FILLS = 300
 KEPT_SESSIONS = 2000
@@ -138,7 +138,7 @@ class Hub:
         if kind == "market":
             self._take_candle(name, message)
         elif kind == "signals":
-            self.indicators[name] = message
+            self.indicators[name] = indicator_point(message)
             self._stale.set()
         elif kind == "status":
             self._stale.set()
@@ -207,6 +207,15 @@ def candle_point(message: dict[str, Any]) -> dict[str, Any]:
     for short, name in (("o", "open"), ("h", "high"), ("l", "low"), ("c", "close"), ("v", "volume")):
         point[short] = float(message[name])
     return point
+
+
+def indicator_point(message: dict[str, Any]) -> dict[str, Any]:
+    """What a strategy saw, as the chart wants it: t (close, epoch ms), values by name."""
+    values = message.get("indicators") or {}
+    return {
+        "t": epoch_ms(datetime.fromisoformat(message["timestamp"])),
+        "values": {name: None if value is None else float(value) for name, value in values.items()},
+    }
 
 
 def fill_point(fill: dict[str, Any]) -> dict[str, Any]:

@@ -67,6 +67,26 @@ def bot_row(row: dict[str, Any], price: float | None, now: datetime) -> dict[str
     }
 
 
+def api_row(row: dict[str, Any], price: float | None, now: datetime) -> dict[str, Any]:
+    """The public row with times in place of epoch ms and the last signal in one piece."""
+    shown = bot_row(row, price, now)
+    signal = None
+    if row["signal_type"] is not None:
+        signal = {name: row[name] for name in ("signal_type", "confidence")}
+        signal |= {"timestamp": row["signal_time"], "price": row["signal_price"]}
+    hidden = {"heartbeat_ms", "signal_ms", "signal_type", "signal_price", "decimals", "strategy", "value"}
+    return {
+        **{name: value for name, value in shown.items() if name not in hidden},
+        "strategy_name": row["strategy_name"],
+        "virtual_balance": row["virtual_balance"],
+        "current_balance": shown["value"],
+        "realised_pnl": row["realised_pnl"],
+        "fees": row["fees"],
+        "last_heartbeat": row["last_heartbeat"],
+        "last_signal": signal,
+    }
+
+
 def price_decimals(tick_size: Decimal | None, price: float) -> int:
     """Decimals of a price: from its tick, else from its size."""
     return decimals_of(tick_size) if tick_size is not None else guess_decimals(price)

@@ -19,10 +19,10 @@ INDEX = """<!DOCTYPE html>
 <head>
 {%metas%}<meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{%title%}</title>{%favicon%}
-<link rel="preload" as="script" href="/_dash-component-suites/plotly/package_data/plotly.min.js">
 <style id="tokens">{theme}</style>{%css%}
 <script>document.documentElement.dataset.mantineColorScheme =
- localStorage.getItem("tcp-scheme") === "light" ? "light" : "dark";</script>
+ localStorage.getItem("tcp-scheme") === "light" ? "light" : "dark";
+ fetch("/_dash-component-suites/plotly/package_data/plotly.min.js", {priority: "low"});</script>
 </head>
 <body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
 </html>"""

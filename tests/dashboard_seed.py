@@ -43,7 +43,7 @@ CASH = 10_000.0
 FEE = 0.001
 
 
-def seed(engine: Engine, now_ms: int, minutes: int = 900) -> None:
+def seed(engine: Engine, now_ms: int, minutes: int = 1600) -> None:
     """Fill an empty, migrated database up to `now_ms` (wall and exchange time)."""
     end = now_ms - now_ms % MINUTE_MS
     for symbol, (price, tick) in MARKETS.items():
@@ -55,7 +55,7 @@ def seed(engine: Engine, now_ms: int, minutes: int = 900) -> None:
                 upsert_candles(connection, rolled(walk, timeframe))
     for name, strategy, symbol, parameters in BOTS:
         _bot(engine, name, strategy, symbol, parameters, now_ms)
-    beat(engine, "live", now_ms, now_ms, {"rate": 1.0})
+    beat(engine, "live", now_ms, now_ms, {"clock_rate": 1.0, "feed": "live"})
     beat(engine, "collector", now_ms, now_ms, {"state": "live"})
     record_event(engine, "info", "collector", "connected", "connected to the exchange", now_ms=now_ms)
     record_event(engine, "warning", "collector", "gap", "12 trades of ETH-USDT were refilled", now_ms=now_ms)
@@ -328,7 +328,7 @@ def _store(engine: Engine, symbol: str, close_ms: int, bar: list[float]) -> None
 
 
 def _beat(engine: Engine, wall_ms: int, exchange_ms: int, rate: float) -> None:
-    beat(engine, "live", wall_ms, exchange_ms, {"rate": rate})
+    beat(engine, "live", wall_ms, exchange_ms, {"clock_rate": rate, "feed": "live"})
     states = {"active": "running", "paused": "paused", "stopped": "stopped"}
     now = datetime.fromtimestamp(wall_ms / 1000, UTC)
     with engine.begin() as connection:

@@ -10,7 +10,7 @@ from dashboards.api import models
 from dashboards.api.documents import MAX_LIMIT, Format, answer, next_cursor, read_cursor, table
 from dashboards.api.errors import NotFound
 from dashboards.queries import bots as queries
-from dashboards.rows import bot_row, day_start
+from dashboards.rows import api_row, day_start
 from dashboards.services import Services
 from pipelines.warehouse.bots import announce
 
@@ -32,7 +32,7 @@ def router(services: Services) -> APIRouter:
 
     async def overview(name: str | None = None) -> list[dict[str, Any]]:
         rows = await services.query(queries.overview, day_start(services.hub.exchange_now()), name)
-        return [bot_row(row, services.hub.prices.get(row["symbol"]), services.hub.now()) for row in rows]
+        return [api_row(row, services.hub.prices.get(row["symbol"]), services.hub.now()) for row in rows]
 
     @routes.get("/bots", response_model=models.Bots)
     async def list_bots(output: Output = "json") -> Response:

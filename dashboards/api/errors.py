@@ -1,6 +1,7 @@
 """Every failure of the API is `{"detail": …}` with a status that says whose fault it was."""
 
 from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
@@ -23,6 +24,12 @@ def install_errors(app: FastAPI) -> None:
     @app.exception_handler(BadInput)
     async def bad_input(_request: Request, error: BadInput) -> JSONResponse:
         return JSONResponse({"detail": str(error), "field": error.field}, 422)
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(_request: Request, error: RequestValidationError) -> JSONResponse:
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or str(first["loc"][0])
+        return JSONResponse({"detail": f"{field}: {first['msg']}", "field": field}, 422)
 
     @app.exception_handler(ConfigError)
     async def bad_config(_request: Request, error: ConfigError) -> JSONResponse:

@@ -22,31 +22,42 @@ class Problem(BaseModel):
     field: str | None = None
 
 
+class LastSignal(BaseModel):
+    """The last buy or sell that a strategy gave."""
+
+    signal_type: str
+    timestamp: datetime
+    price: Decimal
+    confidence: float
+
+
 class Bot(_Model):
-    """A bot: what is wanted (status), what it does (state, shown), what it made. Money in quote currency,
-    ratios as fractions, times in ms since the epoch."""
+    """A bot: what is wanted (status), what it does (state), both in one word (shown), and what it made.
+
+    Money in quote currency at the last price, ratios as fractions; fills: buys and sells; closed: round trips
+    """
 
     bot_id: str
-    strategy: str
+    strategy_name: str
     symbol: str
     timeframe: str
     status: str
     state: str
     shown: str
-    heartbeat_ms: int | None
-    value: float
-    cash: float | None
-    quantity: float | None
+    virtual_balance: Decimal
+    current_balance: Decimal
+    cash: Decimal | None
+    quantity: Decimal | None
+    realised_pnl: Decimal | None
+    fees: Decimal | None
     pnl: float
     pnl_fraction: float | None
     pnl_today: float
     fills: int
     closed: int
     win_rate: float | None
-    signal_type: str | None
-    signal_ms: int | None
-    signal_price: float | None
-    decimals: int
+    last_heartbeat: datetime | None
+    last_signal: LastSignal | None
     restarts: int
     error: str | None
 

@@ -10,7 +10,7 @@ from dashboards.api.documents import answer
 from dashboards.hub import Hub
 from dashboards.services import Services
 
-FEED_STATES = ("live", "silent", "daemon", "bus", "database")
+FEED_STATES = ("live", "silent", "exchange", "daemon", "bus", "database")
 
 
 def router(services: Services) -> APIRouter:

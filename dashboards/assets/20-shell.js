@@ -8,6 +8,7 @@
     live: ["Live", "good"],
     silent: ["No market data", "warn"],
     daemon: ["Daemon is away", "bad"],
+    exchange: ["Exchange is reconnecting", "warn"],
     bus: ["Redis is away", "bad"],
     database: ["Database is away", "bad"],
     lost: ["Connection lost, retrying", "bad"],

@@ -37,7 +37,7 @@ def price_figure(
             traces.append(indicator_trace(indicators, name, position, below, decimals))
     shape = layout(scheme)
     shape |= _axes(scheme, lower > 0, times, timeframe_ms, decimals, quote, base)
-    shape["annotations"] = [_unit(quote, "y"), _unit(base, "y2")]
+    shape["annotations"] = [unit_label(quote, "y"), unit_label(base, "y2")]
     shape["uirevision"] = "keep"
     shape["meta"] = {"timeframe_ms": timeframe_ms, "shown": SHOWN, "decimals": decimals}
     return {"data": traces, "layout": shape}
@@ -147,6 +147,22 @@ def is_overlay(values: pl.Series, closes: pl.Series) -> bool:
     return OVERLAY_RATIO < middle / price < 1 / OVERLAY_RATIO
 
 
+def unit_label(text: str, axis_name: str, left: bool = False) -> dict[str, Any]:
+    """The unit of a vertical axis, at its top, where no number is; `left`: inside the plot instead."""
+    return {
+        "text": text,
+        "xref": "paper",
+        "yref": f"{axis_name} domain",
+        "x": 0 if left else 1,
+        "y": 1,
+        "xanchor": "left",
+        "yanchor": "top",
+        "xshift": 6,
+        "showarrow": False,
+        "font": {"size": 10},
+    }
+
+
 def _axes(
     scheme: Scheme, lower: bool, times: list[int], timeframe_ms: int, decimals: int, quote: str, base: str
 ) -> dict[str, Any]:
@@ -187,19 +203,3 @@ def _axes(
             scheme, side="right", domain=[volume_top + 0.02, pane_top - 0.02], fixedrange=True, nticks=4
         )
     return axes
-
-
-def _unit(text: str, axis_name: str) -> dict[str, Any]:
-    """The unit of a vertical axis, at its top, where no number is."""
-    return {
-        "text": text,
-        "xref": "paper",
-        "yref": f"{axis_name} domain",
-        "x": 1,
-        "y": 1,
-        "xanchor": "left",
-        "yanchor": "top",
-        "xshift": 6,
-        "showarrow": False,
-        "font": {"size": 10},
-    }

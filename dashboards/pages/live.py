@@ -54,7 +54,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                     rowData=bots,
                     getRowId="params.data.bot_id",
                     dashGridOptions=grid_options("No bots yet: add a file to config/bots"),
-                    columnSize="responsiveSizeToFit",
+                    defaultColDef={"flex": 1, "sortable": True},
                     className="grid",
                 ),
                 className="panel table",

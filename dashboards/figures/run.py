@@ -1,0 +1,103 @@
+"""Figures of a backtest: equity against holding, drawdown below, and where it traded. Pure."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from dashboards.figures.price import candle_trace, marker_trace, unit_label
+from dashboards.figures.style import axis, layout
+from dashboards.theme import BOTH, Scheme, tokens
+
+MOST_MARKERS = 1500
+
+
+def equity_figure(
+    equity: pl.DataFrame, holding: pl.DataFrame | None, cash: float, quote: str, scheme: Scheme
+) -> dict[str, Any]:
+    """equity: `timestamp`, `equity`; holding: the same for cash put into the coin at the start (or None)."""
+    colour = tokens(scheme)
+    times = equity["timestamp"].dt.epoch("ms").to_list()
+    drawdown = equity["equity"] / equity["equity"].cum_max().clip(lower_bound=cash) - 1
+    traces: list[dict[str, Any]] = [
+        _line("Strategy", times, equity["equity"].to_list(), colour["accent"], 2),
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "name": "Drawdown",
+            "x": times,
+            "y": (drawdown * 100).to_list(),
+            "line": {"width": 1, "color": BOTH["down"]},
+            "fill": "tozeroy",
+            "fillcolor": BOTH["down"] + "33",
+            "yaxis": "y2",
+            "showlegend": False,
+            "hovertemplate": "Drawdown %{y:.2f}\u2009%<extra></extra>",
+        },
+    ]
+    if holding is not None and holding.height:
+        held = holding["timestamp"].dt.epoch("ms").to_list()
+        traces.insert(1, _line("Buy and hold", held, holding["equity"].to_list(), colour["muted"], 1.2))
+    shape = layout(scheme)
+    shape |= {
+        "xaxis": axis(scheme, type="date", anchor="y2", hoverformat="%Y-%m-%d %H:%M UTC"),
+        "yaxis": axis(scheme, side="right", domain=[0.3, 1], tickformat=",.0f", fixedrange=True),
+        "yaxis2": axis(
+            scheme, side="right", domain=[0, 0.24], fixedrange=True, nticks=3, ticksuffix="\u2009%"
+        ),
+        "annotations": [unit_label(quote, "y"), unit_label("drawdown", "y2", left=True)],
+        "uirevision": "keep",
+    }
+    return {"data": traces, "layout": shape}
+
+
+def trades_figure(
+    candles: pl.DataFrame,
+    trades: Sequence[dict[str, Any]],
+    timeframe_ms: int,
+    decimals: int,
+    base: str,
+    quote: str,
+    scheme: Scheme,
+) -> dict[str, Any]:
+    """Candles of the tested stretch with entries and exits; timeframe_ms: length of the candles drawn."""
+    times = candles["timestamp"].dt.epoch("ms").to_list()
+    fills = fills_of(trades[-MOST_MARKERS:])
+    traces = [candle_trace(candles, times, decimals)]
+    traces += [marker_trace(fills, side, timeframe_ms, decimals, base, quote) for side in ("buy", "sell")]
+    for trace in traces[1:]:
+        trace["marker"]["size"] = 10
+        trace["marker"]["line"]["width"] = 1
+    shape = layout(scheme)
+    shape |= {
+        "xaxis": axis(scheme, type="date", rangeslider={"visible": False}, hoverformat="%Y-%m-%d %H:%M UTC"),
+        "yaxis": axis(scheme, side="right", tickformat=f",.{decimals}f", fixedrange=False),
+        "annotations": [unit_label(quote, "y")],
+        "uirevision": "keep",
+    }
+    return {"data": traces, "layout": shape}
+
+
+def fills_of(trades: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Round trips as single fills, as markers want them; an open one has no exit."""
+    fills = []
+    for trade in trades:
+        entry = {"side": "buy", "quantity": trade["quantity"], "price": trade["entry_price"], "pnl": None}
+        fills.append(entry | {"t": round(trade["entry_time"].timestamp() * 1000)})
+        if trade["exit_time"] is not None and trade["exit_price"] is not None:
+            leave = {"side": "sell", "quantity": trade["quantity"], "price": trade["exit_price"]}
+            moment = round(trade["exit_time"].timestamp() * 1000)
+            fills.append(leave | {"t": moment, "pnl": trade["pnl"]})
+    return fills
+
+
+def _line(name: str, x: list[int], y: list[float], colour: str, width: float) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "line": {"width": width, "color": colour},
+        "hovertemplate": f"{name} %{{y:,.2f}}<extra></extra>",
+    }

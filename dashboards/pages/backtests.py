@@ -1,0 +1,356 @@
+"""The backtest page: a form on the left, the result on the right, earlier runs below it."""
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import dash_ag_grid as dag
+import dash_mantine_components as dmc
+from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from dashboards import results
+from dashboards.callbacks import in_browser, on
+from dashboards.components import empty, failure, icon
+from dashboards.formatting import strategy as strategy_words
+from dashboards.forms import parameter_fields
+from dashboards.grids import RUN_COLUMNS, grid_options
+from dashboards.jobs import Job, QueueFull
+from dashboards.navigation import parameters
+from dashboards.pages.page import Page
+from dashboards.queries import market as market_queries
+from dashboards.queries import runs as queries
+from dashboards.services import Services
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.run import execute
+from strategies import registry
+
+FIELDS = ("strategy", "symbol", "timeframe", "period", "fee", "slippage", "cash")
+DEFAULT_DAYS = 7
+POLL_S = 0.1
+
+
+async def layout(services: Services, query: dict[str, str]) -> Any:
+    """Form, result and history; ?run=ID shows that run."""
+    symbols = await services.query(market_queries.symbols) or list(services.settings.symbol_list)
+    runs = [results.run_row(row) for row in await services.query(queries.runs)]
+    today = services.hub.exchange_now().date()
+    return html.Div(
+        [
+            html.Aside(
+                _form(symbols, today, query), className="panel form", **{"aria-label": "New backtest"}
+            ),
+            html.Div(
+                [
+                    html.Div(_waiting_face(bool(query.get("run"))), id="run-view", className="run-view"),
+                    html.Section(
+                        [
+                            html.Header([html.H2("Earlier runs"), html.Span("", className="tools")]),
+                            dag.AgGrid(
+                                id="runs",
+                                columnDefs=RUN_COLUMNS,
+                                rowData=runs,
+                                getRowId="params.data.id",
+                                defaultColDef={"flex": 1, "sortable": True},
+                                dashGridOptions=grid_options("No backtest was run yet"),
+                                className="grid h-runs",
+                            ),
+                        ],
+                        className="panel",
+                    ),
+                ],
+                className="run-column",
+            ),
+            dcc.Store(id="run-done"),
+        ],
+        className="backtests",
+    )
+
+
+def _form(symbols: list[str], today: Any, query: dict[str, str]) -> list[Any]:
+    names = registry.names()
+    asked = query.get("strategy", "")
+    chosen = asked if asked in names else "ema_crossover"
+    start, end = today - timedelta(days=DEFAULT_DAYS), today
+    return [
+        html.Header(html.H2("New backtest")),
+        html.Div(
+            [
+                dmc.Select(
+                    id="form-strategy",
+                    label="Strategy",
+                    data=[{"value": name, "label": strategy_words(name)} for name in names],
+                    value=chosen,
+                    allowDeselect=False,
+                    searchable=True,
+                    size="xs",
+                ),
+                html.P("", id="strategy-about", className="muted small"),
+                html.Div(
+                    [
+                        dmc.Select(
+                            id="form-symbol",
+                            label="Symbol",
+                            data=symbols,
+                            value=symbols[0],
+                            allowDeselect=False,
+                            size="xs",
+                        ),
+                        dmc.Select(
+                            id="form-timeframe",
+                            label="Timeframe",
+                            data=list(Timeframe),
+                            value="1m",
+                            allowDeselect=False,
+                            size="xs",
+                        ),
+                    ],
+                    className="pair",
+                ),
+                dmc.DatePickerInput(
+                    id="form-period",
+                    label="Period",
+                    description="UTC days, both included",
+                    type="range",
+                    value=[start.isoformat(), end.isoformat()],
+                    maxDate=end.isoformat(),
+                    valueFormat="YYYY-MM-DD",
+                    allowSingleDateInRange=True,
+                    size="xs",
+                ),
+                html.Div(
+                    parameter_fields(registry.find(chosen).model, "parameter"),
+                    id="form-parameters",
+                    className="fields",
+                ),
+                html.Div(
+                    [
+                        dmc.NumberInput(
+                            id="form-fee",
+                            label="Fee, %",
+                            description="Each fill",
+                            value=0.1,
+                            min=0,
+                            step=0.01,
+                            clampBehavior="none",
+                            size="xs",
+                        ),
+                        dmc.NumberInput(
+                            id="form-slippage",
+                            label="Slippage, %",
+                            description="Each fill",
+                            value=0,
+                            min=0,
+                            step=0.01,
+                            clampBehavior="none",
+                            size="xs",
+                        ),
+                    ],
+                    className="pair",
+                ),
+                dmc.NumberInput(
+                    id="form-cash",
+                    label="Starting cash",
+                    description="Quote currency",
+                    value=10000,
+                    step=1000,
+                    thousandSeparator=",",
+                    clampBehavior="none",
+                    size="xs",
+                ),
+                html.Div("", id="form-problem", className="problem", role="alert"),
+            ],
+            className="form-body",
+        ),
+        html.Footer(
+            [
+                html.Button(
+                    [icon("play"), html.Span("Run", id="run-label")],
+                    id="run",
+                    className="button primary wide",
+                ),
+                html.Div(
+                    html.Div(className="bar"),
+                    id="run-progress",
+                    className="progress",
+                    hidden=True,
+                    role="progressbar",
+                ),
+                html.Details(
+                    [html.Summary("Request as JSON"), html.Pre("", id="form-json")], className="small"
+                ),
+            ]
+        ),
+    ]
+
+
+def _waiting_face(expected: bool) -> Any:
+    if expected:
+        return html.Div(className="skeleton run-skeleton")
+    return html.Div(
+        empty(
+            "No run is open",
+            "Choose a strategy and a period, then press Run. Earlier runs open from the list below.",
+        ),
+        className="panel",
+    )
+
+
+def read_form(values: list[Any], names: list[dict[str, str]], given: list[Any]) -> BacktestRequest:
+    """The request that the form describes; BadInput names the field. values: as in FIELDS."""
+    strategy, symbol, timeframe, period, fee, slippage, cash = values
+    if not period or not all(period):
+        raise BadInput("period", "choose the first and the last day")
+    first, last = (datetime.fromisoformat(str(day)[:10]).replace(tzinfo=UTC) for day in period)
+    entered = {
+        name["name"]: value for name, value in zip(names, given, strict=True) if value not in (None, "")
+    }
+    missing = [name["name"] for name, value in zip(names, given, strict=True) if value in (None, "")]
+    if missing:
+        raise BadInput(missing[0], "must be given")
+    for name, value in (("fee", fee), ("slippage", slippage), ("cash", cash)):
+        if not isinstance(value, int | float):
+            raise BadInput(name, "must be a number")
+    request = BacktestRequest.read(
+        {
+            "strategy": strategy,
+            "symbol": symbol,
+            "timeframe": timeframe,
+            "start": first,
+            "end": last + timedelta(days=1),
+            "parameters": entered,
+            "fee": round(fee / 100, 8),
+            "slippage": round(slippage / 100, 8),
+            "cash": cash,
+        }
+    )
+    registry.build(request.strategy, request.parameters, request.timeframe)
+    return request
+
+
+def register(dash: Dash, services: Services) -> None:
+    """Form, run and result."""
+    _register_form(dash)
+    _register_run(dash, services)
+    _register_view(dash, services)
+
+
+def _register_form(dash: Dash) -> None:
+    @on(
+        dash,
+        Output("form-parameters", "children"),
+        Output("strategy-about", "children"),
+        Input("form-strategy", "value"),
+        State({"type": "parameter", "name": ALL}, "id"),
+    )
+    async def choose(name: str, shown: list[dict[str, str]]) -> Any:
+        found = registry.find(name)
+        about = (found.__doc__ or "").strip().split("\n\n")[0]
+        if ctx.triggered_id is None:
+            return no_update, about
+        return parameter_fields(found.model, "parameter"), about
+
+    @on(
+        dash,
+        Output({"type": "parameter", "name": ALL}, "error"),
+        *(Output(f"form-{name}", "error") for name in FIELDS),
+        Output("form-problem", "children"),
+        Output("form-json", "children"),
+        *(Input(f"form-{name}", "value") for name in FIELDS),
+        Input({"type": "parameter", "name": ALL}, "value"),
+        State({"type": "parameter", "name": ALL}, "id"),
+    )
+    async def check(*arguments: Any) -> Any:
+        *values, given, names = arguments
+        try:
+            request = read_form(values, names, given)
+        except BadInput as error:
+            return (*_errors(error, names), "")
+        document = request.model_dump(mode="json", exclude_none=True)
+        return ([None] * len(names), *([None] * len(FIELDS)), "", json.dumps(document, indent=2))
+
+
+def _errors(error: BadInput, names: list[dict[str, str]]) -> tuple[Any, ...]:
+    """The message beside the field it is about, or below the form when it is about none of them."""
+    field = {"start": "period", "end": "period", "candles": "period"}.get(error.field, error.field)
+    inside = [error.message if name["name"] == field else None for name in names]
+    fields = [error.message if name == field else None for name in FIELDS]
+    known = any(inside) or any(fields)
+    return (inside, *fields, "" if known else str(error))
+
+
+def _register_run(dash: Dash, services: Services) -> None:
+    @on(
+        dash,
+        Output("run-done", "data"),
+        Output("form-problem", "children", allow_duplicate=True),
+        Output("runs", "rowData"),
+        Input("run", "n_clicks"),
+        *(State(f"form-{name}", "value") for name in FIELDS),
+        State({"type": "parameter", "name": ALL}, "value"),
+        State({"type": "parameter", "name": ALL}, "id"),
+        running=[
+            (Output("run", "disabled"), True, False),
+            (Output("run-label", "children"), "Running…", "Run"),
+            (Output("run-progress", "hidden"), False, True),
+        ],
+        prevent_initial_call=True,
+    )
+    async def run(_clicks: int, *arguments: Any) -> Any:
+        *values, given, names = arguments
+        try:
+            request = read_form(values, names, given)
+            job = services.jobs.submit(lambda: execute(request, services.settings.database_url))
+        except (BadInput, QueueFull) as error:
+            return no_update, str(error), no_update
+        await _wait(job)
+        if job.state == "failed":
+            return no_update, job.error, no_update
+        rows = [results.run_row(row) for row in await services.query(queries.runs)]
+        return job.result.id, "", rows
+
+    in_browser(
+        dash,
+        "tcpRuns.open",
+        Output("url", "search", allow_duplicate=True),
+        Input("run-done", "data"),
+        initial=False,
+    )
+    in_browser(
+        dash,
+        "tcpRuns.select",
+        Output("url", "search", allow_duplicate=True),
+        Input("runs", "cellClicked"),
+        initial=False,
+    )
+
+
+async def _wait(job: Job) -> None:
+    while job.state not in {"done", "failed"}:
+        await asyncio.sleep(POLL_S)
+
+
+def _register_view(dash: Dash, services: Services) -> None:
+    @on(
+        dash,
+        Output("run-view", "children"),
+        Input("url", "search"),
+        State("url", "pathname"),
+        State("scheme", "data"),
+    )
+    async def view(search: str | None, pathname: str, scheme: str | None) -> Any:
+        run_id = parameters(search).get("run")
+        if pathname.rstrip("/") != PAGE.path:
+            return no_update
+        if not run_id:
+            return _waiting_face(False)
+        try:
+            return await services.query(results.result_view, run_id, "light" if scheme == "light" else "dark")
+        except SQLAlchemyError as error:
+            return failure("The result cannot be read", error)
+
+
+PAGE = Page("/backtests", "Backtests", "backtest", layout, register)

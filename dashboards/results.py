@@ -1,0 +1,240 @@
+"""A stored backtest as a page shows it: cards, figures and tables. Runs in a worker thread."""
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+from dash import dcc, html
+from sqlalchemy import Engine
+
+from core.timeframes import Timeframe
+from dashboards.components import empty, panel
+from dashboards.figures.run import MOST_MARKERS, equity_figure, trades_figure
+from dashboards.figures.style import CONFIG
+from dashboards.formatting import DASH, money, percent, strategy, utc
+from dashboards.queries import bots as bot_queries
+from dashboards.queries import runs as queries
+from dashboards.rows import epoch_ms, price_decimals
+from dashboards.theme import Scheme
+from pipelines.warehouse.candles import read_candles
+
+MOST_CANDLES = 3000
+"""Candles in the picture; a longer stretch is drawn in a longer timeframe."""
+
+
+def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
+    """Everything about one run, top to bottom."""
+    run = queries.run(engine, run_id)
+    if run is None or run["kind"] != "backtest":
+        return empty("There is no such backtest", f"No run has the id {run_id}.")
+    if run["status"] == "failed":
+        return empty("This backtest failed", run["error"] or "No reason was kept.")
+    trades = queries.run_trades(engine, run_id)
+    equity = queries.run_equity(engine, run_id)
+    symbol = run["symbol"]
+    base, _, quote = symbol.partition("-")
+    drawn, candles = picture(engine, run)
+    instrument = bot_queries.instrument(engine, symbol)
+    tick = instrument["tick_size"] if instrument else None
+    decimals = price_decimals(tick, float(candles["close"][-1]) if candles.height else 0.0)
+    frame = pl.DataFrame(
+        equity, schema={"timestamp": pl.Datetime("us", "UTC"), "equity": pl.Float64}, orient="row"
+    )
+    curve = equity_figure(
+        frame, holding(candles, float(run["initial_cash"])), float(run["initial_cash"]), quote, scheme
+    )
+    markers = trades_figure(candles, trades, drawn.ms, decimals, base, quote, scheme)
+    return html.Div(
+        [
+            heading(run),
+            cards(run),
+            panel(_graph(curve, "run-equity", "h-equity"), title="Equity"),
+            panel(
+                _graph(markers, "run-trades-chart", "h-trades"),
+                title="Trades on the chart",
+                tools=_note(run, drawn, trades),
+            ),
+            panel(
+                trades_table(trades, decimals), title=f"Trades ({len(trades):,})", tools=_downloads(run_id)
+            ),
+        ],
+        className="run-result",
+    )
+
+
+def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFrame]:
+    """The candles of a run's stretch, in its own timeframe or the shortest longer one that fits."""
+    own = Timeframe(run["timeframe"])
+    start_ms, end_ms = epoch_ms(run["start_time"]) or 0, epoch_ms(run["end_time"]) or 0
+    fitting = [
+        frame for frame in Timeframe if frame.ms >= own.ms and (end_ms - start_ms) / frame.ms <= MOST_CANDLES
+    ]
+    for frame in fitting or [Timeframe.D1]:
+        candles = read_candles(engine, run["symbol"], frame.value, start_ms, end_ms)
+        if candles.height:
+            return frame, candles
+    return own, read_candles(engine, run["symbol"], own.value, start_ms, end_ms, MOST_CANDLES)
+
+
+def holding(candles: pl.DataFrame, cash: float) -> pl.DataFrame | None:
+    """What the cash would have become in the coin, from the first open on; None without candles."""
+    if candles.is_empty():
+        return None
+    return candles.select("timestamp", (pl.col("close") / candles["open"][0] * cash).alias("equity"))
+
+
+def heading(run: dict[str, Any]) -> html.Div:
+    """What was tested, in one line."""
+    values = ", ".join(f"{name} {value}" for name, value in run["parameters"].items()) or "no parameters"
+    return html.Div(
+        [
+            html.H2(strategy(run["strategy_name"])),
+            html.Span(f"{run['symbol']} · {run['timeframe']}", className="badge"),
+            html.Span(
+                f"{utc(run['start_time'])[:16]} – {utc(run['end_time'])[:16]} UTC", className="muted numeric"
+            ),
+            html.Span(f"{run['candles']:,} candles", className="muted numeric"),
+            html.Span(values, className="muted"),
+        ],
+        className="run-heading",
+    )
+
+
+def cards(run: dict[str, Any]) -> html.Div:
+    """The numbers that matter, first the one that people look for."""
+    metrics = run["metrics"] or {}
+    value = run["final_value"]
+    pairs = [
+        (
+            "Total return",
+            percent(metrics.get("total_return")),
+            _tone(metrics.get("total_return")),
+            f"{money(float(run['initial_cash']))} became {money(value)}",
+        ),
+        (
+            "Buy and hold",
+            percent(metrics.get("buy_and_hold_return")),
+            _tone(metrics.get("buy_and_hold_return")),
+            "The same cash put into the coin at the start",
+        ),
+        (
+            "Max drawdown",
+            percent(metrics.get("max_drawdown")),
+            "down" if metrics.get("max_drawdown") else "",
+            "Deepest fall from a peak of equity",
+        ),
+        ("Sharpe", money(metrics.get("sharpe")), "", "Yearly, from daily returns where there are enough"),
+        ("Sortino", money(metrics.get("sortino")), "", "As Sharpe, but only losses count as risk"),
+        ("Win rate", percent(metrics.get("win_rate"), 0, False), "", "Of closed round trips"),
+        ("Profit factor", money(metrics.get("profit_factor")), "", "Gross profit over gross loss"),
+        ("Trades", f"{metrics.get('trades', 0):,}", "", "Round trips"),
+        ("Fees", money(metrics.get("fees")), "", "Quote currency"),
+        (
+            "Time in market",
+            percent(metrics.get("exposure"), 0, False),
+            "",
+            "Share of candles with a position",
+        ),
+    ]
+    return html.Div(
+        [
+            html.Div(
+                [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
+                className="card",
+                title=hint if text != DASH else f"{hint}: not defined for this run",
+            )
+            for name, text, tone, hint in pairs
+        ],
+        className="cards",
+    )
+
+
+def trades_table(trades: list[dict[str, Any]], decimals: int) -> Any:
+    """Round trips in a table that sorts and scrolls."""
+    import dash_ag_grid as dag
+
+    from dashboards.grids import grid_options, trade_columns
+
+    rows = [
+        {
+            "id": str(trade["n"]),
+            "n": trade["n"] + 1,
+            "entry_ms": epoch_ms(trade["entry_time"]),
+            "entry_price": trade["entry_price"],
+            "exit_ms": epoch_ms(trade["exit_time"]),
+            "exit_price": trade["exit_price"],
+            "quantity": trade["quantity"],
+            "fees": trade["fees"],
+            "pnl": trade["pnl"],
+            "return": _return(trade),
+            "exit_reason": trade["exit_reason"],
+        }
+        for trade in trades
+    ]
+    return dag.AgGrid(
+        id="run-trades",
+        columnDefs=trade_columns(decimals),
+        rowData=rows,
+        getRowId="params.data.id",
+        defaultColDef={"flex": 1, "sortable": True},
+        dashGridOptions=grid_options("The strategy gave no signal that could be traded in this stretch"),
+        className="grid h-table",
+    )
+
+
+def run_row(run: dict[str, Any]) -> dict[str, Any]:
+    """A run in the list of earlier ones."""
+    metrics = run["metrics"] or {}
+    return {
+        "id": run["id"],
+        "created_ms": epoch_ms(run["created_at"]),
+        "strategy": strategy(run["strategy_name"]),
+        "symbol": run["symbol"],
+        "timeframe": run["timeframe"],
+        "period": f"{_date(run['start_time'])} – {_date(run['end_time'])}",
+        "parameters": ", ".join(f"{name}={value}" for name, value in run["parameters"].items()),
+        "total_return": metrics.get("total_return"),
+        "sharpe": metrics.get("sharpe"),
+        "max_drawdown": metrics.get("max_drawdown"),
+        "trades": metrics.get("trades"),
+        "status": run["status"],
+    }
+
+
+def _return(trade: dict[str, Any]) -> float | None:
+    paid = trade["entry_price"] * trade["quantity"]
+    return trade["pnl"] / paid if trade["pnl"] is not None and paid else None
+
+
+def _date(moment: datetime | None) -> str:
+    return DASH if moment is None else f"{moment:%Y-%m-%d}"
+
+
+def _tone(value: float | None) -> str:
+    return "" if not value else "up" if value > 0 else "down"
+
+
+def _graph(figure: dict[str, Any], name: str, height: str) -> dcc.Graph:
+    return dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, className=f"chart {height}")
+
+
+def _note(run: dict[str, Any], drawn: Timeframe, trades: list[dict[str, Any]]) -> html.Span:
+    """What the picture leaves out."""
+    said = []
+    if drawn.value != run["timeframe"]:
+        said.append(f"drawn in {drawn.value} candles")
+    if len(trades) > MOST_MARKERS:
+        said.append(f"the last {MOST_MARKERS:,} trades are marked")
+    return html.Span(" · ".join(said), className="muted small")
+
+
+def _downloads(run_id: str) -> list[Any]:
+    return [
+        html.A(
+            kind.upper(),
+            href=f"/api/backtest/results/{run_id}?format={kind}",
+            className="button",
+            download="",
+        )
+        for kind in ("csv", "parquet")
+    ]
