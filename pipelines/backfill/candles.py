@@ -15,7 +15,7 @@ from pipelines.warehouse.coverage import missing_candles
 from pipelines.warehouse.database import engine as engine_of
 
 BATCH = 3_000
-"""Candles a transaction: ten of OKX's pages, so that an interruption costs a second of work."""
+"""Candles a fetch and a transaction: ten of OKX's pages, so that an interruption costs a second of work."""
 
 
 async def backfill_candles(
@@ -26,6 +26,7 @@ async def backfill_candles(
     start_ms: int,
     end_ms: int,
     on_progress: OnProgress | None = None,
+    batch: int = BATCH,
 ) -> BackfillReport:
     """Store every confirmed candle of [start_ms, end_ms), that is with a close time in (start_ms, end_ms].
 
@@ -37,7 +38,7 @@ async def backfill_candles(
     holes = await asyncio.to_thread(missing_candles, engine, symbol, timeframe, first, last)
     wanted = sum(end - start for start, end in holes)
     done = rows = 0
-    for batch_start, batch_end in _batches(holes, BATCH * timeframe.ms):
+    for batch_start, batch_end in _batches(holes, batch * timeframe.ms):
         candles = await rest.candles(symbol, timeframe, batch_start, batch_end)
         await asyncio.to_thread(_write, engine, candles)
         done, rows = done + batch_end - batch_start, rows + len(candles)

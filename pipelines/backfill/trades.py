@@ -25,6 +25,7 @@ async def backfill_trades(
     start_ms: int,
     end_ms: int,
     on_progress: OnProgress | None = None,
+    batch: int = BATCH,
 ) -> BackfillReport:
     """Store every match with start_ms <= time < end_ms, as far back as the exchange keeps them (3 months).
 
@@ -49,7 +50,7 @@ async def backfill_trades(
                 following = page[0].first_id
                 pending.extend(page)
                 jump = await asyncio.to_thread(run_start, engine, symbol, following - 1, start_ms, end)
-                if len(pending) >= BATCH or jump is not None:
+                if len(pending) >= batch or jump is not None:
                     rows += await asyncio.to_thread(_write, engine, pending)
                     pending = []
                     _report(on_progress, page[0].timestamp_ms, start_ms, end, rows)
