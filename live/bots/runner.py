@@ -1,11 +1,9 @@
 """The process of one bot: `python -m live.bots.runner BOT_NAME`.
 
-Exit codes: 0 stopped as asked, 1 crashed (the stack trace is in bot_crashes), 2 the bot cannot be run as
-configured, 3 orphaned. Started by the supervisor; by hand it works the same.
+Started by the supervisor; by hand it works the same. Exit codes: live.bots.runner_codes.
 """
 
 import asyncio
-import gc
 import os
 import signal
 import sys
@@ -25,13 +23,13 @@ from live.bots.inbox import Inbox
 from live.bots.lifeline import is_orphan, tie_to_parent
 from live.bots.messages import Message, status_message
 from live.bots.outbox import Outbox
+from live.bots.runner_codes import CRASHED, ORPHANED, STOPPED, UNUSABLE
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bot_ledger import Conflict
 from pipelines.warehouse.bots import find_bot, record_crash, record_state
 from pipelines.warehouse.database import engine as engine_of
 
-STOPPED, CRASHED, UNUSABLE, ORPHANED = 0, 1, 2, 3
 TICK_S = 1.0
 """Longest time between two looks at the database: heartbeat, status, candles missed on the bus."""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -179,11 +177,15 @@ def _summary(error: BaseException) -> str:
 
 def main() -> int:
     """Run the bot named on the command line; the exit code."""
-    tie_to_parent()
     if len(sys.argv) != 2:
         sys.stderr.write("usage: python -m live.bots.runner BOT_NAME\n")
         return UNUSABLE
-    name = sys.argv[1]
+    return run_bot(sys.argv[1])
+
+
+def run_bot(name: str) -> int:
+    """Be the bot of that name until it is stopped; the exit code."""
+    tie_to_parent()
     return asyncio.run(_run(name))
 
 
@@ -193,9 +195,6 @@ async def _run(name: str) -> int:
     except (BadInput, ConfigError) as error:
         sys.stderr.write(f"{error}\n")
         return UNUSABLE
-    # What was imported stays for good: the collector need not look at it again.
-    gc.collect()
-    gc.freeze()
     try:
         return await runner.run()
     except Exception as error:

@@ -1,0 +1,187 @@
+"""The processes of bots, as the supervisor sees them."""
+
+import asyncio
+import os
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from config.settings import PROJECT_ROOT, Settings
+from live.bots.lifeline import PARENT_VARIABLE
+from live.bots.runner_codes import ORPHANED
+
+LOG_BYTES = 5_000_000
+"""A log larger than this is put aside as NAME.log.1 when its bot starts."""
+
+_log = structlog.get_logger("bots")
+
+
+class BotProcess:
+    """A running (or just ended) process of a bot. Times are of the event loop's clock, seconds.
+
+    config: with which it was started; kill_reason: why the supervisor killed it, if it did
+    stop_deadline: when a stop that was asked for becomes a kill; None: no stop was asked for
+    exit_code: None while it runs; −n when signal n ended it
+    """
+
+    def __init__(self, pid: int, config: dict[str, Any], now: float) -> None:
+        self.pid = pid
+        self.config = config
+        self.started_at = now
+        self.kill_reason: str | None = None
+        self.stop_deadline: float | None = None
+        self.exit_code: int | None = None
+        self._ended = asyncio.Event()
+
+    async def wait(self) -> None:
+        """Until it has ended."""
+        await self._ended.wait()
+
+    def end(self, code: int) -> None:
+        """Note that it has ended."""
+        self.exit_code = code
+        self._ended.set()
+
+    def stop(self, deadline: float) -> None:
+        """Ask it to end, once; after `deadline` call `kill`."""
+        if self.stop_deadline is None:
+            self.stop_deadline = deadline
+            self._signal(signal.SIGTERM)
+
+    def kill(self, reason: str | None = None) -> None:
+        """End it now. With a reason this counts as a crash."""
+        if self.kill_reason is None:
+            self.kill_reason = reason
+        self._signal(signal.SIGKILL)
+
+    def memory_bytes(self) -> int:
+        """Resident memory, shared pages included; 0 when it is gone."""
+        try:
+            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
+        except (OSError, IndexError):
+            return 0
+        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.exit_code is None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return  # it ended by itself a moment ago
+
+
+class BotProcesses:
+    """Starts bots by way of the nursery (see live.bots.nursery), which is started when first needed.
+
+    Parameters
+    ----------
+    settings: handed on to the bots as environment variables
+    on_end: called when a bot's process has ended
+    """
+
+    def __init__(self, settings: Settings, on_end: Callable[[], None]) -> None:
+        self._settings = settings
+        self._on_end = on_end
+        self._nursery: Process | None = None
+        self._reader: asyncio.Task[None] | None = None
+        self._alive: dict[int, BotProcess] = {}
+        self._born: dict[str, asyncio.Future[int]] = {}
+
+    async def start(self, name: str, config: dict[str, Any]) -> BotProcess:
+        """Start the process of a bot. ConnectionError if the nursery dies meanwhile."""
+        nursery = await self._ready()
+        log = self.log_of(name)
+        log.parent.mkdir(parents=True, exist_ok=True)
+        if log.exists() and log.stat().st_size > LOG_BYTES:
+            log.replace(log.with_name(log.name + ".1"))
+        loop = asyncio.get_running_loop()
+        born = self._born[name] = loop.create_future()
+        assert nursery.stdin is not None
+        nursery.stdin.write(msgspec.json.encode({"start": name, "log": str(log)}) + b"\n")
+        await nursery.stdin.drain()
+        process = BotProcess(await born, config, loop.time())
+        self._alive[process.pid] = process
+        return process
+
+    def log_of(self, name: str) -> Path:
+        """Where a bot's output goes."""
+        return self._settings.home / "logs" / "bots" / f"{name}.log"
+
+    async def close(self) -> None:
+        """End the nursery, and any bot that is left."""
+        nursery, self._nursery = self._nursery, None
+        if nursery is not None and nursery.stdin is not None:
+            nursery.stdin.close()
+            await nursery.wait()
+        if self._reader is not None:
+            await self._reader
+
+    async def _ready(self) -> Process:
+        if self._nursery is not None and self._nursery.returncode is None:
+            return self._nursery
+        log = self.log_of("nursery")
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as errors:
+            nursery = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "live.bots.nursery",
+                cwd=PROJECT_ROOT,
+                env=os.environ | environment(self._settings) | {PARENT_VARIABLE: str(os.getpid())},
+                stdin=PIPE,
+                stdout=PIPE,
+                stderr=errors,
+                # Ctrl-C in the daemon's terminal reaches the daemon, which then stops the bots in order.
+                start_new_session=True,
+            )
+        assert nursery.stdout is not None
+        if not await nursery.stdout.readline():
+            raise ConnectionError(f"the nursery of bots did not start: see {log}")
+        self._nursery = nursery
+        self._reader = asyncio.create_task(self._read(nursery))
+        return nursery
+
+    async def _read(self, nursery: Process) -> None:
+        assert nursery.stdout is not None
+        async for line in nursery.stdout:
+            said = msgspec.json.decode(line)
+            if "started" in said:
+                self._born.pop(said["started"]).set_result(said["pid"])
+                await asyncio.sleep(0)  # whoever waited for it takes it in before its end is read
+            elif (process := self._alive.pop(said["ended"], None)) is not None:
+                process.end(said["code"])
+                self._on_end()
+        await nursery.wait()
+        self._lose_all()
+
+    def _lose_all(self) -> None:
+        """The nursery is gone, and the kernel has killed its children with it."""
+        lost, self._alive = self._alive, {}
+        for process in lost.values():
+            process.end(ORPHANED)
+        waiting, self._born = self._born, {}
+        for born in waiting.values():
+            born.set_exception(ConnectionError("the nursery of bots died"))
+        if lost:
+            _log.error("the nursery of bots died; its bots are started again", bots=len(lost))
+        self._on_end()
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings in force as variables, and one thread for numeric libraries: a bot has little to compute,
+    and ten of them share the machine with the collector."""
+    document = settings.model_dump(mode="json", exclude_none=True)
+    return {f"TCP_{name.upper()}": str(value) for name, value in document.items()} | {
+        "POLARS_MAX_THREADS": "1",
+        "OPENBLAS_NUM_THREADS": "1",
+        "OMP_NUM_THREADS": "1",
+        "MALLOC_ARENA_MAX": "2",
+        "_RJEM_MALLOC_CONF": "background_thread:false,narenas:2",
+        "PYTHONUNBUFFERED": "1",
+    }

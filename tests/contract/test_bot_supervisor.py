@@ -1,0 +1,236 @@
+"""The supervisor brings bots to the state people want, on a real PostgreSQL and a real Redis."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import Engine
+
+from config.settings import PROJECT_ROOT, Settings
+from live.bots.process import environment
+from live.bots.supervisor import BotSupervisor, Limits
+from pipelines.bus.redis import RedisBus
+from pipelines.warehouse.bots import announce, find_bot, list_bots, set_status
+from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.health import beat
+from tests import bot_bench as bench
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """The test's database, with a market in it."""
+    engine = engine_of(database_url)
+    candles = bench.walk(150)
+    bench.store(engine, candles)
+    beat(engine, "live", 0, candles[-1].close_ms + 1, {})
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+async def bus(redis_url: str) -> AsyncIterator[RedisBus]:
+    """The test's Redis."""
+    bus = RedisBus(redis_url)
+    yield bus
+    await bus.close()
+
+
+@pytest.fixture
+def home(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
+    """Settings of a daemon with a folder of its own."""
+    (tmp_path / "config" / "bots").mkdir(parents=True)
+    (tmp_path / "config" / "strategies").mkdir()
+    return Settings(
+        home=tmp_path / "var",
+        config_dir=tmp_path / "config",
+        database_url=database_url,
+        redis_url=redis_url,
+        _env_file=None,
+    )
+
+
+def _write(settings: Settings, name: str, **changes: object) -> Path:
+    document = {
+        "bot_id": name,
+        "strategy": "ema_crossover",
+        "parameters": {"fast_period": 3, "slow_period": 8},
+        "symbol": bench.SYMBOL,
+        "timeframe": "1m",
+        "virtual_balance": 10000,
+    } | changes
+    path = settings.config_dir / "bots" / f"{name}.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+@asynccontextmanager
+async def _supervised(settings: Settings, engine: Engine, bus: RedisBus, **limits: float):
+    supervisor = BotSupervisor(settings, engine, bus, Limits(**limits))
+    task = asyncio.create_task(supervisor.run())
+    try:
+        yield supervisor
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _state(engine: Engine, name: str, state: str) -> None:
+    await bench.until(
+        lambda: [row.state for row in list_bots(engine) if row.name == name] == [state],
+        f"{name} is {state}: {[(row.name, row.state, row.last_error) for row in list_bots(engine)]}",
+    )
+
+
+def _pid(engine: Engine, name: str) -> int:
+    pid = find_bot(engine, name).pid
+    assert pid is not None
+    return pid
+
+
+async def test_bots_follow_what_is_wanted_and_none_is_left_behind(home, engine, bus):
+    """New enabled bots run, a disabled one does not; stop, pause and start do what they say; at the end no
+    process is left and what was wanted is kept."""
+    _write(home, "one")
+    _write(home, "two")
+    _write(home, "off", enabled=False)
+    async with _supervised(home, engine, bus):
+        await _state(engine, "one", "running")
+        await _state(engine, "two", "running")
+        assert find_bot(engine, "off").state == "stopped"
+        pids = {name: _pid(engine, name) for name in ("one", "two")}
+        set_status(engine, "one", "stopped")
+        await announce(bus, "one")
+        await _state(engine, "one", "stopped")
+        assert not psutil.pid_exists(pids["one"])
+        set_status(engine, "two", "paused")
+        await announce(bus, "two")
+        await _state(engine, "two", "paused")
+        assert _pid(engine, "two") == pids["two"]
+        set_status(engine, "one", "active")
+        await announce(bus, "one")
+        await _state(engine, "one", "running")
+        pids["one"] = _pid(engine, "one")
+    assert not any(psutil.pid_exists(pid) for pid in pids.values())
+    assert {row.name: (row.status, row.state) for row in list_bots(engine)} == {
+        "off": ("stopped", "stopped"),
+        "one": ("active", "stopped"),
+        "two": ("paused", "stopped"),
+    }
+
+
+async def test_a_killed_bot_is_restarted_three_times_and_then_given_up(home, engine, bus):
+    """Four kills: three restarts, each crash on record, then status error and an event; start revives it."""
+    _write(home, "one")
+    async with _supervised(home, engine, bus):
+        for n in range(4):
+            await _state(engine, "one", "running")
+            pid = _pid(engine, "one")
+            os.kill(pid, signal.SIGKILL)
+            expected = n + 1
+            await bench.until(
+                lambda expected=expected: (
+                    bench.scalar(engine, "SELECT count(*) FROM bot_crashes") == expected
+                ),
+                f"crash {expected} is on record",
+            )
+        await _state(engine, "one", "error")
+        row = find_bot(engine, "one")
+        assert (row.status, row.restarts, row.last_error) == ("error", 3, "killed by signal 9")
+        assert bench.scalar(engine, "SELECT message FROM system_events WHERE event = 'bot_error'") == (
+            "bot one crashed 4 times within an hour: killed by signal 9"
+        )
+        set_status(engine, "one", "active")
+        await announce(bus, "one")
+        await _state(engine, "one", "running")
+
+
+async def test_a_hung_bot_is_killed_and_another_is_not_disturbed(home, engine, bus):
+    """A process that stands still (SIGSTOP) has no heartbeat: it is replaced; its neighbour keeps its own."""
+    _write(home, "hung")
+    _write(home, "well")
+    async with _supervised(home, engine, bus, hung_s=8.0, look_s=0.5):
+        await _state(engine, "hung", "running")
+        await _state(engine, "well", "running")
+        stuck, neighbour = _pid(engine, "hung"), _pid(engine, "well")
+        os.kill(stuck, signal.SIGSTOP)
+        await bench.until(lambda: find_bot(engine, "hung").pid not in {stuck, None}, "it was replaced")
+        await _state(engine, "hung", "running")
+        assert "hung: no heartbeat for 8 s" in bench.scalar(engine, "SELECT reason FROM bot_crashes")
+        assert _pid(engine, "well") == neighbour
+
+
+async def test_a_broken_file_stops_no_other_bot_and_keeps_the_last_good_one(home, engine, bus):
+    """One event names file and field; the bot of the broken file runs on; mending it applies at once."""
+    _write(home, "one")
+    broken = _write(home, "two", strategy="no_such_strategy")
+    async with _supervised(home, engine, bus, look_s=0.2):
+        await _state(engine, "one", "running")
+        message = bench.scalar(engine, "SELECT message FROM system_events WHERE level = 'error'")
+        assert message.startswith(f"{broken}: strategy: 'no_such_strategy' is not known; there are ")
+        pid = _pid(engine, "one")
+        (home.config_dir / "bots" / "one.json").write_text('{"bot_id": "one", ')
+        count = "SELECT count(*) FROM system_events WHERE level = 'error'"
+        await bench.until(lambda: bench.scalar(engine, count) == 2, "the second problem is on record")
+        assert _pid(engine, "one") == pid and find_bot(engine, "one").state == "running"
+        _write(home, "one", parameters={"fast_period": 4, "slow_period": 9})
+        await bench.until(lambda: find_bot(engine, "one").pid not in {pid, None}, "it runs with the new file")
+        assert find_bot(engine, "one").config["parameters"] == {"fast_period": 4, "slow_period": 9}
+
+
+DAEMON = """
+import asyncio
+from config.settings import settings
+from live.bots.supervisor import BotSupervisor
+from pipelines.bus.redis import RedisBus
+from pipelines.warehouse.database import engine
+
+async def main():
+    await BotSupervisor(settings(), engine(settings().database_url), RedisBus(settings().redis_url)).run()
+
+asyncio.run(main())
+"""
+
+
+async def test_two_daemons_share_no_bot_and_a_killed_one_leaves_no_orphan(home, engine, bus, tmp_path):
+    """The second stands by; when the first is killed -9 its bots die with it, and the second takes over."""
+    _write(home, "one")
+    running = []
+    try:
+        for n in range(2):
+            with (tmp_path / f"daemon{n}.log").open("wb") as log:
+                running.append(
+                    subprocess.Popen(
+                        [sys.executable, "-c", DAEMON],
+                        cwd=PROJECT_ROOT,
+                        env=os.environ | environment(home),
+                        stdout=log,
+                        stderr=log,
+                    )
+                )
+            await _state(engine, "one", "running")
+        standing_by = tmp_path / "daemon1.log"
+        await bench.until(lambda: b"stands by" in standing_by.read_bytes(), "the second stands by")
+        pid = _pid(engine, "one")
+        assert running[0].pid in {parent.pid for parent in psutil.Process(pid).parents()}
+        running[0].kill()
+        await bench.until(lambda: not psutil.pid_exists(pid), "the bot died with its daemon")
+        await bench.until(lambda: find_bot(engine, "one").pid not in {pid, None}, "the second took over")
+        await _state(engine, "one", "running")
+        parents = psutil.Process(_pid(engine, "one")).parents()
+        assert running[1].pid in {parent.pid for parent in parents}
+        assert bench.scalar(engine, "SELECT count(*) FROM bot_crashes") == 0
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            process.wait(30)
