@@ -1,0 +1,250 @@
+"""Archiving raw trades: exact, repeatable, verified before anything is removed."""
+
+import os
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from sqlalchemy import text
+
+from core.errors import BadInput, Unavailable
+from core.trades import Side, Trade
+from pipelines.lake.archive import archive_days, archive_raw_trades
+from pipelines.lake.status import data_status
+from pipelines.lake.store import LocalStore, open_store, sha256_of
+from pipelines.lake.verify import verify_lake
+from pipelines.warehouse.database import engine
+from pipelines.warehouse.lake_files import find_files
+from pipelines.warehouse.trades import copy_trades
+
+pytestmark = pytest.mark.servers
+
+SYMBOL, DAY = "BTC-USDT", date(2026, 11, 19)
+MIDNIGHT_MS = int(datetime(2026, 11, 19, tzinfo=UTC).timestamp() * 1000)
+DAY_MS = 86_400_000
+
+
+def trade(number: int, at_ms: int, symbol: str = SYMBOL) -> Trade:
+    """A trade with many digits, several of them at the same millisecond."""
+    price, size = Decimal("95634.123456789012345678") + number, Decimal("0.000000000000000001") * (number + 1)
+    side = Side.BUY if number % 3 else Side.SELL
+    return Trade(symbol, 1_000 + number, at_ms, price, size, side, 1 + number % 4)
+
+
+def day_of_trades(count: int = 500, symbol: str = SYMBOL) -> list[Trade]:
+    """Trades from the first to the last millisecond of the day, in pairs of one instant."""
+    step = (DAY_MS - 1) // (count // 2)
+    return [
+        trade(n, min(MIDNIGHT_MS + n // 2 * step, MIDNIGHT_MS + DAY_MS - 1), symbol) for n in range(count)
+    ]
+
+
+def store(database_url: str, trades: Sequence[Trade]) -> None:
+    with engine(database_url).begin() as connection:
+        copy_trades(connection, trades)
+
+
+def stored_ids(database_url: str) -> set[int]:
+    with engine(database_url).connect() as connection:
+        return set(connection.execute(text("SELECT trade_id FROM raw_trades")).scalars())
+
+
+def partitions(database_url: str) -> set[str]:
+    query = "SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r'"
+    with engine(database_url).connect() as connection:
+        return set(connection.execute(text(query)).scalars())
+
+
+def test_the_file_holds_the_day_exactly(database_url: str, tmp_path: Path):
+    """Every trade of the UTC day, both ends included and the neighbours not; all 18 digits; in order."""
+    trades = day_of_trades()
+    neighbours = [trade(9_000, MIDNIGHT_MS - 1), trade(9_001, MIDNIGHT_MS + DAY_MS)]
+    store(database_url, [*reversed(trades), *neighbours, *day_of_trades(10, "ETH-USDT")])
+    file = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    assert file.path is not None
+    frame = pq.read_table(tmp_path / file.path, partitioning=None).to_pylist()
+    expected = [
+        (t.trade_id, t.timestamp_ms, t.price, t.size, t.side.value, t.count, "websocket")
+        for t in sorted(trades, key=lambda t: (t.timestamp_ms, t.trade_id))
+    ]
+    assert [
+        (
+            row["trade_id"],
+            round(row["timestamp"].timestamp() * 1000),
+            row["price"],
+            row["size"],
+            row["side"],
+            row["count"],
+            row["source"],
+        )
+        for row in frame
+    ] == expected
+    assert file.path.startswith("raw_trades/exchange=okx/symbol=BTC-USDT/date=2026-11-19/")
+    metadata = pq.read_metadata(tmp_path / file.path)
+    assert metadata.row_group(0).column(2).compression == "ZSTD"
+
+
+def test_the_manifest_says_what_the_file_is(database_url: str, tmp_path: Path):
+    """Rows, bytes, ids, times and hash of the manifest are those of the file."""
+    store(database_url, day_of_trades())
+    file = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    with engine(database_url).connect() as connection:
+        (row,) = find_files(connection)
+    path = tmp_path / row.path
+    assert (row.rows, row.bytes, row.sha256) == (500, path.stat().st_size, sha256_of(path))
+    assert (row.min_trade_id, row.max_trade_id, row.date) == (1_000, 1_499, DAY)
+    assert row.min_timestamp == datetime(2026, 11, 19, tzinfo=UTC)
+    assert (file.rows, file.sha256, file.written, file.dropped) == (500, row.sha256, True, 0)
+    assert stored_ids(database_url) == set(range(1_000, 1_500))
+
+
+def test_a_repeat_changes_nothing(database_url: str, tmp_path: Path):
+    """The second archive of a day gives the same file, the same manifest row and says so."""
+    store(database_url, day_of_trades())
+    first = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    again = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    assert (again.path, again.sha256, again.written) == (first.path, first.sha256, False)
+    assert [p for p in tmp_path.rglob("*") if p.is_file()] == [tmp_path / str(first.path)]
+
+
+def test_rows_go_only_when_asked_and_the_file_stays_whole(database_url: str, tmp_path: Path):
+    """With drop the day's rows leave Postgres, and its empty partition too; a repeat keeps the file."""
+    store(database_url, [*day_of_trades(), trade(9_001, MIDNIGHT_MS + DAY_MS)])
+    dropped = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    assert dropped.dropped == 500
+    assert stored_ids(database_url) == {10_001}
+    assert partitions(database_url) == {"raw_trades_20261120"}
+    again = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    assert (again.path, again.rows, again.written, again.dropped) == (dropped.path, 500, False, 0)
+
+
+def test_another_symbols_day_is_left_alone(database_url: str, tmp_path: Path):
+    """Dropping one symbol keeps the partition as long as another has trades in it."""
+    store(database_url, [*day_of_trades(10), trade(700, MIDNIGHT_MS + 5, "ETH-USDT")])
+    archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    assert stored_ids(database_url) == {1_700}
+    assert partitions(database_url) == {"raw_trades_20261119"}
+
+
+def test_late_trades_join_the_archived_ones(database_url: str, tmp_path: Path):
+    """Trades that came after the rows were dropped: the new file holds both, the old one is gone."""
+    trades = day_of_trades()
+    store(database_url, trades[:400])
+    old = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    store(database_url, trades[390:])
+    new = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    ids = pq.read_table(tmp_path / str(new.path), partitioning=None)["trade_id"].to_pylist()
+    assert ids == list(range(1_000, 1_500))
+    assert not (tmp_path / str(old.path)).exists()
+    assert verify_lake(database_url, str(tmp_path)).findings == []
+
+
+def test_a_day_without_trades_makes_no_file(database_url: str, tmp_path: Path):
+    """Nothing stored: no file, no row, no error."""
+    file = archive_raw_trades(database_url, str(tmp_path / "lake"), SYMBOL, DAY)
+    assert (file.path, file.rows, file.written) == (None, 0, False)
+    assert not (tmp_path / "lake").exists()
+
+
+def test_a_file_that_cannot_be_written_leaves_everything(database_url: str, tmp_path: Path):
+    """The lake is a file and no folder: Unavailable, no manifest row, no row removed."""
+    store(database_url, day_of_trades(20))
+    blocked = tmp_path / "lake"
+    blocked.write_text("not a folder")
+    with pytest.raises(Unavailable, match="lake"):
+        archive_raw_trades(database_url, str(blocked), SYMBOL, DAY, drop=True)
+    assert len(stored_ids(database_url)) == 20
+    assert data_status(database_url).lake == []
+
+
+def test_a_damaged_archive_is_never_built_upon(database_url: str, tmp_path: Path):
+    """A file that no longer matches its manifest is an alarm once Postgres has dropped its trades, and is
+    made good while it still has them."""
+    store(database_url, day_of_trades())
+    file = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    (tmp_path / str(file.path)).write_bytes(b"PAR1 broken")
+    assert archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True).sha256 == file.sha256
+    assert verify_lake(database_url, str(tmp_path)).sound
+    (tmp_path / str(file.path)).unlink()
+    store(database_url, [trade(9_500, MIDNIGHT_MS + 7)])
+    with pytest.raises(Unavailable, match="missing or damaged"):
+        archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    assert stored_ids(database_url) == {10_500}
+
+
+def test_verify_names_what_is_wrong(database_url: str, tmp_path: Path):
+    """A lost file and a changed one are alarms; a file without a row is garbage only."""
+    store(database_url, [*day_of_trades(20), *day_of_trades(20, "ETH-USDT"), *day_of_trades(20, "SOL-USDT")])
+    lost, changed, _ = [
+        tmp_path / str(archive_raw_trades(database_url, str(tmp_path), symbol, DAY).path)
+        for symbol in (SYMBOL, "ETH-USDT", "SOL-USDT")
+    ]
+    (tmp_path / "raw_trades" / "stray.parquet").write_bytes(b"")
+    assert verify_lake(database_url, str(tmp_path)).sound
+    lost.unlink()
+    with changed.open("r+b") as file:
+        file.seek(100)
+        file.write(b"\0")
+    found = verify_lake(database_url, str(tmp_path))
+    assert not found.sound
+    assert {(finding.kind, finding.path) for finding in found.findings} == {
+        ("missing", str(lost.relative_to(tmp_path))),
+        ("damaged", str(changed.relative_to(tmp_path))),
+        ("garbage", "raw_trades/stray.parquet"),
+    }
+
+
+def test_days_that_are_over_are_archived(database_url: str, tmp_path: Path):
+    """Without a day, every stored day before the newest trade's is archived, for every symbol."""
+    store(
+        database_url, [*day_of_trades(10), trade(9_001, MIDNIGHT_MS + DAY_MS), *day_of_trades(10, "ETH-USDT")]
+    )
+    done = [(symbol, day, file.rows) for symbol, day, file in archive_days(database_url, str(tmp_path))]
+    assert done == [(SYMBOL, DAY, 10)]
+
+
+def test_status_adds_up(database_url: str, tmp_path: Path):
+    """Totals of trades and lake are those of what was stored."""
+    trades = [trade(n, MIDNIGHT_MS + n) for n in (0, 4, 8)]  # ids 1000, 1004, 1008, one match each
+    store(database_url, trades)
+    archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    status = data_status(database_url)
+    assert [(t.symbol, t.rows, t.first_id, t.last_id, t.missing_ids) for t in status.trades] == [
+        (SYMBOL, 3, 1_000, 1_008, 6)
+    ]
+    assert [(s.symbol, s.files, s.rows) for s in status.lake] == [(SYMBOL, 1, 3)]
+
+
+def test_other_tools_read_the_lake(database_url: str, tmp_path: Path):
+    """Polars reads the hive-partitioned folder as one table."""
+    store(database_url, day_of_trades(20))
+    archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    frame = pl.scan_parquet(tmp_path / "raw_trades/**/*.parquet", hive_partitioning=True).collect()
+    assert frame["symbol"].unique().to_list() == [SYMBOL]
+    assert frame["price"].dtype == pl.Decimal(38, 18)
+    assert frame["price"].sum() == sum(t.price for t in day_of_trades(20))
+
+
+def test_an_unsupported_url_is_named():
+    """s3:// is refused with the setting's name; a folder and file:// are taken."""
+    with pytest.raises(BadInput, match=r"TCP_LAKE_URL.*s3://"):
+        open_store("s3://bucket/lake")
+    assert open_store("file:///tmp/lake").local("a") == Path("/tmp/lake/a")
+
+
+def test_a_crash_while_writing_leaves_no_data_file(tmp_path: Path):
+    """What was begun and not finished is neither listed nor under its final name."""
+    store = LocalStore(tmp_path)
+
+    def torn(path: Path) -> None:
+        path.write_bytes(b"half")
+        raise RuntimeError("crash")
+
+    with pytest.raises(RuntimeError):
+        store.write(lambda digest: "a.parquet", torn)
+    assert store.paths() == []
+    assert os.listdir(tmp_path) == []
