@@ -107,9 +107,9 @@ async def test_books_and_tickers_are_watched(okx):
 
 
 async def test_errors_become_ccxts_own(okx):
-    """An unknown pair is a BadRequest, an exceeded rate limit a RateLimitExceeded."""
+    """An unknown pair is a BadSymbol, an exceeded rate limit a RateLimitExceeded."""
     await okx.load_markets()
-    with pytest.raises(ccxt.BadRequest, match="51001"):
+    with pytest.raises(ccxt.BadSymbol, match="51001"):
         await okx.publicGetMarketTrades({"instId": "NO-SUCH"})
     okx.enableRateLimit = False
     with pytest.raises(ccxt.RateLimitExceeded):

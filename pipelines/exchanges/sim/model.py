@@ -7,6 +7,8 @@ over all history, because the number of matches before a day is a closed formula
 
 import math
 from collections.abc import Sequence
+from functools import cache
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,10 +18,12 @@ from pipelines.exchanges.sim.path import FIRST_DAY, LEVELS, PricePath, mix
 from pipelines.exchanges.sim.specs import MODEL_SPECS, SymbolSpec
 
 MINUTES = 1_440
-_NEW_ORDER = 0.6  # chance that a match is the first of its taker order
-_NEXT_LEVEL = 0.4  # chance that a further match of an order is at a worse price
+_NEW_ORDER = 154  # of 256: chance that a match is the first of its taker order
+_NEXT_LEVEL = 102  # of 256: chance that a further match of an order is at a worse price
+_QUANTILES = 4_096
 
 Floats = NDArray[np.float64]
+Milliseconds = NDArray[np.int32]
 
 
 class MarketModel:
@@ -68,22 +72,26 @@ class MarketModel:
         weights = _activity(rng, spec.quiet)
         counts = rng.multinomial(after - before - 1, weights / weights.sum())
         counts[0] += 1  # so that no day needs the one before it to know its first open
-        ms, opens_order, minute = _order_times(rng, counts)
+        ms, opens_order = _order_times(rng, counts)
         starts = np.flatnonzero(opens_order)
-        order = np.cumsum(opens_order) - 1
+        lengths = np.diff(starts, append=len(ms))
         turnover = math.sqrt((after - before) / self._mean[symbol])
         boundaries = self._minute_path(rng, symbol, day, weights, turnover)
         noise = turnover * spec.volatility / math.sqrt(365) * np.sqrt(weights / weights.sum())
-        log_price = _walk(rng, minute[starts], boundaries, noise)
+        log_price = _walk(rng, ms[starts] // MINUTE_MS, boundaries, noise)
         mid = np.rint(np.exp(log_price) * 10**spec.tick_decimals).astype(np.int64)
-        buy = rng.random(len(mid)) < 0.5 + 0.2 * np.sign(np.diff(mid, prepend=mid[0]))
-        levels = _levels(rng, opens_order, starts, order)
+        # takers buy a bit more often when the price rose since the order before
+        buy = rng.integers(0, 256, len(mid), dtype=np.uint8) < 128 + 50 * np.sign(
+            np.diff(mid, prepend=mid[0])
+        )
         best = mid + np.where(buy, (spec.spread_ticks + 1) // 2, -(spec.spread_ticks // 2))
-        price = np.maximum(best[order] + np.where(buy, 1, -1)[order] * levels, 1)
+        levels = _levels(rng, opens_order, starts, lengths)
+        bought = np.repeat(buy, lengths)
+        price = np.maximum(np.repeat(best, lengths) + np.where(bought, levels, -levels), 1)
         size = _sizes(rng, spec, len(price))
         ids = np.arange(before + 1, after + 1, dtype=np.int64)
-        ts = day * DAY_MS + ms[starts][order]
-        return DayTrades(ids, ts, price, size, buy[order], opens_order)
+        ts = day * DAY_MS + np.repeat(ms[starts].astype(np.int64), lengths)
+        return DayTrades(ids, ts, price, size, bought, opens_order)
 
     def _minute_path(
         self, rng: np.random.Generator, symbol: str, day: int, weights: Floats, turnover: float
@@ -115,41 +123,52 @@ def _activity(rng: np.random.Generator, quiet: float) -> Floats:
     return np.rint(curve * 65_536)
 
 
-def _order_times(rng: np.random.Generator, counts: Ints) -> tuple[Ints, Flags, Ints]:
-    """Of each match: its ms of the day, whether it opens a taker order, and its minute."""
+def _order_times(rng: np.random.Generator, counts: Ints) -> tuple[Milliseconds, Flags]:
+    """Of each match: its ms of the day, and whether it opens a taker order."""
     total = int(counts.sum())
-    minute = np.repeat(np.arange(MINUTES), counts)
-    ms = minute * MINUTE_MS + rng.integers(0, MINUTE_MS, total)
+    begins = np.arange(MINUTES, dtype=np.int32) * MINUTE_MS
+    ms = np.repeat(begins, counts) + rng.integers(0, MINUTE_MS, total, dtype=np.uint16)
     ms.sort()
-    opens_order = rng.random(total) < _NEW_ORDER
-    opens_order[np.flatnonzero(np.diff(minute, prepend=-1))] = True
-    return ms, opens_order, minute
+    opens_order = rng.integers(0, 256, total, dtype=np.uint8) < _NEW_ORDER
+    opens_order[(np.cumsum(counts) - counts)[counts > 0]] = True
+    return ms, opens_order
 
 
-def _walk(rng: np.random.Generator, minute: Ints, boundaries: Floats, noise: Floats) -> Floats:
+def _walk(rng: np.random.Generator, minute: Milliseconds, boundaries: Floats, noise: Floats) -> Floats:
     """Log price at each taker order: a bridge between the boundaries of its minute."""
     orders = np.bincount(minute, minlength=MINUTES)
-    first = np.cumsum(orders) - orders
-    place = np.arange(len(minute)) - first[minute] + 1
-    in_minute = orders[minute]
-    walk = np.cumsum(rng.standard_normal(len(minute)) * (noise[minute] / np.sqrt(in_minute)))
-    origin = np.concatenate(([0.0], walk))[first]
-    total = walk[np.minimum(first + orders, len(walk)) - 1] - origin
-    share = place / in_minute
-    straight: Floats = boundaries[:-1][minute] + share * np.diff(boundaries)[minute]
-    bridge: Floats = straight + (walk - origin[minute]) - share * total[minute]
+    last = np.cumsum(orders)
+    first, some = last - orders, np.maximum(orders, 1)
+    walk = np.cumsum(rng.standard_normal(len(minute)) * np.repeat(noise / np.sqrt(some), orders))
+    walked = np.concatenate(([0.0], walk))
+    # the walk is tilted in each minute so that it ends on the minute's boundary
+    slope = (np.diff(boundaries) - (walked[last] - walked[first])) / some
+    origin = boundaries[:-1] - walked[first] - first * slope
+    place = np.arange(1, len(minute) + 1)
+    bridge: Floats = np.repeat(origin, orders) + np.repeat(slope, orders) * place + walk
     return bridge
 
 
-def _levels(rng: np.random.Generator, opens_order: Flags, starts: Ints, order: Ints) -> Ints:
+def _levels(rng: np.random.Generator, opens_order: Flags, starts: Ints, lengths: Ints) -> Ints:
     """How many ticks behind its order's first match each match is."""
-    deeper = ~opens_order & (rng.random(len(opens_order)) < _NEXT_LEVEL)
-    climbed: Ints = np.cumsum(deeper * rng.integers(1, 4, len(opens_order)))
-    steps: Ints = climbed - climbed[starts][order]
+    bits = rng.integers(0, 256, len(opens_order), dtype=np.uint8)
+    climbs = np.where(opens_order | (bits >= _NEXT_LEVEL), 0, bits % 3 + 1)
+    climbed = np.cumsum(climbs, dtype=np.int64)
+    steps: Ints = climbed - np.repeat(climbed[starts], lengths)
     return steps
 
 
 def _sizes(rng: np.random.Generator, spec: SymbolSpec, count: int) -> Ints:
-    lots: Floats = np.exp(1.2 * rng.standard_normal(count) - 0.72) * (spec.mean_size * 10**spec.lot_decimals)
-    sizes: Ints = np.maximum(lots.astype(np.int64), 1)
+    """Lots of each match: log-normal, from a table of its quantiles and eight bits between them."""
+    table = np.maximum(_size_quantiles() * (spec.mean_size * 10**spec.lot_decimals), 256).astype(np.int64)
+    bits = rng.integers(0, _QUANTILES << 8, count, dtype=np.uint32)
+    base = table[bits >> 8]
+    sizes: Ints = base + (base * (bits & 255) >> 12)
     return sizes
+
+
+@cache
+def _size_quantiles() -> Floats:
+    normal = NormalDist(-0.72, 1.2)
+    values = [math.exp(normal.inv_cdf((place + 0.5) / _QUANTILES)) for place in range(_QUANTILES)]
+    return np.array(values)
