@@ -1,0 +1,51 @@
+# Everything starts here: `make up` runs the product, `make test` proves it. Each target sets up what it needs.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+READY := $(VENV)/.ready
+
+.DEFAULT_GOAL := help
+.PHONY: help up setup test check lint browser bench soak docs lock clean
+
+help: ## Show this list
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+up: $(READY) ## Run everything here; Ctrl-C stops all of it
+	@exec $(VENV)/bin/tcp up
+
+setup: $(READY) ## Make the virtual environment from requirements.lock
+
+$(READY): requirements.lock pyproject.toml .ci/setup
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" .ci/setup
+	@touch $@
+
+test: $(READY) browser ## The whole suite: unit, contract, replay, graph, browser and end to end
+	@$(VENV)/bin/pytest
+
+check: lint ## Format, lint, types, imports and unit tests; under a minute
+	@$(VENV)/bin/pytest -q tests/unit tests/property
+
+lint: $(READY) ## Format, lint, types and imports
+	@$(VENV)/bin/ruff format --check .
+	@$(VENV)/bin/ruff check .
+	@$(VENV)/bin/mypy
+	@$(VENV)/bin/lint-imports
+
+browser: ## Install Chromium for the browser tests where apt and root allow
+	@.ci/browser
+
+bench: $(READY) ## Measure the engines
+	@$(VENV)/bin/pytest -q -s tests/bench
+
+soak: $(READY) ## Run the stack for MINUTES (30) at SPEED (60) and watch memory, lag and gaps
+	@$(VENV)/bin/python -m tests.e2e.soak --minutes $${MINUTES:-30} --speed $${SPEED:-60}
+
+docs: $(READY) ## Serve lineage and model documentation
+	@exec $(VENV)/bin/tcp docs
+
+lock: ## Pin every dependency anew in requirements.lock
+	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock -q
+
+clean: ## Remove caches and the virtual environment; the data in var/ and data_lake/ stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
