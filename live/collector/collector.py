@@ -16,6 +16,7 @@ from core.timeframes import Timeframe
 from core.trades import Trade
 from live.collector.follow import follow_clock, sample
 from live.collector.history import History
+from live.collector.patience import until_it_answers
 from live.collector.publisher import Publisher
 from live.collector.refill import Refiller
 from live.collector.start import open_stream
@@ -34,7 +35,6 @@ RUNNING_S = 0.25
 QUIET_RETRY_S = 0.5
 STOP_S = 3.0
 """Longest wait for Postgres at the end."""
-START_RETRY_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 
 OnEvent = Callable[[str, str, str], None]
 """(level, event, message)"""
@@ -102,7 +102,7 @@ class Collector:
                 tasks.create_task(
                     self._feed.run(self._symbols, self._on_trades, self._on_feed_state), name="feed"
                 )
-                await self._set_clock()
+                await until_it_answers("the exchange's time", lambda: sample(self._rest, self._clock))
                 tasks.create_task(follow_clock(self._rest, self._clock), name="clock")
                 tasks.create_task(self._tick_on(), name="ticks")
                 tasks.create_task(self._start_symbols(), name="start")
@@ -157,32 +157,16 @@ class Collector:
 
     # --- starting
 
-    async def _set_clock(self) -> None:
-        failures = 0
-        while not self._clock.is_set:
-            try:
-                await sample(self._rest, self._clock)
-            except Unavailable as error:
-                _log.warning("the exchange does not answer", reason=str(error))
-                await asyncio.sleep(START_RETRY_S[min(failures, len(START_RETRY_S) - 1)])
-                failures += 1
-
     async def _start_symbols(self) -> None:
         await asyncio.gather(*(self._start_symbol(symbol) for symbol in self._symbols))
         await self._history.run(self._streams)
         self._on_event("info", "history_complete", f"history of {', '.join(self._symbols)} is complete")
-        await self._store_instruments()
+        await until_it_answers("instruments", self._store_instruments)
 
     async def _start_symbol(self, symbol: str) -> None:
-        failures = 0
-        while True:
-            try:
-                stream, new, hole = await open_stream(symbol, self._timeframes, self._rest, self._engine)
-                break
-            except Unavailable as error:
-                _log.warning("cannot start", symbol=symbol, reason=str(error))
-                await asyncio.sleep(START_RETRY_S[min(failures, len(START_RETRY_S) - 1)])
-                failures += 1
+        stream, new, hole = await until_it_answers(
+            f"start of {symbol}", lambda: open_stream(symbol, self._timeframes, self._rest, self._engine)
+        )
         refiller = Refiller(
             symbol, stream.continuity, self._rest, self._clock, self._on_trades, self._ledger, self._on_event
         )
@@ -198,11 +182,7 @@ class Collector:
         refiller.wake()
 
     async def _store_instruments(self) -> None:
-        try:
-            listed = await self._rest.instruments()
-        except Unavailable as error:
-            _log.warning("no instruments", reason=str(error))
-            return
+        listed = await self._rest.instruments()
         await asyncio.to_thread(upsert_instruments, self._engine, listed)
 
     # --- trades in

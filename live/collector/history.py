@@ -7,8 +7,9 @@ import structlog
 from sqlalchemy import Engine
 
 from core.candles import Candle
-from core.errors import BadInput, TcpError
+from core.errors import BadInput
 from core.timeframes import Timeframe
+from live.collector.patience import until_it_answers
 from live.collector.stream import SymbolStream
 from pipelines.backfill.candles import backfill_candles
 from pipelines.exchanges.base import ExchangeRest
@@ -18,7 +19,6 @@ HIGHER_CANDLES = 300
 """Candles of each higher timeframe: one page of the exchange's."""
 FIRST_MINUTES = 360
 """Minutes fetched before all else, or back to midnight if that is more."""
-RETRY_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 DAY_MS = 86_400_000
 
 _log = structlog.get_logger("history")
@@ -77,7 +77,9 @@ class History:
     async def _first_minutes(self, stream: SymbolStream, start_ms: int) -> None:
         first_ms = min(start_ms - start_ms % DAY_MS, start_ms - FIRST_MINUTES * Timeframe.M1.ms)
         await self._load(stream.symbol, Timeframe.M1, first_ms, start_ms)
-        minutes = await asyncio.to_thread(self._stored, stream.symbol, first_ms, start_ms)
+        minutes = await until_it_answers(
+            "stored minutes", lambda: asyncio.to_thread(self._stored, stream.symbol, first_ms, start_ms)
+        )
         self._on_candles(stream.builder.seed(minutes))
 
     def _stored(self, symbol: str, after_ms: int, through_ms: int) -> list[Candle]:
@@ -86,19 +88,14 @@ class History:
 
     async def _load(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> None:
         """Fetch what is missing of (start_ms, end_ms], until it is there."""
-        failures = 0
-        while start_ms < end_ms:
-            try:
-                report = await backfill_candles(
-                    self._rest, self._database_url, symbol, timeframe, start_ms, end_ms
-                )
-            except BadInput as error:
-                _log.warning("no history", symbol=symbol, timeframe=timeframe.value, reason=str(error))
-                return
-            except (TcpError, OSError) as error:
-                _log.warning("history failed", symbol=symbol, timeframe=timeframe.value, reason=str(error))
-                await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
-                failures += 1
-                continue
-            _log.debug("history loaded", symbol=symbol, timeframe=timeframe.value, rows=report.rows)
+        if start_ms >= end_ms:
             return
+        try:
+            report = await until_it_answers(
+                f"history of {symbol} {timeframe}",
+                lambda: backfill_candles(self._rest, self._database_url, symbol, timeframe, start_ms, end_ms),
+            )
+        except BadInput as error:
+            _log.warning("no history", symbol=symbol, timeframe=timeframe.value, reason=str(error))
+            return
+        _log.debug("history loaded", symbol=symbol, timeframe=timeframe.value, rows=report.rows)

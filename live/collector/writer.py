@@ -14,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from core.candles import Candle
 from core.trades import Trade
 from pipelines.warehouse.candles import upsert_candles
+from pipelines.warehouse.database import is_outage
 from pipelines.warehouse.gaps import GapState, record_gap
 from pipelines.warehouse.trades import copy_trades
 
@@ -136,7 +137,7 @@ class Writer:
                 )
                 break
             except DBAPIError as error:
-                if not _is_outage(error):
+                if not is_outage(error):
                     raise
                 self._set_away(str(error.orig).strip().split("\n")[0])
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
@@ -191,12 +192,3 @@ class Writer:
             self._away = True
             _log.warning("postgres is away", reason=reason, pending_trades=self.pending_trades)
             self._on_state("away", reason)
-
-
-def _is_outage(error: DBAPIError) -> bool:
-    """Whether the server is away (or going), and not the data wrong."""
-    state: str | None = getattr(error.orig, "sqlstate", None)
-    if state is None:
-        return True
-    # 08: connection; 57P: shut down; 53: out of resources; 40: serialisation and deadlock
-    return state.startswith(("08", "57P", "53", "40"))

@@ -11,7 +11,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
 from core.errors import BadInput, Unavailable
@@ -67,6 +67,15 @@ def check_schema(url: str) -> None:
     if current != wanted:
         state = "has no schema yet" if current is None else f"has schema version {current}, not {wanted}"
         raise BadInput("database", f"{_shown(url)} {state}: run `tcp db migrate`")
+
+
+def is_outage(error: DBAPIError) -> bool:
+    """Whether the server is away (or going), and not the statement or the data wrong."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    if state is None:
+        return isinstance(error, OperationalError | InterfaceError)
+    # 08: connection; 57P: shut down; 53: out of resources; 40: serialisation and deadlock
+    return state.startswith(("08", "57P", "53", "40"))
 
 
 def _refuse_unknown(url: str, connection: Connection) -> None:
