@@ -34,33 +34,20 @@ async def backfill_trades(
     """
     if start_ms >= end_ms:
         raise BadInput("from", "must be before `to`")
-    engine = engine_of(database_url)
     end = min(end_ms, await rest.server_time_ms() + 1)
     if start_ms >= end:
         raise BadInput("from", "is in the exchange's future")
-    rows = missing = 0
+    work = _Work(engine_of(database_url), symbol, start_ms, end, batch, on_progress)
     before: int | None = None
-    following: int | None = None
-    pending: list[Trade] = []
     while True:
-        jump: int | None = None
         async with aclosing(rest.trade_pages(symbol, start_ms, end, before)) as pages:
             async for page in pages:
-                missing += _holes(page, following)
-                following = page[0].first_id
-                pending.extend(page)
-                jump = await asyncio.to_thread(run_start, engine, symbol, following - 1, start_ms, end)
-                if len(pending) >= batch or jump is not None:
-                    rows += await asyncio.to_thread(_write, engine, pending)
-                    pending = []
-                    _report(on_progress, page[0].timestamp_ms, start_ms, end, rows)
-                if jump is not None:
+                before = await work.take(page)
+                if before is not None:
                     break
-        if jump is None:
-            break
-        before = following = jump
-    rows += await asyncio.to_thread(_write, engine, pending)
-    _report(on_progress, start_ms, start_ms, end, rows)
+            else:
+                break
+    await work.write(start_ms)
     return BackfillReport(
         kind="trades",
         symbol=symbol,
@@ -68,15 +55,55 @@ async def backfill_trades(
         requested_start_ms=start_ms,
         requested_end_ms=end_ms,
         end_ms=end,
-        rows=rows,
+        rows=work.rows,
         already=0,
-        missing=missing,
+        missing=work.missing,
     )
 
 
-def _report(on_progress: OnProgress | None, at_ms: int, start_ms: int, end_ms: int, rows: int) -> None:
-    if on_progress is not None:
-        on_progress(Progress(end_ms - at_ms, end_ms - start_ms, rows))
+class _Work:
+    """Trades on their way from pages, the newest first, to the database."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        symbol: str,
+        start_ms: int,
+        end_ms: int,
+        batch: int,
+        on_progress: OnProgress | None,
+    ) -> None:
+        self.rows = 0
+        self.missing = 0
+        self._engine = engine
+        self._symbol = symbol
+        self._start_ms = start_ms
+        self._end_ms = end_ms
+        self._batch = batch
+        self._on_progress = on_progress
+        self._pending: list[Trade] = []
+        self._following: int | None = None
+
+    async def take(self, page: Sequence[Trade]) -> int | None:
+        """Take in a page. Where stored trades go on from it without a hole: the first id of that run."""
+        self.missing += _holes(page, self._following)
+        self._following = page[0].first_id
+        self._pending.extend(page)
+        stored_from = await asyncio.to_thread(
+            run_start, self._engine, self._symbol, self._following - 1, self._start_ms, self._end_ms
+        )
+        if stored_from is not None:
+            self._following = stored_from
+        if stored_from is not None or len(self._pending) >= self._batch:
+            await self.write(page[0].timestamp_ms)
+        return stored_from
+
+    async def write(self, reached_ms: int) -> None:
+        """Store what is pending and tell how far back it reaches."""
+        self.rows += await asyncio.to_thread(_write, self._engine, self._pending)
+        self._pending = []
+        if self._on_progress is not None:
+            self._on_progress(Progress(self._end_ms - reached_ms, self._end_ms - self._start_ms, self.rows))
 
 
 def _holes(page: Sequence[Trade], following: int | None) -> int:

@@ -1,6 +1,5 @@
 """Archiving raw trades: exact, repeatable, verified before anything is removed."""
 
-import os
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -247,4 +246,4 @@ def test_a_crash_while_writing_leaves_no_data_file(tmp_path: Path):
     with pytest.raises(RuntimeError):
         store.write(lambda digest: "a.parquet", torn)
     assert store.paths() == []
-    assert os.listdir(tmp_path) == []
+    assert list(tmp_path.iterdir()) == []
