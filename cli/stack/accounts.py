@@ -38,10 +38,10 @@ def server_account() -> Account:
 
 
 def data_folder(home: Path, account: Account) -> Path:
-    """Where the database of this home lies: inside it, or, when we are root, where its link `postgres` points.
+    """Where the database of this home lies: inside it; when we are root, where its link `postgres` points.
 
-    The link has a random target, so that a home that was deleted and made again starts empty, and one that was
-    moved keeps its data.
+    The link has a random target, so that a home that was deleted and made again starts empty, and one that
+    was moved keeps its data.
     """
     inside = home / "postgres"
     if account.name is None:

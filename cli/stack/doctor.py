@@ -1,0 +1,143 @@
+"""`tcp doctor`: everything that can be wrong before or while the stack runs, each with its remedy."""
+
+import json
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import typer
+
+from cli.stack.bound_ports import check_ports
+from cli.stack.home import Home
+from cli.stack.plan import Plan, make_plan
+from cli.stack.postgres import check_version, version
+from cli.stack.redis import program
+from cli.stack.servers import check_given_servers, http_answers
+from cli.stack.supervisor import Supervisor
+from cli.stack.table import columns
+from config.files import BotFile, ConfigError, StrategyFile, read_model
+from config.settings import settings
+from core.errors import BadInput, TcpError
+
+FREE_GIB = 2
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+class Finding(NamedTuple):
+    """One check: `ok` None is a remark that is no failure."""
+
+    name: str
+    ok: bool | None
+    message: str
+
+
+def doctor(as_json: bool = typer.Option(False, "--json", help="One JSON document on stdout.")) -> None:
+    """Check this machine, the settings and the config files; exit 1 when something is wrong."""
+    findings = list(examine(make_plan(settings())))
+    healthy = all(finding.ok is not False for finding in findings)
+    if as_json:
+        print(json.dumps({"ok": healthy, "checks": [finding._asdict() for finding in findings]}, indent=1))
+    else:
+        marks = {True: "ok", False: "WRONG", None: "note"}
+        print(columns([(marks[row.ok], row.name, row.message) for row in findings]))
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def examine(plan: Plan) -> Iterator[Finding]:
+    """Run every check."""
+    yield _python()
+    yield _space(plan.home)
+    yield _try("postgres", lambda: f"PostgreSQL {_postgres(plan)}")
+    yield _try("redis", lambda: _redis(plan))
+    yield _ports(plan)
+    yield _try("servers", lambda: _given(plan))
+    yield _exchange(plan)
+    yield from config_files(plan.resolved.config_dir)
+    yield _browser()
+
+
+def config_files(folder: Path) -> Iterator[Finding]:
+    """Every bot and strategy file, and the strategy file that each bot names."""
+    kinds: tuple[tuple[str, type[BotFile] | type[StrategyFile]], ...] = (
+        ("strategies", StrategyFile),
+        ("bots", BotFile),
+    )
+    for kind, model in kinds:
+        files = sorted(
+            path for path in (folder / kind).glob("*") if path.suffix in (".json", ".yaml", ".yml")
+        )
+        problems = [problem for path in files if (problem := _file_problem(path, model, folder))]
+        yield Finding(f"config/{kind}", not problems, "; ".join(problems) or f"{len(files)} files")
+
+
+def _file_problem(path: Path, model: type[BotFile] | type[StrategyFile], folder: Path) -> str | None:
+    try:
+        document = read_model(model, path)
+    except ConfigError as error:
+        return str(error)
+    if isinstance(document, BotFile) and document.strategy_file:
+        named = folder / "strategies" / document.strategy_file
+        if not named.is_file():
+            return f"{path}: strategy_file: {named} does not exist"
+    return None
+
+
+def _try(name: str, check: Callable[[], str]) -> Finding:
+    try:
+        return Finding(name, True, check())
+    except TcpError as error:
+        return Finding(name, False, str(error))
+
+
+def _python() -> Finding:
+    return Finding("python", sys.version_info >= (3, 11), sys.version.split()[0])
+
+
+def _space(home: Home) -> Finding:
+    free = shutil.disk_usage(home.path).free / 2**30
+    return Finding("disk", free >= FREE_GIB, f"{free:.1f} GiB free at {home.path}")
+
+
+def _postgres(plan: Plan) -> str:
+    if "postgres" not in plan.embedded:
+        return "given by TCP_DATABASE_URL"
+    check_version(plan.postgres.data, plan.home.path)
+    return f"{version()}, embedded, data in {plan.postgres.data}"
+
+
+def _redis(plan: Plan) -> str:
+    return f"embedded, {program()}" if "redis" in plan.embedded else "given by TCP_REDIS_URL"
+
+
+def _ports(plan: Plan) -> Finding:
+    if Supervisor(plan.home).answers():
+        return Finding("ports", True, "held by the running stack")
+    try:
+        check_ports(plan.resolved)
+    except BadInput as error:
+        return Finding("ports", False, str(error))
+    resolved = plan.resolved
+    return Finding("ports", True, f"{resolved.dashboard_port} and {resolved.dagster_port} are free")
+
+
+def _given(plan: Plan) -> str:
+    check_given_servers(plan)
+    return "every server given by URL answers" if len(plan.embedded) < 3 else "all embedded"
+
+
+def _exchange(plan: Plan) -> Finding:
+    if "sim" in plan.embedded:
+        return Finding("exchange", True, "simulated, started with the stack")
+    url = str(plan.resolved.okx_rest_url)
+    answers = http_answers(f"{url}/api/v5/public/time", timeout_s=5)
+    return Finding("exchange", answers, f"{url} {'answers' if answers else 'does not answer'}")
+
+
+def _browser() -> Finding:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    return Finding(
+        "browser", True if found else None, found or "no Chromium: the browser tests will be skipped"
+    )
