@@ -115,3 +115,13 @@ async def test_errors_become_ccxts_own(okx):
     with pytest.raises(ccxt.RateLimitExceeded):
         for _ in range(30):
             await okx.publicGetPublicTime()
+
+
+async def test_the_synchronous_ccxt_works_as_well(running):
+    """`ccxt.okx` loads markets and fetches candles and trades."""
+    exchange = ccxt.okx()
+    exchange.urls["api"]["rest"] = running.rest_url
+    candles = await asyncio.to_thread(exchange.fetch_ohlcv, "SOL/USDT", "5m", None, 100)
+    trades = await asyncio.to_thread(exchange.fetch_trades, "SOL/USDT", None, 10)
+    assert len(candles) == 100 and len(trades) == 10
+    exchange.session.close()

@@ -8,6 +8,7 @@ import aiohttp
 import polars as pl
 import pytest
 
+from core.errors import BadInput
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import RunningSim, serve
 
@@ -206,4 +207,13 @@ async def test_the_rate_limit_answers_429_and_is_per_endpoint():
         assert [status for status, _ in answers] == [200] * 10 + [429]
         assert answers[-1][1]["code"] == "50011"
         assert await client.rows("/market/trades", instId="BTC-USDT", limit=1)
+    await running.close()
+
+
+async def test_a_taken_port_is_told_in_one_line():
+    """A second server on the same port ends with the port's number, not with a traceback."""
+    running = await serve(SimOptions(start_ms=START_MS))
+    port = int(running.rest_url.rpartition(":")[2])
+    with pytest.raises(BadInput, match=f"port: {port}"):
+        await serve(SimOptions(port=port))
     await running.close()

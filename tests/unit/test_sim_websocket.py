@@ -47,6 +47,12 @@ class Socket:
             rows += (await self.next())["data"]
         return rows
 
+    def pause(self) -> None:
+        """Stop to read from the network."""
+        transport = self.socket.get_extra_info("socket")
+        assert transport is not None
+        self.socket._conn.transport.pause_reading()
+
     async def closing_code(self) -> int | None:
         while True:
             message = await asyncio.wait_for(self.socket.receive(), 10)
@@ -251,6 +257,37 @@ async def test_pings_keep_an_idle_connection():
         while running.now_ms() < started + 1_500:
             await socket.socket.send_str("ping")
             assert await socket.text() == "pong"
+
+
+async def test_a_reader_that_falls_behind_is_dropped_and_others_are_served():
+    """A client that stops to read loses its connection; one that reads gets every trade."""
+    async with (
+        exchange(speed=200_000, buffer_bytes=1 << 18) as running,
+        connected(running) as reading,
+        connected(running) as stuck,
+    ):
+        stuck.pause()
+        await stuck.socket.send_str(
+            json.dumps({"op": "subscribe", "args": [{"channel": "trades", "instId": "BTC-USDT"}]})
+        )
+        await reading.subscribe("trades")
+        rows: list[Any] = []
+        async with asyncio.timeout(20):
+            while running.server.open_connections() == 2:
+                rows += (await reading.next())["data"]
+        assert ids_are_continuous(rows)
+
+
+@pytest.mark.parametrize(("channel", "pairs"), [("instruments", 8), ("status", None)])
+async def test_channels_without_a_pair_are_acked(channel, pairs):
+    """`instruments` starts with all pairs; `status` is acked and stays quiet."""
+    async with exchange() as running, connected(running) as socket:
+        await socket.send("subscribe", {"channel": channel, "instType": "SPOT"})
+        assert (await socket.next())["event"] == "subscribe"
+        if pairs:
+            assert len((await socket.next())["data"]) == pairs
+        await socket.socket.send_str("ping")
+        assert await socket.text() == "pong"
 
 
 async def test_compressed_frames_decode_when_both_sides_want_them():

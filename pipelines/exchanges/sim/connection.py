@@ -11,8 +11,6 @@ from aiohttp import WSMsgType, web
 from pipelines.exchanges.sim.faults import ConnectionFaults
 from pipelines.exchanges.sim.limits import SlidingWindow
 
-FULL_BYTES = 32 << 20  # a reader this far behind is dropped with 4005
-
 
 @dataclass(frozen=True)
 class Subscription:

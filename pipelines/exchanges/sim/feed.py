@@ -178,11 +178,11 @@ class Feed:
         running = bar.index(self._shown_ms)
         opens = bar.opens(self._candle_open[subscription], running)
         rows = self._history.candles(subscription.inst_id, bar, opens, self._shown_ms)
+        self._candle_open[subscription] = running
         if not len(rows):
             return
         spec = self.specs[subscription.inst_id]
         encoded = encode.candles(spec, rows, confirmed(bar, rows, self._shown_ms))
-        self._candle_open[subscription] = running
         if encoded[-1] == self._last_rows.get(subscription):
             return
         self._last_rows[subscription] = encoded[-1]
@@ -208,7 +208,8 @@ class Feed:
             self._candle_open.setdefault(subscription, index)
             self._candle_at.setdefault(subscription, time.monotonic() + CANDLE_S)
             rows_ = self._history.candles(inst_id, bar, bar.opens(index, index), self._shown_ms)
-            return [encode.frame(channel, inst_id, encode.candles(self.specs[inst_id], rows_, 0))]
+            first = encode.candles(self.specs[inst_id], rows_, 0)
+            return [encode.frame(channel, inst_id, first)] if first else []
         row = self._state_row(subscription)
         self._last_rows.setdefault(subscription, _without_time(row))
         return [encode.frame(channel, inst_id, [row])]

@@ -15,7 +15,7 @@ from core.errors import BadInput
 from pipelines.clock import SystemClock
 from pipelines.exchanges.sim.channels import Channels
 from pipelines.exchanges.sim.clock import ClockFile, VirtualClock, start_time
-from pipelines.exchanges.sim.connection import FULL_BYTES, Connection
+from pipelines.exchanges.sim.connection import Connection
 from pipelines.exchanges.sim.exchange import Exchange, Refused
 from pipelines.exchanges.sim.faults import Action, ConnectionFaults, RequestFaults, parse_faults
 from pipelines.exchanges.sim.feed import Feed
@@ -72,6 +72,10 @@ class Server:
         self._request_faults = RequestFaults(self._plan)
         for connection in self._connections:
             connection.faults = ConnectionFaults(self._plan, connection.ordinal, time.monotonic())
+
+    def open_connections(self) -> int:
+        """How many clients are connected."""
+        return len(self._connections)
 
     def close_connections(self) -> None:
         """Tell every client that the server goes away."""
@@ -139,7 +143,7 @@ class Server:
             for connection in list(self._connections):
                 for action in connection.faults.due(now):
                     self._act(connection, action)
-                if connection.pending_bytes > FULL_BYTES:
+                if connection.pending_bytes > self._options.buffer_bytes:
                     connection.close_soon(4005, "buffer full")
                 silent = now - connection.last_active > self._options.silent_after_s
                 if self._options.connection_limits and silent:
