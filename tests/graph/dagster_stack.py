@@ -24,7 +24,8 @@ LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecution
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
   ... on RunConfigValidationInvalid { errors { message } } } }"""
 LAUNCH_BACKFILL = """mutation Launch($params: LaunchBackfillParams!) {
-  launchPartitionBackfill(backfillParams: $params) { __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
 RUN = """query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status
   assetMaterializations { assetKey { path } partition }
   assetCheckEvaluations: eventConnection(limit: 1000) { events {
@@ -96,7 +97,7 @@ class DagsterStack:
             "webserver", program("dagster-webserver"), "-h", "127.0.0.1", "-p", str(self.port), *workspace
         )
         self.spawn("daemon", program("dagster-daemon"), "run", *workspace)
-        wait("the code location", 90, self._loaded)
+        wait("the code location", 240, self._loaded)
 
     def spawn(self, name: str, *command: str) -> None:
         """Start a process in a session of its own; its output goes to a file of the home."""
@@ -170,7 +171,7 @@ class DagsterStack:
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return str(launched["backfillId"])
 
-    def ended(self, run_id: str, seconds: float = 90) -> dict[str, Any]:
+    def ended(self, run_id: str, seconds: float = 240) -> dict[str, Any]:
         """The run once it has ended: status, materialised partitions, checks {name: passed}, errors."""
         run = wait(f"run {run_id}", seconds, lambda: self._ended(run_id))
         events = run["assetCheckEvaluations"]["events"]
@@ -186,7 +187,7 @@ class DagsterStack:
             "errors": [event for event in events if event["__typename"].endswith("FailureEvent")],
         }
 
-    def backfill_runs(self, backfill_id: str, seconds: float = 120) -> list[dict[str, Any]]:
+    def backfill_runs(self, backfill_id: str, seconds: float = 240) -> list[dict[str, Any]]:
         """The runs of a backfill once it has ended."""
 
         def completed() -> list[dict[str, Any]] | None:

@@ -2,7 +2,6 @@
 
 import dagster as dg
 
-from config.files import read_model
 from config.settings import settings
 from orchestration.defs.backtests.config import BacktestConfig, SweepConfig, sweep_files
 from orchestration.failures import mistakes_fail_at_once
@@ -31,13 +30,13 @@ def backtest(context: dg.AssetExecutionContext, config: BacktestConfig) -> dg.Ma
 @dg.asset(deps=[dg.AssetKey(["public", "market_data"])], group_name="backtests", kinds={"python", "postgres"})
 def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The grids of config/sweeps over stored candles; every combination a row of sweep_results."""
-    from pipelines.sweep.request import SweepRequest
     from pipelines.sweep.run import execute_sweep
+    from pipelines.sweep.sweepfile import request_of
 
     rows: dict[str, int] = {}
     with mistakes_fail_at_once():
         for path in sweep_files(settings().config_dir, config.file):
-            request = read_model(SweepRequest, path)
+            request = request_of(path)
             rows[path.name] = execute_sweep(request, database_url=warehouse_url()).height
             context.log.info(f"{path.name}: {rows[path.name]} combinations")
     return dg.MaterializeResult(metadata={"dagster/row_count": sum(rows.values()), "combinations": rows})

@@ -1,0 +1,93 @@
+"""The shape of the asset graph, pinned."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from config.settings import PROJECT_ROOT
+
+GOLDEN = Path(__file__).parent / "golden.json"
+
+
+def load(home: Path, *command: str) -> str:
+    """Standard output of a fresh interpreter with its own home and no server named."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))
+    }
+    done = subprocess.run(
+        (sys.executable, *command),
+        cwd=PROJECT_ROOT,
+        env={**environment, "TCP_HOME": str(home)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def found(parsed_home: Path) -> dict[str, dict[str, dict[str, object]]]:
+    """The definitions as they are, loaded without a database."""
+    document: dict[str, dict[str, dict[str, object]]] = json.loads(
+        load(parsed_home, "-m", "tests.graph.describe")
+    )
+    return document
+
+
+@pytest.mark.parametrize("part", ["assets", "jobs", "schedules", "sensors"])
+def test_definitions_are_those_of_the_golden_file(found, part: str):
+    """Every asset, edge, check, job, schedule and sensor is meant; see `tests.graph.describe` to renew it."""
+    assert found[part] == json.loads(GOLDEN.read_text(encoding="utf-8"))[part]
+
+
+def test_lineage_runs_from_market_data_to_the_pages(found):
+    """Each page of the dashboard is downstream of a table of the daemon, through the dbt models."""
+    upstream = {key: set(asset["deps"]) for key, asset in found["assets"].items()}
+
+    def ancestors(key: str) -> set[str]:
+        return upstream[key].union(*(ancestors(parent) for parent in upstream[key]))
+
+    assert {"public/market_data", "staging/stg_market_data"} <= ancestors("dashboard/live_page")
+    assert {"public/bot_performance", "marts/bot_daily_pnl"} <= ancestors("dashboard/portfolio_page")
+    assert {"public/strategy_runs", "backtest", "sweeps"} <= ancestors("dashboard/backtests_page")
+
+
+def test_every_deferred_import_of_an_asset_exists(parsed_home: Path):
+    """The bodies of the assets import late; what they import is there."""
+    lines = {
+        line.strip()
+        for path in (PROJECT_ROOT / "orchestration").rglob("*.py")
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if line.startswith("    ") and line.strip().startswith("from pipelines.")
+    }
+    assert len(lines) >= 8
+    load(parsed_home, "-c", "\n".join(sorted(lines)))
+
+
+def test_the_load_imports_neither_polars_nor_the_exchange_client(parsed_home: Path):
+    """Definitions load in every run: what only a step needs is imported in the step."""
+    heavy = load(
+        parsed_home,
+        "-c",
+        "import sys, orchestration.definitions; "
+        "print(sorted({'polars', 'numba', 'aiohttp', 'duckdb', 'pyarrow'} & sys.modules.keys()))",
+    )
+    assert heavy.strip() == "[]"
+
+
+def test_a_fresh_home_parses_the_dbt_project_once(parsed_home: Path):
+    """The manifest is made where there is none and kept while no file of the project is newer."""
+    manifest = parsed_home / "dbt" / "manifest.json"
+    before = manifest.stat().st_mtime_ns
+    load(
+        parsed_home,
+        "-c",
+        "from pathlib import Path; from orchestration.dbt_command import ensure_manifest; "
+        f"assert ensure_manifest(Path({str(parsed_home)!r})) == Path({str(manifest)!r})",
+    )
+    assert manifest.stat().st_mtime_ns == before
