@@ -3,9 +3,10 @@
 import dagster as dg
 
 from config.settings import settings
-from orchestration.defs.backtests.config import BacktestConfig, SweepConfig, sweep_files
+from orchestration.defs.backtests.config import BacktestConfig, SweepConfig
 from orchestration.failures import mistakes_fail_at_once
 from orchestration.resources import page_url, warehouse_url
+from orchestration.sweeps import sweep_files
 
 
 @dg.asset(deps=[dg.AssetKey(["public", "market_data"])], group_name="backtests", kinds={"python", "postgres"})

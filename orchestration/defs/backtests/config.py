@@ -1,12 +1,9 @@
-"""What the launchpad shows for a backtest and a sweep, and the requests made of it."""
+"""What the launchpad shows for a backtest and a sweep."""
 
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
-
-from core.errors import BadInput
 
 
 class BacktestConfig(dg.Config):
@@ -36,14 +33,3 @@ class SweepConfig(dg.Config):
     """Which sweeps to run."""
 
     file: str = Field("", description="A file of config/sweeps; empty: all of them, in order of name")
-
-
-def sweep_files(config_dir: Path, chosen: str) -> list[Path]:
-    """The sweep definitions to run; BadInput lists those there are."""
-    files = sorted((config_dir / "sweeps").glob("*.json"))
-    if not chosen:
-        return files
-    for path in files:
-        if chosen in {path.name, path.stem}:
-            return [path]
-    raise BadInput("file", f"{chosen!r} is not one of {', '.join(path.name for path in files) or 'none'}")

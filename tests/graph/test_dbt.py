@@ -1,0 +1,152 @@
+"""The dbt project: it builds from nothing, and from a filled warehouse its marts say what Python says."""
+
+import json
+import shutil
+import urllib.request
+from decimal import Decimal
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from sqlalchemy import text
+
+from core.errors import BadInput, Unavailable
+from orchestration.dbt_command import run_dbt
+from orchestration.docs_site import build_site, make_server
+from pipelines.warehouse.database import engine
+from tests.graph import bot_history
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+
+
+@pytest.fixture
+def dbt_home(parsed_home: Path, tmp_path: Path) -> Path:
+    """A home of its own, with the parse that is there already."""
+    shutil.copytree(parsed_home / "dbt", tmp_path / "dbt")
+    return tmp_path
+
+
+def read(database_url: str, query: str) -> list[dict[str, Any]]:
+    """The rows of a query, by column."""
+    with engine(database_url).connect() as connection:
+        return [dict(row) for row in connection.execute(text(query)).mappings()]
+
+
+def results(home: Path) -> dict[str, set[str]]:
+    """Kind of node (model, test, unit_test) → statuses of the last dbt run."""
+    found: dict[str, set[str]] = {}
+    document = json.loads((home / "dbt" / "target" / "run_results.json").read_text(encoding="utf-8"))
+    for result in document["results"]:
+        found.setdefault(result["unique_id"].partition(".")[0], set()).add(result["status"])
+    return found
+
+
+def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Amounts to 12 places (the table keeps 18), ratios to 1e-9."""
+    for name, value in expected.items():
+        if isinstance(value, Decimal):
+            assert abs(found[name] - value) < Decimal("1e-12"), name
+        elif isinstance(value, float):
+            assert found[name] == pytest.approx(value, rel=1e-9, abs=1e-11), name
+        else:
+            assert found[name] == value, name
+
+
+def test_an_empty_warehouse_builds_and_every_unit_test_passes(database_url: str, dbt_home: Path):
+    """`dbt build` on empty tables makes every mart, empty, and passes all tests and unit tests."""
+    run_dbt(["build", "--quiet"], dbt_home, database_url)
+    assert results(dbt_home) == {"model": {"success"}, "test": {"pass"}, "unit_test": {"pass"}}
+    marts = read(
+        database_url, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'marts'"
+    )
+    assert {row["table_name"] for row in marts} >= {"bot_daily_pnl", "bot_equity_curve", "portfolio_daily"}
+    assert read(database_url, "SELECT * FROM marts.bot_leaderboard") == []
+
+
+def test_the_marts_equal_an_independent_calculation(database_url: str, dbt_home: Path):
+    """Daily profit, statistics, drawdown and portfolio of random bots, to the last digit that matters."""
+    history = bot_history.invent(seed=7)
+    with engine(database_url).begin() as connection:
+        bot_history.store(connection, history)
+    run_dbt(["build", "--quiet", "--exclude-resource-type", "unit_test"], dbt_home, database_url)
+    assert results(dbt_home) == {"model": {"success"}, "test": {"pass"}}
+
+    rows = read(database_url, "SELECT * FROM marts.bot_daily_pnl")
+    expected_days = bot_history.daily(history)
+    assert {(row["bot_name"], row["day"]) for row in rows} == expected_days.keys()
+    for row in rows:
+        assert_equal(row, expected_days[row["bot_name"], row["day"]])
+
+    for query, expected in (
+        ("SELECT * FROM marts.bot_trade_statistics", bot_history.statistics(history)),
+        ("SELECT * FROM marts.bot_leaderboard", bot_history.standings(history)),
+    ):
+        rows = read(database_url, query)
+        assert {row["bot_name"] for row in rows} == expected.keys()
+        for row in rows:
+            assert_equal(row, expected[row["bot_name"]])
+
+    rows = read(database_url, "SELECT * FROM marts.portfolio_daily")
+    expected_portfolio = bot_history.portfolio(history)
+    assert [row["day"] for row in rows] == list(expected_portfolio)
+    for row in rows:
+        assert_equal(row, expected_portfolio[row["day"]])
+
+
+def test_a_wrong_status_fails_the_build_by_name(database_url: str, dbt_home: Path):
+    """A row that breaks a promise of the staging layer stops the build, and the test is named."""
+    with engine(database_url).begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO bots (name, strategy_name, symbol, timeframe, status, config, virtual_balance, "
+                "current_balance) VALUES ('odd', 's', 'BTC-USDT', '1m', 'asleep', '{}', 1, 1)"
+            )
+        )
+    with pytest.raises(Unavailable, match="accepted_values_stg_bots_status"):
+        run_dbt(["build", "--quiet", "--select", "stg_bots"], dbt_home, database_url)
+
+
+def test_an_unreachable_database_is_one_clear_failure(dbt_home: Path, unused_port: int):
+    """Without a server dbt fails as Unavailable, and the password is in neither message nor log."""
+    url = f"postgresql+psycopg://tcp:open-sesame@127.0.0.1:{unused_port}/tcp"
+    with pytest.raises(Unavailable, match="dbt build failed") as failure:
+        run_dbt(["build", "--quiet", "--select", "stg_bots"], dbt_home, url)
+    assert "open-sesame" not in str(failure.value)
+    assert "open-sesame" not in (dbt_home / "dbt" / "logs" / "dbt.log").read_text(encoding="utf-8")
+
+
+def test_the_docs_site_serves_lineage_from_one_page(database_url: str, dbt_home: Path):
+    """The page holds every model, column text and exposure; a taken port is named."""
+    page = build_site(dbt_home, database_url)
+    with make_server(page.parent, 0) as server:
+        Thread(target=server.serve_forever, daemon=True).start()
+        with urllib.request.urlopen(f"http://127.0.0.1:{server.server_port}/", timeout=30) as response:
+            html = response.read().decode()
+        with pytest.raises(BadInput, match=f"port {server.server_port}"):
+            make_server(page.parent, server.server_port)
+        server.shutdown()
+    for words in ("model.tcp.bot_daily_pnl", "Closing minus opening value", "exposure.tcp.portfolio_page"):
+        assert words in html
+    assert '"send_anonymous_usage_stats": true' not in html
+
+
+def test_every_column_of_every_model_is_described(parsed_home: Path):
+    """No model, source, exposure or column of a mart without a description; every unit test is a sentence."""
+    manifest = json.loads((parsed_home / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
+    silent = [
+        f"{node['name']}.{column['name']}"
+        for node in models
+        for column in node["columns"].values()
+        if not column["description"]
+    ]
+    described = [*models, *manifest["sources"].values(), *manifest["exposures"].values()]
+    assert silent == []
+    assert [node["name"] for node in described if not node["description"]] == []
+    assert [
+        test["name"] for test in manifest["unit_tests"].values() if len(test["description"] or "") < 40
+    ] == []
+    marts = [node for node in models if node["schema"] == "marts"]
+    assert len(marts) >= 7
+    assert all(node["config"]["contract"]["enforced"] for node in marts)
