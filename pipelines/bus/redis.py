@@ -21,6 +21,11 @@ PING_AFTER_S = 5.0
 """A subscription that heard nothing for so long asks whether the server is there."""
 RECONNECT_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 
+QUEUED = 10_000
+"""Messages read ahead of a slow reader; Redis keeps what comes after them, up to its own limit."""
+
+Message = tuple[str, dict[str, Any]]
+
 _log = structlog.get_logger("bus")
 _LOST = (RedisError, OSError, asyncio.TimeoutError)
 
@@ -59,25 +64,18 @@ class RedisBus:
         data = await self._command("GET", key)
         return None if data is None else json.decode(data)
 
-    async def subscribe(self, channels: Sequence[str]) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+    async def subscribe(self, channels: Sequence[str]) -> AsyncIterator[Message]:
         """(channel, message) pairs; see pipelines.bus.base.Bus."""
-        event, failures = "subscribed", 0
-        while True:
-            pubsub = self._client.pubsub(ignore_subscribe_messages=False)
-            try:
-                await _open(pubsub, channels)
-                failures = 0
-                yield MARKER, {"event": event}
-                event = "reconnected"
-                async for item in _messages(pubsub):
-                    yield item
-            except _LOST as error:
-                if failures == 0:
-                    _log.warning("subscription lost", error=str(error), channels=list(channels))
-            finally:
-                await _discard(pubsub)
-            await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
-            failures += 1
+        queue: asyncio.Queue[Message | Exception] = asyncio.Queue(QUEUED)
+        reading = asyncio.create_task(self._read(channels, queue), name=f"read {' '.join(channels)}")
+        try:
+            while True:
+                item = await queue.get()
+                if isinstance(item, Exception):
+                    raise item
+                yield item
+        finally:
+            await _end(reading)
 
     async def close(self) -> None:
         """Close connections."""
@@ -92,6 +90,37 @@ class RedisBus:
                 if attempt == 2:
                     raise Unavailable(f"Redis at {self._url} does not answer: {error}") from error
         return None
+
+    async def _read(self, channels: Sequence[str], queue: asyncio.Queue[Message | Exception]) -> None:
+        """Read into the queue, for ever; an error that is not the connection's goes to the reader."""
+        event, failures = "subscribed", 0
+        while True:
+            pubsub = self._client.pubsub(ignore_subscribe_messages=False)
+            try:
+                await _open(pubsub, channels)
+                failures = 0
+                await queue.put((MARKER, {"event": event}))
+                event = "reconnected"
+                await _pass_on(pubsub, queue)
+            except _LOST as error:
+                if failures == 0:
+                    _log.warning("subscription lost", error=str(error), channels=list(channels))
+            except Exception as error:
+                await queue.put(error)
+                return
+            finally:
+                await _discard(pubsub)
+            await asyncio.sleep(RECONNECT_S[min(failures, len(RECONNECT_S) - 1)])
+            failures += 1
+
+
+async def _end(reading: "asyncio.Task[None]") -> None:
+    """Cancel for good: redis-py loses one cancellation in twenty, when data comes in at that moment."""
+    while not reading.done():
+        reading.cancel()
+        await asyncio.wait({reading}, timeout=0.1)
+    if not reading.cancelled():
+        reading.exception()
 
 
 async def _open(pubsub: PubSub, channels: Sequence[str]) -> None:
@@ -110,7 +139,7 @@ async def _open(pubsub: PubSub, channels: Sequence[str]) -> None:
         acknowledged += message["type"] in {"subscribe", "psubscribe"}
 
 
-async def _messages(pubsub: PubSub) -> AsyncIterator[tuple[str, dict[str, Any]]]:
+async def _pass_on(pubsub: PubSub, queue: asyncio.Queue[Message | Exception]) -> None:
     asked = False
     while True:
         message = await pubsub.get_message(timeout=PING_AFTER_S)
@@ -128,7 +157,7 @@ async def _messages(pubsub: PubSub) -> AsyncIterator[tuple[str, dict[str, Any]]]
             except msgspec.DecodeError as error:
                 _log.warning("not a JSON object, skipped", channel=channel, error=str(error))
                 continue
-            yield channel, document
+            await queue.put((channel, document))
 
 
 async def _discard(pubsub: PubSub) -> None:

@@ -91,3 +91,23 @@ async def test_a_server_that_is_away_is_unavailable(unused_port):
     with pytest.raises(Unavailable, match="does not answer"):
         await bus.publish("a", {"n": 1})
     await bus.close()
+
+
+@pytest.mark.servers
+async def test_a_reader_that_is_cancelled_while_data_comes_in_ends(redis_url):
+    """redis-py lost one cancellation in twenty: bots and tests hung at their end."""
+    bus = RedisBus(redis_url)
+    for _ in range(60):
+        reading = asyncio.create_task(anext_for_ever(bus))
+        await asyncio.sleep(0.002)
+        await bus.publish("a", {"n": 1})
+        reading.cancel()
+        done, _ = await asyncio.wait({reading}, timeout=5)
+        assert done
+    await bus.close()
+
+
+async def anext_for_ever(bus: Bus) -> None:
+    async with aclosing(bus.subscribe(["a"])) as messages:
+        async for _ in messages:
+            pass

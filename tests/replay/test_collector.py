@@ -223,7 +223,7 @@ async def test_lost_repeated_and_disordered_trades_are_made_good_before_a_candle
     target = MIDNIGHT + 11 * 60_000
     async with collecting(exchange, database_url, bus):
         await until(lambda: closed_through(database_url) >= target)
-    await until(lambda: sum(f["timeframe"] == "1m" for f in finals) >= 20)
+    await until(lambda: sum(f["timeframe"] == "1m" for f in finals) >= 10)
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     await bus.close()
