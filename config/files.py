@@ -57,7 +57,7 @@ class BotFile(_File):
     parameters: dict[str, Any] = Field(default_factory=dict)
     symbol: str = Field(pattern=r"^[A-Z0-9]+-[A-Z0-9]+$")
     timeframe: str
-    virtual_balance: Decimal = Field(gt=0)
+    virtual_balance: Decimal = Field(gt=0, le=10**15, description="Starting cash, quote currency")
     enabled: bool = True
     fee: Decimal = Field(Decimal("0.001"), ge=0, lt=Decimal("0.1"), description="Taker fee, a fraction")
     slippage: Decimal = Field(Decimal(0), ge=0, lt=Decimal("0.1"))

@@ -11,6 +11,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from msgspec import structs
 from sqlalchemy import Engine, text
 
 from config.files import BotFile
@@ -18,7 +19,7 @@ from config.settings import PROJECT_ROOT
 from core.candles import Candle
 from core.instruments import Instrument
 from core.timeframes import Timeframe
-from live.bots.messages import iso
+from live.messages import candle_message
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bots import save_bot
 from pipelines.warehouse.candles import upsert_candles
@@ -71,23 +72,11 @@ def store(engine: Engine, candles: Iterable[Candle]) -> None:
 
 
 def message(candle: Candle, final: bool = True) -> dict[str, Any]:
-    """A message of market:{symbol}, as the collector makes it."""
-    return {
-        "symbol": candle.symbol,
-        "timeframe": candle.timeframe.value,
-        "timestamp": iso(candle.close_ms),
-        "open": candle.open,
-        "high": candle.high if final else candle.open,
-        "low": candle.low if final else candle.open,
-        "close": candle.close if final else candle.open,
-        "volume": candle.volume,
-        "trades_count": candle.trades_count,
-        "final": final,
-        "revision": candle.revision,
-        "source": candle.source,
-        "provisional": candle.provisional,
-        "published_ms": time.time() * 1000,
-    }
+    """A message of market:{symbol}, final or as of the candle's first trade."""
+    if not final:
+        first = dict.fromkeys(("high", "low", "close"), candle.open)
+        candle = structs.replace(candle, final=False, **first)
+    return candle_message(candle, time.time_ns() // 1_000_000)
 
 
 async def publish(bus: RedisBus, candle: Candle, following: Candle | None = None) -> None:

@@ -4,7 +4,8 @@ import structlog
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import DBAPIError
 
-SUPERVISOR_LOCK = 7_205_002
+SUPERVISOR_LOCK = 7_205_004
+"""7_205_001 to 003 are taken: migrations, partitions, the daemon."""
 
 _log = structlog.get_logger("bots")
 

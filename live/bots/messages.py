@@ -12,7 +12,8 @@ from core.decisions import Outcome
 from core.orders import Execution
 from core.signals import Signal
 from core.timeframes import Timeframe
-from pipelines.warehouse.sql import to_datetime, to_ms
+from live.messages import iso
+from pipelines.warehouse.sql import to_ms
 
 Message = tuple[str, dict[str, Any]]
 """Channel and document."""
@@ -94,11 +95,6 @@ def status_message(
             "trades": [_trade(execution) for execution in outcome.executions],
         }
     return f"status:{bot_name}", document
-
-
-def iso(at_ms: int) -> str:
-    """ISO 8601, UTC, with Z."""
-    return to_datetime(at_ms).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _trade(execution: Execution) -> dict[str, Any]:

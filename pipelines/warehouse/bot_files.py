@@ -3,10 +3,13 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from sqlalchemy import Engine
+
 from config.files import BotFile, ConfigError, StrategyFile, parse_model, read_document, read_model
 from config.settings import Settings
 from core.errors import BadInput
 from core.timeframes import Timeframe
+from pipelines.warehouse.bots import list_bots, save_bot
 from strategies import registry
 
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -70,6 +73,34 @@ def read_folder(settings: Settings) -> tuple[dict[Path, BotFile], dict[Path, str
         else:
             bots[path] = bot
     return bots, problems
+
+
+def create_bot(engine: Engine, settings: Settings, path: Path) -> BotFile:
+    """A new bot from a file anywhere: checked, copied into the bots folder if it lies elsewhere, and stored.
+
+    Doing it again is harmless. ConfigError, and nothing is written, when the file is wrong or the id taken.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ConfigError(f"{path}: its name must end in one of {', '.join(SUFFIXES)}")
+    bot = read_bot_file(path, settings)
+    folder = bots_folder(settings)
+    lies_there = path.resolve().parent == folder.resolve()
+    target = path if lies_there else folder / f"{bot.bot_id}{path.suffix}"
+    stored = {row.name: row.config for row in list_bots(engine)}
+    if stored.get(bot.bot_id, bot.document()) != bot.document():
+        raise ConfigError(f"{path}: bot_id: {bot.bot_id!r} exists already; choose another id")
+    for other, known in read_folder(settings)[0].items():
+        if known.bot_id == bot.bot_id and other.resolve() not in {path.resolve(), target.resolve()}:
+            raise ConfigError(f"{path}: bot_id: {bot.bot_id!r} is already the id of {other.name}")
+    if not lies_there:
+        if target.exists() and target.read_bytes() != path.read_bytes():
+            raise ConfigError(f"{path}: bot_id: the file {target} is there already; choose another id")
+        folder.mkdir(parents=True, exist_ok=True)
+        unfinished = target.with_name(target.name + ".part")
+        unfinished.write_bytes(path.read_bytes())
+        unfinished.replace(target)
+    save_bot(engine, bot, target.name)
+    return bot
 
 
 def folder_version(settings: Settings) -> tuple[tuple[str, int, int], ...]:
