@@ -3,16 +3,17 @@
 The module is compiled once and kept on disk; `python -m pipelines.backtest.warm` does it ahead of time.
 """
 
-import numba
 import numpy as np
 from numpy.typing import NDArray
+
+from pipelines.backtest.compiled import njit
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def bought(cash: float, price: float, fee: float, pays_in_quote: bool) -> tuple[float, float]:
     """Coins that `cash` buys at `price`, and the fee as quote currency."""
     if pays_in_quote:
@@ -21,7 +22,7 @@ def bought(cash: float, price: float, fee: float, pays_in_quote: bool) -> tuple[
     return cash / price * (1.0 - fee), cash * fee
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def walk(
     open_: Floats,
     close: Floats,

@@ -2,7 +2,9 @@
 
 import numba
 import numpy as np
+from numpy.typing import NDArray
 
+from pipelines.backtest.compiled import njit, njit_parallel
 from pipelines.backtest.kernel import Bools, Floats, Ints
 from pipelines.sweep.walk import CASH, QUANTITY, enter, finish, leave
 
@@ -10,14 +12,14 @@ BLOCK = 2048
 """Candles of a block: its indicator rows and look-ups stay in the processor's cache for all combinations."""
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
-def _crossings(first: Floats, second: Floats, flags: Ints, begin: int, end: int) -> None:
+@njit
+def _crossings(first: Floats, second: Floats, flags: NDArray[np.uint8], begin: int, end: int) -> None:
     """flags: 1 where `first` is above `second`, 2 where below, 0 where equal."""
     for t in range(begin, end):
         flags[t - begin] = (1 if first[t] > second[t] else 0) + (2 if first[t] < second[t] else 0)
 
 
-@numba.njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
+@njit_parallel
 def walk_crossings(
     states: Floats,
     wholes: Ints,
@@ -79,7 +81,7 @@ def walk_crossings(
             finish(states[c], wholes[c], close, close_ms, candle_ms, sums, squares, tree, higher, day_end)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def walk_signals(
     state: Floats,
     whole: Ints,

@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 import polars as pl
 
 from core.metrics import DAY_MS
+from pipelines.backtest.compiled import njit
 from pipelines.backtest.kernel import Floats, Ints
 
 
@@ -54,7 +54,7 @@ def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:
     )
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def range_tree(close: Floats) -> Floats:
     """tree[level, t] = (lowest, highest, deepest drawdown as a ratio) of the stretch between t and the middle
     of its block of 2^(level+1) candles: towards the middle from the left, from the middle to the right.
@@ -87,7 +87,7 @@ def range_tree(close: Floats) -> Floats:
     return tree
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def next_higher(close: Floats) -> Ints:
     """For each candle the next one whose close is as high or higher; n where there is none."""
     n = close.size

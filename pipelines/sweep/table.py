@@ -19,12 +19,12 @@ def metrics_of(floats: Floats, integers: Ints, prices: Prices, cash: float, cand
     depth = floats[:, w.WORST] - 1
     with np.errstate(all="ignore"):
         growth = ratio ** (YEAR_MS / (n * candle_ms)) - 1
-        day_mean, day_deviation = _moments(floats[:, w.DAY_SUM], floats[:, w.DAY_SQUARES], days)
-        bar_mean, bar_deviation = _moments(floats[:, w.SUM], floats[:, w.SQUARES], n)
-        pnl_mean, pnl_deviation = _moments(floats[:, w.PNL], floats[:, w.PNL_SQUARES], trades)
-        downside = np.sqrt(floats[:, w.DAY_DOWN] / days)
-        if days < 2:
-            day_deviation, downside = day_deviation * np.nan, downside * np.nan
+        day_mean, bar_mean = floats[:, w.DAY_MEAN], floats[:, w.SUM] / n
+        pnl_mean = np.where(trades > 0, floats[:, w.PNL_MEAN], np.nan)
+        day_deviation = _deviation(floats[:, w.DAY_SPREAD], days)
+        bar_deviation = _deviation(floats[:, w.SQUARES] - floats[:, w.SUM] * bar_mean, n)
+        pnl_deviation = _deviation(floats[:, w.PNL_SPREAD], trades)
+        downside = np.sqrt(floats[:, w.DAY_DOWN] / days) * (1.0 if days > 1 else np.nan)
         columns = {
             "total_return": ratio - 1,
             "cagr": growth,
@@ -60,9 +60,8 @@ def table_of(parameters: list[dict[str, Any]], metrics: dict[str, Any]) -> pl.Da
     return pl.concat([pl.DataFrame(parameters, infer_schema_length=None), measured], how="horizontal")
 
 
-def _moments(total: Floats, squares: Floats, count: Any) -> tuple[Floats, Floats]:
-    """Mean and sample deviation from sums; NaN where the deviation is nothing but rounding."""
-    mean = total / count
-    spread = squares - total * mean
-    variance = np.where(spread > 1e-14 * squares, spread, np.nan) / (count - 1)
-    return mean, np.sqrt(np.where(np.asarray(count) > 1, variance, np.nan))
+def _deviation(spread: Floats, count: Any) -> Floats:
+    """Sample deviation from a sum of squared differences; NaN for fewer than two values."""
+    freedom = np.asarray(count - 1, dtype=np.float64)
+    deviation: Floats = np.sqrt(np.maximum(spread, 0.0) / np.where(freedom > 0, freedom, np.nan))
+    return deviation

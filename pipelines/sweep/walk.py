@@ -4,12 +4,13 @@ The state of a combination is a row of floats and a row of integers, so that man
 side by side through one stretch of candles that stays in the processor's cache.
 """
 
-import numba
 import numpy as np
 
+from pipelines.backtest.compiled import njit
 from pipelines.backtest.kernel import Floats, Ints, bought
 
-# Columns of the float state.
+# Columns of the float state. SUM and SQUARES are of the candles' returns; MEAN and SPREAD (the sum of squared
+# differences from the mean) are kept by Welford's recursion.
 (
     CASH,
     QUANTITY,
@@ -21,13 +22,13 @@ from pipelines.backtest.kernel import Floats, Ints, bought
     WORST,
     GAINS,
     LOSSES,
-    PNL,
-    PNL_SQUARES,
+    PNL_MEAN,
+    PNL_SPREAD,
     FEES,
     TRADED,
     DAY_EQUITY,
-    DAY_SUM,
-    DAY_SQUARES,
+    DAY_MEAN,
+    DAY_SPREAD,
     DAY_DOWN,
     LONGEST_MS,
     EQUITY,
@@ -49,14 +50,15 @@ def new_states(combinations: int, cash: float) -> tuple[Floats, Ints]:
     return floats, integers
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def days_until(state: Floats, whole: Ints, last_day: int, close: Floats, day_end: Ints) -> None:
     """Take in the daily returns of the days that ended, up to number `last_day`, exclusive."""
     for k in range(whole[DAY], last_day):
         equity = state[CASH] if state[QUANTITY] == 0.0 else state[QUANTITY] * close[day_end[k]]
         change = equity / state[DAY_EQUITY] - 1.0
-        state[DAY_SUM] += change
-        state[DAY_SQUARES] += change * change
+        off = change - state[DAY_MEAN]
+        state[DAY_MEAN] += off / (k + 1)
+        state[DAY_SPREAD] += off * (change - state[DAY_MEAN])
         if change < 0.0:
             state[DAY_DOWN] += change * change
         state[DAY_EQUITY] = equity
@@ -64,7 +66,7 @@ def days_until(state: Floats, whole: Ints, last_day: int, close: Floats, day_end
         whole[DAY] = last_day
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def note_peak(state: Floats, whole: Ints, equity: float, t: int, close_ms: Ints, candle_ms: int) -> None:
     """Equity at candle t: is it the peak, how long was the way back to it, how deep is it below?"""
     if equity >= state[PEAK]:
@@ -78,7 +80,7 @@ def note_peak(state: Floats, whole: Ints, equity: float, t: int, close_ms: Ints,
         state[WORST] = min(state[WORST], equity / state[PEAK])
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def enter(
     state: Floats,
     whole: Ints,
@@ -101,7 +103,7 @@ def enter(
     whole[ENTRY] = t
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def hold(
     state: Floats,
     whole: Ints,
@@ -143,12 +145,13 @@ def hold(
             t = higher[t]
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def settle(state: Floats, whole: Ints, gained: float) -> None:
     """Count a round trip with that result after fees."""
     whole[TRADES] += 1
-    state[PNL] += gained
-    state[PNL_SQUARES] += gained * gained
+    off = gained - state[PNL_MEAN]
+    state[PNL_MEAN] += off / whole[TRADES]
+    state[PNL_SPREAD] += off * (gained - state[PNL_MEAN])
     if gained > 0.0:
         whole[WINS] += 1
         state[GAINS] += gained
@@ -156,7 +159,7 @@ def settle(state: Floats, whole: Ints, gained: float) -> None:
         state[LOSSES] -= gained
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def leave(
     state: Floats,
     whole: Ints,
@@ -190,7 +193,7 @@ def leave(
     note_peak(state, whole, cash, t, close_ms, candle_ms)
 
 
-@numba.njit(cache=True)  # type: ignore[untyped-decorator]
+@njit
 def finish(
     state: Floats,
     whole: Ints,

@@ -2,14 +2,19 @@
 
 import polars as pl
 
-from strategies.indicators.base import flat, indicator, recursion_memory, seeded_ewm
+from strategies.indicators.base import flat, indicator, recursion_memory, seeded_ewm, settled
 
 
 @indicator(warmup=lambda period, source="close": period)
 def sma(period: int, source: str = "close") -> pl.Expr:
     """Simple moving average: the mean of the last `period` values."""
-    values = pl.col(source)
-    return pl.when(flat(values, period)).then(values).otherwise(values.rolling_mean(window_size=period))
+    return mean(pl.col(source), period)
+
+
+def mean(values: pl.Expr, period: int) -> pl.Expr:
+    """Mean of the last `period` values, the same wherever the history begins."""
+    rolled = settled(values.rolling_mean(window_size=period))
+    return pl.when(flat(values, period)).then(values).otherwise(rolled)
 
 
 def ema_expression(values: pl.Expr, period: int, seed: str = "first") -> pl.Expr:
@@ -38,4 +43,4 @@ def wma(period: int, source: str = "close") -> pl.Expr:
     """Linearly weighted moving average: the newest of `period` values weighs `period`, the oldest 1."""
     total = period * (period + 1) / 2
     weights = [(k + 1) / total for k in range(period)]
-    return pl.col(source).rolling_mean(window_size=period, weights=weights)
+    return settled(pl.col(source).rolling_mean(window_size=period, weights=weights))

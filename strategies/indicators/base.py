@@ -110,7 +110,15 @@ def true_range() -> pl.Expr:
     )
 
 
+def settled(values: pl.Expr) -> pl.Expr:
+    """Rounded to 41 bits (12 digits). A running sum carries an error of the 16th digit that depends on where
+    it began; two averages that are equal would cross or not by that error, so a bot with a short history
+    and a backtest with a long one would disagree."""
+    scaled = values * (2.0**12 + 1)
+    return scaled - (scaled - values)
+
+
 def flat(values: pl.Expr, period: int) -> pl.Expr:
-    """True where the last `period` values are all the same. Running sums leave a noise of 1e-12 there, which
-    would make crossings out of nothing."""
+    """True where the last `period` values are all the same, so that their mean is that value to the last
+    digit and a price that stands still crosses nothing."""
     return values.rolling_max(window_size=period) == values.rolling_min(window_size=period)

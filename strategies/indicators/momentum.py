@@ -3,7 +3,7 @@
 import polars as pl
 
 from strategies.indicators.averages import ema_expression
-from strategies.indicators.base import indicator, recursion_memory, seeded_ewm
+from strategies.indicators.base import indicator, recursion_memory, seeded_ewm, settled
 
 
 @indicator(warmup=lambda period: period + 1, memory=lambda period: recursion_memory(1 / period, period + 1))
@@ -66,11 +66,11 @@ def _fast_k(period: int) -> pl.Expr:
 def stochastic_k(period: int = 14, smoothing: int = 3) -> pl.Expr:
     """Slow stochastic %K, 0 … 100: where the close is in the range of `period` candles, averaged over
     `smoothing`. A range of nothing is 50."""
-    return _fast_k(period).rolling_mean(window_size=smoothing)
+    return settled(_fast_k(period).rolling_mean(window_size=smoothing))
 
 
 @indicator(warmup=lambda period=14, smoothing=3, signal_period=3: period + smoothing + signal_period - 2)
 def stochastic_d(period: int = 14, smoothing: int = 3, signal_period: int = 3) -> pl.Expr:
     """Stochastic %D: the mean of %K over `signal_period` candles."""
     slow = _fast_k(period).rolling_mean(window_size=smoothing)
-    return slow.rolling_mean(window_size=signal_period)
+    return settled(slow.rolling_mean(window_size=signal_period))

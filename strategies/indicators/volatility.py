@@ -3,17 +3,18 @@
 import polars as pl
 
 from strategies.indicators.averages import ema_expression
-from strategies.indicators.base import flat, indicator, recursion_memory, seeded_ewm, true_range
-
-
-def _mean(period: int) -> pl.Expr:
-    close = pl.col("close")
-    return pl.when(flat(close, period)).then(close).otherwise(close.rolling_mean(window_size=period))
+from strategies.indicators.base import flat, indicator, recursion_memory, seeded_ewm, settled, true_range
 
 
 def _deviation(period: int) -> pl.Expr:
     close = pl.col("close")
     return pl.when(flat(close, period)).then(0.0).otherwise(close.rolling_std(window_size=period, ddof=0))
+
+
+def _band(period: int, deviations: float) -> pl.Expr:
+    close = pl.col("close")
+    band = close.rolling_mean(window_size=period) + deviations * _deviation(period)
+    return pl.when(flat(close, period)).then(close).otherwise(settled(band))
 
 
 @indicator(warmup=lambda period: period)
@@ -25,13 +26,13 @@ def stdev(period: int) -> pl.Expr:
 @indicator(warmup=lambda period=20, deviations=2.0: period)
 def bollinger_upper(period: int = 20, deviations: float = 2.0) -> pl.Expr:
     """Upper Bollinger band: the mean plus `deviations` population standard deviations."""
-    return _mean(period) + deviations * _deviation(period)
+    return _band(period, deviations)
 
 
 @indicator(warmup=lambda period=20, deviations=2.0: period)
 def bollinger_lower(period: int = 20, deviations: float = 2.0) -> pl.Expr:
     """Lower Bollinger band: the mean minus `deviations` population standard deviations."""
-    return _mean(period) - deviations * _deviation(period)
+    return _band(period, -deviations)
 
 
 @indicator(

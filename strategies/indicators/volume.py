@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from strategies.indicators.base import indicator
+from strategies.indicators.base import indicator, settled
 
 
 def _typical() -> pl.Expr:
@@ -32,4 +32,4 @@ def vwap(period: int) -> pl.Expr:
     volume = pl.col("volume").rolling_sum(window_size=period)
     value = (_typical() * pl.col("volume")).rolling_sum(window_size=period)
     traded = pl.col("volume").rolling_max(window_size=period) > 0
-    return pl.when(traded).then(value / volume)
+    return pl.when(traded).then(settled(value / volume))

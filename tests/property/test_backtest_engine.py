@@ -1,0 +1,224 @@
+"""The compiled walk against a naive account kept candle by candle in exact decimals."""
+
+from dataclasses import dataclass, field
+from decimal import Decimal, localcontext
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from core import fills
+from core.instruments import Instrument
+from core.metrics import METRICS
+from pipelines.backtest.kernel import bought
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.run import execute
+from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.run import execute_sweep
+from strategies import registry
+from strategies.base import Strategy
+from strategies.evaluate import evaluate
+from strategies.sample import sample_candles
+
+MARKET = {"symbol": "BTC-USDT", "timeframe": "1m"}
+D = Decimal
+ZERO = D(0)
+
+
+@dataclass
+class NaiveAccount:
+    """Cash and coins, one candle after the other, nothing clever."""
+
+    cash: Decimal
+    fee: Decimal
+    slippage: Decimal
+    in_quote: bool
+    coins: Decimal = ZERO
+    spent: Decimal = ZERO
+    entry_fee: Decimal = ZERO
+    fees: Decimal = ZERO
+    results: list[Decimal] = field(default_factory=list)
+
+    def buy(self, market: Decimal) -> None:
+        price = market * (1 + self.slippage)
+        self.spent = self.cash
+        if self.in_quote:
+            self.coins = self.cash / (price * (1 + self.fee))
+            self.entry_fee = self.coins * price * self.fee
+        else:
+            self.coins = self.cash / price * (1 - self.fee)
+            self.entry_fee = self.cash * self.fee
+        self.cash = D(0)
+
+    def sell(self, market: Decimal) -> None:
+        proceeds = self.coins * market * (1 - self.slippage)
+        self.cash = proceeds * (1 - self.fee)
+        self.fees += self.entry_fee + proceeds * self.fee
+        self.results.append(self.cash - self.spent)
+        self.coins, self.entry_fee = D(0), D(0)
+
+
+def naive(
+    candles: pl.DataFrame, signals: pl.DataFrame, request: BacktestRequest
+) -> tuple[list[Decimal], NaiveAccount]:
+    """Equity at each close and the account, by the meanings of the contract alone."""
+    account = NaiveAccount(
+        D(request.cash), D(str(request.fee)), D(str(request.slippage)), request.pays_in_quote
+    )
+    equity, order = [], ""
+    for candle, signal in zip(candles.iter_rows(named=True), signals.iter_rows(named=True), strict=True):
+        opened, close = D(candle["open"]), D(candle["close"])
+        if request.fill == "open":
+            if order == "buy":
+                account.buy(opened)
+            if order == "sell":
+                account.sell(opened)
+        order = ""
+        if signal["buy"] and not account.coins:
+            order = "buy"
+        if signal["sell"] and account.coins:
+            order = "sell"
+        if request.fill == "close":
+            if order == "buy":
+                account.buy(close)
+            if order == "sell":
+                account.sell(close)
+        equity.append(account.cash + account.coins * close)
+    account.fees += account.entry_fee
+    if account.coins:
+        account.results.append(equity[-1] - account.spent)
+    return equity, account
+
+
+class Given(Strategy):
+    """Signals out of a table, to test the walk alone."""
+
+    name = "given"
+
+    def __init__(self, buy: list[bool], sell: list[bool]) -> None:
+        self._signals = pl.DataFrame({"buy": buy, "sell": sell})
+        self.timeframe = None
+
+    warmup = 1
+    window = 1
+    indicator_names = ()
+
+    def judge(self, candles: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([candles, self._signals], how="horizontal").with_columns(confidence=1.0)
+
+
+@st.composite
+def situations(draw: st.DrawFn) -> tuple[pl.DataFrame, Given, BacktestRequest]:
+    """Candles, signals on any of them, costs."""
+    count = draw(st.integers(1, 120))
+    candles = sample_candles(count, draw(st.sampled_from(["1m", "4h", "1d"])), draw(st.integers(0, 999)))
+    flags = st.lists(st.booleans(), min_size=count, max_size=count)
+    request = BacktestRequest(
+        strategy="given",
+        symbol="BTC-USDT",
+        timeframe="1m",
+        fee=draw(st.sampled_from([0.0, 0.001, 0.02])),
+        slippage=draw(st.sampled_from([0.0, 0.0005, 0.01])),
+        fill=draw(st.sampled_from(["open", "close"])),
+        fee_currency=draw(st.sampled_from([None, "received", "quote"])),
+        cash=draw(st.sampled_from([100.0, 10_000.0])),
+    )
+    return candles, Given(draw(flags), draw(flags)), request
+
+
+@given(situations())
+@settings(max_examples=150, deadline=None)
+def test_the_walk_equals_a_naive_account(situation: tuple[pl.DataFrame, Given, BacktestRequest]) -> None:
+    """Equity of every candle, fees, and the result of every round trip equal exact decimals within 1e-9."""
+    from pipelines.backtest.engine import run
+
+    candles, strategy, request = situation
+    with localcontext(prec=50):
+        equity, account = naive(candles, evaluate(strategy, candles), request)
+    outcome = run(strategy, candles, request)
+    assert outcome.equity["equity"].to_list() == pytest.approx([float(e) for e in equity], rel=1e-9)
+    assert outcome.metrics["fees"] == pytest.approx(float(account.fees), rel=1e-9)
+    assert outcome.trades["pnl"].to_list() == pytest.approx(
+        [float(result) for result in account.results], rel=1e-9, abs=1e-9 * request.cash
+    )
+    assert outcome.final_value == outcome.equity["equity"][-1]
+    by_price = outcome.trades["quantity"] * (outcome.trades["exit_price"] - outcome.trades["entry_price"])
+    if request.pays_in_quote or request.fee == 0 or not outcome.trades.height:
+        assert (by_price - outcome.trades["fees"] - outcome.trades["pnl"]).abs().sum() < 1e-6 * request.cash
+
+
+@given(st.floats(0.01, 1e5), st.floats(10, 1e6), st.sampled_from([0.0, 0.0008, 0.001, 0.05]))
+@settings(deadline=None)
+def test_a_buy_is_the_paper_brokers_buy(price: float, cash: float, fee: float) -> None:
+    """Coins and fee of a backtest's buy equal those of the exact fill functions, but for the lot size."""
+    fine = Instrument("BTC-USDT", "BTC", "USDT", D("1e-18"), D("1e-18"), D("1e-18"))
+    fill = fills.market_buy(fine, D(cash), D(price), fills.Costs(fee=D(str(fee))), 0)
+    assert isinstance(fill, fills.Fill)
+    coins, charged = bought(cash, price, fee, False)
+    assert coins == pytest.approx(float(fill.base_change), rel=1e-9)
+    assert charged == pytest.approx(float(fill.fee), rel=1e-9, abs=1e-15)
+
+
+def same(one: object, two: object) -> bool:
+    """Equal within 1e-9, None only with None."""
+    if one is None or two is None:
+        return one is two
+    return one == pytest.approx(two, rel=1e-9, abs=1e-9)
+
+
+GRIDS = [
+    ("ema_crossover", {"fast_period": [2, 5, 9], "slow_period": [6, 20, 45]}),
+    ("sma_crossover", {"fast_period": [2, 5], "slow_period": [20, 45]}),
+    ("rsi_reversion", {"period": [3, 14], "oversold": [20, 40]}),
+    ("macd_trend", {"fast_period": [3, 12], "signal_period": [4, 9]}),
+    ("bollinger_reversion", {"period": [5, 20], "deviations": [1.0, 2.5]}),
+    ("trend_filter", {"fast_period": [3, 12], "trend_timeframe": ["5m", "15m"]}),
+    ("buy_and_hold", {"risk_percentage": [0.01]}),
+]
+
+
+@pytest.mark.parametrize("fill", ["open", "close"])
+@pytest.mark.parametrize(("name", "grid"), GRIDS, ids=[name for name, _ in GRIDS])
+def test_a_sweeps_rows_are_single_backtests(name: str, grid: dict, fill: str) -> None:
+    """Every metric of every row equals the single backtest's within 1e-9, with a warm-up before the start."""
+    candles = sample_candles(6_000, seed=3)
+    market = MARKET | {"fill": fill, "start": candles["timestamp"][1_000], "slippage": 0.0002}
+    table = execute_sweep(SweepRequest(strategy=name, grid=grid, **market), candles=candles)
+    for row in table.iter_rows(named=True):
+        parameters = {key: row[key] for key in grid}
+        single = execute(BacktestRequest(strategy=name, parameters=parameters, **market), candles=candles)
+        for metric in METRICS:
+            assert same(row[metric], single.metrics[metric]), (parameters, metric)
+
+
+@given(situations())
+@settings(max_examples=100, deadline=None)
+def test_walking_events_equals_walking_candles(
+    situation: tuple[pl.DataFrame, Given, BacktestRequest],
+) -> None:
+    """On any signals, gains and drawdowns from look-ups equal those of the walk over every candle."""
+    from pipelines.backtest.engine import run
+    from pipelines.sweep.events import walk_signals
+    from pipelines.sweep.prices import prepare
+    from pipelines.sweep.run import _arrays, _costs
+    from pipelines.sweep.table import metrics_of
+    from pipelines.sweep.walk import new_states
+
+    candles, strategy, request = situation
+    judged = evaluate(strategy, candles)
+    prices = prepare(candles, request.fill == "open")
+    floats, integers = new_states(1, request.cash)
+    buy, sell = (np.array(judged[side]) for side in ("buy", "sell"))
+    walk_signals(floats[0], integers[0], buy, sell, *_costs(request), *_arrays(prices))
+    columns = metrics_of(floats, integers, prices, request.cash, request.candle_ms)
+    single = run(strategy, candles, request).metrics
+    for metric in METRICS:
+        value = float(columns[metric][0])
+        assert same(value if np.isfinite(value) else None, single[metric]), metric
+
+
+def test_no_strategy_is_left_out() -> None:
+    """Every strategy that ships is among the grids above."""
+    assert sorted(name for name, _ in GRIDS) == registry.names()

