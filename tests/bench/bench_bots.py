@@ -1,0 +1,93 @@
+"""Ten supervised bots on an accelerated market: memory, latency and processor time of each.
+
+Run it with `pytest tests/bench/bench_bots.py -s`; it prints what it measures, and it fails when a decision is
+missing. BENCH_SPEED (default 60 virtual seconds a second) and BENCH_CANDLES (60) change the load.
+"""
+
+import asyncio
+import json
+import os
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from sqlalchemy import text
+
+from config.settings import Settings
+from live.bots.supervisor import BotSupervisor
+from pipelines.bus.redis import RedisBus
+from pipelines.warehouse.bots import list_bots
+from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.health import beat
+from tests import bot_bench as bench
+
+BOTS, HISTORY = 10, 400
+SPEED, CANDLES = float(os.environ.get("BENCH_SPEED", "60")), int(os.environ.get("BENCH_CANDLES", "60"))
+STRATEGIES = ("ema_crossover", "rsi_reversion", "macd_trend", "sma_crossover", "bollinger_reversion")
+
+
+def _pss_mb(pid: int) -> float:
+    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(900)
+async def test_ten_bots(
+    database_url: str, redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    """Every bot judges every candle; the figures are printed."""
+    (tmp_path / "bots").mkdir()
+    for n in range(BOTS):
+        document = {"bot_id": f"bot_{n}", "strategy": STRATEGIES[n % 5], "symbol": bench.SYMBOL}
+        document |= {"timeframe": "1m", "virtual_balance": 10000}
+        (tmp_path / "bots" / f"bot_{n}.json").write_text(json.dumps(document))
+    engine = engine_of(database_url)
+    candles = bench.walk(HISTORY + CANDLES + 1)
+    bench.store(engine, candles[:HISTORY])
+    beat(engine, "live", 0, candles[HISTORY - 1].close_ms + 1, {})
+    settings = Settings(config_dir=tmp_path, home=tmp_path, database_url=database_url, redis_url=redis_url)
+    bus, began = RedisBus(redis_url), time.monotonic()
+    supervisor = asyncio.create_task(BotSupervisor(settings, engine, bus).run())
+
+    def count() -> int:
+        return int(bench.scalar(engine, "SELECT count(*) FROM signals"))
+
+    try:
+        await bench.until(lambda: count() == BOTS, "all bots have begun", 300)
+        started_s = time.monotonic() - began
+        processes = [psutil.Process(row.pid) for row in list_bots(engine)]
+        before = [sum(process.cpu_times()[:2]) for process in processes]
+        for n in range(HISTORY, HISTORY + CANDLES):
+            bench.store(engine, [candles[n]])
+            await bench.publish(bus, candles[n], candles[n + 1])
+            for _ in range(4):  # a running candle four times a second is the pace of the market, not a wait
+                await asyncio.sleep(60 / SPEED / 4)
+                await bus.publish(f"market:{bench.SYMBOL}", bench.message(candles[n + 1], final=False))
+        await bench.until(lambda: count() == BOTS * (CANDLES + 1), "every candle was judged", 120)
+        cpu_ms = [
+            (sum(process.cpu_times()[:2]) - start) * 1000 / CANDLES
+            for process, start in zip(processes, before, strict=True)
+        ]
+        pss = [_pss_mb(process.pid) for process in processes]
+        with engine.connect() as connection:
+            latencies = connection.execute(
+                text(
+                    "SELECT percentile_disc(ARRAY[0.5, 0.9, 0.99, 1]) WITHIN GROUP (ORDER BY latency_ms),"
+                    " count(latency_ms), (SELECT count(*) FROM trades) FROM signals"
+                )
+            ).one()
+    finally:
+        supervisor.cancel()
+        await asyncio.gather(supervisor, return_exceptions=True)
+        await bus.close()
+        engine.dispose()
+    with capsys.disabled():
+        print(f"\n{BOTS} bots, {SPEED:g}x, {CANDLES} candles, load {os.getloadavg()[0]:.1f}")  # noqa: T201
+        print(f"all begun after {started_s:.1f} s")  # noqa: T201
+        print(f"PSS MB: {min(pss):.0f} to {max(pss):.0f}, together {sum(pss):.0f}")  # noqa: T201
+        print(f"CPU ms a candle and bot: {min(cpu_ms):.1f} to {max(cpu_ms):.1f}")  # noqa: T201
+        print(f"latency ms p50, p90, p99, max: {latencies[0]} of {latencies[1]}; {latencies[2]} trades")  # noqa: T201
