@@ -22,7 +22,7 @@ class Feed:
         self._market_ms: int | None = None
         self._lag_ms: int | None = None
 
-    def components(self, rows: list[dict[str, Any]], now_ms: int) -> None:
+    def components(self, rows: list[dict[str, Any]]) -> None:
         """Take in the heartbeats; the row `live` carries the exchange's clock and its rate."""
         self._beat = next((row for row in rows if row["component"] == "live"), None)
 

@@ -55,8 +55,8 @@ def time(field: str, header: str, **more: Any) -> dict[str, Any]:
         "field": field,
         "headerName": header,
         "cellClass": "numeric",
-        "minWidth": 150,
-        "valueFormatter": {"function": "tcpTime(params.value)"},
+        "minWidth": 140,
+        "valueFormatter": {"function": "tcpMinute(params.value)"},
         "tooltipValueGetter": {"function": "tcpUtc(params.value)"},
         **more,
     }
@@ -123,16 +123,16 @@ def trade_columns(decimals: int) -> list[dict[str, Any]]:
     """Round trips of a backtest; `decimals` of a price."""
     price = f"tcpMoney(params.value, false, {decimals})"
     return [
-        number("n", "#", "tcpCount(params.value)", "Number", maxWidth=72, minWidth=56),
+        number("n", "#", "tcpCount(params.value)", "Number", maxWidth=64, minWidth=48),
         time("entry_ms", "Entry"),
-        number("entry_price", "Entry price", price),
+        number("entry_price", "Entry price", price, minWidth=100),
         time("exit_ms", "Exit"),
-        number("exit_price", "Exit price", price),
-        number("quantity", "Quantity", "tcpQuantity(params.value)"),
-        number("fees", "Fees", "tcpMoney(params.value)"),
+        number("exit_price", "Exit price", price, minWidth=100),
+        number("quantity", "Quantity", "tcpQuantity(params.value)", minWidth=90),
+        number("fees", "Fees", "tcpMoney(params.value)", minWidth=70),
         number("pnl", "P&L", "tcpMoney(params.value, true)", "Fees deducted", cellClassRules=_SIGNED),
         number("return", "Return", "tcpPercent(params.value)", cellClassRules=_SIGNED),
-        text("exit_reason", "Exit by", maxWidth=110),
+        text("exit_reason", "Exit by", minWidth=70, maxWidth=110),
     ]
 
 

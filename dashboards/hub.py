@@ -131,9 +131,10 @@ class Hub:
 
     async def _listen(self) -> None:
         async for channel, message in self._bus.subscribe(CHANNELS):
-            self._take(channel, message)
+            self.take(channel, message)
 
-    def _take(self, channel: str, message: dict[str, Any]) -> None:
+    def take(self, channel: str, message: dict[str, Any]) -> None:
+        """A message of the bus."""
         kind, _, name = channel.partition(":")
         if kind == "market":
             self._take_candle(name, message)
@@ -181,7 +182,7 @@ class Hub:
 
     def _read(self) -> None:
         """In a worker thread: heartbeats, bots, kill switch, and the fills of bots that traded."""
-        self.feed.components(system_queries.components(self._engine), self._clock.now_ms())
+        self.feed.components(system_queries.components(self._engine))
         self.feed.kill_switch = kill_switch_is_on(self._engine)
         rows = bot_queries.overview(self._engine, day_start(self.exchange_now()))
         for row in rows:

@@ -48,9 +48,9 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
         [
             heading(run),
             cards(run),
-            panel(_graph(curve, "run-equity", "h-equity"), title="Equity"),
+            panel(_graph(curve, "run-equity", "260px"), title="Equity"),
             panel(
-                _graph(markers, "run-trades-chart", "h-trades"),
+                _graph(markers, "run-trades-chart", "340px"),
                 title="Trades on the chart",
                 tools=_note(run, drawn, trades),
             ),
@@ -85,7 +85,10 @@ def holding(candles: pl.DataFrame, cash: float) -> pl.DataFrame | None:
 
 def heading(run: dict[str, Any]) -> html.Div:
     """What was tested, in one line."""
-    values = ", ".join(f"{name} {value}" for name, value in run["parameters"].items()) or "no parameters"
+    values = (
+        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run["parameters"].items())
+        or "no parameters"
+    )
     return html.Div(
         [
             html.H2(strategy(run["strategy_name"])),
@@ -215,7 +218,7 @@ def _tone(value: float | None) -> str:
 
 
 def _graph(figure: dict[str, Any], name: str, height: str) -> dcc.Graph:
-    return dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, className=f"chart {height}")
+    return dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, style={"height": height})
 
 
 def _note(run: dict[str, Any], drawn: Timeframe, trades: list[dict[str, Any]]) -> html.Span:

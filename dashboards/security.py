@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from config.settings import LOOPBACK
 
 COOKIE = "tcp_session"
-OPEN_PATHS = frozenset({"/healthz", "/login", "/assets/login.css"})
+OPEN_PATHS = frozenset({"/healthz", "/login"})
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, HTTPException
 
-from dashboards.api import bots, controls, market, operations, runs
+from dashboards.api import bots, controls, login, market, operations, runs
 from dashboards.api.errors import install_errors
 from dashboards.services import Services
 
@@ -14,6 +14,7 @@ def install(app: FastAPI, services: Services) -> None:
         app.include_router(module.router(services), prefix="/api")
 
     app.include_router(operations.router(services))
+    app.include_router(login.router(services))
 
     @app.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
     async def unknown(path: str) -> None:

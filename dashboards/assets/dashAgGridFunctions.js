@@ -6,6 +6,7 @@ dagfuncs.tcpShare = (value) => tcpFormat.percent(value, 0, false);
 dagfuncs.tcpCount = (value) => (value === null || value === undefined ? "—" : value.toLocaleString("en-US"));
 dagfuncs.tcpQuantity = (value) => tcpFormat.quantity(value);
 dagfuncs.tcpTime = (ms) => (ms ? tcpFormat.local(ms) : "—");
+dagfuncs.tcpMinute = (ms) => (ms ? tcpFormat.local(ms).slice(0, 16) : "—");
 dagfuncs.tcpUtc = (ms) => (ms ? tcpFormat.utc(ms) : "");
 dagfuncs.tcpState = (value) => (value ? value[0].toUpperCase() + value.slice(1) : "—");
 dagfuncs.tcpSignal = (row) => {

@@ -147,17 +147,17 @@ def is_overlay(values: pl.Series, closes: pl.Series) -> bool:
     return OVERLAY_RATIO < middle / price < 1 / OVERLAY_RATIO
 
 
-def unit_label(text: str, axis_name: str, left: bool = False) -> dict[str, Any]:
-    """The unit of a vertical axis, at its top, where no number is; `left`: inside the plot instead."""
+def unit_label(text: str, axis_name: str) -> dict[str, Any]:
+    """The unit of a vertical axis, inside the plot at its top right corner."""
     return {
         "text": text,
         "xref": "paper",
         "yref": f"{axis_name} domain",
-        "x": 0 if left else 1,
+        "x": 1,
         "y": 1,
-        "xanchor": "left",
+        "xanchor": "right",
         "yanchor": "top",
-        "xshift": 6,
+        "xshift": -4,
         "showarrow": False,
         "font": {"size": 10},
     }

@@ -45,7 +45,7 @@ def equity_figure(
         "yaxis2": axis(
             scheme, side="right", domain=[0, 0.24], fixedrange=True, nticks=3, ticksuffix="\u2009%"
         ),
-        "annotations": [unit_label(quote, "y"), unit_label("drawdown", "y2", left=True)],
+        "annotations": [unit_label(quote, "y"), unit_label("drawdown", "y2")],
         "uirevision": "keep",
     }
     return {"data": traces, "layout": shape}

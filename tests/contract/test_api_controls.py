@@ -1,0 +1,166 @@
+"""Routes that change something: status, kill switch, configuration, backtests."""
+
+import json
+
+import pytest
+import sqlalchemy as sa
+
+from dashboards.api import models
+from pipelines.warehouse import tables
+from tests.dashboard_seed import seed
+from tests.dashboard_server import running, until
+
+pytestmark = pytest.mark.servers
+NOW_MS = 1_790_000_000_000
+UNUSABLE = (
+    ({"strategy": "magic"}, "strategy"),
+    ({"timeframe": "7m"}, "timeframe"),
+    ({"parameters": {"fast_period": 90, "slow_period": 20}}, "fast_period"),
+    ({"fee": 2}, "fee"),
+    ({"symbol": "XXX-USDT"}, "XXX-USDT"),
+    ({"start": "2026-02-01", "end": "2026-01-01"}, "end"),
+)
+
+
+@pytest.fixture
+def api(database_url, redis_url, unused_port, tmp_path):
+    """A dashboard over a seeded database and an empty config folder."""
+    with running(database_url, redis_url, unused_port, tmp_path) as client:
+        seed(client.database, NOW_MS, minutes=150)
+        yield client
+
+
+def _status(api, name):
+    with api.database.connect() as connection:
+        return connection.execute(sa.select(tables.bots.c.status).where(tables.bots.c.name == name)).scalar()
+
+
+def test_stop_pause_and_start_write_the_wanted_status(api):
+    """Each control route sets bots.status and answers what is wanted and what is."""
+    for action, status in (("stop", "stopped"), ("start", "active"), ("pause", "paused")):
+        answer = api.post(f"/api/bot/bot_002/{action}")
+        assert answer.status == 200
+        assert answer.json["status"] == status == _status(api, "bot_002")
+    assert api.post("/api/bot/nobody/stop").status == 404
+    assert api.post("/api/bot/bot_002/explode").status == 422
+
+
+def test_the_kill_switch_is_seen_by_the_feed(api):
+    """Turning it on is stored and reaches the process's own view."""
+    assert api.get("/api/kill-switch").json == {"on": False}
+    assert api.post("/api/kill-switch", {"on": True}).json == {"on": True}
+    until(lambda: "tcp_kill_switch 1" in api.get("/metrics").text, 10, "the kill switch")
+
+
+def test_a_configuration_is_checked_stored_and_written_as_a_file(api, tmp_path):
+    """PUT changes row and file together, and a wrong document changes neither."""
+    document = {
+        "strategy": "ema_crossover",
+        "parameters": {"fast_period": 5, "slow_period": 50},
+        "symbol": "BTC-USDT",
+        "timeframe": "1m",
+        "virtual_balance": 10_000,
+    }
+    assert api.put("/api/bot/bot_001/config", document).json["parameters"]["fast_period"] == 5
+    stored = api.get("/api/bot/bot_001/config").json
+    assert stored["parameters"]["slow_period"] == 50
+    path = tmp_path / "bots" / "bot_001.json"
+    assert json.loads(path.read_text())["parameters"] == document["parameters"]
+
+    wrong = document | {"parameters": {"fast_period": 0}}
+    answer = api.put("/api/bot/bot_001/config", wrong)
+    assert answer.status == 422
+    assert "fast_period" in answer.json["detail"]
+    moved = api.put("/api/bot/bot_001/config", document | {"symbol": "ETH-USDT"})
+    assert moved.status == 422
+    assert api.put("/api/bot/bot_001/config", document | {"bot_id": "other"}).status == 422
+    assert api.get("/api/bot/bot_001/config").json == stored
+    assert sorted(found.name for found in path.parent.iterdir()) == ["bot_001.json"]
+
+
+def test_a_backtest_runs_and_is_read_back(api):
+    """POST answers the result, and the same result is found in the list and by its id."""
+    wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m", "cash": 5000}
+    answer = api.post("/api/backtest", wanted)
+    assert answer.status == 200
+    result = models.Backtest.model_validate(answer.json)
+    assert result.initial_cash == 5000
+    stored = api.get(f"/api/backtest/results/{result.id}?equity=true").json
+    assert stored["metrics"] == result.metrics
+    assert len(stored["trades"]) == len(result.trades)
+    assert len(stored["equity"]) > 100
+    listed = models.Runs.model_validate(api.get("/api/backtest/results").json)
+    assert [run.id for run in listed.items] == [result.id]
+
+
+def test_a_backtest_that_cannot_run_names_the_field(api):
+    """422 with the field; nothing is stored."""
+    wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
+    for change, word in UNUSABLE:
+        answer = api.post("/api/backtest", wanted | change)
+        assert answer.status == 422, change
+        assert word in answer.json["detail"], change
+    assert api.get("/api/backtest/results").json["items"] == []
+
+
+def test_requests_of_other_sites_are_refused(api):
+    """A foreign page, a rebound host name and a foreign Origin are refused; this site's own are not."""
+    path = "/api/bot/bot_001/stop"
+    assert api.post(path, sec_fetch_site="cross-site").status == 403
+    assert api.post(path, origin="http://evil.example").status == 403
+    assert api.get("/api/bots", host="evil.example").status == 400
+    assert _status(api, "bot_001") == "active"
+    assert api.post(path, origin=api.url, sec_fetch_site="same-origin").status == 200
+    assert api.get("/").headers["x-frame-options"] == "DENY"
+
+
+def test_a_token_is_demanded_when_one_is_set(database_url, redis_url, unused_port, tmp_path):
+    """With a token, everything but /healthz and the login wants it: as bearer, or as the login's cookie."""
+    with running(database_url, redis_url, unused_port, tmp_path, dashboard_token="secret-9") as api:
+        assert api.get("/healthz").status == 200
+        assert api.get("/api/bots").status == 401
+        assert api.get("/metrics").status == 401
+        assert api.get("/api/bots", authorization="Bearer wrong").status == 401
+        assert api.get("/api/bots", authorization="Bearer secret-9").status == 200
+        page = api.get("/", accept="text/html")
+        assert (page.status, page.headers["location"]) == (303, "/login")
+
+        form = {"content_type": "application/x-www-form-urlencoded"}
+        assert api.post("/login", b"token=wrong", **form).status == 401
+        entered = api.post("/login", b"token=secret-9", **form)
+        assert entered.status == 303
+        cookie = entered.headers["set-cookie"]
+        assert "secret-9" not in cookie
+        assert "httponly" in cookie.lower()
+        assert "samesite=strict" in cookie.lower()
+        assert api.get("/api/bots", cookie=cookie.split(";")[0]).status == 200
+        assert api.get("/api/bots", cookie="tcp_session=secret-9").status == 401
+
+
+def test_repeated_wrong_logins_are_slowed(database_url, redis_url, unused_port, tmp_path):
+    """After a handful of wrong tokens the login answers 429, even to the right one."""
+    form = {"content_type": "application/x-www-form-urlencoded"}
+    with running(database_url, redis_url, unused_port, tmp_path, dashboard_token="secret-9") as api:
+        answers = [api.post("/login", b"token=guess", **form).status for _ in range(8)]
+        assert answers[0] == 401
+        assert answers[-1] == 429
+        assert api.post("/login", b"token=secret-9", **form).status == 429
+
+
+def test_a_database_that_is_away_is_said_as_503(api):
+    """Without its database the API answers 503 with one line, and health says which part is away."""
+    with api.database.connect() as connection:
+        name = connection.execute(sa.text("select current_database()")).scalar_one()
+    other = sa.create_engine(api.database.url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    with other.connect() as connection:
+        connection.execute(sa.text(f'alter database "{name}" with allow_connections false'))
+        connection.execute(
+            sa.text("select pg_terminate_backend(pid) from pg_stat_activity where datname = :name"),
+            {"name": name},
+        )
+    other.dispose()
+    answer = api.get("/api/bot/bot_001/trades")
+    assert answer.status == 503
+    assert "\n" not in answer.json["detail"]
+    until(lambda: api.get("/healthz").status == 503, 10, "the loss")
+    assert api.get("/healthz").json["database"] is False

@@ -1,0 +1,121 @@
+"""The REST API's answers on a real PostgreSQL and a real Redis."""
+
+import io
+from decimal import Decimal
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from dashboards.api import models
+from pipelines.warehouse import tables
+from tests.dashboard_seed import seed
+from tests.dashboard_server import running, until
+
+pytestmark = pytest.mark.servers
+NOW_MS = 1_790_000_000_000
+MISTAKES = (
+    ("/api/bot/nobody", 404, "nobody"),
+    ("/api/bot/nobody/trades", 404, "nobody"),
+    ("/api/bot/bot_001/trades?limit=0", 422, "limit"),
+    ("/api/bot/bot_001/trades?cursor=zz", 422, "cursor"),
+    ("/api/bot/bot_001/signals?type=maybe", 422, "type"),
+    ("/api/market/XXX-USDT/history", 404, "XXX-USDT"),
+    ("/api/market/BTC-USDT/history?timeframe=7m", 422, "7m"),
+    ("/api/market/BTC-USDT/history?from=yesterday", 422, "from"),
+    ("/api/backtest/results/none", 404, "none"),
+    ("/api/sweeps/none", 404, "none"),
+    ("/api/nothing", 404, "nothing"),
+)
+
+
+@pytest.fixture
+def api(database_url, redis_url, unused_port, tmp_path):
+    """A dashboard over a seeded database."""
+    with running(database_url, redis_url, unused_port, tmp_path) as client:
+        seed(client.database, NOW_MS, minutes=150)
+        until(lambda: client.get("/metrics").text.count("tcp_bot_value{") == 5, 20, "the bots")
+        yield client
+
+
+def test_reading_bots_trades_signals_and_candles(api):
+    """Every list has the documented shape, newest first for bots' rows and oldest first for candles."""
+    bots = models.Bots.model_validate(api.get("/api/bots").json)
+    assert [bot.bot_id for bot in bots.items] == [f"bot_00{n}" for n in range(1, 6)]
+    assert api.get("/api/bot/bot_001").json["symbol"] == "BTC-USDT"
+
+    trades = models.Trades.model_validate(api.get("/api/bot/bot_001/trades").json).items
+    assert len(trades) > 1
+    assert trades == sorted(trades, key=lambda trade: trade.timestamp, reverse=True)
+
+    signals = models.Signals.model_validate(api.get("/api/bot/bot_001/signals?type=buy").json).items
+    assert signals
+    assert {signal.signal_type for signal in signals} == {"buy"}
+    assert set(signals[0].indicators) == {"ema_fast", "ema_slow"}
+
+    values = models.Values.model_validate(api.get("/api/bot/bot_001/performance?limit=5").json)
+    assert len(values.items) == 5
+    assert values.next is not None
+
+    history = models.History.model_validate(api.get("/api/market/BTC-USDT/history?limit=10").json)
+    times = [candle.timestamp for candle in history.items]
+    assert times == sorted(times)
+    assert len(times) == 10
+
+
+def test_prices_keep_every_digit(api):
+    """A price with eighteen decimals is answered with all of them, as a JSON number."""
+    exact = Decimal("0.123456789012345678")
+    with api.database.begin() as connection:
+        connection.execute(sa.update(tables.market_data).values(low=exact, volume=Decimal(60_000)))
+    text = api.get("/api/market/BTC-USDT/history?limit=1").text
+    assert '"low":0.123456789012345678' in text
+    assert '"volume":60000,' in text
+
+
+def test_pages_by_cursor_give_every_row_once(api):
+    """Following `next` walks through all signals without a gap or a repeat."""
+    seen, path = [], "/api/bot/bot_001/signals?limit=40"
+    cursor = ""
+    while cursor is not None:
+        page = api.get(path + (f"&cursor={cursor}" if cursor else "")).json
+        seen += [row["id"] for row in page["items"]]
+        cursor = page["next"]
+    assert len(seen) == len(set(seen)) == 150
+
+    first = api.get("/api/market/ETH-USDT/history?limit=100").json
+    second = api.get(f"/api/market/ETH-USDT/history?limit=100&cursor={first['next']}").json
+    assert len(second["items"]) == 50
+    assert second["items"][-1]["timestamp"] < first["items"][0]["timestamp"]
+
+
+def test_tables_download_as_csv_and_parquet(api):
+    """The same rows come as CSV and as Parquet, with the next cursor in a header."""
+    rows = api.get("/api/bot/bot_003/trades?limit=3").json["items"]
+    as_csv = api.get("/api/bot/bot_003/trades?limit=3&format=csv")
+    assert as_csv.headers["content-type"].startswith("text/csv")
+    assert "x-next-cursor" in as_csv.headers
+    assert pl.read_csv(io.BytesIO(as_csv.body))["id"].to_list() == [row["id"] for row in rows]
+    as_parquet = api.get("/api/bot/bot_003/trades?limit=3&format=parquet")
+    assert pl.read_parquet(io.BytesIO(as_parquet.body))["id"].to_list() == [row["id"] for row in rows]
+
+
+def test_a_mistake_is_answered_with_its_name(api):
+    """Unknown things are 404, bad parameters 422, and `detail` is one line that names them."""
+    for path, status, word in MISTAKES:
+        answer = api.get(path)
+        assert answer.status == status, path
+        assert word in answer.json["detail"], path
+
+
+def test_health_metrics_and_openapi(api):
+    """Health, Prometheus gauges, data health and the OpenAPI document answer."""
+    assert api.get("/healthz").json["status"] == "ok"
+    metrics = api.get("/metrics").text
+    assert 'tcp_bot_value{bot="bot_001",symbol="BTC-USDT"}' in metrics
+    health = models.DataHealth.model_validate(api.get("/api/data/health").json)
+    assert {row["component"] for row in health.components} == {"live", "collector"}
+    assert len(health.series) == 12
+    paths = api.get("/api/openapi.json").json["paths"]
+    assert "/api/bot/{bot_id}/trades" in paths
+    assert not any(path.startswith("/_dash") for path in paths)

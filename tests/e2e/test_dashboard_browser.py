@@ -1,0 +1,231 @@
+"""The pages in a real browser, over a real PostgreSQL and a real Redis."""
+
+import asyncio
+import os
+import re
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+import sqlalchemy as sa
+from playwright.sync_api import Page, expect, sync_playwright
+
+from core.timeframes import Timeframe
+from pipelines.bus.redis import RedisBus
+from pipelines.warehouse import tables
+from tests.dashboard_seed import MINUTE_MS, market_message, play, seed
+from tests.dashboard_server import running, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser]
+WAIT_MS = 60_000
+ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    """Chromium of the system, or the one that Playwright has."""
+    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    with sync_playwright() as playwright:
+        known = path or playwright.chromium.executable_path
+        if not os.path.exists(known):  # noqa: PTH110 - a path or None from two sources
+            if os.environ.get("CI") == "true":
+                pytest.fail("no Chromium, and CI must have one")
+            pytest.skip("no Chromium on this machine")
+        found = playwright.chromium.launch(executable_path=known, args=list(ARGUMENTS))
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def dashboard(database_url, redis_url, unused_port, tmp_path):
+    """A dashboard over a seeded database whose newest candle has just closed."""
+    with running(database_url, redis_url, unused_port, tmp_path) as client:
+        seed(client.database, time.time_ns() // 1_000_000, minutes=240)
+        until(lambda: client.get("/metrics").text.count("tcp_bot_value{") == 5, 30, "the bots")
+        yield client
+
+
+@pytest.fixture
+def page(browser) -> Iterator[Page]:
+    """A page that fails the test when it logs an error, throws, or asks another host for anything."""
+    problems: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(WAIT_MS)
+    opened.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    opened.on("request", lambda request: problems.append(request.url) if _is_foreign(request.url) else None)
+    yield opened
+    context.close()
+    assert problems == []
+
+
+def _is_foreign(url: str) -> bool:
+    return not re.match(r"(http|ws)://127\.0\.0\.1[:/]|data:|blob:", url)
+
+
+class Publisher:
+    """Publishes to the bus from the test's thread."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._url = redis_url
+
+    def send(self, channel: str, message: dict) -> None:
+        """Publish one message."""
+
+        async def once() -> None:
+            bus = RedisBus(self._url)
+            try:
+                await bus.publish(channel, message)
+            finally:
+                await bus.close()
+
+        asyncio.run(once())
+
+
+@contextmanager
+def market_running(dashboard, redis_url):
+    """The simulated live part, until the block ends."""
+    loop = asyncio.new_event_loop()
+    bus = RedisBus(redis_url)
+    task = loop.create_task(play(dashboard.database, bus))
+
+    def follow() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.run_until_complete(bus.close())
+        loop.close()
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(timeout=10)
+
+
+def _open_live(page, dashboard, query=""):
+    page.goto(f"{dashboard.url}/{query}")
+    page.wait_for_selector(".chart-box:not(.waiting) .js-plotly-plot")
+    page.wait_for_selector("#bots-table .ag-row")
+
+
+def _running_candle(price):
+    """The candle that is open now, at a price."""
+    now_ms = time.time_ns() // 1_000_000
+    return market_message("BTC-USDT", "1m", Timeframe.M1.close_ms(now_ms), (price,) * 4 + (1.0,), False)
+
+
+def test_a_message_on_the_bus_changes_price_chart_and_table(page, dashboard, redis_url):
+    """A running candle is pushed: the price over the chart, the last candle and the balances follow it."""
+    _open_live(page, dashboard, "?bot=bot_004")
+    expect(page.locator("#chart-symbol")).to_have_text("BTC-USDT · 1m")
+    until(lambda: _balance(page) != "", 20, "the table")
+    before = _balance(page)
+    publisher = Publisher(redis_url)
+    publisher.send("market:BTC-USDT", _running_candle(77_123.4))
+    expect(page.locator("#chart-price")).to_have_text("77,123.4")
+    close = "document.querySelector('.js-plotly-plot').data[0].close.at(-1)"
+    until(lambda: page.evaluate(close) == 77_123.4, 20, "the candle")
+    until(lambda: _balance(page) != before, 20, "the balance")
+    started = time.monotonic()
+    publisher.send("market:BTC-USDT", _running_candle(77_200.5))
+    expect(page.locator("#chart-price")).to_have_text("77,200.5")
+    assert time.monotonic() - started < 5
+
+
+def _balance(page):
+    cell = page.locator('#bots-table [row-id="bot_004"] [col-id="value"]')
+    return cell.inner_text() if cell.count() else ""
+
+
+def test_stop_and_start_answer_at_once_and_reach_the_row(page, dashboard, redis_url):
+    """A click shows the pending state, writes bots.status, and the true state follows."""
+    with market_running(dashboard, redis_url):
+        _open_live(page, dashboard)
+        row = page.locator('[data-bot-row="bot_002"]')
+        expect(row.locator(".state")).to_have_text("Running")
+        row.get_by_role("button", name="Stop bot_002").click()
+        expect(row.locator(".state")).to_have_text(re.compile("Stopping…|Stopped"))
+        until(lambda: _status(dashboard, "bot_002") == "stopped", 20, "the status")
+        expect(row.locator(".state")).to_have_text("Stopped")
+        expect(row.get_by_role("button", name="Stop bot_002")).to_be_hidden()
+        row.get_by_role("button", name="Start bot_002").click()
+        until(lambda: _status(dashboard, "bot_002") == "active", 20, "the status")
+        expect(row.locator(".state")).to_have_text("Running")
+        expect(page.locator("#feed-state")).to_have_text("Live")
+
+
+def _status(dashboard, name):
+    with dashboard.database.connect() as connection:
+        return connection.execute(sa.select(tables.bots.c.status).where(tables.bots.c.name == name)).scalar()
+
+
+def test_selection_lives_in_the_address_and_zoom_survives_updates(page, dashboard, redis_url):
+    """Choosing a bot changes the address; a pushed candle leaves the reader's zoom alone; reload keeps it."""
+    _open_live(page, dashboard)
+    page.locator('[data-bot-row="bot_003"] a').click()
+    expect(page.locator("#chart-symbol")).to_have_text("SOL-USDT · 1m")
+    expect(page).to_have_url(re.compile("bot=bot_003"))
+    page.get_by_role("button", name="Timeframe 5m").click()
+    expect(page.locator("#chart-symbol")).to_have_text("SOL-USDT · 5m")
+    page.reload()
+    expect(page.locator("#chart-symbol")).to_have_text("SOL-USDT · 5m")
+    page.locator('#bots-table [row-id="bot_001"] [col-id="bot_id"]').click()
+    expect(page.locator("#chart-symbol")).to_have_text("BTC-USDT · 1m")
+    page.wait_for_selector(".chart-box:not(.waiting) .js-plotly-plot")
+
+    plot = "document.querySelector('.js-plotly-plot')"
+    until(lambda: page.evaluate(f"{plot}.data[0].x.length") > 0, 20, "the chart")
+    times = page.evaluate(f"{plot}.data[0].x.slice(-120)")
+    zoom = [times[0], times[40]]
+    page.evaluate(f"zoom => Plotly.relayout({plot}, {{'xaxis.range': zoom}})", zoom)
+    Publisher(redis_url).send("market:BTC-USDT", _running_candle(70_001.2))
+    expect(page.locator("#chart-price")).to_have_text("70,001.2")
+    until(lambda: page.evaluate(f"{plot}.data[0].close.at(-1)") == 70_001.2, 20, "the candle")
+    seen = page.evaluate(
+        f"{plot}.layout.xaxis.range.map(x => typeof x === 'number' ? x : Date.parse(x + 'Z'))"
+    )
+    assert [round(value / MINUTE_MS) for value in seen] == [round(value / MINUTE_MS) for value in zoom]
+
+
+def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
+    """A mistake is told beside its field and nothing runs; corrected, the run shows cards, charts and trades."""
+    page.goto(f"{dashboard.url}/backtests")
+    fast = page.get_by_label("Fast period")
+    fast.fill("90")
+    expect(page.get_by_text("must be less than slow_period (26), got 90")).to_be_visible()
+    fast.fill("5")
+    expect(page.get_by_text("must be less than")).to_be_hidden()
+    page.locator("#run").click()
+    page.wait_for_selector(".run-result")
+    expect(page).to_have_url(re.compile(r"run=[0-9a-f]{12}"))
+    expect(page.locator(".card", has_text="Total return")).to_contain_text("%")
+    page.wait_for_selector("#run-trades .ag-row", state="attached")
+    run_id = page.url.rpartition("=")[2]
+    stored = dashboard.get(f"/api/backtest/results/{run_id}").json
+    assert stored["params"]["fast_period"] == 5
+    page.wait_for_selector(f'#runs [row-id="{run_id}"]', state="attached")
+
+
+def test_theme_kill_switch_and_unknown_pages(page, dashboard):
+    """The theme is kept over a reload, the kill switch asks first, an unknown address says so."""
+    _open_live(page, dashboard)
+    page.keyboard.press("t")
+    root = page.locator("html")
+    expect(root).to_have_attribute("data-mantine-color-scheme", "light")
+    page.reload()
+    expect(root).to_have_attribute("data-mantine-color-scheme", "light")
+    page.wait_for_selector("#bots-table .ag-row")
+    page.locator("#kill-open").click()
+    expect(page.get_by_text("No bot will buy until it is off again")).to_be_visible()
+    assert dashboard.get("/api/kill-switch").json == {"on": False}
+    page.get_by_role("button", name="Stop all buying").click()
+    until(lambda: dashboard.get("/api/kill-switch").json == {"on": True}, 20, "the kill switch")
+    expect(page.locator("#kill-label")).to_have_text("Kill switch is ON")
+    page.goto(f"{dashboard.url}/nowhere")
+    expect(page.get_by_text("There is no such page")).to_be_visible()

@@ -1,0 +1,102 @@
+"""Figures: valid for the plotting library, and right about what they show."""
+
+from datetime import UTC, datetime, timedelta
+
+import plotly.graph_objects as go
+import polars as pl
+import pytest
+
+from dashboards.figures.price import is_overlay, marker_text, marker_time, price_figure
+from dashboards.figures.run import equity_figure, fills_of, trades_figure
+from dashboards.theme import DARK, LIGHT
+
+START = datetime(2026, 11, 20, tzinfo=UTC)
+MINUTE = 60_000
+BUY = {"t": 1_763_600_000_000, "side": "buy", "price": 61_000.5, "quantity": 0.25, "fees": 1.0, "pnl": None}
+SELL = BUY | {"side": "sell", "pnl": -12.345, "t": BUY["t"] + MINUTE}
+
+
+def candles(count=400):
+    """A rising frame of 1m candles."""
+    closes = [100.0 + n for n in range(count)]
+    return pl.DataFrame(
+        {
+            "timestamp": [START + timedelta(minutes=n + 1) for n in range(count)],
+            "open": [close - 1 for close in closes],
+            "high": [close + 2 for close in closes],
+            "low": [close - 2 for close in closes],
+            "close": closes,
+            "volume": [float(n % 7) for n in range(count)],
+        },
+        schema_overrides={"timestamp": pl.Datetime("us", "UTC")},
+    )
+
+
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_the_price_figure_is_valid_and_shows_the_newest_candles(scheme):
+    """The library accepts the figure; the first view ends behind the last candle and holds 150 of them."""
+    frame = candles()
+    indicators = frame.select("timestamp", ema=pl.col("close") - 3, rsi=pl.lit(55.0))
+    figure = price_figure(frame, [BUY, SELL], indicators, MINUTE, 1, scheme, "BTC", "USDT")
+    go.Figure(figure)
+    kinds = [trace["meta"]["kind"] for trace in figure["data"]]
+    assert kinds == ["candles", "volume", "buy", "sell", "indicator", "indicator"]
+    first, last = figure["layout"]["xaxis"]["range"]
+    times = figure["data"][0]["x"]
+    assert sum(1 for time in times if first <= time <= last) == 150
+    assert last > times[-1]
+    colours = DARK if scheme == "dark" else LIGHT
+    assert figure["layout"]["xaxis"]["gridcolor"] == colours["grid"]
+
+
+def test_indicators_off_the_price_scale_get_their_own_pane():
+    """An average is drawn over the price, an oscillator below it."""
+    frame = candles()
+    indicators = frame.select("timestamp", ema=pl.col("close") - 3, rsi=pl.lit(5.0))
+    figure = price_figure(frame, [], indicators, MINUTE, 1, "dark")
+    assert [trace["yaxis"] for trace in figure["data"][4:]] == ["y", "y3"]
+    assert not is_overlay(pl.Series([None, None], dtype=pl.Float64), frame["close"])
+
+
+def test_an_empty_market_still_makes_a_figure():
+    """No candles is a figure without a view, not an error."""
+    go.Figure(price_figure(candles(0), [], None, MINUTE, 2, "dark"))
+
+
+def test_a_marker_sits_on_the_candle_that_holds_its_fill():
+    """A candle is labelled by its close; a fill at the very open belongs to the one that begins."""
+    assert marker_time(60_000, MINUTE) == 120_000
+    assert marker_time(119_999, MINUTE) == 120_000
+    assert marker_time(120_000, MINUTE) == 180_000
+
+
+def test_a_marker_tells_quantity_price_and_profit():
+    """The hover says what was traded, at what price, and what a sale made."""
+    assert marker_text(BUY, 1, "BTC", "USDT") == "▲ Buy 0.25 BTC @ 61,000.5"
+    assert marker_text(SELL, 1, "BTC", "USDT").endswith("P&L −12.35 USDT")
+
+
+def test_the_equity_figure_has_its_drawdown():
+    """Drawdown is measured from the highest equity so far, the starting cash included, in percent."""
+    equity = pl.DataFrame(
+        {"timestamp": candles(4)["timestamp"], "equity": [90.0, 120.0, 60.0, 120.0]},
+    )
+    figure = equity_figure(equity, None, 100.0, "USDT", "dark")
+    go.Figure(figure)
+    drawdown = next(trace for trace in figure["data"] if trace["name"] == "Drawdown")
+    assert drawdown["y"] == pytest.approx([-10.0, 0.0, -50.0, 0.0])
+
+
+def test_round_trips_become_markers():
+    """A closed trade is a buy and a sell with its profit; an open one only a buy."""
+    closed = {
+        "entry_time": START,
+        "entry_price": 1.0,
+        "exit_time": START + timedelta(minutes=5),
+        "exit_price": 2.0,
+        "quantity": 3.0,
+        "pnl": 2.9,
+    }
+    fills = fills_of([closed, closed | {"exit_time": None, "exit_price": None}])
+    assert [(fill["side"], fill["pnl"]) for fill in fills] == [("buy", None), ("sell", 2.9), ("buy", None)]
+    go.Figure(trades_figure(candles(), [closed], MINUTE, 2, "BTC", "USDT", "light"))

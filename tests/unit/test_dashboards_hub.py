@@ -1,0 +1,153 @@
+"""What the hub keeps, and what each browser is sent from it."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from core.clock import ManualClock
+from dashboards.feed import Feed
+from dashboards.hub import KEPT_CANDLES, Hub, Series, Watch
+from dashboards.stream import Cursor
+from pipelines.bus.memory import MemoryBus
+
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+NOW_MS = round(NOW.timestamp() * 1000)
+
+
+def message(minute, price, final=False, timeframe="1m"):
+    """A market message of the candle that closes at that minute of the hour."""
+    moment = NOW + timedelta(minutes=minute)
+    prices = dict.fromkeys(("open", "high", "low", "close"), price)
+    return {
+        "timeframe": timeframe,
+        "timestamp": moment.isoformat().replace("+00:00", "Z"),
+        "volume": 1,
+        "final": final,
+        "published_ms": NOW_MS - 40,
+        **prices,
+    }
+
+
+@pytest.fixture
+def hub():
+    """A hub that is fed by hand; its database is never asked."""
+    return Hub(sa.create_engine("sqlite://"), MemoryBus(), Feed("sim"), ManualClock(NOW_MS))
+
+
+def watching(hub, bot="bot_001", timeframe="1m"):
+    """A browser that has just drawn the chart."""
+    cursor, watch = Cursor(hub), Watch(bot, "BTC-USDT", timeframe)
+    assert cursor.chart(watch) is None
+    return cursor, watch
+
+
+def test_a_series_coalesces_but_loses_no_candle():
+    """Several changes of one candle are one; a candle that closed in between is still sent."""
+    series = Series()
+    for n, (time, close) in enumerate([(1, 10.0), (1, 11.0), (2, 12.0), (2, 13.0)]):
+        series.add({"t": time, "c": close})
+        assert series.sequence == n + 1
+    assert series.since(0) == [{"t": 1, "c": 11.0}, {"t": 2, "c": 13.0}]
+    assert series.since(3) == [{"t": 2, "c": 13.0}]
+    assert series.since(4) == []
+
+
+def test_a_reader_that_fell_too_far_behind_is_told_so():
+    """Memory is bounded: beyond it the browser has to draw anew."""
+    series = Series()
+    for n in range(KEPT_CANDLES + 5):
+        series.add({"t": n, "c": 1.0})
+    assert series.since(4) is None
+    assert len(series.since(5)) == KEPT_CANDLES
+
+
+async def test_a_browser_is_sent_its_own_market_only(hub):
+    """Candles of the watched symbol and timeframe arrive; others do not."""
+    cursor, watch = watching(hub)
+    hub.take("market:BTC-USDT", message(1, 100))
+    hub.take("market:BTC-USDT", message(5, 100, timeframe="5m"))
+    hub.take("market:ETH-USDT", message(1, 7))
+    push = cursor.chart(watch)
+    assert [candle["c"] for candle in push["candles"]] == [100.0]
+    assert cursor.chart(watch) is None
+    assert hub.prices == {"BTC-USDT": 100.0, "ETH-USDT": 7.0}
+
+
+async def test_after_a_reconnection_charts_are_drawn_anew(hub):
+    """What was published meanwhile is lost on the bus, so the chart is fetched again, once."""
+    cursor, watch = watching(hub)
+    hub.take("bus", {"event": "reconnected"})
+    assert cursor.chart(watch)["redraw"] is True
+    assert cursor.chart(watch) is None
+
+
+async def test_new_fills_and_indicators_reach_the_browser_once(hub):
+    """Markers and indicator values of the watched bot are sent when they are new."""
+    cursor, watch = watching(hub)
+    hub.fills["bot_001"] = [{"t": 1, "side": "buy"}]
+    hub.fills["bot_002"] = [{"t": 1, "side": "sell"}]
+    signal = {"timestamp": "2026-11-20T12:01:00Z", "indicators": {"ema": 3, "rsi": None}}
+    hub.take("signals:bot_001", signal)
+    push = cursor.chart(watch)
+    assert push["fills"] == [{"t": 1, "side": "buy"}]
+    assert push["indicators"] == {"t": NOW_MS + 60_000, "values": {"ema": 3.0, "rsi": None}}
+    assert cursor.chart(watch) is None
+
+
+async def test_a_change_wakes_whoever_waits(hub):
+    """A waiting stream returns as soon as something changed, and not before."""
+    waiting = asyncio.create_task(hub.changed(hub.version, 5))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    hub.take("market:BTC-USDT", message(1, 100))
+    assert await asyncio.wait_for(waiting, 1) == hub.version
+
+
+def test_sessions_are_bounded(hub):
+    """Of many browsers the longest unused is forgotten."""
+    for n in range(2_100):
+        hub.watch(str(n), Watch())
+    assert len(hub.sessions) == 2_000
+    assert "0" not in hub.sessions
+
+
+def beating(age_ms=500, **details):
+    """A feed whose daemon beat a while ago."""
+    feed = Feed("sim")
+    feed.components(
+        [
+            {
+                "component": "live",
+                "timestamp": NOW - timedelta(milliseconds=age_ms),
+                "exchange_time": NOW + timedelta(days=1),
+                "details": {"feed": "live", "clock_rate": 60.0, **details},
+            }
+        ]
+    )
+    return feed
+
+
+def test_the_exchange_clock_runs_on_at_its_rate():
+    """Half a second after a heartbeat at ×60 the exchange is thirty seconds further."""
+    feed = beating()
+    assert feed.exchange_ms(NOW_MS) == NOW_MS + 86_400_000 + 30_000
+    assert Feed("okx").exchange_ms(NOW_MS) == NOW_MS
+
+
+def test_the_feed_names_what_is_away():
+    """Each lost part has its own word, the most fundamental first."""
+    feed = beating()
+    assert feed.state(NOW_MS) == "silent"
+    feed.market_message(NOW_MS, NOW_MS - 35)
+    assert feed.state(NOW_MS) == "live"
+    assert feed.document(NOW_MS)["lag_ms"] == 35
+    assert feed.state(NOW_MS + 11_000) == "silent"
+    assert feed.state(NOW_MS + 20_000) == "daemon"
+    assert beating(feed="reconnecting").state(NOW_MS) == "exchange"
+    feed.bus_error = "gone"
+    assert feed.state(NOW_MS) == "bus"
+    feed.database_lost(NOW_MS, ValueError("no\nway"))
+    assert feed.state(NOW_MS) == "database"
+    assert feed.document(NOW_MS)["error"] == "no"

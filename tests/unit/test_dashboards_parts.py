@@ -1,0 +1,131 @@
+"""Forms, jobs, static files, documents and the chart's mathematics."""
+
+import threading
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import dash_mantine_components as dmc
+import pytest
+
+from core.errors import BadInput
+from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor
+from dashboards.api.operations import _escaped
+from dashboards.forms import hint, parameter_fields, words
+from dashboards.jobs import QUEUE, Jobs, QueueFull
+from dashboards.navigation import parameters
+from dashboards.pages.backtests import read_form
+from dashboards.theme import stylesheet
+from strategies import registry
+from tests.dashboard_server import until
+
+NAMES = [{"type": "parameter", "name": "fast_period"}, {"type": "parameter", "name": "slow_period"}]
+VALUES = ["ema_crossover", "BTC-USDT", "1m", ["2026-11-01", "2026-11-03"], 0.1, 0, 10_000]
+
+
+@pytest.mark.parametrize("name", registry.names())
+def test_every_strategy_gets_a_form(name):
+    """Each parameter of each strategy has a field with its bounds in words."""
+    model = registry.find(name).model
+    fields = parameter_fields(model, "parameter")
+    assert {field.id["name"] for field in fields} == set(model.model_fields) - {"risk_percentage"}
+    for field in fields:
+        assert field.description
+        assert isinstance(field, dmc.Select) or "from" in field.description
+
+
+def test_hints_say_bounds():
+    """The description carries meaning and bounds; nullable schemas are looked into."""
+    assert hint({"description": "Length", "minimum": 2, "maximum": 5000}) == "Length · from 2 to 5,000"
+    assert hint({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]}) == "from 0"
+    assert words("fast_period") == "Fast period"
+
+
+def test_the_form_reads_as_a_request():
+    """Days are whole UTC days, both included; percents become fractions."""
+    request = read_form(VALUES, NAMES, [5, 20])
+    assert request.start == datetime(2026, 11, 1, tzinfo=UTC)
+    assert request.end == datetime(2026, 11, 4, tzinfo=UTC)
+    assert request.fee == 0.001
+    assert request.parameters == {"fast_period": 5, "slow_period": 20}
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "given", "field"),
+    [
+        (3, None, [5, 20], "period"),
+        (3, ["2026-11-01", None], [5, 20], "period"),
+        (4, "", [5, 20], "fee"),
+        (6, -1, [5, 20], "cash"),
+        (0, "ema_crossover", [30, 20], "fast_period"),
+        (0, "ema_crossover", ["", 20], "fast_period"),
+    ],
+)
+def test_a_mistake_in_the_form_names_its_field(position, value, given, field):
+    """The error carries the field, so that it can be shown beside it."""
+    values = [*VALUES]
+    values[position] = value
+    with pytest.raises(BadInput) as caught:
+        read_form(values, NAMES, given)
+    assert caught.value.field == field
+
+
+def test_jobs_run_one_at_a_time_and_the_queue_is_bounded():
+    """A second run waits for the first, and beyond the queue people are told to come back."""
+    jobs, gate = Jobs(), threading.Event()
+    try:
+        first = jobs.submit(gate.wait)
+        until(lambda: first.state == "running", 5, "the start")
+        waiting = [jobs.submit(lambda: 7) for _ in range(QUEUE)]
+        with pytest.raises(QueueFull):
+            jobs.submit(lambda: 7)
+        assert waiting[0].state == "waiting"
+        gate.set()
+        until(lambda: waiting[-1].state == "done", 5, "the last run")
+        assert waiting[-1].result == 7
+    finally:
+        gate.set()
+        jobs.close()
+
+
+def test_a_failed_job_keeps_one_line_and_the_field():
+    """A user's mistake inside the work keeps the field it is about."""
+    jobs = Jobs()
+
+    def work():
+        raise BadInput("candles", "none")
+
+    try:
+        job = jobs.submit(work)
+        until(lambda: job.state == "failed", 5, "the failure")
+        assert (job.field, job.error) == ("candles", "candles: none")
+    finally:
+        jobs.close()
+
+
+def test_numbers_in_answers_are_exact():
+    """Decimals are JSON numbers with all digits and without trailing zeros or exponents; times end in Z."""
+    moment = datetime(2026, 11, 20, tzinfo=UTC)
+    document = {"a": Decimal("61828.020000000000000000"), "b": [Decimal("6E+4")], "t": moment, "n": None}
+    assert answer(document).body == b'{"a":61828.02,"b":[60000],"t":"2026-11-20T00:00:00Z","n":null}'
+    assert exact(float("nan")) != exact(float("nan"))
+    assert answer({"x": float("nan")}).body == b'{"x":null}'
+
+
+def test_cursors_come_back_as_they_were():
+    """A cursor holds the last row's key; one that is not ours is refused."""
+    row = {"timestamp": datetime(2026, 11, 20, 1, 2, 3, 456_000, tzinfo=UTC), "id": "bot:1"}
+    assert read_cursor(cursor_of(row, "timestamp", "id"), datetime, str) == (row["timestamp"], "bot:1")
+    assert next_cursor([row], 2, "id") is None
+    for broken in ("zz", "x", "WzFd", "ÿ"):
+        with pytest.raises(BadInput):
+            read_cursor(broken, datetime, str)
+
+
+def test_small_things():
+    """Query strings, labels of metrics and the stylesheet."""
+    assert parameters("?bot=bot_001&timeframe=5m") == {"bot": "bot_001", "timeframe": "5m"}
+    assert parameters(None) == {}
+    assert _escaped('a"b\\c\nd') == 'a\\"b\\\\c\\nd'
+    sheet = stylesheet()
+    assert "--surface:#161b22" in sheet
+    assert "--surface:#ffffff" in sheet
