@@ -151,3 +151,26 @@ def test_recorded_candles_come_back_unchanged(shared_data: Path):
         file = pl.read_csv(path, infer_schema=False)
         expected = [(int(row[0]), *map(Decimal, row[1:6])) for row in file.rows()]
         assert texts(market, symbol, all_candles(market, symbol))[: len(expected)] == expected
+
+
+@pytest.mark.real_data
+async def test_a_recording_is_replayed_whole_over_the_websocket(shared_data: Path):
+    """At speed max a subscriber gets every recorded trade, from the first to the last; then time stops."""
+    path = shared_data / "trades" / "binance_ETH-USDT_2024-08-08T2354_11min.parquet"
+    recorded = pl.read_parquet(path)
+    running = await serve(SimOptions(source=(str(path),), speed="max"))
+    rows: list[dict[str, str]] = []
+    async with (
+        aiohttp.ClientSession() as session,
+        session.ws_connect(f"{running.ws_url}/public") as socket,
+    ):
+        arg = {"channel": "trades", "instId": "ETH-USDT"}
+        await socket.send_json({"op": "subscribe", "args": [arg]})
+        last = str(recorded["trade_id"].max())
+        while not rows or rows[-1]["tradeId"] != last:
+            rows += (await socket.receive_json(timeout=10)).get("data", [])
+    assert sum(int(row["count"]) for row in rows) == len(recorded)
+    assert sum(Decimal(row["sz"]) for row in rows) == recorded["size"].cast(EXACT).sum()
+    assert int(rows[0]["tradeId"]) - int(rows[0]["count"]) + 1 == recorded["trade_id"].min()
+    assert running.now_ms() <= recorded["timestamp_ms"].max() + 2 * MINUTE_MS
+    await running.close()

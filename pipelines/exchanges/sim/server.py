@@ -27,6 +27,7 @@ from pipelines.exchanges.sim.sources import open_source
 
 _CHECK_S = 0.05
 _SAVE_S = 1.0
+_CLOSE_S = 2.0  # for a client to answer a close frame
 
 
 class Server:
@@ -117,7 +118,7 @@ class Server:
             return web.Response(status=404)
         if self._options.connection_limits and not self._dials.allows(str(request.remote)):
             return web.Response(status=429, text="more than 3 connections a second")
-        socket = web.WebSocketResponse(compress=self._options.deflate, writer_limit=1 << 20)
+        socket = web.WebSocketResponse(timeout=_CLOSE_S, compress=self._options.deflate, writer_limit=1 << 20)
         await socket.prepare(request)
         self._opened += 1
         faults = ConnectionFaults(self._plan, self._opened, time.monotonic())
