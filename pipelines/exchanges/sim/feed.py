@@ -152,9 +152,11 @@ class Feed:
             return msgspec.json.encode(row)
         depth = SNAPSHOT_DEPTHS[subscription.channel]
         state = book.snapshot(self._history, spec, self._shown_ms, depth)
-        row_document = state.rest_row(spec)
-        ts = row_document.pop("ts")
-        return msgspec.json.encode({**row_document, "instId": spec.symbol, "ts": ts})
+        fields = state.rest_row(spec)
+        ts = fields.pop("ts")
+        if subscription.channel == "books5":
+            fields["instId"] = spec.symbol
+        return msgspec.json.encode({**fields, "ts": ts})
 
     def _push_changes(self, subscription: Subscription) -> None:
         spec, old = self.specs[subscription.inst_id], self._books.get(subscription)
