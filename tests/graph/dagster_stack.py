@@ -188,12 +188,13 @@ class DagsterStack:
         }
 
     def backfill_runs(self, backfill_id: str, seconds: float = 240) -> list[dict[str, Any]]:
-        """The runs of a backfill once it has ended."""
+        """The runs of a backfill once there are some and all have ended; the backfill itself is closed by the
+        next look of Dagster's daemon, up to 30 s later."""
 
         def completed() -> list[dict[str, Any]] | None:
             found = self.ask(BACKFILL_RUNS, id=backfill_id)["partitionBackfillOrError"]
             assert not found["error"], found
-            return found["runs"] if found["status"].startswith("COMPLETED") else None
+            return found["runs"] if all(run["status"] in ENDED for run in found["runs"]) else None
 
         runs: list[dict[str, Any]] = wait(f"backfill {backfill_id}", seconds, completed)
         return runs
