@@ -126,36 +126,39 @@ def from_trades(trades: DayTrades, opens: Ints, previous_close: int) -> Candles:
 
     previous_close: ticks; the flat price of the candles before the first match
     """
-    group = np.searchsorted(opens, trades.ts, side="right") - 1
-    value = trades.price * trades.size
-    ones = np.ones(len(trades), np.int64)
     price = trades.price
-    return _grouped(opens, group, (price, price, price, price, trades.size, value, ones), previous_close)
+    columns = (price, price, price, price, trades.size, price * trades.size)
+    return _grouped(opens, trades.ts, columns, None, previous_close)
 
 
 def roll_up(candles: Candles, opens: Ints) -> Candles:
     """Larger candles that open at `opens` (ms, rising); candles without matches add nothing to them."""
     traded = np.flatnonzero(candles.count)
-    group = np.searchsorted(opens, candles.open_ms[traded], side="right") - 1
-    columns = tuple(column[traded] for column in candles.columns()[1:])
-    return _grouped(opens, group, columns, int(candles.open[0]) if len(candles) else 0)
+    _, *columns, count = (column[traded] for column in candles.columns())
+    previous_close = int(candles.open[0]) if len(candles) else 0
+    return _grouped(opens, candles.open_ms[traded], tuple(columns), count, previous_close)
 
 
-def _grouped(opens: Ints, group: Ints, columns: tuple[Ints, ...], previous_close: int) -> Candles:
-    open_, high, low, close, volume, value, count = columns
+def _grouped(
+    opens: Ints, times: Ints, columns: tuple[Ints, ...], count: Ints | None, previous_close: int
+) -> Candles:
+    """Join rows by the candle they fall into; count None: each row is one match."""
+    open_, high, low, close, volume, value = columns
     rows = len(opens)
     filled = [np.zeros(rows, np.int64) for _ in range(7)]
-    if len(group):
-        starts = np.flatnonzero(np.diff(group, prepend=group[0] - 1))
-        at = group[starts]
-        ends = np.append(starts[1:], len(group)) - 1
-        filled[0][at], filled[3][at] = open_[starts], close[ends]
+    bounds = np.searchsorted(times, opens)
+    lengths = np.diff(bounds, append=len(times))
+    at = np.flatnonzero(lengths)
+    if len(at):
+        starts = bounds[at]
+        filled[0][at], filled[3][at] = open_[starts], close[starts + lengths[at] - 1]
         filled[1][at] = np.maximum.reduceat(high, starts)
         filled[2][at] = np.minimum.reduceat(low, starts)
         if value.sum(dtype=np.float64) > _EXACT_SUM:
             value, filled[5] = value.astype(object), filled[5].astype(object)
-        for place, column in ((4, volume), (5, value), (6, count)):
-            filled[place][at] = np.add.reduceat(column, starts)
+        filled[4][at] = np.add.reduceat(volume, starts)
+        filled[5][at] = np.add.reduceat(value, starts)
+        filled[6][at] = lengths[at] if count is None else np.add.reduceat(count, starts)
     empty = filled[6] == 0
     if empty.any():
         latest = np.maximum.accumulate(np.where(empty, -1, np.arange(rows)))

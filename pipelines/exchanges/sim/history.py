@@ -182,14 +182,16 @@ class History:
         return days.from_trades(trades.part(0, trades.until(now_ms)), opens, self.last_price(symbol, day))
 
     def _minutes_of_day(self, symbol: str, day: int) -> Candles:
-        trades = self.day(symbol, day)
-        opens = np.arange(1_440, dtype=np.int64) * MINUTE_MS + day * DAY_MS
-        begins_late = not len(trades) or trades.ts[0] >= opens[1]
-        return days.from_trades(trades, opens, self.last_price(symbol, day) if begins_late else 0)
+        return self._whole_day(symbol, day, MINUTE_MS)
 
     def _hours_of_day(self, symbol: str, day: int) -> Candles:
-        opens = np.arange(24, dtype=np.int64) * HOUR_MS + day * DAY_MS
-        return days.roll_up(self._minutes_of_day(symbol, day), opens)
+        return self._whole_day(symbol, day, HOUR_MS)
+
+    def _whole_day(self, symbol: str, day: int, length_ms: int) -> Candles:
+        trades = self.day(symbol, day)
+        opens = np.arange(day * DAY_MS, (day + 1) * DAY_MS, length_ms, dtype=np.int64)
+        begins_late = not len(trades) or trades.ts[0] >= opens[1]
+        return days.from_trades(trades, opens, self.last_price(symbol, day) if begins_late else 0)
 
 
 def _joined(parts: list[DayTrades]) -> DayTrades:
