@@ -18,7 +18,7 @@ from live.collector.follow import follow_clock, sample
 from live.collector.history import History
 from live.collector.patience import until_it_answers
 from live.collector.publisher import Publisher
-from live.collector.refill import Refiller
+from live.collector.refill import PATIENCE_S, Refiller
 from live.collector.start import open_stream
 from live.collector.stream import SymbolStream, Verdict
 from live.collector.writer import GapRecord, Writer
@@ -251,15 +251,21 @@ class Collector:
         """Ask for the newest trades: either there are some we lack, or the market is quiet."""
         try:
             recent = await self._rest.recent_trades(stream.symbol, 5)
-            self._on_trades(recent)
-            known = stream.continuity.last_id
-            if not recent or (known is not None and recent[-1].trade_id <= known):
+            if not self._knows(stream, recent):
+                # The feed may be on the way with them, as aggregates that single matches would cut up.
+                await asyncio.sleep(PATIENCE_S)
+                self._on_trades(recent)
+            if self._knows(stream, recent):
                 stream.confirm_quiet(through_ms)
         except Unavailable as error:
             _log.warning("cannot ask for the newest trades", symbol=stream.symbol, reason=str(error))
             await asyncio.sleep(QUIET_RETRY_S)
         finally:
             self._asking.pop(stream.symbol, None)
+
+    def _knows(self, stream: SymbolStream, recent: Sequence[Trade]) -> bool:
+        known = stream.continuity.last_id
+        return not recent or (known is not None and recent[-1].trade_id <= known)
 
     # --- the rest
 

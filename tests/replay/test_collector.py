@@ -21,6 +21,7 @@ from pipelines.warehouse.database import engine as engine_of
 from tests.aggregation import candles_of, trades_frame
 from tests.exchange import FakeExchange
 from tests.proxy import Proxy
+from tests.sql_candles import candles_by_sql
 
 pytestmark = pytest.mark.servers
 
@@ -99,21 +100,6 @@ def stored_candles(database_url: str, symbol: str, timeframe: Timeframe, own: bo
         return [tuple(row) for row in rows]
 
 
-def aggregated_by_sql(database_url: str, symbol: str, timeframe: Timeframe) -> dict[int, tuple]:
-    """Candles of what is in raw_trades, by SQL alone."""
-    query = text(
-        """
-        SELECT (floor(extract(epoch FROM timestamp) * 1000 / :ms) * :ms + :ms)::bigint AS close_ms,
-               (array_agg(price ORDER BY trade_id))[1], max(price), min(price),
-               (array_agg(price ORDER BY trade_id DESC))[1], sum(size), sum(count)
-        FROM raw_trades WHERE symbol = :symbol GROUP BY close_ms
-        """
-    )
-    with engine_of(database_url).connect() as connection:
-        rows = connection.execute(query, {"symbol": symbol, "ms": timeframe.ms})
-        return {row[0]: tuple(row) for row in rows}
-
-
 def assert_complete(database_url: str, tape: Sequence[Trade], begun_ms: int, through_ms: int) -> None:
     """raw_trades has each id from the start on once, and every own candle is that of the tape.
 
@@ -132,7 +118,7 @@ def assert_complete(database_url: str, tape: Sequence[Trade], begun_ms: int, thr
             assert [row for row in own if row != truth[row[0]]] == []
             due = {t for t in truth if t - timeframe.ms >= start_ms and t <= through_ms}
             assert due <= {row[0] for row in own}
-            by_sql = aggregated_by_sql(database_url, symbol, timeframe)
+            by_sql = candles_by_sql(database_url, symbol, timeframe)
             whole = [row for row in own if row[0] - timeframe.ms >= start_ms and row[6] > 0]
             assert [row for row in whole if row != by_sql[row[0]]] == []
 
