@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import typer
 
 from cli.times import parse_time, show_time
+from core.errors import BadInput
+from core.timeframes import Timeframe
 
 if TYPE_CHECKING:
     from pipelines.backfill.report import BackfillReport, OnProgress, Progress
@@ -55,18 +57,16 @@ def _backfill(
     end: str | None,
     as_json: bool,
 ) -> None:
-    from cli.stack.ensure import ensure
-    from core.errors import BadInput
-    from core.timeframes import Timeframe
-    from pipelines.backfill.run import run_backfill
-
-    # Everything that can be wrong is found before a server is started.
+    # What can be wrong here is found before a server is started or a slow library imported.
     if timeframe is not None:
         Timeframe.parse(timeframe, "--timeframe")
     start_ms = parse_time(start, "--from")
     end_ms = parse_time(end, "--to") if end is not None else OPEN_END_MS
     if start_ms >= end_ms:
         raise BadInput("--from", f"{start} is not before --to {end}")
+    from cli.stack.ensure import ensure
+    from pipelines.backfill.run import run_backfill
+
     settings = ensure(database=True, exchange=True)
     with _progress(f"{symbol} {timeframe or 'trades'}") as on_progress:
         report = run_backfill(settings, kind, symbol, timeframe, start_ms, end_ms, on_progress)

@@ -8,6 +8,7 @@ import typer
 
 from cli.times import parse_day, show_time
 from core.errors import BadInput
+from core.timeframes import Timeframe
 
 if TYPE_CHECKING:
     from pipelines.lake.archive import ArchivedFile
@@ -28,15 +29,14 @@ def import_file(
     as_json: bool = JSON,
 ) -> None:
     """Store the candles of FILE; a repeat changes nothing."""
-    from cli.stack.ensure import ensure
-    from core.timeframes import Timeframe
-    from pipelines.backfill.imports import import_candles
-
     Timeframe.parse(timeframe, "--timeframe")
     if timestamps not in ("open", "close"):
         raise BadInput("--timestamps", f"{timestamps!r} is neither open nor close")
     if not file.is_file():
         raise BadInput(str(file), "no such file")
+    from cli.stack.ensure import ensure
+    from pipelines.backfill.imports import import_candles
+
     settings = ensure(database=True)
     report = import_candles(
         str(settings.database_url),
@@ -97,10 +97,10 @@ def archive(
     as_json: bool = JSON,
 ) -> None:
     """Write raw trades of whole days to the lake as Parquet; a repeat changes nothing."""
+    day = parse_day(date, "--date") if date is not None else None
     from cli.stack.ensure import ensure
     from pipelines.lake.archive import archive_days
 
-    day = parse_day(date, "--date") if date is not None else None
     settings = ensure(database=True)
     documents = []
     for name, at, file in archive_days(str(settings.database_url), settings.lake_url, symbol, day, drop):
