@@ -52,7 +52,7 @@ def _read(path: Path) -> pl.DataFrame:
         if path.suffix == ".parquet":
             frame = pl.read_parquet(path)
         else:
-            frame = pl.read_csv(path, infer_schema_length=0)
+            frame = _without_blank_end(pl.read_csv(path, infer_schema_length=0))
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(str(path), f"cannot be read as CSV or Parquet: {reason}") from None
@@ -61,6 +61,12 @@ def _read(path: Path) -> pl.DataFrame:
         raise BadInput(str(path), f"no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
     # Text that is no number becomes null here and is refused with its line by the checks.
     return frame.with_columns(pl.col(name).cast(pl.Float64, strict=False) for name in NUMBERS)
+
+
+def _without_blank_end(frame: pl.DataFrame) -> pl.DataFrame:
+    # Only at the end: inside, a blank line is a row that is refused, and line numbers stay right.
+    filled = frame.select(pl.any_horizontal(pl.all().is_not_null())).to_series().arg_true()
+    return frame.head(int(filled[-1]) + 1 if filled.len() else 0)
 
 
 def _time_column(frame: pl.DataFrame, path: Path, timestamps: Labels) -> tuple[str, Labels]:
