@@ -113,8 +113,7 @@ async def test_errors_become_ccxts_own(okx):
         await okx.publicGetMarketTrades({"instId": "NO-SUCH"})
     okx.enableRateLimit = False
     with pytest.raises(ccxt.RateLimitExceeded):
-        for _ in range(30):
-            await okx.publicGetPublicTime()
+        await asyncio.gather(*(okx.publicGetPublicTime() for _ in range(30)))
 
 
 async def test_the_synchronous_ccxt_works_as_well(running):
