@@ -13,7 +13,6 @@ from cli.main import main
 from core.metrics import METRICS
 from strategies.sample import sample_candles
 
-
 SHORT = {
     "EMA_BACKTEST": "backtest --strategy ema_crossover",
     "EMA_SWEEP": "sweep --strategy ema_crossover",
