@@ -1,5 +1,7 @@
 """One daemon a database: an advisory lock that lives as long as its connection."""
 
+import contextlib
+
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -40,5 +42,10 @@ class DaemonLock:
     def release(self) -> None:
         """Let go of it, with the connection."""
         connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+        if connection is None:
+            return
+        # The server ends a session some time after its client has gone: unlock first, if it still answers.
+        with contextlib.suppress(SQLAlchemyError):
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": DAEMON_LOCK})
+            connection.commit()
+        connection.close()

@@ -1,0 +1,220 @@
+"""The warehouse on a real PostgreSQL."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+import polars as pl
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import text
+
+from core.candles import Candle
+from core.errors import BadInput, Unavailable
+from core.instruments import Instrument
+from core.timeframes import Timeframe
+from core.trades import Side, Trade
+from pipelines.warehouse import candles, controls, database, gaps, health, instruments, resume, trades
+from pipelines.warehouse.lock import DaemonLock
+from pipelines.warehouse.tables import metadata
+
+pytestmark = pytest.mark.servers
+
+NOON = 1_763_726_400_000
+DAY_MS = 86_400_000
+
+
+def candle(minute: int = 1, **changes) -> Candle:
+    made = Candle(
+        "BTC-USDT",
+        Timeframe.M1,
+        NOON + minute * 60_000,
+        Decimal("64000.1"),
+        Decimal("64001.2"),
+        Decimal("63999.9"),
+        Decimal("64000.000000000000000001"),
+        Decimal("1.00000001"),
+        trades_count=5,
+    )
+    return msgspec.structs.replace(made, **changes)
+
+
+def trade(trade_id: int, at_ms: int = NOON, **changes) -> Trade:
+    made = Trade("BTC-USDT", trade_id, at_ms, Decimal("1.5"), Decimal("0.1"), Side.SELL, 2)
+    return msgspec.structs.replace(made, **changes)
+
+
+def test_migrations_build_exactly_the_tables_of_the_code(database_url):
+    with database.engine(database_url).connect() as connection:
+        context = MigrationContext.configure(
+            connection, opts={"compare_server_default": True, "compare_type": True}
+        )
+        assert compare_metadata(context, metadata) == []
+
+
+def test_a_migrated_database_is_accepted_and_migrating_again_changes_nothing(database_url):
+    database.migrate(database_url)
+    database.check_schema(database_url)
+
+
+def test_a_schema_of_another_version_is_refused_with_the_remedy(database_url):
+    with database.engine(database_url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    with pytest.raises(BadInput, match="tcp db migrate"):
+        database.check_schema(database_url)
+    with database.engine(database_url).begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    for action in (database.check_schema, database.migrate):
+        with pytest.raises(BadInput, match="newer version"):
+            action(database_url)
+
+
+def test_a_server_that_does_not_answer_is_named_without_its_password(unused_port):
+    url = f"postgresql+psycopg://tcp:secret@127.0.0.1:{unused_port}/tcp"
+    with pytest.raises(Unavailable, match="does not answer") as caught:
+        database.check_schema(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_candles_keep_every_digit_and_come_back_as_a_frame_by_close_time(database_url):
+    engine = database.engine(database_url)
+    written = [candle(minute) for minute in (3, 1, 2)]
+    with engine.begin() as connection:
+        assert candles.upsert_candles(connection, written) == {
+            ("BTC-USDT", Timeframe.M1, c.close_ms): 0 for c in written
+        }
+        assert resume.exact_candles(connection, "BTC-USDT", Timeframe.M1, NOON, NOON + DAY_MS) == [
+            candle(1),
+            candle(2),
+            candle(3),
+        ]
+    frame = candles.read_candles(engine, "BTC-USDT", "1m")
+    assert frame["timestamp"].dtype == pl.Datetime("us", "UTC")
+    assert frame["timestamp"].to_list() == [datetime(2025, 11, 21, 12, m, tzinfo=UTC) for m in (1, 2, 3)]
+    assert frame["close"].to_list() == [64000.0] * 3
+    newest = candles.read_candles(engine, "BTC-USDT", "1m", end_ms=NOON + 120_000, limit=1)
+    assert newest["timestamp"].to_list() == [datetime(2025, 11, 21, 12, 2, tzinfo=UTC)]
+    assert candles.read_candles(engine, "ETH-USDT", "1m").schema == frame.schema
+
+
+def test_a_candle_with_other_numbers_is_a_revision_and_a_repeat_is_nothing(database_url):
+    key = ("BTC-USDT", Timeframe.M1, candle().close_ms)
+    with database.engine(database_url).begin() as connection:
+        assert candles.upsert_candles(connection, [candle(provisional=True)]) == {key: 0}
+        assert candles.upsert_candles(connection, [candle(provisional=True)]) == {}
+        assert candles.upsert_candles(connection, [candle()]) == {key: 0}
+        assert candles.upsert_candles(connection, [candle(volume=Decimal(2))]) == {key: 1}
+        assert candles.upsert_candles(connection, [candle(volume=Decimal(2))]) == {}
+
+
+def test_the_exchanges_equal_candle_does_not_take_the_count_away(database_url):
+    theirs = candle(trades_count=0, source="exchange")
+    key = ("BTC-USDT", Timeframe.M1, theirs.close_ms)
+    with database.engine(database_url).begin() as connection:
+        assert candles.upsert_candles(connection, [theirs]) == {key: 0}
+        assert candles.upsert_candles(connection, [candle()]) == {key: 0}
+        assert candles.upsert_candles(connection, [theirs]) == {}
+        (stored,) = resume.exact_candles(connection, "BTC-USDT", Timeframe.M1, NOON, NOON + DAY_MS)
+    assert stored == candle()
+
+
+def test_trades_are_stored_once_in_partitions_of_their_day(database_url):
+    tape = [trade(1), trade(3, NOON + 1), trade(5, NOON + DAY_MS)]
+    with database.engine(database_url).begin() as connection:
+        assert trades.copy_trades(connection, tape) == 3
+        assert trades.copy_trades(connection, [*tape, trade(7)]) == 1
+        partitions = connection.execute(
+            text("SELECT relname FROM pg_class WHERE relispartition AND relkind = 'r' ORDER BY 1")
+        )
+        assert list(partitions.scalars()) == ["raw_trades_20251121", "raw_trades_20251122"]
+        assert resume.trades_since(connection, "BTC-USDT", NOON + 1) == [tape[1], tape[2]]
+        assert trades.last_trade_ids(connection, ["BTC-USDT", "ETH-USDT"]) == {
+            "BTC-USDT": trades.StoredTrade(7, NOON)
+        }
+
+
+def test_collecting_resumes_at_the_last_minute_of_its_own_or_at_one_with_a_hole(database_url):
+    engine = database.engine(database_url)
+    with engine.begin() as connection:
+        assert resume.resume_point(connection, "BTC-USDT") is None
+        trades.copy_trades(
+            connection, [trade(10, NOON + 5), trade(12, NOON + 60_010), trade(14, NOON + 120_001)]
+        )
+        first = resume.resume_point(connection, "BTC-USDT")
+        assert first == resume.ResumePoint(
+            trades.StoredTrade(14, NOON + 120_001), NOON + 120_000, trades.StoredTrade(12, NOON + 60_010)
+        )
+        candles.upsert_candles(connection, [candle(1), candle(9, source="exchange")])
+        later = resume.resume_point(connection, "BTC-USDT")
+        assert later is not None
+        assert (later.start_ms, later.anchor) == (NOON + 60_000, trades.StoredTrade(10, NOON + 5))
+        candles.upsert_candles(connection, [candle(2, provisional=True), candle(3)])
+        holed = resume.resume_point(connection, "BTC-USDT")
+        assert holed is not None
+        assert holed.start_ms == NOON + 60_000
+
+
+def test_the_ledger_keeps_when_a_gap_was_found_and_closed(database_url):
+    with database.engine(database_url).begin() as connection:
+        gaps.record_gap(connection, "BTC-USDT", 5, 9, "open", NOON)
+        assert gaps.open_gaps(connection) == [("BTC-USDT", 5, 9)]
+        gaps.record_gap(connection, "BTC-USDT", 5, 9, "filled", NOON + 1_000)
+        assert gaps.open_gaps(connection) == []
+        row = connection.execute(text("SELECT detected_at, closed_at, state FROM data_gaps")).one()
+    assert (row.state, (row.closed_at - row.detected_at).total_seconds()) == ("filled", 1)
+
+
+def test_a_heartbeat_replaces_the_one_before_and_events_add_up(database_url):
+    engine = database.engine(database_url)
+    health.beat(engine, "live", NOON, None, {"n": 1})
+    health.beat(engine, "live", NOON + 1_000, NOON, {"n": 2})
+    health.record_event(engine, "info", "live", "started", "one", now_ms=NOON)
+    health.record_event(engine, "error", "live", "crashed", "two", {"code": 3})
+    with engine.connect() as connection:
+        (row,) = connection.execute(text("SELECT details, exchange_time FROM heartbeats")).all()
+        levels = connection.execute(text("SELECT level FROM system_events ORDER BY id")).scalars().all()
+    assert (row.details, row.exchange_time.hour) == ({"n": 2}, 12)
+    assert levels == ["info", "error"]
+
+
+def test_the_kill_switch_is_off_until_it_is_turned_on(database_url):
+    engine = database.engine(database_url)
+    assert not controls.kill_switch_is_on(engine)
+    controls.set_kill_switch(engine, True, "test")
+    assert controls.kill_switch_is_on(engine)
+    controls.set_kill_switch(engine, False)
+    assert not controls.kill_switch_is_on(engine)
+
+
+def test_instruments_are_replaced_by_their_newer_rules(database_url):
+    engine = database.engine(database_url)
+    old = Instrument("BTC-USDT", "BTC", "USDT", Decimal("0.1"), Decimal("1E-8"), Decimal("0.00001"))
+    new = msgspec.structs.replace(old, tick_size=Decimal("0.01"))
+    instruments.upsert_instruments(engine, [old])
+    instruments.upsert_instruments(engine, [new])
+    assert instruments.read_instruments(engine) == {"BTC-USDT": new}
+
+
+def test_one_daemon_holds_the_lock_of_a_database(database_url):
+    engine = database.engine(database_url)
+    first, second = DaemonLock(engine), DaemonLock(engine)
+    assert first.hold()
+    assert not second.hold()
+    assert first.hold()
+    first.release()
+    assert second.hold()
+    second.release()
+
+
+def test_a_lock_whose_connection_was_ended_is_taken_again(database_url):
+    engine = database.engine(database_url)
+    lock = DaemonLock(engine)
+    assert lock.hold()
+    with engine.begin() as connection:
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted")
+        )
+    assert lock.hold()
+    assert not DaemonLock(engine).hold()
+    lock.release()
