@@ -12,19 +12,17 @@ OKX_WS_URL = "wss://ws.okx.com:8443/ws/v5"
 
 def make_rest(settings: Settings) -> ExchangeRest:
     """The REST adapter in force. Close it when done."""
-    return OkxRest(_url(settings, settings.okx_rest_url, OKX_REST_URL, "TCP_OKX_REST_URL", "http"))
+    return OkxRest(_url(settings, settings.okx_rest_url, OKX_REST_URL, "TCP_OKX_REST_URL"))
 
 
 def make_feed(settings: Settings) -> TradeFeed:
     """The live trade feed in force."""
-    return OkxTradeFeed(_url(settings, settings.okx_ws_url, OKX_WS_URL, "TCP_OKX_WS_URL", "ws"))
+    return OkxTradeFeed(_url(settings, settings.okx_ws_url, OKX_WS_URL, "TCP_OKX_WS_URL"))
 
 
-def _url(settings: Settings, given: str | None, real: str, variable: str, scheme: str) -> str:
-    if given is None:
-        if settings.exchange == "sim":
-            raise BadInput(variable, "the simulated exchange has no address: set it, or TCP_EXCHANGE=okx")
-        return real
-    if not given.startswith((f"{scheme}://", f"{scheme}s://")):
-        raise BadInput(variable, f"{given!r} does not start with {scheme}:// or {scheme}s://")
-    return given
+def _url(settings: Settings, given: str | None, real: str, variable: str) -> str:
+    if given is not None:
+        return given
+    if settings.exchange == "sim":
+        raise BadInput(variable, "the simulated exchange has no address: set it, or TCP_EXCHANGE=okx")
+    return real

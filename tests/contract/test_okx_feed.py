@@ -13,6 +13,7 @@ from aiohttp import WSMsgType, web
 from core.trades import Trade
 from pipelines.exchanges.okx.backoff import Backoff
 from pipelines.exchanges.okx.feed import OkxTradeFeed
+from pipelines.exchanges.okx.requests import Requester
 from pipelines.exchanges.okx.rest import OkxRest
 from pipelines.exchanges.okx.socket import dial
 from pipelines.exchanges.okx.watch import Patience
@@ -126,6 +127,51 @@ async def test_a_symbol_not_served_is_named_and_the_others_work():
         assert "60018" in refused[0]
         assert "NOPE-USDT" in refused[0]
     await sim.close()
+
+
+async def test_a_bad_line_loses_no_trade_for_good():
+    """Cut sockets, doubled and disordered pushes, garbage, notices: every id between the first and the last
+    is received or can be had by REST, although one request in five is refused there too."""
+    faults = {
+        "seed": 3,
+        "disconnect": {"every_s": 1.0},
+        "notice": {"every_s": 1.5, "for_s": 1.0},
+        "duplicate": 0.05,
+        "reorder": 0.05,
+        "garbage": 0.05,
+        "http_429": 0.1,
+        "http_500": 0.1,
+    }
+    sim = await serve(
+        SimOptions(seed=5, start_ms=START_MS, speed=500, faults=faults, connection_limits=False, rate_limit=0)
+    )
+    rest = OkxRest(sim.rest_url, Requester(sim.rest_url, budgets={}))
+    async with listening(sim.ws_url) as listener:
+        await until(
+            lambda: listener.count("live") >= 4 and len(set(ids(listener.trades, SYMBOLS[0]))) > 500,
+            "four connections and 500 matches",
+            60,
+        )
+    assert listener.feed.codec.unknown.total() > 0
+    for symbol in SYMBOLS:
+        received = set(ids(listener.trades, symbol))
+        missing = sorted(set(range(min(received), max(received))) - received)
+        for first, last in runs(missing):
+            received |= {trade.trade_id for trade in await rest.trades_by_id(symbol, first, last)}
+        assert received == set(range(min(received), max(received) + 1))
+    await rest.close()
+    await sim.close()
+
+
+def runs(numbers: list[int]) -> list[tuple[int, int]]:
+    """Sorted numbers as (first, last) of each unbroken run."""
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        if found and found[-1][1] == number - 1:
+            found[-1] = (found[-1][0], number)
+        else:
+            found.append((number, number))
+    return found
 
 
 class Scripted:

@@ -32,7 +32,7 @@ class OkxTradeFeed:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.codec = Codec()
-        self._url = f"{ws_base_url.rstrip('/')}/public"
+        self.url = f"{ws_base_url.rstrip('/')}/public"
         self._budget = connection_budget(ws_base_url)
         self._backoff = backoff or Backoff()
         self._sleep = sleep
@@ -40,7 +40,7 @@ class OkxTradeFeed:
 
     async def run(self, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState) -> None:
         """Connect, subscribe, reconnect with back-off, for ever. An error raised by `on_trades` ends it."""
-        on_state("connecting", self._url)
+        on_state("connecting", self.url)
         while True:
             reason = await self._one_stretch(symbols, on_trades, on_state)
             delay = self._backoff.next_delay_s()
@@ -49,7 +49,7 @@ class OkxTradeFeed:
 
     async def _one_stretch(self, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState) -> str:
         """From connecting to the loss of the connection, whose reason is returned."""
-        session = Session(self._url, symbols, self.codec, self._patience, on_trades, on_state)
+        session = Session(self.url, symbols, self.codec, self._patience, on_trades, on_state)
         try:
             try:
                 await self._budget.wait()
@@ -75,7 +75,7 @@ class OkxTradeFeed:
         """
         old.moving.clear()
         on_state("reconnecting", "the exchange announced the end of this connection: moving to a new one")
-        new = Session(self._url, symbols, self.codec, self._patience, on_trades, on_state)
+        new = Session(self.url, symbols, self.codec, self._patience, on_trades, on_state)
         try:
             await self._budget.wait()
             await new.open()
