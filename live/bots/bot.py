@@ -28,8 +28,8 @@ CATCH_UP_CANDLES = 50
 """Judged in one go before the process gets to its heartbeat again."""
 HOLE_PATIENCE_MS = 60_000
 """Wall time to wait for a candle that is missing while newer ones are there."""
-WINDOW_PATIENCE_MS = 30_000
-"""Wall time to wait at the beginning for the history that the strategy wants."""
+WINDOW_PATIENCE_MS = 5_000
+"""Wall time to wait at the beginning for history that the strategy wants, since some last arrived."""
 
 _log = structlog.get_logger("bot")
 
@@ -65,13 +65,13 @@ class Bot:
         self._instrument: Instrument | None = None
         self._account = self._ledger.restore()
         self._hole_since_ms: int | None = None
-        self._begun_at_ms = clock.now_ms()
+        self._seen_history = (0, clock.now_ms())
 
     def restore(self) -> None:
         """Forget what is in memory; the database is right."""
         self._account = self._ledger.restore()
         self._hole_since_ms = None
-        self._begun_at_ms = self._clock.now_ms()
+        self._seen_history = (0, self._clock.now_ms())
 
     def beat(self) -> Desired:
         """Heartbeat; returns what is wanted of the bot."""
@@ -120,8 +120,7 @@ class Bot:
         if newest is None or (judged_ms is not None and newest.close_ms < judged_ms):
             return False
         frame = self._window.push(newest)
-        waited_ms = self._clock.now_ms() - self._begun_at_ms
-        if not self._window.is_full and waited_ms < WINDOW_PATIENCE_MS:
+        if not self._window.is_full and self._history_arrives(frame.height):
             return False
         signal = last_signal(self._strategy, frame)
         with self._engine.begin() as connection:
@@ -133,6 +132,15 @@ class Bot:
         self._say(signal_message(self.name, signal, outcome, None))
         self._tell(outcome, newest, "candle")
         return True
+
+    def _history_arrives(self, candles: int) -> bool:
+        """Whether older candles are still being fetched, as far as one can see."""
+        now_ms = self._clock.now_ms()
+        most, since_ms = self._seen_history
+        if candles > most:
+            self._seen_history = (candles, now_ms)
+            return True
+        return now_ms - since_ms < WINDOW_PATIENCE_MS
 
     def _judge(self, candle: Candle, published_ms: float | None) -> None:
         signal = last_signal(self._strategy, self._window.push(candle))

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, bindparam, func, select, update
+from msgspec import json
+from sqlalchemy import Connection, Engine, and_, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.bot_states import Desired
@@ -34,6 +35,33 @@ from pipelines.warehouse.tables import (
     signals,
     trades,
 )
+
+_POSITION = """
+    UPDATE positions SET cash = :cash, quantity = :quantity, cost = :cost, realised_pnl = :realised_pnl,
+        fees = :fees, total_trades = :total_trades, winning_trades = :winning_trades,
+        last_candle = :last_candle, updated_at = now()
+    WHERE bot_id = :bot_id
+"""
+_UPDATE_POSITION = text(_POSITION)
+# One statement for what every candle writes, because each round trip costs latency.
+_JUDGE = text(f"""
+    WITH signal AS (
+        INSERT INTO signals (id, bot_id, timestamp, signal_type, price, confidence, indicators)
+        VALUES (:signal_id, :bot_id, :at, :signal_type, :price, :confidence, CAST(:indicators AS jsonb))
+        ON CONFLICT DO NOTHING
+    ), position AS (
+        {_POSITION}
+    ), snapshot AS (
+        INSERT INTO bot_performance (bot_id, timestamp, total_value, cash_balance, crypto_balance,
+            total_trades, winning_trades, total_fees)
+        VALUES (:bot_id, :at, :total_value, :cash, :crypto_balance, :total_trades, :winning_trades, :fees)
+        ON CONFLICT (bot_id, timestamp) DO UPDATE SET
+            total_value = excluded.total_value, cash_balance = excluded.cash_balance,
+            crypto_balance = excluded.crypto_balance, total_trades = excluded.total_trades,
+            winning_trades = excluded.winning_trades, total_fees = excluded.total_fees
+    )
+    UPDATE bots SET current_balance = :total_value WHERE id = :bot_id
+""")
 
 
 class Conflict(Exception):
@@ -128,7 +156,10 @@ class Ledger:
 
     def write(self, connection: Connection, outcome: Outcome, at_ms: int, signal: Signal | None) -> None:
         """Store what a step changed. at_ms: close of the judged candle, or time of the fill between two."""
-        self._write_signal(connection, signal, outcome)
+        if signal is None or outcome.close is None:
+            connection.execute(_UPDATE_POSITION, self._account_values(outcome))
+        else:
+            connection.execute(_JUDGE, self._account_values(outcome) | self._judged(outcome, signal, at_ms))
         for order in outcome.orders:
             self._write_order(connection, order)
         for execution in outcome.executions:
@@ -147,7 +178,6 @@ class Ledger:
                 balance_after=execution.cash_after,
             )
             connection.execute(row.on_conflict_do_nothing())
-        self._write_account(connection, outcome, at_ms)
 
     def beat(self, at_ms: int, latencies: Sequence[tuple[str, float]]) -> Desired:
         """Heartbeat at wall time; stores latencies (signal id, ms) measured since; returns what is wanted."""
@@ -166,20 +196,6 @@ class Ledger:
                     [{"signal": name, "latency": latency} for name, latency in latencies],
                 )
             return Desired(connection.execute(statement).scalar_one())
-
-    def _write_signal(self, connection: Connection, signal: Signal | None, outcome: Outcome) -> None:
-        if signal is None:
-            return
-        row = insert(signals).values(
-            id=outcome.signal_id,
-            bot_id=self._bot_id,
-            timestamp=to_datetime(signal.timestamp_ms),
-            signal_type=signal.signal_type.value,
-            price=outcome.close,
-            confidence=signal.confidence,
-            indicators=dict(signal.indicators),
-        )
-        connection.execute(row.on_conflict_do_nothing())
 
     def _write_order(self, connection: Connection, order: Order) -> None:
         values: dict[str, Any] = {
@@ -209,28 +225,27 @@ class Ledger:
         if written is None:
             raise Conflict(f"order {order.id} is not open any more")
 
-    def _write_account(self, connection: Connection, outcome: Outcome, at_ms: int) -> None:
-        account, portfolio = outcome.account, outcome.account.portfolio
-        values: dict[str, Any] = {name: getattr(portfolio, name) for name in Portfolio.__struct_fields__} | {
-            "updated_at": func.now()
+    def _account_values(self, outcome: Outcome) -> dict[str, Any]:
+        portfolio, judged_ms = outcome.account.portfolio, outcome.account.last_candle_ms
+        values: dict[str, Any] = {name: getattr(portfolio, name) for name in Portfolio.__struct_fields__}
+        return values | {
+            "bot_id": self._bot_id,
+            "last_candle": None if judged_ms is None else to_datetime(judged_ms),
         }
-        if account.last_candle_ms is not None:
-            values["last_candle"] = to_datetime(account.last_candle_ms)
-        connection.execute(update(positions).where(positions.c.bot_id == self._bot_id).values(values))
-        if outcome.close is None:
-            return
-        value = portfolio.value(outcome.close)
-        snapshot: dict[str, Any] = {
+
+    def _judged(self, outcome: Outcome, signal: Signal, at_ms: int) -> dict[str, Any]:
+        portfolio, close = outcome.account.portfolio, outcome.close or Decimal(0)
+        value = portfolio.value(close)
+        return {
+            "signal_id": outcome.signal_id,
+            "at": to_datetime(at_ms),
+            "signal_type": signal.signal_type.value,
+            "price": close,
+            "confidence": signal.confidence,
+            "indicators": json.encode(signal.indicators).decode(),
             "total_value": value,
-            "cash_balance": portfolio.cash,
             "crypto_balance": value - portfolio.cash,
-            "total_trades": portfolio.total_trades,
-            "winning_trades": portfolio.winning_trades,
-            "total_fees": portfolio.fees,
         }
-        row = insert(bot_performance).values(bot_id=self._bot_id, timestamp=to_datetime(at_ms), **snapshot)
-        connection.execute(row.on_conflict_do_update(index_elements=["bot_id", "timestamp"], set_=snapshot))
-        connection.execute(update(bots).where(bots.c.id == self._bot_id).values(current_balance=value))
 
     def _risk_state(self, connection: Connection) -> RiskState:
         """What RiskState.after would have built over all candles so far, from the snapshots."""

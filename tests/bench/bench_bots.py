@@ -22,7 +22,7 @@ from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
 from tests import bot_bench as bench
 
-BOTS, HISTORY = 10, 400
+BOTS, HISTORY = 10, 1000
 SPEED, CANDLES = float(os.environ.get("BENCH_SPEED", "60")), int(os.environ.get("BENCH_CANDLES", "60"))
 STRATEGIES = ("ema_crossover", "rsi_reversion", "macd_trend", "sma_crossover", "bollinger_reversion")
 
@@ -87,7 +87,7 @@ async def test_ten_bots(
         engine.dispose()
     with capsys.disabled():
         print(f"\n{BOTS} bots, {SPEED:g}x, {CANDLES} candles, load {os.getloadavg()[0]:.1f}")  # noqa: T201
-        print(f"all begun after {started_s:.1f} s")  # noqa: T201
+        print(f"all begun after {started_s:.1f} s, with {max(before):.2f} s of CPU each")  # noqa: T201
         print(f"PSS MB: {min(pss):.0f} to {max(pss):.0f}, together {sum(pss):.0f}")  # noqa: T201
         print(f"CPU ms a candle and bot: {min(cpu_ms):.1f} to {max(cpu_ms):.1f}")  # noqa: T201
         print(f"latency ms p50, p90, p99, max: {latencies[0]} of {latencies[1]}; {latencies[2]} trades")  # noqa: T201
