@@ -113,6 +113,22 @@ def archive(
         print("nothing to archive: no day is over yet")
 
 
+@app.command()
+def compact(as_json: bool = JSON) -> None:
+    """Merge a day's several files into one; delete files the manifest does not know, if over an hour old."""
+    from cli.stack.ensure import ensure
+    from pipelines.clock import SystemClock
+    from pipelines.lake.compact import compact_lake
+
+    settings = ensure(database=True)
+    done = compact_lake(str(settings.database_url), settings.lake_url, SystemClock().now_ms())
+    if as_json:
+        merged = [{"symbol": symbol, "date": str(day)} for symbol, day in done.merged]
+        print(json.dumps({"merged": merged, "removed": done.removed}))
+    else:
+        print(f"{len(done.merged):,} days merged, {len(done.removed):,} unknown files removed")
+
+
 def _archive_document(symbol: str, day: str, file: "ArchivedFile") -> dict[str, Any]:
     return {
         "symbol": symbol,

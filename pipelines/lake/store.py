@@ -41,6 +41,10 @@ class LakeStore(Protocol):
         """Every data file, sorted; unfinished ones are not listed."""
         ...
 
+    def paths_before(self, time_ms: int) -> list[str]:
+        """Every file, unfinished ones too, that was last written before that time (ms since the epoch)."""
+        ...
+
 
 class LocalStore:
     """A folder. A file is written under a temporary name, synced, renamed, and its folder synced."""
@@ -66,6 +70,12 @@ class LocalStore:
     def paths(self) -> list[str]:
         """See LakeStore."""
         return sorted(str(file.relative_to(self._root)) for file in self._root.rglob("*.parquet"))
+
+    def paths_before(self, time_ms: int) -> list[str]:
+        """See LakeStore."""
+        files = [*self._root.rglob("*.parquet"), *self._root.glob(f"*{TEMPORARY}")]
+        old = [file for file in files if file.stat().st_mtime_ns < time_ms * 1_000_000]
+        return sorted(str(file.relative_to(self._root)) for file in old)
 
     def _write(self, name: Callable[[str], str], content: Callable[[Path], None]) -> StoredFile:
         self._root.mkdir(parents=True, exist_ok=True)

@@ -1,10 +1,12 @@
 """Archiving raw trades: exact, repeatable, verified before anything is removed."""
 
+import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
+import msgspec
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
@@ -13,11 +15,12 @@ from sqlalchemy import text
 from core.errors import BadInput, Unavailable
 from core.trades import Side, Trade
 from pipelines.lake.archive import archive_days, archive_raw_trades
+from pipelines.lake.compact import compact_lake
 from pipelines.lake.status import data_status
 from pipelines.lake.store import LocalStore, open_store, sha256_of
 from pipelines.lake.verify import verify_lake
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.lake_files import find_files
+from pipelines.warehouse.lake_files import find_files, replace_files
 from pipelines.warehouse.trades import copy_trades
 
 pytestmark = pytest.mark.servers
@@ -195,6 +198,34 @@ def test_verify_names_what_is_wrong(database_url: str, tmp_path: Path):
         ("damaged", str(changed.relative_to(tmp_path))),
         ("garbage", "raw_trades/stray.parquet"),
     }
+
+
+def test_compacting_leaves_one_file_a_day_and_no_garbage(database_url: str, tmp_path: Path):
+    """Two files of one day become one with the trades of both; a stray and an unfinished file go once they
+    are an hour old; a repeat changes nothing."""
+    trades = day_of_trades()
+    store(database_url, trades[:300])
+    first = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    with engine(database_url).begin() as connection:
+        (row,) = find_files(connection)
+        connection.execute(text("DELETE FROM lake_files"))
+    kept = tmp_path / "raw_trades" / "kept.parquet"
+    kept.write_bytes((tmp_path / str(first.path)).read_bytes())
+    store(database_url, trades[300:])
+    archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    with engine(database_url).begin() as connection:
+        moved = msgspec.structs.replace(row, path=str(kept.relative_to(tmp_path)))
+        replace_files(connection, [], moved)
+    (tmp_path / "half.partial").write_bytes(b"half")
+    now_ms = time.time_ns() // 1_000_000
+    young = compact_lake(database_url, str(tmp_path), now_ms)
+    assert (young.merged, young.removed) == ([(SYMBOL, DAY)], [])
+    old = compact_lake(database_url, str(tmp_path), now_ms + 2 * 3_600_000)
+    assert (old.merged, old.removed) == ([], sorted(["half.partial", str(first.path)]))
+    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    ids = pq.read_table(file, partitioning=None)["trade_id"].to_pylist()
+    assert sorted(ids) == list(range(1_000, 1_500))
+    assert verify_lake(database_url, str(tmp_path)).findings == []
 
 
 def test_days_that_are_over_are_archived(database_url: str, tmp_path: Path):
