@@ -112,7 +112,8 @@ class Collector:
     async def _write_the_rest(self, writing: "asyncio.Task[None]") -> None:
         self._writer.stop()
         try:
-            await asyncio.wait_for(writing, STOP_S)
+            async with asyncio.timeout(STOP_S):
+                await writing
         except TimeoutError:
             # The next start asks for them by id.
             _log.error("stopped before all was written", pending_trades=self._writer.pending_trades)

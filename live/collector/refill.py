@@ -93,7 +93,8 @@ class Refiller:
         except Unavailable as error:
             _log.warning("refill failed", symbol=self._symbol, reason=str(error))
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._filled(first_id, last_id), 1.0)
+                async with asyncio.timeout(1.0):
+                    await self._filled(first_id, last_id)
             return True
         self._take(trades)
         self.refilled += len(trades)

@@ -1,6 +1,7 @@
 """Trades, candles and gaps to Postgres: in order, in batches, together, and again until it succeeds."""
 
 import asyncio
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -110,13 +111,13 @@ class Writer:
         while not (self._stopping.is_set() and not self._queue):
             if self._queue:
                 await self._write_first()
-            else:
-                try:
-                    await asyncio.wait_for(self._stopping.wait(), FLUSH_S)
-                except TimeoutError:
-                    continue
-            if not self._stopping.is_set():
-                await asyncio.sleep(FLUSH_S)
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Until the next flush, or until `stop`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_S):
+                await self._stopping.wait()
 
     def stop(self) -> None:
         """Let `run` end when everything is written."""
