@@ -113,6 +113,29 @@ def archive(
         print("nothing to archive: no day is over yet")
 
 
+@app.command("export")
+def export_month(
+    symbol: str = typer.Option(..., help="E.g. BTC-USDT."),
+    timeframe: str = typer.Option("1m", help="1m, 5m, 15m, 1h, 4h or 1d."),
+    month: str = typer.Option(..., help="UTC month, e.g. 2026-11."),
+    as_json: bool = JSON,
+) -> None:
+    """Write a month of candles to the lake as Parquet; a repeat changes nothing."""
+    length, first = Timeframe.parse(timeframe, "--timeframe"), parse_day(f"{month}-01", "--month")
+    from cli.stack.ensure import ensure
+    from pipelines.lake.candles import export_candles
+
+    settings = ensure(database=True)
+    file = export_candles(str(settings.database_url), settings.lake_url, symbol, length, first)
+    if as_json:
+        document = {"path": file.path, "rows": file.rows, "bytes": file.bytes, "sha256": file.sha256}
+        print(json.dumps({**document, "written": file.written}))
+    elif file.path is None:
+        print(f"{symbol} {timeframe} {month}: no candles")
+    else:
+        print(f"{symbol} {timeframe} {month}: {file.rows:,} candles, {file.bytes:,} bytes: {file.path}")
+
+
 @app.command()
 def compact(as_json: bool = JSON) -> None:
     """Merge a day's several files into one; delete files the manifest does not know, if over an hour old."""

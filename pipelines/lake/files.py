@@ -1,5 +1,6 @@
 """The lake's Parquet files: their paths, how they are written, and what a re-reading finds."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
@@ -8,9 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from core.timeframes import Timeframe
 from pipelines.lake.store import sha256_of
 
 RAW_TRADES = "raw_trades"
+CANDLES = "candles"
 ROW_GROUP = 131_072
 _COMPRESSION_LEVEL = 6
 
@@ -36,15 +39,22 @@ def trades_path(exchange: str, symbol: str, day: date, sha256: str) -> str:
     return f"{folder}/trades-{sha256[:16]}.parquet"
 
 
-def write_parquet(table: pa.Table, path: Path) -> None:
-    """Zstandard-compressed Parquet. The same table gives the same bytes."""
+def candles_path(exchange: str, symbol: str, timeframe: Timeframe, month: date, sha256: str) -> str:
+    """Relative path of a month of candles, named like a day of trades."""
+    series = f"{CANDLES}/exchange={exchange}/symbol={symbol}/timeframe={timeframe}"
+    return f"{series}/month={month:%Y-%m}/candles-{sha256[:16]}.parquet"
+
+
+def write_parquet(table: pa.Table, path: Path, repeated: Sequence[str] = ("side", "source")) -> None:
+    """Zstandard-compressed Parquet; `repeated` names the columns of few distinct values. The same table gives
+    the same bytes."""
     pq.write_table(
         table,
         path,
         compression="zstd",
         compression_level=_COMPRESSION_LEVEL,
         row_group_size=ROW_GROUP,
-        use_dictionary=["side", "source"],
+        use_dictionary=list(repeated),
     )
 
 

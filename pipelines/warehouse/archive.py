@@ -9,6 +9,7 @@ from psycopg import sql
 from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
+from core.timeframes import Timeframe
 from pipelines.warehouse.database import driver
 from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.trades import partition_name
@@ -27,12 +28,27 @@ TRADES_SCHEMA = pa.schema(
         pa.field("received_at", TIME, nullable=False),
     ]
 )
+CANDLES_SCHEMA = pa.schema(
+    [
+        pa.field("timestamp", TIME, nullable=False),
+        *(pa.field(name, MONEY, nullable=False) for name in ("open", "high", "low", "close", "volume")),
+        pa.field("trades_count", pa.int32(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+        pa.field("revision", pa.int32(), nullable=False),
+    ]
+)
 _MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
 _DAY = sql.SQL(
     "COPY (SELECT trade_id, " + _MICROSECONDS.format("timestamp") + ", price, size, side, count, source, "
     + _MICROSECONDS.format("received_at")
     + " FROM raw_trades WHERE exchange = {exchange} AND symbol = {symbol}"
     " AND timestamp >= {start} AND timestamp < {end} ORDER BY timestamp, trade_id) TO STDOUT (FORMAT csv)"
+)  # fmt: skip
+_MONTH = sql.SQL(
+    "COPY (SELECT " + _MICROSECONDS.format("timestamp") + ", open, high, low, close, volume, trades_count,"
+    " source, revision FROM market_data WHERE exchange = {exchange} AND symbol = {symbol}"
+    " AND timeframe = {timeframe} AND timestamp > {start} AND timestamp <= {end} ORDER BY timestamp)"
+    " TO STDOUT (FORMAT csv)"
 )  # fmt: skip
 _DELETE = text(
     "DELETE FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol "
@@ -55,21 +71,18 @@ def read_trades_of_day(connection: Connection, symbol: str, day: date) -> pa.Tab
     """All stored trades of a UTC day as TRADES_SCHEMA, sorted by (timestamp, trade_id); decimals exact."""
     start, end = day_bounds(day)
     query = _DAY.format(exchange=EXCHANGE, symbol=symbol, start=start, end=end)
-    buffer = io.BytesIO()
-    with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
-        for block in copy:
-            buffer.write(block)
-    if not buffer.tell():
-        return TRADES_SCHEMA.empty_table()
-    buffer.seek(0)
-    # Times travel as integers: text would have to be parsed, and loses nothing only if printed in full.
-    types = {field.name: pa.int64() if field.type == TIME else field.type for field in TRADES_SCHEMA}
-    table = pa_csv.read_csv(
-        buffer,
-        read_options=pa_csv.ReadOptions(column_names=TRADES_SCHEMA.names),
-        convert_options=pa_csv.ConvertOptions(column_types=types),
+    return _copied(connection, query, TRADES_SCHEMA)
+
+
+def read_candles_of_month(connection: Connection, symbol: str, timeframe: Timeframe, first: date) -> pa.Table:
+    """All stored candles that open in the UTC month beginning at `first` as CANDLES_SCHEMA, sorted by their
+    close time; decimals exact."""
+    start, _ = day_bounds(first)
+    following, _ = day_bounds((first + timedelta(days=31)).replace(day=1))
+    query = _MONTH.format(
+        exchange=EXCHANGE, symbol=symbol, timeframe=timeframe.value, start=start, end=following
     )
-    return table.cast(TRADES_SCHEMA)
+    return _copied(connection, query, CANDLES_SCHEMA)
 
 
 def stored_days(connection: Connection, symbol: str) -> list[date]:
@@ -111,3 +124,22 @@ def drop_empty_partition(connection: Connection, day: date) -> bool:
     except OperationalError:
         return False
     return True
+
+
+def _copied(connection: Connection, query: sql.Composed, schema: pa.Schema) -> pa.Table:
+    """The result of a COPY … TO STDOUT (FORMAT csv) whose times are integer microseconds."""
+    buffer = io.BytesIO()
+    with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
+        for block in copy:
+            buffer.write(block)
+    if not buffer.tell():
+        return schema.empty_table()
+    buffer.seek(0)
+    # Times travel as integers: text would have to be parsed, and loses nothing only if printed in full.
+    types = {field.name: pa.int64() if field.type == TIME else field.type for field in schema}
+    table = pa_csv.read_csv(
+        buffer,
+        read_options=pa_csv.ReadOptions(column_names=schema.names),
+        convert_options=pa_csv.ConvertOptions(column_types=types),
+    )
+    return table.cast(schema)

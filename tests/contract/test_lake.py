@@ -12,13 +12,17 @@ import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
 
+from core.candles import Candle
 from core.errors import BadInput, Unavailable
+from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from pipelines.lake.archive import archive_days, archive_raw_trades
+from pipelines.lake.candles import export_candles
 from pipelines.lake.compact import compact_lake
 from pipelines.lake.status import data_status
 from pipelines.lake.store import LocalStore, open_store, sha256_of
 from pipelines.lake.verify import verify_lake
+from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.lake_files import find_files, replace_files
 from pipelines.warehouse.trades import copy_trades
@@ -235,6 +239,34 @@ def test_days_that_are_over_are_archived(database_url: str, tmp_path: Path):
     )
     done = [(symbol, day, file.rows) for symbol, day, file in archive_days(database_url, str(tmp_path))]
     assert done == [(SYMBOL, DAY, 10)]
+
+
+def test_a_month_of_candles_is_exported_exactly(database_url: str, tmp_path: Path):
+    """Candles that open in the month, its first and last included; every digit; a revision replaces the
+    file, and a repeat changes nothing."""
+    november = int(datetime(2026, 11, 1, tzinfo=UTC).timestamp() * 1000)
+    december = int(datetime(2026, 12, 1, tzinfo=UTC).timestamp() * 1000)
+    hour = Timeframe.H1.ms
+    numbers = [Decimal(f"{n}.123456789012345678") for n in (3, 5, 1, 4, 7)]
+    labels = [november, november + hour, december, december + hour]
+    candles = [Candle(SYMBOL, Timeframe.H1, label, *numbers, source="exchange") for label in labels]
+    with engine(database_url).begin() as connection:
+        upsert_candles(connection, candles)
+    lake, month = str(tmp_path), date(2026, 11, 1)
+    first = export_candles(database_url, lake, SYMBOL, Timeframe.H1, month)
+    rows = pq.read_table(tmp_path / str(first.path), partitioning=None).to_pylist()
+    assert [round(row["timestamp"].timestamp() * 1000) for row in rows] == labels[1:3]
+    assert [rows[0][name] for name in ("open", "high", "low", "close", "volume")] == numbers
+    again = export_candles(database_url, lake, SYMBOL, Timeframe.H1, date(2026, 11, 30))
+    assert (again.path, again.written) == (first.path, False)
+    revised = Candle(SYMBOL, Timeframe.H1, labels[1], *numbers[:4], Decimal(8), source="exchange")
+    with engine(database_url).begin() as connection:
+        upsert_candles(connection, [revised])
+    new = export_candles(database_url, lake, SYMBOL, Timeframe.H1, month)
+    assert new.path != first.path
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / str(new.path)]
+    assert verify_lake(database_url, lake).findings == []
+    assert export_candles(database_url, lake, SYMBOL, Timeframe.H1, date(2026, 1, 1)).path is None
 
 
 def test_status_adds_up(database_url: str, tmp_path: Path):
