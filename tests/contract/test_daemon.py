@@ -1,0 +1,158 @@
+"""The live daemon as a process: one a database, seen by its heartbeat, stopped cleanly, killed at no loss."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import text
+
+from config.settings import PROJECT_ROOT
+from core.timeframes import Timeframe
+from pipelines.warehouse.database import engine as engine_of
+from tests.sql_candles import candles_by_sql
+
+pytestmark = pytest.mark.servers
+
+RUN = "from config.settings import settings; from live.daemon import run; run(settings())"
+
+
+@pytest.fixture
+def environment(database_url: str, redis_url: str, tmp_path: Path) -> Iterator[dict[str, str]]:
+    """Of a daemon without bots, on a simulated exchange at a minute a second."""
+    (tmp_path / "config" / "bots").mkdir(parents=True)
+    sim = subprocess.Popen(
+        [sys.executable, "-m", "pipelines.exchanges.sim", "--speed", "60"],
+        cwd=PROJECT_ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert sim.stdout is not None
+    urls = json.loads(sim.stdout.readline())
+    yield os.environ | {
+        "TCP_DATABASE_URL": database_url,
+        "TCP_REDIS_URL": redis_url,
+        "TCP_OKX_REST_URL": urls["rest"],
+        "TCP_OKX_WS_URL": urls["ws"],
+        "TCP_CONFIG_DIR": str(tmp_path / "config"),
+        "TCP_HOME": str(tmp_path),
+        "TCP_HISTORY_DAYS": "0",
+        "TCP_TIMEFRAMES": "1m,5m",
+        "TCP_SYMBOLS": "BTC-USDT,ETH-USDT",
+    }
+    sim.kill()
+    sim.wait()
+    sim.stdout.close()
+
+
+def start(environment: dict[str, str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", RUN],
+        cwd=PROJECT_ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def end(process: subprocess.Popen[str], number: int) -> tuple[int, str]:
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    return process.returncode, errors
+
+
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def heartbeat(database_url: str) -> dict:
+    with engine_of(database_url).connect() as connection:
+        row = connection.execute(text("SELECT details FROM heartbeats WHERE component = 'live'")).scalar()
+    return row or {"symbols": {}}
+
+
+def own_minutes(database_url: str) -> int:
+    with engine_of(database_url).connect() as connection:
+        query = text("SELECT count(*) FROM market_data WHERE timeframe = '1m' AND source <> 'exchange'")
+        return connection.execute(query).scalar() or 0
+
+
+def test_it_says_how_it_is_refuses_a_second_one_and_stops_cleanly_in_five_seconds(environment, database_url):
+    daemon = start(environment)
+    try:
+        until(lambda: own_minutes(database_url) >= 4)
+        health = heartbeat(database_url)
+        assert health["pid"] == daemon.pid
+        assert health["feed"] == "live"
+        assert health["clock_rate"] == pytest.approx(60, rel=0.2)
+        assert {symbol["state"] for symbol in health["symbols"].values()} == {"live"}
+
+        second = start(environment)
+        _, errors = second.communicate(timeout=60)
+        assert second.returncode != 0
+        assert "another live daemon runs on this database" in errors
+
+        asked = time.monotonic()
+        code, errors = end(daemon, signal.SIGTERM)
+        assert (code, errors) == (0, "")
+        assert time.monotonic() - asked < 5
+    finally:
+        daemon.kill()
+        daemon.communicate()
+    with engine_of(database_url).connect() as connection:
+        events = connection.execute(
+            text("SELECT event FROM system_events WHERE component = 'live'")
+        ).scalars()
+        assert {"started", "feed_live"} <= set(events)
+
+
+def test_killed_twice_it_goes_on_and_every_minute_is_that_of_the_trades(environment, database_url):
+    for minutes in (6, 14, 22):
+        daemon = start(environment)
+        try:
+            until(lambda m=minutes: own_minutes(database_url) >= m)
+        finally:
+            daemon.kill()
+            daemon.communicate()
+    for symbol in ("BTC-USDT", "ETH-USDT"):
+        by_sql = candles_by_sql(database_url, symbol, Timeframe.M1)
+        with engine_of(database_url).connect() as connection:
+            rows = connection.execute(
+                text(
+                    "SELECT (extract(epoch FROM timestamp) * 1000)::bigint, open, high, low, close, volume, "
+                    "trades_count, source FROM market_data WHERE symbol = :symbol AND timeframe = '1m' "
+                    "AND source <> 'exchange' ORDER BY timestamp"
+                ),
+                {"symbol": symbol},
+            ).all()
+            holes = connection.execute(
+                text(
+                    "SELECT count(*) FROM (SELECT trade_id - count - lag(trade_id) OVER (ORDER BY trade_id) "
+                    "AS skipped FROM raw_trades WHERE symbol = :symbol) AS steps WHERE skipped <> 0"
+                ),
+                {"symbol": symbol},
+            ).scalar()
+        assert holes == 0
+        closes = [row[0] for row in rows]
+        assert closes == list(range(closes[0], closes[-1] + 1, 60_000))
+        traded = [tuple(row)[:7] for row in rows if row.source == "trades"]
+        assert traded
+        assert traded == [by_sql[row[0]] for row in traded]
+
+
+def test_a_database_that_was_not_migrated_is_named_with_the_remedy(environment, database_url):
+    with engine_of(database_url).begin() as connection:
+        connection.execute(text("DELETE FROM alembic_version"))
+    daemon = start(environment)
+    _, errors = daemon.communicate(timeout=60)
+    assert daemon.returncode != 0
+    assert "tcp db migrate" in errors
