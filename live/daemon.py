@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import logging
 import signal
 from collections.abc import Coroutine
 from typing import Any
@@ -16,6 +15,7 @@ from core.errors import TcpError
 from core.timeframes import Timeframe
 from live.collector.collector import Collector
 from live.health import Events, keep_beating
+from live.logs import configure_logs
 from pipelines.bus.base import Bus
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import ExchangeClock, SystemClock
@@ -42,20 +42,6 @@ def run(settings: Settings) -> None:
     timeframes = [Timeframe.parse(name, "TCP_TIMEFRAMES") for name in settings.timeframe_list]
     with contextlib.suppress(asyncio.CancelledError):
         asyncio.run(_live(settings, settings.database_url, settings.redis_url, timeframes))
-
-
-def configure_logs(level: str) -> None:
-    """One JSON object a line on stdout."""
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level]),
-        cache_logger_on_first_use=False,
-    )
 
 
 async def _live(settings: Settings, database_url: str, redis_url: str, timeframes: list[Timeframe]) -> None:

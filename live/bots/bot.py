@@ -40,6 +40,8 @@ class Bot:
     Whatever is missed on the bus is read from Postgres; after any failure `restore` makes this object what
     it was after the last commit.
 
+    latencies: (signal id, ms) measured and not stored yet; judged: candles since the process began
+
     Parameters
     ----------
     row: the bot's row, whose config is complete
@@ -54,6 +56,7 @@ class Bot:
         self.timeframe = Timeframe.parse(config.timeframe)
         self.latencies: list[tuple[str, float]] = []
         self.live_close_ms: int | None = None
+        self.judged = 0
         self._engine = engine
         self._clock = clock
         self._say = say
@@ -152,6 +155,7 @@ class Bot:
         if latency_ms is not None:
             self.latencies.append((decision_id(self.name, candle.close_ms), latency_ms))
         self._account, self._hole_since_ms = outcome.account, None
+        self.judged += 1
         self._say(signal_message(self.name, signal, outcome, latency_ms))
         self._tell(outcome, candle, "trade" if outcome.executions else "candle")
 

@@ -24,13 +24,14 @@ from live.bots.lifeline import is_orphan, tie_to_parent
 from live.bots.messages import Message, status_message
 from live.bots.outbox import Outbox
 from live.bots.runner_codes import CRASHED, ORPHANED, STOPPED, UNUSABLE
+from live.logs import configure_logs
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bot_ledger import Conflict
 from pipelines.warehouse.bots import find_bot, record_crash, record_state
 from pipelines.warehouse.database import engine as engine_of
 
-TICK_S = 1.0
+TICK_S = 2.0
 """Longest time between two looks at the database: heartbeat, status, candles missed on the bus."""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 MOST_CONFLICTS = 10
@@ -60,6 +61,7 @@ class Runner:
         self._inbox = Inbox(self._bus, name, self._bot.symbol, self._bot.timeframe)
         self._wanted = self._row.status
         self._state = self._row.state
+        self._judged = -1
         self._stopping = False
         self._failures = 0
         self._conflicts = 0
@@ -130,6 +132,9 @@ class Runner:
             self._enter(target)
         if self._wanted is not Desired.ACTIVE:
             return False
+        judged, self._judged = self._judged, self._bot.judged
+        if self._bot.judged != judged:
+            return False  # the bus works
         self._inbox.drop_running()
         return self._bot.catch_up()
 
@@ -186,6 +191,7 @@ def main() -> int:
 def run_bot(name: str) -> int:
     """Be the bot of that name until it is stopped; the exit code."""
     tie_to_parent()
+    configure_logs(settings().log_level)
     return asyncio.run(_run(name))
 
 

@@ -12,13 +12,13 @@ from sqlalchemy.exc import DBAPIError
 from config.settings import Settings
 from core.bot_states import MAX_RESTARTS_AN_HOUR, Actual, Desired, Step, next_step
 from core.errors import BadInput, Unavailable
-from live.bots.lease import Lease
 from live.bots.messages import status_message
 from live.bots.process import BotProcess, BotProcesses
 from live.bots.runner_codes import CRASHED, ORPHANED, STOPPED, UNUSABLE
 from pipelines.bus.base import Bus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bot_files import folder_version, read_folder
+from pipelines.warehouse.bot_lease import Lease
 from pipelines.warehouse.bots import (
     CONTROL_CHANNEL,
     BotRow,

@@ -37,7 +37,9 @@ class Lease:
         connection, self._connection = self._connection, None
         if connection is not None:
             try:
-                connection.invalidate()
-                connection.close()
+                # Closing the session would give it up too, but only when the server notices.
+                connection.execute(text("SELECT pg_advisory_unlock_all()"))
             except DBAPIError as error:
-                _log.debug("closing the lease's connection", error=str(error.orig))
+                _log.debug("the lease went with its connection", error=str(error.orig))
+            connection.invalidate()
+            connection.close()
