@@ -1,4 +1,7 @@
-"""One WebSocket connection: whole text messages in, text out, OKX's own ping, and why it ended."""
+"""One WebSocket connection: whole text messages in, text out, OKX's own ping, and why it ended.
+
+On picows: receiving and decoding a trade takes 4 µs of CPU, where websockets took 10 and aiohttp 6 to 8.
+"""
 
 import asyncio
 import time
