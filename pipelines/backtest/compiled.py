@@ -13,6 +13,7 @@ import numba
 
 F = TypeVar("F", bound=Callable[..., Any])
 SOURCES = (
+    Path(__file__),
     Path(__file__).parent / "kernel.py",
     Path(__file__).parents[1] / "sweep" / "walk.py",
     Path(__file__).parents[1] / "sweep" / "events.py",
@@ -31,9 +32,14 @@ numba.config.CACHE_DIR = str(cache_folder())
 
 def njit(function: F) -> F:
     """Compile for one thread, kept on disk."""
-    return cast(F, numba.njit(cache=True)(function))
+    return cast(F, numba.njit(cache=True, error_model="numpy")(function))
+
+
+def njit_inlined(function: F) -> F:
+    """Compile into its callers: with a dozen arrays as arguments the call costs more than the work."""
+    return cast(F, numba.njit(cache=True, error_model="numpy", forceinline=True)(function))
 
 
 def njit_parallel(function: F) -> F:
     """Compile for all cores (`numba.prange`), kept on disk."""
-    return cast(F, numba.njit(cache=True, parallel=True)(function))
+    return cast(F, numba.njit(cache=True, error_model="numpy", parallel=True)(function))

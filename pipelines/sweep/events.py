@@ -13,10 +13,16 @@ BLOCK = 2048
 
 
 @njit
-def _crossings(first: Floats, second: Floats, flags: NDArray[np.uint8], begin: int, end: int) -> None:
-    """flags: 1 where `first` is above `second`, 2 where below, 0 where equal."""
-    for t in range(begin, end):
-        flags[t - begin] = (1 if first[t] > second[t] else 0) + (2 if first[t] < second[t] else 0)
+def _changes(first: Floats, second: Floats, sides: NDArray[np.uint8], changed: NDArray[np.uint8]) -> None:
+    """sides: 1 where `first` is above `second`, 2 where below, 0 where equal; changed[t] is not 0 where side
+    t + 1 differs from side t. Passes without a branch, which the compiler turns into wide instructions."""
+    n = first.size
+    for t in range(n):
+        sides[t] = np.uint8(first[t] > second[t]) + np.uint8(2) * np.uint8(first[t] < second[t])
+    for t in range(n - 1):
+        changed[t] = sides[t + 1] ^ sides[t]
+    for t in range(n - 1, min((n + 7) // 8 * 8, changed.size)):
+        changed[t] = 0
 
 
 @njit_parallel
@@ -24,6 +30,8 @@ def walk_crossings(
     states: Floats,
     wholes: Ints,
     lines: Floats,
+    offset: int,
+    until: int,
     pairs: Ints,
     groups: int,
     first_known: Ints,
@@ -45,40 +53,82 @@ def walk_crossings(
 ) -> None:
     """Buy where line pairs[c, 0] crosses above line pairs[c, 1], sell where it crosses below.
 
-    groups: parts of the combinations that are walked at the same time; lines: indicator rows over warm + n
-    candles; first_known: of each line, its first candle with a value;
-    the other arrays over the n traded candles (see `Prices`). A crossing at a candle fills at the next one
-    (fill_next) or at itself.
+    lines: indicator rows over the candles offset … until − 1, of which the first is only looked back at;
+    first_known: of each line, its first candle with a value; groups: parts of the combinations that are
+    walked at the same time; warm: candles at the head that are not traded; the other arrays over the traded
+    ones (see `Prices`). A crossing at a candle fills at the next one (fill_next) or at itself.
     """
-    n, total, later = close.size, lines.shape[1], 1 if fill_next else 0
+    n, later = close.size, 1 if fill_next else 0
     for group in numba.prange(groups):
         start, stop = pairs.shape[0] * group // groups, pairs.shape[0] * (group + 1) // groups
-        flags = np.empty(BLOCK + 1, np.uint8)
-        for block in range(warm, total, BLOCK):
-            end = min(block + BLOCK, total)
+        sides, changed = np.empty(BLOCK + 8, np.uint8), np.zeros(BLOCK + 8, np.uint8)
+        words = changed.view(np.uint64)
+        for block in range(max(warm, offset + 1), until, BLOCK):
+            end = min(block + BLOCK, until)
             for c in range(start, stop):
                 one, two = pairs[c, 0], pairs[c, 1]
                 begin = max(max(first_known[one], first_known[two]) + 1, block)
                 if begin >= end:
                     continue
-                _crossings(lines[one], lines[two], flags, begin - 1, end)
+                left, right = begin - 1 - offset, end - offset
+                _changes(lines[one, left:right], lines[two, left:right], sides, changed)
                 state, whole = states[c], wholes[c]
-                for t in range(begin, end):
-                    flag = flags[t - begin + 1]
-                    if flag == flags[t - begin] or flag == 0:
+                for word in range((end - begin + 7) // 8):
+                    if words[word] == 0:
                         continue
-                    at = t - warm + later
-                    if at >= n:
-                        continue
-                    if flag == 1 and state[QUANTITY] == 0.0:
-                        price = fills[at] * (1.0 + slippage)
-                        enter(state, whole, at, price, fee, pays_in_quote, close, day, day_end)
-                    elif flag == 2 and state[CASH] == 0.0:
-                        price = fills[at] * (1.0 - slippage)
-                        leave(state, whole, at, price, fee, close, close_ms, candle_ms, sums, squares, tree,
-                              higher, day, day_end)  # fmt: skip
-        for c in range(start, stop):
-            finish(states[c], wholes[c], close, close_ms, candle_ms, sums, squares, tree, higher, day_end)
+                    for k in range(8 * word, 8 * word + 8):
+                        at = begin + k - warm + later
+                        if changed[k] == 0 or at >= n:
+                            continue
+                        if sides[k + 1] == 1 and state[QUANTITY] == 0.0:
+                            price = fills[at] * (1.0 + slippage)
+                            enter(state, whole, at, price, fee, pays_in_quote, close, day, day_end)
+                        elif sides[k + 1] == 2 and state[CASH] == 0.0:
+                            price = fills[at] * (1.0 - slippage)
+                            leave(state, whole, at, price, fee, close, close_ms, candle_ms, sums, squares,
+                                  tree, higher, day, day_end)  # fmt: skip
+
+
+@njit_parallel
+def finish_all(
+    states: Floats,
+    wholes: Ints,
+    candle_ms: int,
+    close: Floats,
+    close_ms: Ints,
+    sums: Floats,
+    squares: Floats,
+    tree: Floats,
+    higher: Ints,
+    day_end: Ints,
+) -> None:
+    """The end of the candles for every combination."""
+    for c in numba.prange(states.shape[0]):
+        finish(states[c], wholes[c], close, close_ms, candle_ms, sums, squares, tree, higher, day_end)
+
+
+@njit_parallel
+def ema_lines(values: Floats, alphas: Floats, carried: Floats, lines: Floats, begin: int, end: int) -> None:
+    """The recursions m += alpha·(x − m) over candles begin … end − 1, from column 1 of `lines` on, by the
+    arithmetic of Polars; column 0 is the candle before. carried: each m so far, kept for the next call."""
+    fours = (alphas.size + 3) // 4
+    for four in numba.prange(fours):
+        # Four at a time: one recursion alone leaves the processor waiting for its own last step.
+        i = 4 * four
+        j, k, m = min(i + 1, alphas.size - 1), min(i + 2, alphas.size - 1), min(i + 3, alphas.size - 1)
+        a, b, c, d = carried[i], carried[j], carried[k], carried[m]
+        lines[i, 0], lines[j, 0], lines[k, 0], lines[m, 0] = a, b, c, d
+        for t in range(begin, end):
+            x = values[t]
+            if t == 0:
+                a, b, c, d = x, x, x, x
+            a += alphas[i] * (x - a)
+            b += alphas[j] * (x - b)
+            c += alphas[k] * (x - c)
+            d += alphas[m] * (x - d)
+            column = t - begin + 1
+            lines[i, column], lines[j, column], lines[k, column], lines[m, column] = a, b, c, d
+        carried[i], carried[j], carried[k], carried[m] = a, b, c, d
 
 
 @njit

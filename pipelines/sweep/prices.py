@@ -1,6 +1,7 @@
 """What the walks look up about prices, computed once for all combinations."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -18,7 +19,7 @@ class Prices:
     sums, squares: running sums of the close's return and of its square; sums[t] covers candles 1 … t
     tree: lowest close, highest close and deepest drawdown, for any stretch (see `range_tree`)
     higher: the next candle whose close is as high or higher (n: none)
-    day: number of UTC days that ended before the candle; day_close: last close of each day
+    day: number of UTC days that ended before the candle; day_end: last candle of each day
     """
 
     fills: Floats
@@ -30,6 +31,10 @@ class Prices:
     higher: Ints
     day: Ints
     day_end: Ints
+
+    def arrays(self) -> tuple[Any, ...]:
+        """All of them, in the order of the kernels' arguments."""
+        return tuple(getattr(self, field.name) for field in fields(self))
 
 
 def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:

@@ -1,26 +1,22 @@
 """A sweep from request to table."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 from uuid import uuid4
 
-import numpy as np
 import polars as pl
 
-from core.timeframes import Timeframe
 from pipelines.backtest.candles import Stretch, stretch
 from pipelines.backtest.kernel import Floats, Ints
+from pipelines.sweep.crossings import costs, walk_pairs
 from pipelines.sweep.grid import Grid, expand
-from pipelines.sweep.lines import Pair, compute, crossing_pair, lines_at_once, parts
+from pipelines.sweep.lines import Pair, crossing_pair, lines_at_once
 from pipelines.sweep.prices import Prices, prepare
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.table import metrics_of, table_of
 from strategies.base import Strategy
 
 Progress = Callable[[int, int], None]
-COMBINATIONS_AT_ONCE = 2_000
-"""Combinations between two reports of progress."""
 
 
 def execute_sweep(
@@ -62,7 +58,7 @@ def sweep(grid: Grid, piece: Stretch, request: SweepRequest, report: Progress) -
     pairs = _pairs(grid.strategies)
     walked = None
     if pairs is not None:
-        walked = _walk_pairs(pairs, piece, prices, request, floats, integers, report)
+        walked = walk_pairs(pairs, piece, prices, request, floats, integers, report)
     if not walked:
         floats, integers = new_states(len(grid.strategies), request.cash)
         _walk_each(grid.strategies, piece, prices, request, floats, integers, report)
@@ -90,49 +86,6 @@ def _pairs(strategies: list[Strategy]) -> list[Pair] | None:
     return pairs
 
 
-def _walk_pairs(
-    pairs: list[Pair],
-    piece: Stretch,
-    prices: Prices,
-    request: SweepRequest,
-    floats: Floats,
-    integers: Ints,
-    report: Progress,
-) -> bool:
-    import numba
-
-    from pipelines.sweep.events import walk_crossings
-
-    done = 0
-    own = Timeframe(request.timeframe)
-    for part in parts(pairs, lines_at_once(piece.candles.height)):
-        distinct = list(dict.fromkeys(indicator for n in part for indicator in pairs[n]))
-        computed = compute(piece.candles, distinct, own)
-        if computed is None:
-            return False
-        number = {indicator: n for n, indicator in enumerate(distinct)}
-        for some in _batches(part):
-            rows = np.array(some)
-            chosen = np.array([[number[i] for i in pairs[n]] for n in some], np.int64)
-            states, wholes = floats[rows], integers[rows]
-            groups = min(len(some), 4 * numba.get_num_threads())
-            walk_crossings(
-                states,
-                wholes,
-                computed[0],
-                chosen,
-                groups,
-                computed[1],
-                piece.warm,
-                *_costs(request),
-                *_arrays(prices),
-            )
-            floats[rows], integers[rows] = states, wholes
-            done += len(some)
-            report(done, len(pairs))
-    return True
-
-
 def _walk_each(
     strategies: list[Strategy],
     piece: Stretch,
@@ -149,35 +102,6 @@ def _walk_each(
     for n, strategy in enumerate(strategies):
         judged = shared.signals(strategy).slice(piece.warm)
         buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
-        walk_signals(floats[n], integers[n], buy, sell, *_costs(request), *_arrays(prices))
+        walk_signals(floats[n], integers[n], buy, sell, *costs(request), *prices.arrays())
         if (n + 1) % 20 == 0 or n + 1 == len(strategies):
             report(n + 1, len(strategies))
-
-
-def _costs(request: SweepRequest) -> tuple[bool, float, float, bool, int]:
-    return (
-        request.fill == "open",
-        request.fee,
-        request.slippage,
-        request.pays_in_quote,
-        request.candle_ms,
-    )
-
-
-def _arrays(prices: Prices) -> tuple[Any, ...]:
-    return (
-        prices.fills,
-        prices.close,
-        prices.close_ms,
-        prices.sums,
-        prices.squares,
-        prices.tree,
-        prices.higher,
-        prices.day,
-        prices.day_end,
-    )
-
-
-def _batches(numbers: list[int]) -> Iterator[list[int]]:
-    for start in range(0, len(numbers), COMBINATIONS_AT_ONCE):
-        yield numbers[start : start + COMBINATIONS_AT_ONCE]

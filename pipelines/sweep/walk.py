@@ -6,7 +6,7 @@ side by side through one stretch of candles that stays in the processor's cache.
 
 import numpy as np
 
-from pipelines.backtest.compiled import njit
+from pipelines.backtest.compiled import njit_inlined
 from pipelines.backtest.kernel import Floats, Ints, bought
 
 # Columns of the float state. SUM and SQUARES are of the candles' returns; MEAN and SPREAD (the sum of squared
@@ -50,7 +50,7 @@ def new_states(combinations: int, cash: float) -> tuple[Floats, Ints]:
     return floats, integers
 
 
-@njit
+@njit_inlined
 def days_until(state: Floats, whole: Ints, last_day: int, close: Floats, day_end: Ints) -> None:
     """Take in the daily returns of the days that ended, up to number `last_day`, exclusive."""
     for k in range(whole[DAY], last_day):
@@ -66,7 +66,7 @@ def days_until(state: Floats, whole: Ints, last_day: int, close: Floats, day_end
         whole[DAY] = last_day
 
 
-@njit
+@njit_inlined
 def note_peak(state: Floats, whole: Ints, equity: float, t: int, close_ms: Ints, candle_ms: int) -> None:
     """Equity at candle t: is it the peak, how long was the way back to it, how deep is it below?"""
     if equity >= state[PEAK]:
@@ -80,7 +80,7 @@ def note_peak(state: Floats, whole: Ints, equity: float, t: int, close_ms: Ints,
         state[WORST] = min(state[WORST], equity / state[PEAK])
 
 
-@njit
+@njit_inlined
 def enter(
     state: Floats,
     whole: Ints,
@@ -103,7 +103,7 @@ def enter(
     whole[ENTRY] = t
 
 
-@njit
+@njit_inlined
 def hold(
     state: Floats,
     whole: Ints,
@@ -145,7 +145,7 @@ def hold(
             t = higher[t]
 
 
-@njit
+@njit_inlined
 def settle(state: Floats, whole: Ints, gained: float) -> None:
     """Count a round trip with that result after fees."""
     whole[TRADES] += 1
@@ -159,7 +159,7 @@ def settle(state: Floats, whole: Ints, gained: float) -> None:
         state[LOSSES] -= gained
 
 
-@njit
+@njit_inlined
 def leave(
     state: Floats,
     whole: Ints,
@@ -193,7 +193,7 @@ def leave(
     note_peak(state, whole, cash, t, close_ms, candle_ms)
 
 
-@njit
+@njit_inlined
 def finish(
     state: Floats,
     whole: Ints,

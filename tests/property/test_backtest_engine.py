@@ -200,9 +200,9 @@ def test_walking_events_equals_walking_candles(
 ) -> None:
     """On any signals, gains and drawdowns from look-ups equal those of the walk over every candle."""
     from pipelines.backtest.engine import run
+    from pipelines.sweep.crossings import costs
     from pipelines.sweep.events import walk_signals
     from pipelines.sweep.prices import prepare
-    from pipelines.sweep.run import _arrays, _costs
     from pipelines.sweep.table import metrics_of
     from pipelines.sweep.walk import new_states
 
@@ -211,7 +211,7 @@ def test_walking_events_equals_walking_candles(
     prices = prepare(candles, request.fill == "open")
     floats, integers = new_states(1, request.cash)
     buy, sell = (np.array(judged[side]) for side in ("buy", "sell"))
-    walk_signals(floats[0], integers[0], buy, sell, *_costs(request), *_arrays(prices))
+    walk_signals(floats[0], integers[0], buy, sell, *costs(request), *prices.arrays())
     columns = metrics_of(floats, integers, prices, request.cash, request.candle_ms)
     single = run(strategy, candles, request).metrics
     for metric in METRICS:

@@ -1,0 +1,157 @@
+"""Sweeps of strategies that trade the crossing of two lines: no signal columns, only the lines."""
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from core.timeframes import Timeframe
+from pipelines.backtest.candles import Stretch
+from pipelines.backtest.kernel import Floats, Ints
+from pipelines.sweep.lines import LINES_BYTES, Pair, compute, lines_at_once, parts
+from pipelines.sweep.prices import Prices
+from pipelines.sweep.request import SweepRequest
+from strategies.indicators.base import Indicator
+
+COMBINATIONS_AT_ONCE = 2_000
+"""Combinations between two reports of progress."""
+
+
+def walk_pairs(
+    pairs: list[Pair],
+    piece: Stretch,
+    prices: Prices,
+    request: SweepRequest,
+    floats: Floats,
+    integers: Ints,
+    report: Callable[[int, int], None],
+) -> bool:
+    """Walk every pair into its row of the states; False, with the states spoilt, when a line has holes."""
+    from pipelines.sweep.events import finish_all
+
+    distinct = list(dict.fromkeys(indicator for pair in pairs for indicator in pair))
+    alphas = [_plain_ema(indicator) for indicator in distinct]
+    if None not in alphas:
+        periods = np.array(alphas, np.float64)
+        _walk_emas(pairs, distinct, periods, piece, prices, request, floats, integers, report)
+    elif not _walk_computed(pairs, piece, prices, request, floats, integers, report):
+        return False
+    finish_all(
+        floats,
+        integers,
+        request.candle_ms,
+        prices.close,
+        prices.close_ms,
+        prices.sums,
+        prices.squares,
+        prices.tree,
+        prices.higher,
+        prices.day_end,
+    )
+    return True
+
+
+def costs(request: SweepRequest) -> tuple[bool, float, float, bool, int]:
+    """The kernels' arguments about fills."""
+    return request.fill == "open", request.fee, request.slippage, request.pays_in_quote, request.candle_ms
+
+
+def _plain_ema(indicator: Indicator) -> int | None:
+    """Its period, if it is an EMA of the strategy's own closes that the kernel can run itself."""
+    parameters = dict(indicator.parameters)
+    if indicator.kind != "ema" or indicator.timeframe is not None:
+        return None
+    plain = parameters["source"] == "close" and parameters["seed"] == "first"
+    return int(parameters["period"]) if plain else None
+
+
+def _walk_emas(
+    pairs: list[Pair],
+    distinct: list[Indicator],
+    periods: Floats,
+    piece: Stretch,
+    prices: Prices,
+    request: SweepRequest,
+    floats: Floats,
+    integers: Ints,
+    report: Callable[[int, int], None],
+) -> None:
+    """All combinations through one stretch of candles after the other, so that the lines of a stretch, not
+    of the whole history, are in memory, and each is computed once however many combinations there are."""
+    import numba
+
+    from pipelines.sweep.events import BLOCK, ema_lines, walk_crossings
+
+    number = {indicator: n for n, indicator in enumerate(distinct)}
+    chosen = np.array([[number[one], number[two]] for one, two in pairs], np.int64)
+    groups = min(len(pairs), 4 * numba.get_num_threads())
+    values = piece.candles["close"].to_numpy(writable=True)
+    step = max(1, LINES_BYTES // 4 // (8 * len(distinct) * BLOCK)) * BLOCK
+    lines = np.empty((len(distinct), min(step, values.size) + 1))
+    carried = np.zeros(len(distinct))
+    alphas, known = 2 / (periods + 1), (periods - 1).astype(np.int64)
+    for begin in range(0, values.size, step):
+        end = min(begin + step, values.size)
+        ema_lines(values, alphas, carried, lines, begin, end)
+        walk_crossings(
+            floats,
+            integers,
+            lines,
+            begin - 1,
+            end,
+            chosen,
+            groups,
+            known,
+            piece.warm,
+            *costs(request),
+            *prices.arrays(),
+        )
+        report(len(pairs) * end // values.size, len(pairs))
+
+
+def _walk_computed(
+    pairs: list[Pair],
+    piece: Stretch,
+    prices: Prices,
+    request: SweepRequest,
+    floats: Floats,
+    integers: Ints,
+    report: Callable[[int, int], None],
+) -> bool:
+    import numba
+
+    from pipelines.sweep.events import walk_crossings
+
+    done, total = 0, piece.candles.height
+    for part in parts(pairs, lines_at_once(total)):
+        distinct = list(dict.fromkeys(indicator for n in part for indicator in pairs[n]))
+        computed = compute(piece.candles, distinct, Timeframe(request.timeframe))
+        if computed is None:
+            return False
+        number = {indicator: n for n, indicator in enumerate(distinct)}
+        for some in _batches(part):
+            rows = np.array(some)
+            chosen = np.array([[number[i] for i in pairs[n]] for n in some], np.int64)
+            states, wholes = floats[rows], integers[rows]
+            groups = min(len(some), 4 * numba.get_num_threads())
+            walk_crossings(
+                states,
+                wholes,
+                computed[0],
+                0,
+                total,
+                chosen,
+                groups,
+                computed[1],
+                piece.warm,
+                *costs(request),
+                *prices.arrays(),
+            )
+            floats[rows], integers[rows] = states, wholes
+            done += len(some)
+            report(done, len(pairs))
+    return True
+
+
+def _batches(numbers: list[int]) -> Iterator[list[int]]:
+    for start in range(0, len(numbers), COMBINATIONS_AT_ONCE):
+        yield numbers[start : start + COMBINATIONS_AT_ONCE]
