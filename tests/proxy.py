@@ -1,4 +1,4 @@
-"""A TCP proxy before PostgreSQL that can be cut and restored: the server is away, and goes on running."""
+"""A TCP proxy before a server that can be cut and restored: the server is away, and goes on running."""
 
 import asyncio
 from types import TracebackType
@@ -7,10 +7,10 @@ from sqlalchemy.engine import make_url
 
 
 class Proxy:
-    """Async context manager; `url` is the database's through the proxy."""
+    """Async context manager; `url` is the server's (PostgreSQL or Redis) through the proxy."""
 
-    def __init__(self, database_url: str) -> None:
-        self._target = make_url(database_url)
+    def __init__(self, server_url: str) -> None:
+        self._target = make_url(server_url)
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._serving: set[asyncio.Task[None]] = set()

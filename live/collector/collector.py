@@ -26,6 +26,7 @@ from pipelines.bus.base import Bus
 from pipelines.clock import ExchangeClock
 from pipelines.exchanges.base import ExchangeRest, TradeFeed
 from pipelines.warehouse.instruments import upsert_instruments
+from pipelines.warehouse.trades import ensure_partitions
 
 GRACE_S = 0.2
 """Real time after a boundary in which trades from before it may still arrive."""
@@ -33,6 +34,10 @@ TICK_S = 0.02
 RUNNING_S = 0.25
 """Running candles of a symbol are published at most this often, but at once when a new one opens."""
 QUIET_RETRY_S = 0.5
+EARLY_TRADES = 100_000
+"""Trades of one symbol kept while the exchange's REST does not answer."""
+PARTITIONS_EVERY_S = 60.0
+DAY_MS = 86_400_000
 STOP_S = 3.0
 """Longest wait for Postgres at the end."""
 
@@ -105,6 +110,7 @@ class Collector:
                 await until_it_answers("the exchange's time", lambda: sample(self._rest, self._clock))
                 tasks.create_task(follow_clock(self._rest, self._clock), name="clock")
                 tasks.create_task(self._tick_on(), name="ticks")
+                tasks.create_task(self._make_partitions(), name="partitions")
                 tasks.create_task(self._start_symbols(), name="start")
         finally:
             await self._write_the_rest(writing)
@@ -182,6 +188,17 @@ class Collector:
         self._on_trades(self._early.pop(symbol, []))
         refiller.wake()
 
+    async def _make_partitions(self) -> None:
+        """Have those of today and the next two days: at midnight nobody should have to make any."""
+        while True:
+            await until_it_answers("partitions", lambda: asyncio.to_thread(self._ensure_partitions))
+            await asyncio.sleep(PARTITIONS_EVERY_S)
+
+    def _ensure_partitions(self) -> None:
+        now_ms = self._clock.now_ms()
+        with self._engine.begin() as connection:
+            ensure_partitions(connection, now_ms, now_ms + 2 * DAY_MS)
+
     async def _store_instruments(self) -> None:
         listed = await self._rest.instruments()
         await asyncio.to_thread(upsert_instruments, self._engine, listed)
@@ -203,7 +220,7 @@ class Collector:
         for symbol, ours in by_symbol.items():
             stream = self._streams.get(symbol)
             if stream is None:
-                self._early[symbol] += ours
+                self._keep_early(symbol, ours)
                 continue
             new = stream.take(ours)
             if new:
@@ -212,6 +229,13 @@ class Collector:
                 self._clock.observe(stream.builder.latest_ms)
             if stream.continuity.gaps:
                 self._refillers[symbol].wake()
+
+    def _keep_early(self, symbol: str, trades: list[Trade]) -> None:
+        """Until the symbol has started; what is too much then is asked for by id."""
+        if len(self._early[symbol]) < EARLY_TRADES:
+            self._early[symbol] += trades
+        else:
+            self._refused += len(trades)
 
     # --- candles out
 

@@ -76,6 +76,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, "writer")
         self._away = False
         self._stopping = asyncio.Event()
+        self._urgent = asyncio.Event()
         self.pending_trades = 0
         self.written_trades = 0
         self.commits = 0
@@ -105,6 +106,8 @@ class Writer:
         last.candles += candles
         last.gaps += gaps
         self.pending_trades += len(trades)
+        if candles:
+            self._urgent.set()
 
     async def run(self) -> None:
         """Write until `stop`, and then what is left."""
@@ -114,14 +117,16 @@ class Writer:
             await self._sleep()
 
     async def _sleep(self) -> None:
-        """Until the next flush, or until `stop`."""
+        """Until the next flush; a candle does not wait for it, nor does `stop`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(FLUSH_S):
-                await self._stopping.wait()
+                await self._urgent.wait()
+        self._urgent.clear()
 
     def stop(self) -> None:
         """Let `run` end when everything is written."""
         self._stopping.set()
+        self._urgent.set()
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -55,12 +55,15 @@ def ensure_partitions(connection: Connection, first_ms: int, last_ms: int) -> No
     for day_ms, name in zip(days, names, strict=True):
         if name in missing:
             day = datetime.fromtimestamp(day_ms // 1000, UTC)
-            connection.execute(
-                text(
-                    f"CREATE TABLE IF NOT EXISTS {name} PARTITION OF raw_trades "
-                    f"FOR VALUES FROM ('{day:%Y-%m-%d}+00') TO ('{day + timedelta(days=1):%Y-%m-%d}+00')"
+            # Attaching an empty table does not wait for who reads raw_trades; CREATE … PARTITION OF would.
+            if connection.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is None:
+                connection.execute(text(f"CREATE TABLE {name} (LIKE raw_trades INCLUDING DEFAULTS)"))
+                connection.execute(
+                    text(
+                        f"ALTER TABLE raw_trades ATTACH PARTITION {name} "
+                        f"FOR VALUES FROM ('{day:%Y-%m-%d}+00') TO ('{day + timedelta(days=1):%Y-%m-%d}+00')"
+                    )
                 )
-            )
 
 
 def copy_trades(connection: Connection, trades: Sequence[Trade]) -> int:

@@ -4,6 +4,7 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from datetime import datetime
 from decimal import Decimal
 
 import msgspec
@@ -254,6 +255,39 @@ async def test_postgres_away_for_two_seconds_loses_nothing(database_url):
         await until(lambda: closed_through(database_url) >= target)
     engine_of(proxy.url).dispose()
     assert_complete(database_url, tape, MIDNIGHT, target)
+
+
+async def test_redis_away_does_not_keep_data_from_postgres_and_final_candles_follow_in_order(
+    database_url, redis_url
+):
+    tape = tape_of(minutes=25, start_ms=MIDNIGHT, seed=8)
+    exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED)
+    finals: list[dict] = []
+    reader = RedisBus(redis_url)
+    reading = asyncio.create_task(read_finals(reader, finals))
+    async with Proxy(redis_url) as proxy:
+        bus = RedisBus(proxy.url)
+        async with collecting(exchange, database_url, bus) as collector:
+            await until(lambda: len(finals) > 0)
+            await proxy.cut()
+            await until(lambda: collector.health()["bus_away"])
+            target = closed_through(database_url) + 4 * 60_000
+            await until(lambda: closed_through(database_url) >= target)
+            await proxy.restore()
+            target += 3 * 60_000
+            await until(lambda: any(ms_of(f["timestamp"]) >= target for f in finals))
+        await bus.close()
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await reader.close()
+    for symbol in SYMBOLS:
+        closes = [ms_of(f["timestamp"]) for f in finals if (f["symbol"], f["timeframe"]) == (symbol, "1m")]
+        assert sorted(set(closes)) == list(range(min(closes), max(closes) + 1, 60_000))
+        assert closes == sorted(closes)
+
+
+def ms_of(iso: str) -> int:
+    return int(datetime.fromisoformat(iso).timestamp() * 1000)
 
 
 async def test_trades_refused_by_a_full_queue_are_asked_for_again(database_url):
