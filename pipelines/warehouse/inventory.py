@@ -45,8 +45,9 @@ def table_states(engine: Engine, tables: Iterable[str]) -> list[TableState]:
 def heartbeat_age_s(engine: Engine, component: str) -> float | None:
     """Seconds since the component's last heartbeat by the server's clock; None if it never had one."""
     with engine.connect() as connection:
-        return connection.scalar(
+        age = connection.scalar(
             select(func.extract("epoch", func.now() - heartbeats.c.timestamp)).where(
                 heartbeats.c.component == component
             )
         )
+    return None if age is None else float(age)

@@ -59,9 +59,3 @@ def dagster_stack(
         with psycopg.connect(libpq, autocommit=True) as connection:
             for database in (name, f"{name}_dagster"):
                 connection.execute(f'DROP DATABASE "{database}" WITH (FORCE)'.encode())
-
-
-@pytest.fixture
-def sweeps_folder(dagster_stack: DagsterStack) -> Path:
-    """Where the stack looks for sweep files."""
-    return dagster_stack.home / "config" / "sweeps"

@@ -26,6 +26,7 @@ LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecution
 LAUNCH_BACKFILL = """mutation Launch($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+STATUS = "query Status($id: ID!) { runOrError(runId: $id) { ... on Run { status } } }"
 RUN = """query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status
   assetMaterializations { assetKey { path } partition }
   assetCheckEvaluations: eventConnection(limit: 1000) { events {
@@ -48,7 +49,7 @@ def wait(what: str, seconds: float, ready: Callable[[], Any]) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := ready()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds:g} s"
-        time.sleep(0.2)
+        time.sleep(0.5)  # each look costs the webserver some 20 ms of a core that the runs want
     return found
 
 
@@ -173,7 +174,8 @@ class DagsterStack:
 
     def ended(self, run_id: str, seconds: float = 240) -> dict[str, Any]:
         """The run once it has ended: status, materialised partitions, checks {name: passed}, errors."""
-        run = wait(f"run {run_id}", seconds, lambda: self._ended(run_id))
+        wait(f"run {run_id}", seconds, lambda: self._status(run_id) in ENDED)
+        run = self.ask(RUN, id=run_id)["runOrError"]
         events = run["assetCheckEvaluations"]["events"]
         return {
             "status": run["status"],
@@ -199,9 +201,8 @@ class DagsterStack:
         runs: list[dict[str, Any]] = wait(f"backfill {backfill_id}", seconds, completed)
         return runs
 
-    def _ended(self, run_id: str) -> dict[str, Any] | None:
-        run = self.ask(RUN, id=run_id)["runOrError"]
-        return run if run["status"] in ENDED else None
+    def _status(self, run_id: str) -> str:
+        return str(self.ask(STATUS, id=run_id)["runOrError"]["status"])
 
     def _loaded(self) -> bool:
         for process in self.processes:

@@ -8,6 +8,9 @@ import dagster as dg
 
 from orchestration.definitions import defs
 
+HEAVY = {"polars", "numba", "aiohttp", "duckdb", "pyarrow"}
+"""What only steps need: every run loads the definitions anew."""
+
 
 def describe(definitions: dg.Definitions) -> dict[str, Any]:
     """Assets with their upstream keys, checks, jobs, schedules and sensors, all sorted."""
@@ -38,6 +41,7 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             schedule.name: [schedule.cron_schedule, schedule.job_name, schedule.default_status.value]
             for schedule in repository.schedule_defs
         },
+        "heavy_imports": sorted(HEAVY & sys.modules.keys()),
         "sensors": {
             sensor.name: [sensor.minimum_interval_seconds, sensor.default_status.value]
             for sensor in repository.sensor_defs

@@ -5,7 +5,9 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
@@ -14,42 +16,51 @@ from config.settings import PROJECT_ROOT
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import beat
 
+Tick = Callable[..., dict[str, Any]]
+
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
-TICK = """
+TICKS = """
 import json, sys
 import dagster as dg
 from orchestration.defs.live.sensors import daemon_heartbeat
-found = daemon_heartbeat(dg.build_sensor_context(cursor=sys.argv[1] or None))
-skipped = isinstance(found, dg.SkipReason)
-print(json.dumps({
-    "skipped": found.skip_message if skipped else None,
-    "events": [] if skipped else [
-        [event.asset_key.path[-1], event.metadata["newest"].value] for event in found.asset_events
-    ],
-    "cursor": "" if skipped else found.cursor,
-}))
+for line in sys.stdin:
+    found = daemon_heartbeat(dg.build_sensor_context(cursor=json.loads(line)))
+    skipped = isinstance(found, dg.SkipReason)
+    print(json.dumps({
+        "skipped": found.skip_message if skipped else None,
+        "events": [] if skipped else [
+            [event.asset_key.path[-1], event.metadata["newest"].value] for event in found.asset_events
+        ],
+        "cursor": None if skipped else found.cursor,
+    }), flush=True)
 """
 
 
-def tick(home: Path, database_url: str, cursor: str = "") -> dict[str, object]:
-    """One evaluation of the sensor in a process of its own, as the code server does it."""
-    done = subprocess.run(
-        (sys.executable, "-c", TICK, cursor),
-        cwd=PROJECT_ROOT,
-        env={**os.environ, "TCP_HOME": str(home), "TCP_DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    answer: dict[str, object] = json.loads(done.stdout)
-    return answer
+@pytest.fixture
+def tick(parsed_home: Path, database_url: str) -> Iterator[Tick]:
+    """Evaluates the sensor with a cursor, in a process of its own as the code server does."""
+    environment = {**os.environ, "TCP_HOME": str(parsed_home), "TCP_DATABASE_URL": database_url}
+    command = (sys.executable, "-c", TICKS)
+    with subprocess.Popen(
+        command, cwd=PROJECT_ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        asked, said = process.stdin, process.stdout
+        assert asked is not None
+        assert said is not None
+
+        def evaluate(cursor: str | None = None) -> dict[str, Any]:
+            asked.write(json.dumps(cursor) + "\n")
+            asked.flush()
+            answer: dict[str, Any] = json.loads(said.readline())
+            return answer
+
+        yield evaluate
 
 
-def test_tables_are_reported_while_the_daemon_lives(parsed_home: Path, database_url: str):
+def test_tables_are_reported_while_the_daemon_lives(tick: Tick, database_url: str):
     """No heartbeat, no report; with one, each table that has rows once, and again only after it grew."""
-    assert tick(parsed_home, database_url)["skipped"] == "no heartbeat of the daemon yet"
+    assert tick()["skipped"] == "no heartbeat of the daemon yet"
     now_ms = time.time_ns() // 1_000_000
     connections = engine(database_url)
     beat(connections, "live", now_ms, now_ms, {})
@@ -59,17 +70,17 @@ def test_tables_are_reported_while_the_daemon_lives(parsed_home: Path, database_
     )
     with connections.begin() as connection:
         connection.execute(insert, {"at": 1_780_000_020})
-    first = tick(parsed_home, database_url)
+    first = tick()
     assert first["events"] == [["market_data", 1_780_000_020]]
-    assert tick(parsed_home, database_url, str(first["cursor"]))["events"] == []
+    assert tick(first["cursor"])["events"] == []
     with connections.begin() as connection:
         connection.execute(insert, {"at": 1_780_000_620})
-    second = tick(parsed_home, database_url, str(first["cursor"]))
+    second = tick(first["cursor"])
     assert second["events"] == [["market_data", 1_780_000_620]]
 
 
-def test_a_daemon_that_went_silent_reports_nothing(parsed_home: Path, database_url: str):
+def test_a_daemon_that_went_silent_reports_nothing(tick: Tick, database_url: str):
     """A heartbeat of ten minutes ago is told as such, and its tables are not called fresh."""
     now_ms = time.time_ns() // 1_000_000
     beat(engine(database_url), "live", now_ms - 600_000, None, {})
-    assert "last heartbeat 6" in str(tick(parsed_home, database_url)["skipped"])
+    assert "last heartbeat 6" in str(tick()["skipped"])
