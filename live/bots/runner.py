@@ -108,6 +108,7 @@ class Runner:
             if self._conflicts > MOST_CONFLICTS:
                 raise
             _log.info("reads its rows again", bot=self._name, reason=str(conflict))
+            self._inbox.nudged = True  # somebody changed something: see first what is wanted now
             return True
         except DBAPIError as error:
             if not _is_away(error):

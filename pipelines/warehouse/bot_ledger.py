@@ -60,7 +60,7 @@ _JUDGE = text(f"""
             crypto_balance = excluded.crypto_balance, total_trades = excluded.total_trades,
             winning_trades = excluded.winning_trades, total_fees = excluded.total_fees
     )
-    UPDATE bots SET current_balance = :total_value WHERE id = :bot_id
+    UPDATE bots SET current_balance = :total_value WHERE id = :bot_id AND status = 'active'
 """)
 
 
@@ -159,7 +159,9 @@ class Ledger:
         if signal is None or outcome.close is None:
             connection.execute(_UPDATE_POSITION, self._account_values(outcome))
         else:
-            connection.execute(_JUDGE, self._account_values(outcome) | self._judged(outcome, signal, at_ms))
+            values = self._account_values(outcome) | self._judged(outcome, signal, at_ms)
+            if connection.execute(_JUDGE, values).rowcount != 1:
+                raise Conflict("the bot is not to be active any more")
         for order in outcome.orders:
             self._write_order(connection, order)
         for execution in outcome.executions:
