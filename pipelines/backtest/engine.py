@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from core.metrics import Run, summarise
+from pipelines.backtest.account import walk
 from pipelines.backtest.request import Market
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
@@ -36,8 +37,6 @@ def run(strategy: Strategy, candles: pl.DataFrame, market: Market, warm: int = 0
 
     warm: rows at the head that only warm the indicators up and are not traded.
     """
-    from pipelines.backtest.kernel import walk
-
     judged = evaluate(strategy, candles).slice(warm)
     traded = candles.slice(warm)
     buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from core.timeframes import Timeframe
+from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch
-from pipelines.backtest.kernel import Floats, Ints
 from pipelines.sweep.lines import LINES_BYTES, Pair, compute, lines_at_once, parts
 from pipelines.sweep.prices import Prices
 from pipelines.sweep.request import SweepRequest

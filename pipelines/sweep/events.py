@@ -4,8 +4,8 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from pipelines.backtest.account import Bools, Floats, Ints
 from pipelines.backtest.compiled import njit, njit_parallel
-from pipelines.backtest.kernel import Bools, Floats, Ints
 from pipelines.sweep.walk import CASH, QUANTITY, enter, finish, leave
 
 BLOCK = 2048

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from core.timeframes import Timeframe
-from pipelines.backtest.kernel import Floats, Ints
+from pipelines.backtest.account import Floats, Ints
 from strategies.base import Strategy, VectorStrategy
 from strategies.columns import with_indicators
 from strategies.conditions import crosses_above, crosses_below

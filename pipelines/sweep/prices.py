@@ -7,8 +7,8 @@ import numpy as np
 import polars as pl
 
 from core.metrics import DAY_MS
+from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.compiled import njit
-from pipelines.backtest.kernel import Floats, Ints
 
 
 @dataclass(frozen=True)

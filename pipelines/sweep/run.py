@@ -6,8 +6,8 @@ from uuid import uuid4
 
 import polars as pl
 
+from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch, stretch
-from pipelines.backtest.kernel import Floats, Ints
 from pipelines.sweep.crossings import costs, walk_pairs
 from pipelines.sweep.grid import Grid, expand
 from pipelines.sweep.lines import Pair, crossing_pair, lines_at_once

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from core.metrics import METRICS, YEAR_MS
-from pipelines.backtest.kernel import Floats, Ints
+from pipelines.backtest.account import Floats, Ints
 from pipelines.sweep import walk as w
 from pipelines.sweep.prices import Prices
 

@@ -6,8 +6,11 @@ side by side through one stretch of candles that stays in the processor's cache.
 
 import numpy as np
 
+from pipelines.backtest import account
+from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.compiled import njit_inlined
-from pipelines.backtest.kernel import Floats, Ints, bought
+
+bought = njit_inlined(account.bought)
 
 # Columns of the float state. SUM and SQUARES are of the candles' returns; MEAN and SPREAD (the sum of squared
 # differences from the mean) are kept by Welford's recursion.

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from core import fills
 from core.instruments import Instrument
 from core.metrics import METRICS
-from pipelines.backtest.kernel import bought
+from pipelines.backtest.account import bought
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from pipelines.sweep.request import SweepRequest

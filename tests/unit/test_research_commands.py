@@ -167,12 +167,12 @@ def test_wrong_use_is_one_line(
 
 
 def test_heavy_libraries_stay_out_of_a_backtest() -> None:
-    """What a backtest from a file does not need (dagster, dash, ccxt, sqlalchemy) is not imported."""
+    """What a backtest from a file does not need (dagster, sqlalchemy, numba …) is not imported."""
     script = (
         "import sys, cli.main, cli.backtest, pipelines.backtest.run, pipelines.backtest.files, "
-        "pipelines.backtest.kernel, strategies.registry\n"
+        "pipelines.backtest.account, strategies.registry\n"
         "strategies.registry.names()\n"
-        "heavy = {'dagster', 'dash', 'plotly', 'ccxt', 'sqlalchemy', 'psycopg', 'pyarrow', 'redis'}\n"
+        "heavy = {'dagster', 'dash', 'plotly', 'ccxt', 'sqlalchemy', 'psycopg', 'pyarrow', 'redis', 'numba'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
