@@ -12,24 +12,36 @@ from pipelines.exchanges.base import ExchangeRest
 EVERY_S = 1.0
 FIRST_EVERY_S = 0.3
 FIRST_SAMPLES = 3
+SLOWEST_S = 0.1
+"""An answer that took longer may be anything up to that much wrong: more than the grace of a candle bears."""
+PATIENCE = 10
+"""Slow answers in a row after which one is taken all the same: better a rough clock than none."""
 
 _log = structlog.get_logger("clock")
 
 
 async def follow_clock(rest: ExchangeRest, clock: ExchangeClock) -> None:
     """Sample for ever; an exchange that does not answer leaves the clock running at its last rate."""
-    samples = 0
+    samples = slow = 0
     while True:
         await asyncio.sleep(FIRST_EVERY_S if samples < FIRST_SAMPLES else EVERY_S)
         try:
-            await sample(rest, clock)
+            good = await sample(rest, clock, slowest_s=SLOWEST_S if slow < PATIENCE else None)
         except Unavailable as error:
             _log.warning("no time from the exchange", reason=str(error))
-        samples += 1
+            continue
+        slow = 0 if good else slow + 1
+        samples += good
 
 
-async def sample(rest: ExchangeRest, clock: ExchangeClock) -> None:
-    """Take one sample; the answer is as old as half the way."""
+async def sample(rest: ExchangeRest, clock: ExchangeClock, slowest_s: float | None = None) -> bool:
+    """Take one sample; the answer is as old as half the way. False: it took longer than `slowest_s`, and was
+    not used."""
     asked = time.monotonic()
     exchange_ms = await rest.server_time_ms()
-    clock.sample(exchange_ms, (asked + time.monotonic()) / 2)
+    answered = time.monotonic()
+    if slowest_s is not None and answered - asked > slowest_s:
+        _log.debug("slow answer", round_trip_s=round(answered - asked, 3))
+        return False
+    clock.sample(exchange_ms, (asked + answered) / 2)
+    return True
