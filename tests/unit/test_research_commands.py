@@ -172,7 +172,7 @@ def test_heavy_libraries_stay_out_of_a_backtest() -> None:
         "import sys, cli.main, cli.backtest, pipelines.backtest.run, pipelines.backtest.files, "
         "pipelines.backtest.account, strategies.registry\n"
         "strategies.registry.names()\n"
-        "heavy = {'dagster', 'dash', 'plotly', 'ccxt', 'sqlalchemy', 'psycopg', 'pyarrow', 'redis', 'numba'}\n"
+        "heavy = {'dagster', 'dash', 'plotly', 'ccxt', 'sqlalchemy', 'psycopg', 'redis', 'numba'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
