@@ -35,10 +35,10 @@ def test_sweep_speed() -> None:
     """Time is linear in candles and in combinations, memory does not grow with combinations."""
     warm()
     measure(CANDLES // 20, 100)  # loads the compiled code
-    print("\n  candles  combinations   wall ns   cpu ns   peak GB")
+    print("\n  candles  combinations   wall ns   cpu ns   peak GB")  # noqa: T201 a benchmark prints
     for candles in (CANDLES // 8, CANDLES // 2, CANDLES):
         for combinations in GRIDS:
             wall, processor = measure(candles, combinations)
             peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-            print(f"{candles:9,} {combinations:13,} {wall:9.2f} {processor:8.2f} {peak:9.2f}")
+            print(f"{candles:9,} {combinations:13,} {wall:9.2f} {processor:8.2f} {peak:9.2f}")  # noqa: T201
     assert peak < 1.5
