@@ -102,4 +102,4 @@ def ensure_manifest(home: Path) -> Path:
 def _project_files() -> Iterator[Path]:
     yield from (PROJECT / name for name in ("dbt_project.yml", "profiles.yml"))
     for folder in ("models", "macros", "tests"):
-        yield from (path for path in (PROJECT / folder).rglob("*") if path.suffix in {".sql", ".yml"})
+        yield from (path for path in (PROJECT / folder).rglob("*") if path.suffix in {".sql", ".yml", ".md"})
