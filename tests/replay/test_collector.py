@@ -241,6 +241,32 @@ async def test_a_collector_that_was_stopped_goes_on_where_it_was(database_url):
     assert_complete(database_url, tape, MIDNIGHT, MIDNIGHT + 15 * 60_000)
 
 
+async def test_a_hole_too_large_to_refill_by_id_is_closed_by_the_exchanges_candles(database_url):
+    later = [
+        msgspec.structs.replace(trade, trade_id=trade.trade_id + 100_000)
+        for trade in tape_of(minutes=20, start_ms=MIDNIGHT + 6 * 60_000, seed=9)
+    ]
+    tape = tape_of(minutes=6, start_ms=MIDNIGHT, seed=9) + later
+    exchange = FakeExchange(tape, MIDNIGHT + 10_000, SPEED)
+    async with collecting(exchange, database_url, MemoryBus()):
+        await until(lambda: closed_through(database_url) >= MIDNIGHT + 3 * 60_000)
+    await until(lambda: exchange.now_ms() >= MIDNIGHT + 10 * 60_000)
+    target = MIDNIGHT + 14 * 60_000
+    async with collecting(exchange, database_url, MemoryBus()) as collector:
+        await until(lambda: closed_through(database_url) >= target)
+        await until(lambda: collector.health()["history"] == "complete")
+    for symbol in SYMBOLS:
+        stored = [
+            row for row in stored_candles(database_url, symbol, Timeframe.M1, False) if row[0] <= target
+        ]
+        ours = trades_frame([t for t in tape if t.symbol == symbol])
+        truth = {row[0]: row for row in candles_of(ours, Timeframe.M1, target)}
+        assert [row[:6] for row in stored] == [row[:6] for row in truth.values()]
+    with engine_of(database_url).connect() as connection:
+        states = list(connection.execute(text("SELECT state FROM data_gaps")).scalars())
+    assert states == ["unfillable"] * len(SYMBOLS)
+
+
 async def test_postgres_away_for_two_seconds_loses_nothing(database_url):
     tape = tape_of(minutes=25, start_ms=MIDNIGHT, seed=4)
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED)
