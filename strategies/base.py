@@ -17,6 +17,8 @@ A new one, whole (a file in strategies/, found by itself):
 
         def sell(self) -> pl.Expr:
             return crosses_below("close", "lower")
+
+Logic that no column expresses goes a candle at a time: `strategies.steps.StepStrategy`.
 """
 
 import re
@@ -85,8 +87,8 @@ class Strategy(ABC):
         """Columns that `judge` adds besides buy, sell and confidence."""
 
 
-class VectorStrategy(Strategy, Generic[P]):
-    """States its indicators and conditions as Polars expressions over whole columns.
+class IndicatorStrategy(Strategy, Generic[P]):
+    """Reads indicators, from which warm-up and window follow.
 
     lookback: candles before the judged one that the conditions themselves look at (1 for a crossing)
     """
@@ -97,18 +99,6 @@ class VectorStrategy(Strategy, Generic[P]):
     @abstractmethod
     def indicators(self) -> dict[str, Indicator]:
         """Column name → indicator."""
-
-    @abstractmethod
-    def buy(self) -> pl.Expr:
-        """True on the candles at whose close the strategy wants to be in the market."""
-
-    @abstractmethod
-    def sell(self) -> pl.Expr:
-        """True on the candles at whose close it wants to be out; wins over buy."""
-
-    def confidence(self) -> pl.Expr:
-        """How sure a signal is, cut to 0 … 1."""
-        return pl.lit(1.0)
 
     def ratio(self, indicator: Indicator) -> int:
         """Own candles in a candle of that indicator; BadInput unless its timeframe is the longer one."""
@@ -149,6 +139,22 @@ class VectorStrategy(Strategy, Generic[P]):
     def indicator_names(self) -> tuple[str, ...]:
         """Names of the indicator columns."""
         return tuple(self.indicators())
+
+
+class VectorStrategy(IndicatorStrategy[P], Generic[P]):
+    """States its indicators and conditions as Polars expressions over whole columns."""
+
+    @abstractmethod
+    def buy(self) -> pl.Expr:
+        """True on the candles at whose close the strategy wants to be in the market."""
+
+    @abstractmethod
+    def sell(self) -> pl.Expr:
+        """True on the candles at whose close it wants to be out; wins over buy."""
+
+    def confidence(self) -> pl.Expr:
+        """How sure a signal is, cut to 0 … 1."""
+        return pl.lit(1.0)
 
     def judge(self, candles: pl.DataFrame) -> pl.DataFrame:
         """See `Strategy.judge`."""

@@ -1,9 +1,9 @@
 """Does a strategy look ahead, and does it need more history than it says?
 
 Look-ahead: signals on candles cut off at a point must be those that the whole history gives up to there.
-Warm-up: the newest signal on the last `window` candles must be that of the whole history, its indicators
-within 1e-9. Both are tried at random points; a strategy that passes can still be wrong at others, so the
-points are many and their choice is told by a seed.
+Warm-up: the newest signal on the last `window` candles must be that of the whole history, and its
+indicators within 1e-9 of theirs. Both are tried at random points; a strategy that passes can still be wrong
+at others, so the points are many and their choice is told by a seed.
 """
 
 from dataclasses import dataclass
@@ -108,12 +108,16 @@ def _warm_up(strategy: Strategy, candles: pl.DataFrame, whole: pl.DataFrame, poi
     if point + 1 < strategy.window:
         return []
     begin = point + 1 - strategy.window
-    return _indicators(
-        "warm-up",
-        strategy,
-        evaluate(strategy, candles.slice(begin, strategy.window)).tail(1),
-        whole.slice(point, 1),
-    )
+    seen = evaluate(strategy, candles.slice(begin, strategy.window)).tail(1)
+    expected = whole.slice(point, 1)
+    apart = _indicators("warm-up", strategy, seen, expected)
+    for name in ("buy", "sell"):
+        if not apart and seen[name][0] != expected[name][0]:
+            known, whole_has = ("has", "none") if seen[name][0] else ("has no", "one")
+            at = seen["timestamp"][0].isoformat()
+            what = f"the window {known} {name} signal and the whole history {whole_has}"
+            apart = [Finding("warm-up", at, what)]
+    return apart
 
 
 def _indicators(kind: str, strategy: Strategy, seen: pl.DataFrame, expected: pl.DataFrame) -> list[Finding]:
