@@ -117,6 +117,15 @@ def scalar(engine: Engine, statement: str, **values: Any) -> Any:
         return connection.execute(text(statement), values).scalar()
 
 
+def cut_connections(engine: Engine) -> None:
+    """End every other session of the database, as a restart of the server does."""
+    scalar(
+        engine,
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND pid <> pg_backend_pid()",
+    )
+
+
 def last_candle_ms(engine: Engine, name: str) -> int | None:
     """Close of the last candle that the bot has judged."""
     return scalar(

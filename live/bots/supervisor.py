@@ -15,6 +15,7 @@ from core.errors import BadInput, Unavailable
 from live.bots.messages import status_message
 from live.bots.process import BotProcess, BotProcesses
 from live.bots.runner_codes import CRASHED, ORPHANED, STOPPED, UNUSABLE
+from live.bots.threads import uninterrupted
 from pipelines.bus.base import Bus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bot_files import folder_version, read_folder
@@ -104,12 +105,12 @@ class BotSupervisor:
         """One round: who am I, what do the files say, what is wanted, what is."""
         loop = asyncio.get_running_loop()
         try:
-            if not await asyncio.to_thread(self._lease.hold):
+            if not await uninterrupted(self._lease.hold):
                 await self._stand_by()
                 return
             self._standby = False
             await self._sync_files()
-            for row in await asyncio.to_thread(list_bots, self._engine):
+            for row in await uninterrupted(list_bots, self._engine):
                 await self._reconcile(row)
         except DBAPIError as error:
             if self._reachable_since is not None or self._files is None:
@@ -127,13 +128,13 @@ class BotSupervisor:
 
     async def _sync_files(self) -> None:
         """Files to rows, when one of them has changed. A file that is wrong changes nothing."""
-        version = await asyncio.to_thread(folder_version, self._settings)
+        version = await uninterrupted(folder_version, self._settings)
         if version == self._files:
             return
-        bots, problems = await asyncio.to_thread(read_folder, self._settings)
+        bots, problems = await uninterrupted(read_folder, self._settings)
         for path, bot in bots.items():
             try:
-                saved = await asyncio.to_thread(save_bot, self._engine, bot, path.name)
+                saved = await uninterrupted(save_bot, self._engine, bot, path.name)
             except BadInput as error:
                 problems[path] = f"{path}: {error}"
                 continue
@@ -168,7 +169,7 @@ class BotSupervisor:
 
     async def _start(self, row: BotRow) -> None:
         restarts = row.restarts + (row.state is Actual.CRASHED)
-        await asyncio.to_thread(
+        await uninterrupted(
             record_state,
             self._engine,
             row.id,
@@ -218,7 +219,7 @@ class BotSupervisor:
         if code == UNUSABLE and process.kill_reason is None:
             await self._give_up(row, f"bot {row.name} cannot run as configured: {reason}")
             return
-        recent = await asyncio.to_thread(crashes_since, self._engine, row.id, self._clock.now_ms() - HOUR_MS)
+        recent = await uninterrupted(crashes_since, self._engine, row.id, self._clock.now_ms() - HOUR_MS)
         if min(recent - 1, row.restarts) >= MAX_RESTARTS_AN_HOUR:
             await self._give_up(row, f"bot {row.name} crashed {recent} times within an hour: {reason}")
             return
@@ -229,18 +230,18 @@ class BotSupervisor:
         """Store a crash that the process could not store itself."""
         alive_s = asyncio.get_running_loop().time() - process.started_at
         since_ms = self._clock.now_ms() - int(alive_s * 1000) - 1000
-        if code == CRASHED and await asyncio.to_thread(crashes_since, self._engine, row.id, since_ms) > 0:
+        if code == CRASHED and await uninterrupted(crashes_since, self._engine, row.id, since_ms) > 0:
             return
-        tail = await asyncio.to_thread(_tail, self._starter.log_of(row.name))
-        await asyncio.to_thread(record_crash, self._engine, row.id, self._clock.now_ms(), code, reason, tail)
+        tail = await uninterrupted(_tail, self._starter.log_of(row.name))
+        await uninterrupted(record_crash, self._engine, row.id, self._clock.now_ms(), code, reason, tail)
 
     async def _give_up(self, row: BotRow, message: str) -> None:
-        await asyncio.to_thread(set_status, self._engine, row.name, Desired.ERROR)
+        await uninterrupted(set_status, self._engine, row.name, Desired.ERROR)
         await self._event("error", "bot_error", message)
         self._something.set()
 
     async def _record(self, row: BotRow, state: Actual) -> None:
-        await asyncio.to_thread(record_state, self._engine, row.id, state, pid=None)
+        await uninterrupted(record_state, self._engine, row.id, state, pid=None)
         self._something.set()
         await self._say_state(row, state)
 
@@ -249,7 +250,7 @@ class BotSupervisor:
 
     async def _event(self, level: Level, event: str, message: str) -> None:
         _log.log({"info": 20, "warning": 30, "error": 40}[level], message, event_name=event)
-        await asyncio.to_thread(record_event, self._engine, level, "bots", event, message)
+        await uninterrupted(record_event, self._engine, level, "bots", event, message)
         await self._publish(
             "system:events", {"level": level, "component": "bots", "event": event, "message": message}
         )
@@ -284,7 +285,7 @@ class BotSupervisor:
                 process.kill()
             await asyncio.gather(*(process.wait() for process in processes.values()))
         try:
-            for row in await asyncio.to_thread(list_bots, self._engine):
+            for row in await uninterrupted(list_bots, self._engine):
                 if row.name in processes and row.state.has_process:
                     await self._record(row, Actual.STOPPED)
         except DBAPIError as error:

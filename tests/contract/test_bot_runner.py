@@ -118,7 +118,8 @@ async def test_every_final_candle_gives_one_signal_and_the_right_trades(engine, 
 
 
 async def test_kills_leave_the_rows_of_an_undisturbed_run(engine, bus, start):
-    """One bot runs on, its twin is killed -9 again and again and misses messages: equal rows."""
+    """One bot runs on, its twin is killed -9 again and again; both lose messages and database connections:
+    equal rows, to the last digit."""
     candles = bench.walk(HISTORY + LIVE + 1, seed=2, empty=0.05)
     rng = random.Random(3)
     for name in ("calm", "killed"):
@@ -136,6 +137,8 @@ async def test_kills_leave_the_rows_of_an_undisturbed_run(engine, bus, start):
             victim.send_signal(signal.SIGKILL)
             victim.wait()
             victim = start("killed")
+        if (n - HISTORY) % 20 == 15:
+            bench.cut_connections(engine)
         await _judged(engine, "calm", candles[n])
     await _judged(engine, "killed", candles[HISTORY + LIVE - 1])
     calm, killed = bench.history(engine, "calm"), bench.history(engine, "killed")
@@ -194,6 +197,23 @@ async def test_no_decision_is_stored_after_a_stop_and_the_time_until_the_start_i
     start("alpha")
     await _judged(engine, "alpha", candles[HISTORY + 39])
     assert bench.scalar(engine, "SELECT count(*) FROM signals") == judged + 1
+
+
+async def test_without_redis_candles_are_read_from_the_database(engine, database_url, unused_port, tmp_path):
+    """Nobody listens at the bus: every candle is judged all the same."""
+    candles = bench.walk(HISTORY + 20)
+    bench.add_bot(engine, "alpha")
+    _history(engine, candles)
+    nowhere = f"redis://127.0.0.1:{unused_port}/0"
+    process = bench.start_runner("alpha", database_url, nowhere, tmp_path / "log")
+    try:
+        await _judged(engine, "alpha", candles[HISTORY - 1])
+        bench.store(engine, candles[HISTORY : HISTORY + 20])
+        await _judged(engine, "alpha", candles[HISTORY + 19])
+        assert len(bench.history(engine, "alpha")["signals"]) == 21
+    finally:
+        process.kill()
+        process.wait()
 
 
 async def test_the_kill_switch_cancels_and_vetoes_orders(engine, bus, start):

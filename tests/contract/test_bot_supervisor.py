@@ -187,6 +187,20 @@ async def test_a_broken_file_stops_no_other_bot_and_keeps_the_last_good_one(home
         assert find_bot(engine, "one").config["parameters"] == {"fast_period": 4, "slow_period": 9}
 
 
+async def test_bots_come_back_when_the_nursery_dies(home, engine, bus):
+    """The process they were forked from is killed -9: they die with it and are started again, and that is no
+    crash of theirs."""
+    _write(home, "one")
+    async with _supervised(home, engine, bus):
+        await _state(engine, "one", "running")
+        pid = _pid(engine, "one")
+        psutil.Process(pid).parent().kill()
+        await bench.until(lambda: not psutil.pid_exists(pid), "the bot died with the nursery")
+        await bench.until(lambda: find_bot(engine, "one").pid not in {pid, None}, "it runs again")
+        await _state(engine, "one", "running")
+        assert bench.scalar(engine, "SELECT count(*) FROM bot_crashes") == 0
+
+
 DAEMON = """
 import asyncio
 from config.settings import settings
