@@ -2,7 +2,7 @@
 
 A whole one:
 
-    class Streak(State):
+    class Streak(State, frozen=True):
         falls: int = 0
 
     class BuyTheThird(StepStrategy[StreakParameters, Streak]):

@@ -80,3 +80,28 @@ def donchian_upper(period: int = 20) -> pl.Expr:
 def donchian_lower(period: int = 20) -> pl.Expr:
     """Lowest low of the `period` candles before this one."""
     return pl.col("low").shift(1).rolling_min(window_size=period)
+
+
+def _chandelier_memory(period: int = 22, atr_period: int = 14, distance: float = 3.0) -> int:
+    return max(period, recursion_memory(1 / atr_period, atr_period + 1))
+
+
+def _chandelier_warmup(period: int = 22, atr_period: int = 14, distance: float = 3.0) -> int:
+    return max(period, atr_period + 1)
+
+
+@indicator(warmup=_chandelier_warmup, memory=_chandelier_memory)
+def chandelier_stop(period: int = 22, atr_period: int = 14, distance: float = 3.0) -> pl.Expr:
+    """Stop of a long position: the highest high of the last `period` candles, this one included, less
+    `distance` average true ranges (Wilder's)."""
+    return pl.col("high").rolling_max(window_size=period) - distance * seeded_ewm(
+        true_range(), atr_period, 1 / atr_period
+    )
+
+
+@indicator(warmup=lambda period, candles_a_year: period + 1)
+def realised_volatility(period: int, candles_a_year: float) -> pl.Expr:
+    """Sample standard deviation of the last `period` logarithmic returns of the close, a year's fraction."""
+    returned = (pl.col("close") / pl.col("close").shift(1)).log()
+    spread = settled(returned.rolling_std(window_size=period))
+    return pl.when(flat(returned, period)).then(0.0).otherwise(spread * candles_a_year**0.5)

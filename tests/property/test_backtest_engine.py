@@ -176,6 +176,9 @@ GRIDS = [
     ("bollinger_reversion", {"period": [5, 20], "deviations": [1.0, 2.5]}),
     ("trend_filter", {"fast_period": [3, 12], "trend_timeframe": ["5m", "15m"]}),
     ("buy_and_hold", {"risk_percentage": [0.01]}),
+    ("donchian_breakout", {"entry_period": [10, 30], "stop_distance": [2.0, 4.0]}),
+    ("volatility_target", {"period": [60], "target": [0.5, 0.8]}),
+    ("grid_trading", {"spacing": [0.002, 0.005], "session_hours": [4]}),
 ]
 
 

@@ -28,6 +28,9 @@ SMALL = {
     "bollinger_reversion": {"period": 6, "deviations": 1.5},
     "trend_filter": {"fast_period": 3, "slow_period": 8, "trend_period": 3, "trend_timeframe": "5m"},
     "buy_and_hold": {},
+    "donchian_breakout": {"entry_period": 8, "exit_period": 4, "atr_period": 3, "stop_distance": 1.5},
+    "volatility_target": {"period": 10},
+    "grid_trading": {"spacing": 0.001, "first_rung": 0, "session_hours": 4},
 }
 
 

@@ -1,6 +1,9 @@
 """Indicators against published numbers, and what they promise about their history."""
 
+import itertools
 import json
+import math
+import statistics
 from pathlib import Path
 
 import polars as pl
@@ -15,10 +18,12 @@ from strategies.indicators.volatility import (
     atr,
     bollinger_lower,
     bollinger_upper,
+    chandelier_stop,
     donchian_lower,
     donchian_upper,
     keltner_lower,
     keltner_upper,
+    realised_volatility,
     stdev,
 )
 from strategies.indicators.volume import obv, vwap, vwap_anchored
@@ -48,7 +53,15 @@ PUBLISHED = [
     (obv(), "obv", "obv"),
     (vwap_anchored(), "vwap", "vwap"),
 ]
-EVERY = [*(row[0] for row in PUBLISHED), ema(20), macd(), macd_signal(), vwap(30)]
+EVERY = [
+    *(row[0] for row in PUBLISHED),
+    ema(20),
+    macd(),
+    macd_signal(),
+    vwap(30),
+    chandelier_stop(22, 14, 3.0),
+    realised_volatility(30, 525_600),
+]
 BOUNDED = [made for made in EVERY if made.memory is not None]
 
 
@@ -120,3 +133,25 @@ def test_a_custom_indicator_is_one_function() -> None:
     assert momentum(10) == momentum(period=10)
     assert momentum(10) != momentum(11)
     assert momentum(10).on("1h") != momentum(10)
+
+
+def test_the_chandelier_stop_is_its_definition() -> None:
+    """The highest high of the last candles, this one included, less so many average true ranges."""
+    candles = sample_candles(80)
+    lines = with_indicators(candles, {"stop": chandelier_stop(5, 3, 2.0), "range": atr(3)})
+    for row in range(5, 80):
+        highest = max(candles["high"][row - 4 : row + 1])
+        assert lines["stop"][row] == pytest.approx(highest - 2.0 * lines["range"][row])
+
+
+def test_realised_volatility_is_its_definition() -> None:
+    """Sample deviation of logarithmic returns, annualised by the square root of the candles of a year; a
+    price that stands still has none."""
+    candles = sample_candles(80)
+    line = with_indicators(candles, {"line": realised_volatility(10, 8_760)})["line"]
+    for row in range(10, 80):
+        closes = candles["close"][row - 10 : row + 1].to_list()
+        returned = [math.log(later / before) for before, later in itertools.pairwise(closes)]
+        assert line[row] == pytest.approx(statistics.stdev(returned) * math.sqrt(8_760), rel=1e-9)
+    still = with_indicators(candles.with_columns(close=61828.02), {"line": realised_volatility(10, 8_760)})
+    assert still["line"].unique().to_list() == [None, 0.0]

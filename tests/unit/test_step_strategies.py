@@ -26,7 +26,7 @@ class StreakParameters(Parameters):
     falls: int = parameter(3, "Falling candles in a row", low=1, high=10)
 
 
-class Streak(State):
+class Streak(State, frozen=True):
     """Falling candles so far."""
 
     falls: int = 0
@@ -49,7 +49,7 @@ class BuyTheThird(StepStrategy[StreakParameters, Streak]):
         return Decision(Streak(falls), signal, 0.25, {"falls": min(falls, 5)})
 
 
-class Counted(State):
+class Counted(State, frozen=True):
     """Candles so far."""
 
     candles: int = 0

@@ -16,11 +16,14 @@ from strategies.describe import describe
 SHIPPED = [
     "bollinger_reversion",
     "buy_and_hold",
+    "donchian_breakout",
     "ema_crossover",
+    "grid_trading",
     "macd_trend",
     "rsi_reversion",
     "sma_crossover",
     "trend_filter",
+    "volatility_target",
 ]
 
 
