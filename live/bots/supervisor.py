@@ -92,11 +92,15 @@ class BotSupervisor:
                     async with asyncio.timeout(self._patience()):
                         await self._something.wait()
         finally:
-            listener.cancel()
-            await self._stop_all()
-            await self._starter.close()
-            await asyncio.gather(listener, return_exceptions=True)
-            self._lease.release()
+            # A task of its own: in a cancelled one the bus refuses to work.
+            await asyncio.create_task(self._wind_up(listener))
+
+    async def _wind_up(self, listener: asyncio.Task[None]) -> None:
+        listener.cancel()
+        await self._stop_all()
+        await self._starter.close()
+        await asyncio.gather(listener, return_exceptions=True)
+        self._lease.release()
 
     def _wake(self) -> None:
         self._something.set()
