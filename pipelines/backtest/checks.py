@@ -65,8 +65,8 @@ def checked(
     if duplicates:
         numbered = _without_repeats(numbered, origin)
     missing, gaps = holes(numbered["timestamp"], timeframe)
-    if missing > numbered.height * 9 and numbered.height > 1:
-        step = numbered["timestamp"].diff().drop_nulls().median()
+    step = numbered["timestamp"].diff().drop_nulls().min()
+    if gaps > 1 and gaps == numbered.height - 1:  # no two neighbours: a longer timeframe's candles
         raise BadInput("timeframe", f"{origin.name} has candles {step!s} apart, not {timeframe}")
     report = DataReport(candles.height, duplicates, unsorted, missing, gaps, moved_ms)
     return numbered.drop("row"), report

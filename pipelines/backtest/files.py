@@ -47,20 +47,28 @@ def read_candle_file(
 
 def _read(path: Path) -> pl.DataFrame:
     if not path.is_file():
-        raise BadInput(str(path), "no such file")
+        raise BadInput(str(path), "is a folder, not a file" if path.is_dir() else "no such file")
     try:
         if path.suffix == ".parquet":
             frame = pl.read_parquet(path)
         else:
-            frame = _without_blank_end(pl.read_csv(path, infer_schema_length=0))
+            frame = _without_blank_end(pl.read_csv(path, infer_schema_length=0)).rename(str.strip)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(str(path), f"cannot be read as CSV or Parquet: {reason}") from None
     missing = [name for name in NUMBERS if name not in frame.columns]
     if missing:
         raise BadInput(str(path), f"no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
+    return frame.with_columns(_numbers(frame[name], path) for name in NUMBERS)
+
+
+def _numbers(raw: pl.Series, path: Path) -> pl.Series:
     # Text that is no number becomes null here and is refused with its line by the checks.
-    return frame.with_columns(pl.col(name).cast(pl.Float64, strict=False) for name in NUMBERS)
+    if raw.dtype == pl.String:
+        return raw.str.strip_chars().cast(pl.Float64, strict=False)
+    if raw.dtype.is_numeric() or raw.dtype == pl.Null:
+        return raw.cast(pl.Float64)
+    raise BadInput(str(path), f"{raw.name} is {raw.dtype}: numbers are needed")
 
 
 def _without_blank_end(frame: pl.DataFrame) -> pl.DataFrame:
@@ -80,10 +88,10 @@ def _time_column(frame: pl.DataFrame, path: Path, timestamps: Labels) -> tuple[s
 
 def _times(raw: pl.Series, path: Path) -> pl.Series:
     if raw.dtype == pl.String:
-        digits = raw.str.contains(r"^\s*-?\d+(\.0*)?\s*$").all()
-        parsed = _epoch(raw.cast(pl.Float64).cast(pl.Int64)) if digits else _iso(raw, path)
+        digits = raw.str.contains(r"^\s*-?\d+(\.0*)?\s*$")
+        parsed = _digits(raw, digits, path) if digits.any() else _iso(raw, path)
     elif raw.dtype.is_numeric():
-        parsed = _epoch(raw.cast(pl.Int64))
+        parsed = _epoch(raw)
     elif isinstance(raw.dtype, pl.Datetime):
         zoned = raw if raw.dtype.time_zone else raw.dt.replace_time_zone("UTC")
         parsed = zoned.dt.convert_time_zone("UTC").dt.cast_time_unit("us")
@@ -92,13 +100,25 @@ def _times(raw: pl.Series, path: Path) -> pl.Series:
     out = (parsed < EARLIEST) | (parsed >= LATEST)
     if out.any():
         row = int(out.arg_true()[0])
-        raise origin_of(path).error(row, f"timestamp {raw[row]} is not epoch ms (it would be {parsed[row]})")
+        shown = str(raw.slice(row, 1).cast(pl.String).item())[:40]
+        raise origin_of(path).error(
+            row, f"timestamp {shown} is outside {EARLIEST.year} … {LATEST.year - 1}; numbers are epoch ms"
+        )
     return parsed
 
 
+def _digits(raw: pl.Series, digits: pl.Series, path: Path) -> pl.Series:
+    other = (~digits).arg_true()  # a blank one is null, not False, and is refused by the checks
+    if other.len():
+        raise _unreadable(raw, int(other[0]), path)
+    return _epoch(raw.str.strip_chars().cast(pl.Float64))
+
+
 def _epoch(milliseconds: pl.Series) -> pl.Series:
-    # Times far outside would overflow the conversion; they are refused by the caller anyway.
-    return (milliseconds.clip(-(10**14), 10**14) * 1000).cast(pl.Datetime("us", "UTC"))
+    # Times far outside would overflow the conversion; they are refused by the caller anyway. A float holds
+    # every millisecond of the years that are not.
+    bounded = milliseconds.cast(pl.Float64).fill_nan(None).clip(-1e14, 1e14)
+    return (bounded.cast(pl.Int64) * 1000).cast(pl.Datetime("us", "UTC"))
 
 
 def _iso(raw: pl.Series, path: Path) -> pl.Series:
@@ -109,17 +129,20 @@ def _iso(raw: pl.Series, path: Path) -> pl.Series:
     except pl.exceptions.PolarsError:
         parsed = [_one_time(text) for text in raw]
     if None in parsed:
-        row = parsed.index(None)
-        raise origin_of(path).error(row, f"timestamp {raw[row]!r} is neither ISO 8601 nor epoch ms")
+        raise _unreadable(raw, parsed.index(None), path)
     return pl.Series("timestamp", parsed, dtype=pl.Datetime("us", "UTC"))
+
+
+def _unreadable(raw: pl.Series, row: int, path: Path) -> BadInput:
+    return origin_of(path).error(row, f"timestamp {raw[row]!r} is neither ISO 8601 nor epoch ms")
 
 
 def _one_time(text: str | None) -> datetime | None:
     try:
         time = datetime.fromisoformat((text or "").strip())
-    except ValueError:
+        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):
         return None
-    return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
 def timeframe_of(times: pl.Series, path: Path) -> Timeframe:

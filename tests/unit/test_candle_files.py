@@ -3,7 +3,9 @@
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
 
 from core.errors import BadInput
@@ -95,6 +97,7 @@ def test_labels_of_the_last_millisecond_are_moved(tmp_path: Path) -> None:
         ("2026-01-01T00:04:00Z,10,12,9,8.5,1", "close is outside low … high"),
         ("2026-01-01T00:04:30Z,10,12,9,11,1", "not the boundary of a 1m candle"),
         ("yesterday,10,12,9,11,1", "neither ISO 8601 nor epoch ms"),
+        ("0001-01-01T00:00:00+05:00,10,12,9,11,1", "outside 2000 … 2099"),
         ("2026-01-01T00:03:00Z,10,12,9,10.5,1", "another candle than before for 2026-01-01T00:03"),
     ],
 )
@@ -114,7 +117,9 @@ def test_a_bad_row_is_named(tmp_path: Path, row: str, said: str) -> None:
         ("timestamp,open,high,low,close\n", ["2026-01-01T00:01:00Z,10,12,9,11"], "no column volume"),
         ("when,open,high,low,close,volume\n", GOOD, "no column timestamp"),
         (HEADER, [], "no candles"),
-        (HEADER, ["1767225660,10,12,9,11,1"], "not epoch ms"),
+        (HEADER, ["1767225660,10,12,9,11,1"], "outside 2000 … 2099; numbers are epoch ms"),
+        (HEADER, ["1767225660000,10,12,9,11,1", "9" * 400 + ",10,12,9,11,1"], "line 3: timestamp 9999"),
+        (HEADER, ["1767225660000,10,12,9,11,1", "soon,10,12,9,11,1"], "line 3: timestamp 'soon' is neither"),
     ],
 )
 def test_a_bad_file_is_named(tmp_path: Path, header: str, rows: list[str], said: str) -> None:
@@ -127,17 +132,47 @@ def test_files_that_are_none(tmp_path: Path) -> None:
     """A file that is not there, and one that is no table, are named."""
     with pytest.raises(BadInput, match="no such file"):
         load_candles(tmp_path / "none.csv")
+    with pytest.raises(BadInput, match="is a folder"):
+        load_candles(tmp_path)
     other = tmp_path / "noise.parquet"
     other.write_bytes(b"not parquet at all")
     with pytest.raises(BadInput, match="cannot be read"):
         load_candles(other)
 
 
-def test_the_wrong_timeframe_is_noticed(tmp_path: Path) -> None:
-    """15 minute candles called 1m are refused instead of being 14 holes each."""
-    path = tmp_path / "quarter.parquet"
-    sample_candles(100, "15m").write_parquet(path)
-    with pytest.raises(BadInput, match="0:15:00 apart, not 1m"):
+@pytest.mark.parametrize(
+    ("column", "values", "said"),
+    [
+        ("timestamp", [1_767_225_660_000.0, float("nan")], "row 2: timestamp is missing"),
+        ("timestamp", [1_767_225_660_000.0, float("inf")], "row 2: timestamp inf is outside"),
+        ("timestamp", [True, True], "timestamp is Boolean"),
+        ("open", [[10.0], [10.0]], "open is List"),
+        ("open", [True, True], "open is Boolean"),
+    ],
+)
+def test_parquet_columns_of_a_wrong_type_are_named(
+    tmp_path: Path, column: str, values: list[Any], said: str
+) -> None:
+    """A Parquet column that holds no times or no numbers is refused by name."""
+    path = tmp_path / "candles.parquet"
+    sample_candles(2).with_columns(pl.Series(column, values)).write_parquet(path)
+    with pytest.raises(BadInput) as caught:
+        load_candles(path, timeframe="1m")
+    assert said in str(caught.value)
+
+
+def test_spaces_after_the_commas_do_no_harm(tmp_path: Path) -> None:
+    """`timestamp, open, …` with spaced values is read as it is without spaces."""
+    spaced = csv(tmp_path, [row.replace(",", ", ") for row in GOOD], HEADER.replace(",", ", "))
+    assert load_candles(spaced)["close"].to_list() == [11.0] * 9
+
+
+@pytest.mark.parametrize(("own", "said"), [("5m", "0:05:00"), ("15m", "0:15:00")])
+def test_the_wrong_timeframe_is_noticed(tmp_path: Path, own: str, said: str) -> None:
+    """Longer candles called 1m are refused instead of being mostly holes."""
+    path = tmp_path / "longer.parquet"
+    sample_candles(100, own).write_parquet(path)
+    with pytest.raises(BadInput, match=f"{said} apart, not 1m"):
         load_candles(path, timeframe="1m")
 
 
