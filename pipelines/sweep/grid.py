@@ -40,6 +40,7 @@ def expand(
     if size > MOST_COMBINATIONS:
         raise BadInput("grid", f"has {size:,} combinations; at most {MOST_COMBINATIONS:,} are run at once")
     model = find(strategy).model
+    fixed = {name: _number(value) if isinstance(value, str) else value for name, value in fixed.items()}
     built, skipped = [], 0
     for combination in _combinations(values):
         if _out_of_order(model.ordered, combination, fixed, model.model_fields):
@@ -81,8 +82,8 @@ def _range(name: str, text: str) -> list[Any]:
         raise BadInput(name, f"{text!r} is not start:stop:step")
     start, stop = parts[0], parts[1]
     step = parts[2] if len(parts) == 3 else Decimal(1)
-    if not all(part.is_finite() for part in parts) or step <= 0 or stop < start:
-        raise BadInput(name, f"{text!r} needs start <= stop and a step above 0")
+    if not all(_usual(part) for part in parts) or step <= 0 or stop < start:
+        raise BadInput(name, f"{text!r} needs start <= stop and a step above 0, none beyond 10^18 or 10^-18")
     count = int((stop - start) / step) + 1
     if count > MOST_COMBINATIONS:
         raise BadInput(name, f"{text!r} is {count:,} values; at most {MOST_COMBINATIONS:,} are run at once")
@@ -91,9 +92,15 @@ def _range(name: str, text: str) -> list[Any]:
 
 def _number(text: str) -> Any:
     try:
-        return _plain(Decimal(text.strip()))
+        number = Decimal(text.strip())
     except InvalidOperation:
         return text.strip()
+    return _plain(number) if _usual(number) else text.strip()
+
+
+def _usual(number: Decimal) -> bool:
+    """Whether it is finite and of a size that its arithmetic is exact in."""
+    return number.is_finite() and (number == 0 or abs(number.adjusted()) <= 18)
 
 
 def _plain(number: Decimal) -> int | float:

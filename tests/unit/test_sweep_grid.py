@@ -25,7 +25,10 @@ def test_values_are_read(given: object, values: list[object]) -> None:
     assert parse_values("x", given) == values  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("given", ["", ",", "5:1:1", "1:5:0", "1:5:-1", "a:b:c", "1:2:3:4", "1:inf:1", []])
+@pytest.mark.parametrize(
+    "given",
+    ["", ",", "5:1:1", "1:5:0", "1:5:-1", "a:b:c", "1:2:3:4", "1:inf:1", "1:1e5000:1", "1:2:1e-999999", []],
+)
 def test_no_values_are_refused(given: object) -> None:
     """An empty or unreadable list of values names the parameter."""
     with pytest.raises(BadInput, match="fast_period"):
@@ -52,6 +55,7 @@ def test_a_fixed_parameter_counts_in_the_order() -> None:
     """What is not in the grid, fixed or by default, rules combinations out as well."""
     assert expand("ema_crossover", {"fast_period": "20:30:5"}, {}, "1m").skipped == 1
     assert expand("ema_crossover", {"fast_period": "20:30:5"}, {"slow_period": 100}, "1m").skipped == 0
+    assert expand("ema_crossover", {"fast_period": "20:30:5"}, {"slow_period": "25"}, "1m").skipped == 2
 
 
 @pytest.mark.parametrize(
@@ -63,6 +67,8 @@ def test_a_fixed_parameter_counts_in_the_order() -> None:
         ({"fast_period": "1:1e12:1"}, {}, "1,000,000,000,000 values"),
         ({"nope": "1:2:1"}, {}, "nope"),
         ({"fast_period": "0:2:1"}, {}, "fast_period"),
+        ({"fast_period": "5,inf"}, {}, "fast_period: must be a valid integer"),
+        ({"fast_period": "5,1e5000"}, {}, "fast_period: must be a valid integer"),
         ({"fast_period": "1:2:1"}, {"fast_period": 3}, "both in the grid and fixed"),
     ],
 )
