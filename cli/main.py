@@ -27,7 +27,7 @@ COMMANDS: dict[str, Command] = {
     "live": Command("cli.live:live", "The daemon alone: collector and bots, in the foreground."),
     "sim": Command("cli.sim:sim", "The simulated exchange alone."),
     "bots": Command("cli.bots:app", "List, show, create, start, stop and pause bots."),
-    "kill-switch": Command("cli.bots:kill_switch", "Stop every bot from buying: on or off."),
+    "kill-switch": Command("cli.bots:kill_switch", "Veto every order of every bot: on or off."),
     "backfill": Command("cli.backfill:app", "Fetch history from the exchange; resumable."),
     "data": Command("cli.data:app", "Import, verify, archive and compact market data."),
     "strategies": Command("cli.strategies:app", "List, show and check strategies."),

@@ -1,4 +1,4 @@
-"""The kill switch: while it is on, no bot opens a position."""
+"""The kill switch: while it is on, every order of every bot is vetoed, sells included."""
 
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
