@@ -56,11 +56,15 @@ def market(
         raise BadInput("--symbol", "is needed, e.g. BTC-USDT, unless --candles names a file")
     if timeframe is None and candles is None:
         raise BadInput("--timeframe", "is needed, e.g. 1m, unless --candles names a file")
+    begin_ms = parse_time(start, "--from") if start else None
+    end_ms = parse_time(end, "--to") if end else None
+    if begin_ms is not None and end_ms is not None and begin_ms >= end_ms:
+        raise BadInput("--from", f"{start} is not before --to {end}")
     return {
         "symbol": symbol or str(candles and candles.name.split(".")[0]),
         "timeframe": timeframe,
-        "start": to_datetime(parse_time(start, "--from")) if start else None,
-        "end": to_datetime(parse_time(end, "--to")) if end else None,
+        "start": None if begin_ms is None else to_datetime(begin_ms),
+        "end": None if end_ms is None else to_datetime(end_ms),
     }
 
 

@@ -66,22 +66,25 @@ def check(
     from strategies.check import check as run_check
     from strategies.registry import build
 
-    strategy = build(name, markets.parameters(param), timeframe or (None if candles else "1m"))
-    report = run_check(strategy, _candles(strategy, candles, timestamps, timeframe), cuts, seed)
+    chosen: dict[str, Any] = {"timeframe": timeframe or (None if candles else "1m")}
+    given = markets.parameters(param)
+    strategy = build(name, given, chosen["timeframe"])
+    if candles is not None:
+        frame = markets.read_file(candles, timestamps, chosen)[0]
+        strategy = build(name, given, chosen["timeframe"])  # now that the file has said which
+    else:
+        frame = _made_up(strategy, chosen["timeframe"])
+    report = run_check(strategy, frame, cuts, seed)
     print(json.dumps(asdict(report) | {"passed": report.passed}) if as_json else _verdict(report))
     if not report.passed:
         raise typer.Exit(1)
 
 
-def _candles(
-    strategy: "Strategy", file: Path | None, timestamps: str, timeframe: str | None
-) -> "pl.DataFrame":
-    if file is not None:
-        return markets.read_file(file, timestamps, {"timeframe": timeframe})[0]
+def _made_up(strategy: "Strategy", timeframe: str) -> "pl.DataFrame":
     from strategies.sample import sample_candles
 
     longest = min(strategy.window, 100_000)
-    return sample_candles(max(TRIED_CANDLES, longest + 1_000), timeframe or "1m")
+    return sample_candles(max(TRIED_CANDLES, longest + 1_000), timeframe)
 
 
 def _bounds(parameter: dict[str, Any]) -> str:

@@ -37,9 +37,9 @@ def sweep(
     as_json: bool = markets.JSON,
 ) -> None:
     """A strategy over a grid of parameters: a row a combination, its parameters and every metric."""
-    from pipelines.sweep.grid import parse_argument
+    from pipelines.sweep.grid import parse_arguments
     from pipelines.sweep.request import SweepRequest
-    from pipelines.sweep.run import execute_sweep
+    from pipelines.sweep.run import execute_sweep, prepare_target
     from pipelines.sweep.sweepfile import read_sweep_file
     from strategies.registry import find
 
@@ -54,7 +54,7 @@ def sweep(
     }
     options |= {"fee_currency": fee_currency, "symbol": symbol, "timeframe": timeframe}
     values |= {name: value for name, value in options.items() if value is not None}
-    values["grid"] = {**values.get("grid", {}), **dict(parse_argument(text) for text in grid)}
+    values["grid"] = {**values.get("grid", {}), **parse_arguments(grid)}
     values["parameters"] = {**values.get("parameters", {}), **markets.parameters(param)}
     if "strategy" not in values:
         raise BadInput("--strategy", "is needed, or --file with a sweep file")
@@ -63,6 +63,8 @@ def sweep(
     if out is not None and out.suffix != ".parquet":
         raise BadInput("--out", f"{out} must end in .parquet")
     SweepRequest.read(values | {"timeframe": values["timeframe"] or "1m"})
+    if out is not None:
+        prepare_target(out)
     frame = markets.read_file(candles, timestamps, values)[0] if candles else None
     request = SweepRequest.read(values)
     url = None if candles else markets.database_url()

@@ -3,6 +3,7 @@
 from datetime import UTC, date, datetime
 
 from core.errors import BadInput
+from core.timeframes import EARLIEST, LATEST
 
 
 def parse_time(text: str, option: str) -> int:
@@ -13,7 +14,12 @@ def parse_time(text: str, option: str) -> int:
         raise BadInput(
             option, f"{text!r} is not an ISO 8601 time such as 2026-11-20 or 2026-11-20T09:00:00Z"
         ) from None
-    return round((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not EARLIEST <= moment <= LATEST:
+        raise BadInput(
+            option, f"{text!r} is too far away: use a time from {EARLIEST:%Y} to {LATEST:%Y-%m-%d}"
+        )
+    return round(moment.timestamp() * 1000)
 
 
 def parse_day(text: str, option: str) -> date:

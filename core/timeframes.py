@@ -1,8 +1,13 @@
 """Timeframes: their names, their lengths, and where their candles begin and end (days are UTC)."""
 
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from core.errors import BadInput
+
+EARLIEST = datetime.min.replace(tzinfo=UTC) + timedelta(days=1)
+"""Times from here to `LATEST` can be moved by a time zone or a candle and are still times."""
+LATEST = datetime.max.replace(tzinfo=UTC) - timedelta(days=2)
 
 _UNIT_MS = {"m": 60_000, "h": 3_600_000, "d": 86_400_000}
 

@@ -6,7 +6,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from core.errors import BadInput
-from core.timeframes import Timeframe
+from core.timeframes import EARLIEST, LATEST, Timeframe
 
 FeeCurrency = Literal["received", "quote"]
 
@@ -29,7 +29,7 @@ class Market(BaseModel):
     slippage: float = Field(
         0.0, ge=0, lt=0.1, description="How much worse than the market each fill is, a fraction"
     )
-    cash: float = Field(10_000.0, gt=0, description="Cash at the start, quote currency")
+    cash: float = Field(10_000.0, gt=0, le=1e15, description="Cash at the start, quote currency")
     fill: Literal["open", "close"] = Field(
         "open",
         description="A signal fills at the open of the next candle, as in trading, or at the close that "
@@ -54,7 +54,10 @@ class Market(BaseModel):
     def _utc(cls, time: datetime | None) -> datetime | None:
         if time is None:
             return None
-        return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+        zoned = time if time.tzinfo else time.replace(tzinfo=UTC)
+        if not EARLIEST <= zoned <= LATEST:
+            raise ValueError("is too far away")
+        return zoned.astimezone(UTC)
 
     @model_validator(mode="after")
     def _some_time(self) -> Self:

@@ -1,6 +1,6 @@
 """The combinations of a grid, and which of them a strategy accepts."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from itertools import product
@@ -65,12 +65,17 @@ def parse_values(name: str, given: list[Any] | str) -> list[Any]:
     return list(dict.fromkeys(values))
 
 
-def parse_argument(text: str) -> tuple[str, str]:
-    """`name=values` of the command line."""
-    name, equals, values = text.partition("=")
-    if not equals or not name.strip() or not values.strip():
-        raise BadInput("--grid", f"{text!r} is not NAME=start:stop:step or NAME=a,b,c")
-    return name.strip(), values.strip()
+def parse_arguments(texts: Sequence[str]) -> dict[str, str]:
+    """Each `name=values` of the command line; BadInput when one is not of that form or a name comes twice."""
+    grid: dict[str, str] = {}
+    for text in texts:
+        name, _, values = (part.strip() for part in text.partition("="))
+        if not name or not values:
+            raise BadInput("--grid", f"{text!r} is not NAME=start:stop:step or NAME=a,b,c")
+        if name in grid:
+            raise BadInput("--grid", f"{name} is given twice")
+        grid[name] = values
+    return grid
 
 
 def _range(name: str, text: str) -> list[Any]:

@@ -1,11 +1,13 @@
 """A sweep from request to table."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 from uuid import uuid4
 
 import polars as pl
 
+from core.errors import BadInput
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch, stretch
 from pipelines.sweep.crossings import costs, walk_pairs
@@ -68,12 +70,28 @@ def sweep(grid: Grid, piece: Stretch, request: SweepRequest, report: Progress) -
     return table_of(parameters, metrics_of(floats, integers, prices, request.cash, request.candle_ms))
 
 
+def prepare_target(path: Path) -> None:
+    """Make the folder of a file to be written; BadInput, before any work is done, when it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BadInput("--out", f"{path}: {error.strerror or error}") from None
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise BadInput("--out", f"{path} cannot be written")
+
+
 def write_whole(table: pl.DataFrame, path: Path) -> None:
-    """Parquet under a temporary name, then renamed: a reader never sees half a file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Parquet under a temporary name, then renamed: a reader never sees half a file, not even after an
+    error."""
+    prepare_target(path)
     temporary = path.with_name(f".{path.name}.part")
-    table.write_parquet(temporary)
-    temporary.replace(path)
+    try:
+        table.write_parquet(temporary)
+        temporary.replace(path)
+    except OSError as error:
+        raise BadInput("--out", f"{path}: {error.strerror or error}") from None
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 def _pairs(strategies: list[Strategy]) -> list[Pair] | None:

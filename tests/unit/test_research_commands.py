@@ -147,11 +147,18 @@ def test_strategies_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[s
         ("EMA_BACKTEST --candles FILE --timestamps x", "--timestamps"),
         ("EMA_BACKTEST --candles FILE --from someday", "--from"),
         ("EMA_BACKTEST --candles FILE --from 2030-01-01", "candles"),
+        ("EMA_BACKTEST --candles FILE --from 9999-12-31T23:59:59-05:00", "--from"),
+        ("EMA_BACKTEST --candles FILE --to 0001-01-01T00:00:00+05:00", "--to"),
+        ("EMA_BACKTEST --candles FILE --from 2026-01-02 --to 2026-01-01", "--from"),
+        ("EMA_BACKTEST --candles FILE --cash 1e308", "cash"),
         ("EMA_BACKTEST --timeframe 1m", "--symbol"),
         ("EMA_BACKTEST --symbol BTC-USDT --timeframe 2m", "timeframe"),
         ("EMA_SWEEP --candles FILE", "grid"),
         ("EMA_SWEEP --candles FILE --grid fast_period=1:1e12:1", "fast_period"),
         ("EMA_SWEEP --candles FILE --grid a=1 --sort luck", "sort"),
+        ("EMA_SWEEP --candles FILE --grid fast_period=5 --out /proc/none/x.parquet", "--out"),
+        ("EMA_SWEEP --candles FILE --grid fast_period=5 --out FILE/x.parquet", "--out"),
+        ("strategies check trend_filter --candles QUARTERS", "timeframe"),
         ("sweep --candles FILE --grid fast_period=1:5", "--strategy"),
         ("strategies show nope", "strategy"),
     ],
@@ -162,7 +169,10 @@ def test_wrong_use_is_one_line(
     """A mistake is exit code 2 and one line on stderr that begins with what is wrong."""
     for short, long in SHORT.items():
         arguments = arguments.replace(short, long)
-    given = [str(candle_file) if argument == "FILE" else argument for argument in arguments.split()]
+    quarters = candle_file.with_name("quarters.parquet")
+    sample_candles(50, "15m").write_parquet(quarters)
+    arguments = arguments.replace("FILE", str(candle_file)).replace("QUARTERS", str(quarters))
+    given = arguments.split()
     assert said in refused(capsys, *given).split(": ")[1]
 
 

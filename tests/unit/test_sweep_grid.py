@@ -3,7 +3,7 @@
 import pytest
 
 from core.errors import BadInput
-from pipelines.sweep.grid import expand, parse_argument, parse_values
+from pipelines.sweep.grid import expand, parse_arguments, parse_values
 
 
 @pytest.mark.parametrize(
@@ -35,11 +35,13 @@ def test_no_values_are_refused(given: object) -> None:
         parse_values("fast_period", given)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "fast_period", "=1:2", "fast_period="])
-def test_an_argument_needs_name_and_values(text: str) -> None:
-    """--grid is NAME=VALUES."""
+@pytest.mark.parametrize(
+    "texts", [[""], ["fast_period"], ["=1:2"], ["fast_period="], ["fast_period=5", "fast_period=6"]]
+)
+def test_an_argument_needs_name_and_values(texts: list[str]) -> None:
+    """--grid is NAME=VALUES, and each name once."""
     with pytest.raises(BadInput, match="--grid"):
-        parse_argument(text)
+        parse_arguments(texts)
 
 
 def test_impossible_pairs_are_skipped_and_counted() -> None:
