@@ -14,6 +14,7 @@ from config.settings import Settings
 from core.errors import TcpError
 from core.timeframes import Timeframe
 from live.collector.collector import Collector
+from live.collector.spool import Spool
 from live.health import Events, keep_beating
 from live.logs import configure_logs
 from pipelines.bus.base import Bus
@@ -22,6 +23,7 @@ from pipelines.clock import ExchangeClock, SystemClock
 from pipelines.exchanges.connect import make_feed, make_rest
 from pipelines.warehouse import database
 from pipelines.warehouse.lock import DaemonLock
+from pipelines.warehouse.spool import database_id
 
 LOCK_CHECK_S = 2.0
 
@@ -66,6 +68,7 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
         wall,
         settings.history_days,
         events.tell,
+        Spool(settings.home / "spool" / await asyncio.to_thread(database_id, engine)),
     )
     events.tell("info", "started", f"collecting {settings.symbols}")
     try:

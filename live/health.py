@@ -36,13 +36,15 @@ class Events:
         self._bus = bus
         self._wall = wall
         self._queue: deque[tuple[int, Level, str, str]] = deque(maxlen=EVENTS_KEPT)
+        self._unpublished: deque[tuple[int, Level, str, str]] = deque(maxlen=EVENTS_KEPT)
         self._wake = asyncio.Event()
 
     def tell(self, level: str, event: str, message: str) -> None:
         """level: info, warning or error; event: a word for programs; message: a sentence for people."""
         known = cast("Level", level if level in {"info", "warning", "error"} else "error")
         getattr(_log, known)(event, message=message)
-        self._queue.append((self._wall.now_ms(), known, event, message))
+        for queue in (self._queue, self._unpublished):
+            queue.append((self._wall.now_ms(), known, event, message))
         self._wake.set()
 
     async def run(self) -> None:
@@ -51,7 +53,10 @@ class Events:
             await self._wake.wait()
             self._wake.clear()
             while self._queue:
-                at_ms, level, event, message = self._queue[0]
+                # First to the bus: that Postgres is away must be heard while it is.
+                while self._unpublished:
+                    await self._publish(*self._unpublished.popleft())
+                at_ms, level, event, message = first = self._queue[0]
                 try:
                     await asyncio.to_thread(
                         record_event, self._engine, level, COMPONENT, event, message, None, at_ms
@@ -59,8 +64,8 @@ class Events:
                 except SQLAlchemyError:
                     await asyncio.sleep(BEAT_S)
                     continue
-                self._queue.popleft()
-                await self._publish(at_ms, level, event, message)
+                if self._queue[0] is first:  # a full queue drops its oldest
+                    self._queue.popleft()
 
     async def _publish(self, at_ms: int, level: str, event: str, message: str) -> None:
         try:

@@ -14,14 +14,16 @@ from core.clock import Clock
 from core.errors import Unavailable
 from core.timeframes import Timeframe
 from core.trades import Trade
+from live.collector.batch import GapRecord
 from live.collector.follow import follow_clock, sample
 from live.collector.history import History
 from live.collector.patience import until_it_answers
 from live.collector.publisher import Publisher
 from live.collector.refill import PATIENCE_S, Refiller
+from live.collector.spool import Spool
 from live.collector.start import open_stream
 from live.collector.stream import SymbolStream, Verdict
-from live.collector.writer import GapRecord, Writer
+from live.collector.writer import Writer
 from pipelines.bus.base import Bus
 from pipelines.clock import ExchangeClock
 from pipelines.exchanges.base import ExchangeRest, TradeFeed
@@ -60,6 +62,7 @@ class Collector:
     wall: the machine's
     history_days: of 1m candles to have from before the first trade
     on_event: told of what people should know
+    spool: where trades go when Postgres stays away; None keeps them in memory
     """
 
     def __init__(
@@ -74,6 +77,7 @@ class Collector:
         wall: Clock,
         history_days: int,
         on_event: OnEvent,
+        spool: Spool | None = None,
     ) -> None:
         self._symbols = tuple(symbols)
         self._timeframes = tuple(timeframes)
@@ -83,7 +87,7 @@ class Collector:
         self._clock = clock
         self._on_event = on_event
         self._publisher = Publisher(bus, wall)
-        self._writer = Writer(engine, self._publisher.finals, self._writer_state)
+        self._writer = Writer(engine, self._publisher.finals, on_event, spool)
         url = engine.url.render_as_string(hide_password=False)
         self._history = History(rest, engine, url, self._timeframes, history_days, self._release)
         self._streams: dict[str, SymbolStream] = {}
@@ -121,8 +125,9 @@ class Collector:
             async with asyncio.timeout(STOP_S):
                 await writing
         except TimeoutError:
-            # The next start asks for them by id.
-            _log.error("stopped before all was written", pending_trades=self._writer.pending_trades)
+            if not await self._writer.save():
+                # The next start asks for them by id.
+                _log.error("stopped before all was written", pending_trades=self._writer.pending_trades)
         finally:
             await self._writer.close()
 
@@ -136,10 +141,7 @@ class Collector:
             "history": self._history.state,
             "received_trades": self._received,
             "refused_trades": self._refused,
-            "written_trades": self._writer.written_trades,
-            "pending_trades": self._writer.pending_trades,
-            "postgres_away": self._writer.is_away,
-            "last_commit_ms": round(self._writer.last_commit_ms, 2),
+            **self._writer.health(),
             "bus_away": self._publisher.is_away,
             "bus_waiting": self._publisher.waiting,
             "published": self._publisher.published,
@@ -165,6 +167,8 @@ class Collector:
     # --- starting
 
     async def _start_symbols(self) -> None:
+        # What an earlier run left on disk first: where to resume is read from the database.
+        await self._writer.recovered.wait()
         await asyncio.gather(*(self._start_symbol(symbol) for symbol in self._symbols))
         await self._history.run(self._streams)
         self._on_event("info", "history_complete", f"history of {', '.join(self._symbols)} is complete")
@@ -301,10 +305,6 @@ class Collector:
         self._feed_state = (state, detail)
         level = "info" if state in {"live", "connecting"} else "warning"
         self._on_event(level, f"feed_{state}", detail)
-
-    def _writer_state(self, state: str, detail: str) -> None:
-        level = "info" if state == "back" else "error"
-        self._on_event(level, f"postgres_{state}", detail)
 
     async def _watch(self, writing: "asyncio.Task[None]") -> None:
         """An error of the writer ends the collector; its own end does not come before ours."""

@@ -10,7 +10,7 @@ from core.clock import Clock
 from core.continuity import Continuity
 from core.errors import Unavailable
 from core.trades import Trade
-from live.collector.writer import GapRecord
+from live.collector.batch import GapRecord
 from pipelines.exchanges.base import ExchangeRest
 from pipelines.warehouse.gaps import GapState
 

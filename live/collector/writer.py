@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import msgspec
 import structlog
@@ -14,73 +14,72 @@ from sqlalchemy.exc import DBAPIError
 
 from core.candles import Candle
 from core.trades import Trade
+from live.collector.backlog import Backlog, Bounds
+from live.collector.batch import Chunk, GapRecord, Position
+from live.collector.patience import until_it_answers
+from live.collector.spool import Spool
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import is_outage
-from pipelines.warehouse.gaps import GapState, record_gap
+from pipelines.warehouse.gaps import record_gap
+from pipelines.warehouse.spool import record_spool_position, spool_position
 from pipelines.warehouse.trades import copy_trades
 
 FLUSH_S = 0.025
-BATCH_TRADES = 20_000
-CAPACITY_TRADES = 1_000_000
-"""Trades kept while Postgres is away: about 300 MB."""
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
+HUNG_S = 10.0
+"""A transaction that takes longer counts as an outage: a server may accept and never answer."""
+LASTING_S = 60.0
+"""An outage of that length is told once more."""
 
 _log = structlog.get_logger("writer")
 
 
-class GapRecord(msgspec.Struct, frozen=True):
-    """A line of the ledger of missing trades."""
-
-    symbol: str
-    first_id: int
-    last_id: int
-    state: GapState
-    at_ms: int
-    note: str | None = None
-
-
-class Batch(msgspec.Struct):
-    """What one transaction writes."""
-
-    trades: list[Trade] = []
-    candles: list[Candle] = []
-    gaps: list[GapRecord] = []
-
-
 class Writer:
-    """A queue in memory and one thread that writes it.
+    """A backlog and one thread that writes it.
 
     A candle is never committed before its trades: both are taken in the order they were put. While Postgres
-    is away the same batch is tried again and the queue grows; `is_full` says when to take in no more.
+    is away the same batch is tried again and the backlog grows, on disk beyond its bounds; `is_full` says
+    when to take in no more.
 
     Parameters
     ----------
     engine: the database
     on_committed: called in the event loop with the candles that a commit made new or changed, as stored
-    on_state: called with "away" or "back" and a reason
+    on_event: told (level, event, message) of outages
+    spool: where the backlog goes when memory is not enough; None keeps it in memory
     """
 
     def __init__(
         self,
         engine: Engine,
         on_committed: Callable[[list[Candle]], None],
-        on_state: Callable[[str, str], None],
-        capacity_trades: int = CAPACITY_TRADES,
+        on_event: Callable[[str, str, str], None],
+        spool: Spool | None = None,
+        bounds: Bounds = Bounds(),  # noqa: B008 - frozen
     ) -> None:
         self._engine = engine
         self._on_committed = on_committed
-        self._on_state = on_state
-        self._capacity = capacity_trades
-        self._queue: deque[Batch] = deque()
+        self._on_event = on_event
+        self._capacity = bounds.capacity_trades
+        self._backlog = Backlog(spool, bounds, on_event)
         self._connection: Connection | None = None
         self._thread = ThreadPoolExecutor(1, "writer")
-        self._away = False
+        self._away_since: float | None = None
+        self._told_lasting = False
+        self._draining_since: float | None = None
+        self._drained = 0
         self._stopping = asyncio.Event()
         self._urgent = asyncio.Event()
-        self.pending_trades = 0
+        self.recovered = asyncio.Event()
+        """Set once everything that an earlier process left on disk is written."""
         self.written_trades = 0
         self.commits = 0
         self.last_commit_ms = 0.0
+
+    @property
+    def pending_trades(self) -> int:
+        """Trades that wait in memory."""
+        return self._backlog.memory_trades
 
     @property
     def is_full(self) -> bool:
@@ -90,7 +89,26 @@ class Writer:
     @property
     def is_away(self) -> bool:
         """Whether Postgres did not answer at the last attempt."""
-        return self._away
+        return self._away_since is not None
+
+    def health(self) -> dict[str, Any]:
+        """For the heartbeat; plain JSON."""
+        away_since, backlog = self._away_since, self._backlog
+        spool = "full" if backlog.disk_is_full else "empty"
+        if backlog.is_spooled and not backlog.disk_is_full:
+            spool = "filling" if self.is_away else "draining"
+        return {
+            "written_trades": self.written_trades,
+            "pending_trades": self.pending_trades,
+            "postgres_away": self.is_away,
+            "postgres_away_s": 0 if away_since is None else round(time.monotonic() - away_since, 1),
+            "last_commit_ms": round(self.last_commit_ms, 2),
+            "spool": {
+                "state": spool,
+                "trades": backlog.spooled_trades,
+                "bytes": backlog.spooled_bytes,
+            },
+        }
 
     def put(
         self,
@@ -99,22 +117,66 @@ class Writer:
         gaps: Sequence[GapRecord] = (),
     ) -> None:
         """Queue for writing, after all that was queued before and before all that comes after."""
-        if not self._queue or len(self._queue[-1].trades) >= BATCH_TRADES:
-            self._queue.append(Batch())
-        last = self._queue[-1]
-        last.trades += trades
-        last.candles += candles
-        last.gaps += gaps
-        self.pending_trades += len(trades)
+        self._backlog.put(trades, candles, gaps)
         if candles:
             self._urgent.set()
 
     async def run(self) -> None:
-        """Write until `stop`, and then what is left."""
-        while not (self._stopping.is_set() and not self._queue):
-            if self._queue:
-                await self._write_first()
-            await self._sleep()
+        """Write until `stop`, and then what is left in memory; what is on disk waits for the next start."""
+        helpers = [asyncio.create_task(self._watch(), name="outage watch")]
+        try:
+            await self._recover()
+            bounding = self._backlog.keep_bounds(lambda: self.is_away)
+            helpers.append(asyncio.create_task(bounding, name="spool"))
+            while not (self._stopping.is_set() and (self._backlog.is_empty or self._backlog.is_spooled)):
+                chunk = await self._backlog.take()
+                if chunk is not None:
+                    await self._write(chunk)
+                elif not self.recovered.is_set():
+                    self.recovered.set()
+                if not self._backlog.is_behind:
+                    await self._sleep()
+            if self._backlog.is_spooled:
+                await self._backlog.spill()
+        finally:
+            for helper in helpers:
+                helper.cancel()
+            await asyncio.gather(*helpers, return_exceptions=True)
+
+    async def save(self) -> bool:
+        """After `run` was cancelled: what it left, to disk for the next start. Whether all is safe."""
+        return await self._backlog.spill() or not self.pending_trades
+
+    def stop(self) -> None:
+        """Let `run` end when everything is written."""
+        self._stopping.set()
+        self._urgent.set()
+
+    async def close(self) -> None:
+        """Let go of the connection and of the spool."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        self._thread.shutdown(wait=False)
+        await self._backlog.close()
+
+    async def _recover(self) -> None:
+        position = await until_it_answers(
+            "the spool's position", lambda: asyncio.to_thread(self._position), RETRY_S
+        )
+        found = await self._backlog.recover(position)
+        if found is None:
+            return
+        if found.damaged:
+            self._on_event("error", "spool_damaged", f"{found.damaged} records of the spool cannot be read")
+        if found.torn:
+            _log.warning("the last record of the spool was not finished", segments=found.torn)
+        if found.trades:
+            text = f"{found.trades} trades of an earlier run wait in {found.segments} files"
+            self._on_event("warning", "spool_found", text)
+
+    def _position(self) -> Position | None:
+        with self._engine.connect() as connection:
+            stored = spool_position(connection)
+        return None if stored is None else Position(*stored)
 
     async def _sleep(self) -> None:
         """Until the next flush; a candle does not wait for it, nor does `stop`."""
@@ -123,23 +185,13 @@ class Writer:
                 await self._urgent.wait()
         self._urgent.clear()
 
-    def stop(self) -> None:
-        """Let `run` end when everything is written."""
-        self._stopping.set()
-        self._urgent.set()
-
-    async def close(self) -> None:
-        """Let go of the connection."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
-        self._thread.shutdown(wait=False)
-
-    async def _write_first(self) -> None:
-        batch, failures = self._queue.popleft(), 0
+    async def _write(self, chunk: Chunk) -> None:
+        failures = 0
         while True:
             started = time.perf_counter()
             try:
                 revisions = await asyncio.get_running_loop().run_in_executor(
-                    self._thread, self._commit, batch
+                    self._thread, self._commit, chunk
                 )
                 break
             except DBAPIError as error:
@@ -149,29 +201,28 @@ class Writer:
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
             failures += 1
         self.last_commit_ms = (time.perf_counter() - started) * 1000
-        self.pending_trades -= len(batch.trades)
-        self.written_trades += len(batch.trades)
+        self.written_trades += len(chunk.batch.trades)
         self.commits += 1
-        if self._away:
-            self._away = False
-            self._on_state("back", f"{self.pending_trades} trades to catch up")
+        self._set_back()
+        await self._backlog.done(chunk)
+        self._count_drained(chunk)
         self._on_committed(
             [
                 msgspec.structs.replace(candle, revision=revisions[key])
-                for candle in batch.candles
+                for candle in chunk.batch.candles
                 if (key := (candle.symbol, candle.timeframe, candle.close_ms)) in revisions
             ]
         )
 
-    def _commit(self, batch: Batch) -> dict[tuple[str, str, int], int]:
+    def _commit(self, chunk: Chunk) -> dict[tuple[str, str, int], int]:
         """In the thread: one transaction."""
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
             with self._connection.begin():
-                copy_trades(self._connection, batch.trades)
-                revisions = upsert_candles(self._connection, batch.candles)
-                for gap in batch.gaps:
+                copy_trades(self._connection, chunk.batch.trades)
+                revisions = upsert_candles(self._connection, chunk.batch.candles)
+                for gap in chunk.batch.gaps:
                     record_gap(
                         self._connection,
                         gap.symbol,
@@ -181,6 +232,8 @@ class Writer:
                         gap.at_ms,
                         gap.note,
                     )
+                if chunk.drained is not None:
+                    record_spool_position(self._connection, chunk.drained.segment, chunk.drained.offset)
         except BaseException:
             self._disconnect()
             raise
@@ -193,8 +246,50 @@ class Writer:
             self._connection.close()
             self._connection = None
 
+    # --- outages, told
+
+    async def _watch(self) -> None:
+        """Notice a server that hangs, and say so when an outage lasts."""
+        while True:
+            await asyncio.sleep(1)
+            if self._backlog.waited_s > HUNG_S and not self.is_away:
+                self._set_away(f"no answer for {HUNG_S:.0f} s")
+            since = self._away_since
+            if since is not None and not self._told_lasting and time.monotonic() - since > LASTING_S:
+                self._told_lasting = True
+                text = f"Postgres has been away for {LASTING_S:.0f} s; {self._waiting()}"
+                self._on_event("error", "postgres_outage", text)
+
     def _set_away(self, reason: str) -> None:
-        if not self._away:
-            self._away = True
+        if self._away_since is None:
+            self._away_since, self._told_lasting = time.monotonic(), False
             _log.warning("postgres is away", reason=reason, pending_trades=self.pending_trades)
-            self._on_state("away", reason)
+            self._on_event("error", "postgres_away", reason)
+
+    def _set_back(self) -> None:
+        if self._away_since is None:
+            return
+        lasted_s = time.monotonic() - self._away_since
+        self._away_since = None
+        self._on_event("info", "postgres_back", f"after {lasted_s:.0f} s; {self._waiting()}")
+
+    def _waiting(self) -> str:
+        backlog = self._backlog
+        return (
+            f"{backlog.memory_trades} trades wait in memory, {backlog.spooled_trades} on disk "
+            f"({backlog.spooled_bytes / 1e6:.1f} MB)"
+        )
+
+    def _count_drained(self, chunk: Chunk) -> None:
+        if chunk.drained is None:
+            return
+        now = time.monotonic()
+        if self._draining_since is None:
+            self._draining_since, self._drained = now - self.last_commit_ms / 1000, 0
+        self._drained += len(chunk.batch.trades)
+        if not self._backlog.is_spooled:
+            took_s = max(now - self._draining_since, 0.001)
+            self._draining_since = None
+            rate = self._drained / took_s
+            text = f"{self._drained} trades written from disk in {took_s:.1f} s, {rate:.0f} a second"
+            self._on_event("info", "spool_drained", text)
