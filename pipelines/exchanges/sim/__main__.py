@@ -23,6 +23,7 @@ def main() -> None:
     parser.add_argument("--state-file", type=Path)
     parser.add_argument("--rate-limit", type=float, default=1.0)
     parser.add_argument("--faults", default="{}")
+    parser.add_argument("--balances", default='{"USDT": "100000"}', help="JSON: currency to amount")
     given = parser.parse_args()
     try:
         options = SimOptions(
@@ -36,6 +37,7 @@ def main() -> None:
             state_file=given.state_file,
             rate_limit=given.rate_limit,
             faults=json.loads(given.faults),
+            balances={name: str(amount) for name, amount in json.loads(given.balances).items()},
         )
         run_forever(options, _announce)
     except (BadInput, json.JSONDecodeError) as error:

@@ -1,4 +1,4 @@
-"""The WebSocket's request language: subscribe, unsubscribe, ping, and the exchange's error codes."""
+"""The WebSocket's request language: login, subscribe, unsubscribe, ping, and the exchange's error codes."""
 
 import time
 from typing import Any
@@ -8,6 +8,7 @@ import msgspec
 from pipelines.exchanges.sim.bars import BARS
 from pipelines.exchanges.sim.connection import Connection, Subscription
 from pipelines.exchanges.sim.feed import Feed
+from pipelines.exchanges.sim.trading.channels import PRIVATE_CHANNELS, PrivateChannels
 
 PUBLIC = frozenset({"trades", "tickers", "books5", "bbo-tbt", "books"})
 WITHOUT_INSTRUMENT = frozenset({"instruments", "status"})
@@ -19,8 +20,9 @@ MOST_CHANNEL_BYTES = 64 << 10
 class Channels:
     """Answers the requests of connections and keeps the feed's list of subscribers."""
 
-    def __init__(self, feed: Feed, enforce_limits: bool) -> None:
+    def __init__(self, feed: Feed, private: PrivateChannels, enforce_limits: bool) -> None:
         self._feed = feed
+        self._private = private
         self._enforce_limits = enforce_limits
 
     def handle(self, connection: Connection, text: str) -> None:
@@ -32,32 +34,42 @@ class Channels:
         try:
             request = msgspec.json.decode(text)
             op, args, ident = request["op"], request["args"], request.get("id")
-            valid = op in ("subscribe", "unsubscribe") and isinstance(args, list) and bool(args)
+            valid = isinstance(op, str) and isinstance(args, list) and bool(args)
         except (msgspec.DecodeError, KeyError, TypeError, AttributeError):
             op, args, ident, valid = "", [], None, False
-        if op == "login":
-            _error(connection, ident, "60009", "Login failed.")
-        elif not valid or not all(isinstance(arg, dict) and "channel" in arg for arg in args):
+        named = valid and all(isinstance(arg, dict) and "channel" in arg for arg in args)
+        valid_change = op in ("subscribe", "unsubscribe") and named
+        valid_login = op == "login" and valid and isinstance(args[0], dict)
+        if valid and op in self._private.operations:
+            self._private.operate(connection, op, args, ident)
+        elif not (valid_change or valid_login):
             _error(connection, ident, "60012", f"Invalid request: {text}")
         elif len(text) > MOST_CHANNEL_BYTES:
             _error(connection, ident, "60012", "Invalid request: more than 64 KB of channels")
         elif self._enforce_limits and not connection.requests.allows(""):
             _error(connection, ident, "60014", "Requests too frequent.")
+        elif op == "login":
+            self._private.login(connection, args[0])
         else:
             for arg in args:
                 self._change(connection, op, arg, ident)
 
     def leave(self, connection: Connection) -> None:
         """Forget a connection that ended."""
+        self._private.leave(connection)
         for subscription in connection.subscriptions:
             self._feed.remove(connection, subscription)
         connection.subscriptions.clear()
 
     def _change(self, connection: Connection, op: str, arg: dict[str, Any], ident: str | None) -> None:
         channel, inst_id = str(arg["channel"]), str(arg.get("instId", ""))
-        refusal = self._refusal(connection.access, channel, inst_id)
+        refusal = self._refusal(connection, channel, inst_id)
         if refusal:
             _error(connection, ident, *refusal)
+            return
+        if channel in PRIVATE_CHANNELS:
+            _send(connection, {"event": op, "arg": arg, "connId": connection.ident}, ident)
+            self._private.change(connection, op, arg)
             return
         subscription = Subscription(channel, "" if channel in WITHOUT_INSTRUMENT else inst_id)
         _send(connection, {"event": op, "arg": arg, "connId": connection.ident}, ident)
@@ -68,15 +80,16 @@ class Channels:
             connection.subscriptions.discard(subscription)
             self._feed.remove(connection, subscription)
 
-    def _refusal(self, access: str, channel: str, inst_id: str) -> tuple[str, str] | None:
+    def _refusal(self, connection: Connection, channel: str, inst_id: str) -> tuple[str, str] | None:
+        access = connection.access
         if channel in VIP_ONLY:
             return "64003", f"Your trading fee tier doesn't meet the requirement to access {channel}."
+        if PRIVATE_CHANNELS.get(channel) == access:
+            return None if connection.api_key else ("60011", "Please log in.")
         known = PUBLIC | WITHOUT_INSTRUMENT if access == "public" else BUSINESS
         listed = channel in WITHOUT_INSTRUMENT or inst_id in self._feed.specs
-        if channel in known and listed:
+        if channel in known and listed and access != "private":
             return None
-        if access == "private":
-            return "60011", "Please log in."
         what = f"channel:{channel},instId:{inst_id}"
         return (
             "60018",

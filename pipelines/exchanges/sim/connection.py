@@ -38,6 +38,7 @@ class Connection:
         self.ident = secrets.token_hex(4)
         self.faults = faults
         self.ordinal = ordinal
+        self.api_key = ""  # of its login
         self.subscriptions: set[Subscription] = set()
         self.requests = SlidingWindow(480, 3_600)
         self.last_active = time.monotonic()

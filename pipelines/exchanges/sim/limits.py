@@ -16,6 +16,19 @@ REST_LIMITS: dict[str, tuple[int, float]] = {
     "/api/v5/public/instruments": (20, 2),
     "/api/v5/public/time": (10, 2),
     "/api/v5/system/status": (1, 5),
+    # private: per user
+    "/api/v5/account/balance": (10, 2),
+    "/api/v5/account/config": (5, 2),
+    "/api/v5/account/trade-fee": (5, 2),
+    "/api/v5/asset/currencies": (12, 2),
+    "/api/v5/trade/orders-pending": (60, 2),
+    "/api/v5/trade/orders-history": (40, 2),
+    "/api/v5/trade/fills": (60, 2),
+    "/api/v5/trade/fills-history": (10, 2),
+    "/api/v5/trade/order-algo": (20, 2),
+    "/api/v5/trade/cancel-algos": (20, 2),
+    "/api/v5/trade/orders-algo-pending": (20, 2),
+    "/api/v5/trade/orders-algo-history": (20, 2),
 }
 
 

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import Any, Literal
 
 from core.errors import BadInput
 from pipelines.exchanges.sim.clock import Speed
+from pipelines.exchanges.sim.trading.keys import SIM_KEY, ApiKey
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,9 @@ class SimOptions:
     buffer_bytes: a reader that is further behind is dropped (4005)
     deflate: accept permessage-deflate when a client offers it (it costs most of the speed)
     faults: what goes wrong and how often, see `faults.py`; {} for nothing
+    api_keys: who may trade; each key is an account of its own, kept in memory
+    balances: what every account starts with, currency → amount
+    maker_fee, taker_fee: shares of what is received
     """
 
     port: int = 0
@@ -44,6 +49,10 @@ class SimOptions:
     buffer_bytes: int = 32 << 20
     deflate: bool = False
     faults: Mapping[str, Any] = field(default_factory=dict)
+    api_keys: tuple[ApiKey, ...] = (SIM_KEY,)
+    balances: Mapping[str, str] = field(default_factory=lambda: {"USDT": "100000"})
+    maker_fee: str = "0.0008"
+    taker_fee: str = "0.001"
 
     def __post_init__(self) -> None:
         if self.speed != "max" and not 0 < self.speed <= 1_000_000:
@@ -54,6 +63,20 @@ class SimOptions:
             raise BadInput("activity", f"{self.activity} is not above 0")
         if self.rate_limit < 0:
             raise BadInput("rate-limit", f"{self.rate_limit} is below 0")
+        for currency, amount in self.balances.items():
+            if not _amount(amount):
+                raise BadInput("balances", f"{currency}: {amount!r} is not a number of 0 or more")
+        for name, fee in (("maker_fee", self.maker_fee), ("taker_fee", self.taker_fee)):
+            if not _amount(fee) or Decimal(fee) >= 1:
+                raise BadInput(name, f"{fee!r} is not in [0, 1)")
+
+
+def _amount(text: str) -> bool:
+    try:
+        number = Decimal(text)
+    except (InvalidOperation, TypeError, ValueError):
+        return False
+    return number.is_finite() and number >= 0
 
 
 def parse_speed(text: str) -> Speed:

@@ -24,6 +24,7 @@ from pipelines.exchanges.sim.limits import RestLimits, SlidingWindow
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.rest import RestApi, error_body, respond
 from pipelines.exchanges.sim.sources import open_source
+from pipelines.exchanges.sim.trading.private import PrivateSide
 
 _CHECK_S = 0.05
 _SAVE_S = 1.0
@@ -43,7 +44,8 @@ class Server:
         exchange = Exchange(History(source), self.clock)
         self._api = RestApi(exchange)
         self._feed = Feed(exchange, self._api)
-        self._channels = Channels(self._feed, options.connection_limits)
+        self._private = PrivateSide(exchange, options, wall.now_ms)
+        self._channels = Channels(self._feed, self._private.channels, options.connection_limits)
         self._plan = parse_faults(options.faults)
         self._request_faults = RequestFaults(self._plan)
         self._rest_limits = RestLimits(options.rate_limit)
@@ -63,6 +65,7 @@ class Server:
         """The feed, the watch over connections and the clock file, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._feed.run())
+            group.create_task(self._private.run())
             group.create_task(self._watch())
             if self._clock_file:
                 group.create_task(self._save_clock(self._clock_file))
@@ -99,15 +102,18 @@ class Server:
         return web.json_response({})
 
     async def _rest(self, request: web.Request) -> web.Response:
-        if request.path not in self._api.routes:
+        private = self._private.serves(request.method, request.path)
+        if not private and request.path not in self._api.routes:
             body = b'{"msg":"Not Found","code":404,"data":[]}'
             return web.Response(body=body, status=404, content_type="application/json")
         key = f"{request.remote}/{request.query.get('instType', '')}"
         status = self._request_faults.status()
         if status == 500:
             refused = Refused("50026", "System error, please try again later.", 500)
-        elif status == 429 or not self._rest_limits.allows(request.path, key):
+        elif status == 429 or (not private and not self._rest_limits.allows(request.path, key)):
             refused = Refused("50011", "Too Many Requests", 429)
+        elif private:
+            return await self._private.respond(request)
         else:
             return await respond(self._api, request)
         return web.Response(body=error_body(refused), status=refused.status, content_type="application/json")
