@@ -10,9 +10,18 @@
      "reorder": 0.01,                             … sent after the next one
      "gap": 0.01,                                 … never sent
      "garbage": 0.01,                             … followed by one that is no valid JSON
-     "http_429": 0.05, "http_500": 0.01}          share of REST requests refused
+     "http_429": 0.05, "http_500": 0.01,          share of REST requests refused
+     "order_lost_request": 0.01,                  share of order operations that never arrive: no answer
+     "order_lost_answer": 0.01,                   … that are carried out, and the answer is lost
+     "order_reject": 0.01,                        … that fail with sCode 50026
+     "order_429": 0.01,                           … refused with 50011
+     "order_timeout_s": 5}                        seconds until the connection of a lost REST request is cut
 
 POST the same document to /sim/faults (application/json) to change the faults of a running server.
+
+Order operations are signed POST requests and the WebSocket's order, cancel-order, amend-order and batch-….
+On the WebSocket a lost answer is no answer, on a connection that goes on. `duplicate` and the other shares of
+data frames hold for pushes of orders and balances too.
 
 Times are wall seconds between two faults of a kind on one connection: the average, each 50 to 150 % of it.
 """
@@ -49,6 +58,11 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     garbage: Share = 0.0
     http_429: Share = 0.0
     http_500: Share = 0.0
+    order_lost_request: Share = 0.0
+    order_lost_answer: Share = 0.0
+    order_reject: Share = 0.0
+    order_429: Share = 0.0
+    order_timeout_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
 
 
 class Action(StrEnum):
@@ -141,3 +155,36 @@ class RequestFaults:
         if drawn < self._plan.http_429:
             return 429
         return 500 if drawn < self._plan.http_429 + self._plan.http_500 else 200
+
+
+class OrderFault(StrEnum):
+    """What happens to one order operation."""
+
+    NONE = "none"
+    LOST_REQUEST = "lost request"
+    LOST_ANSWER = "lost answer"
+    REJECT = "reject"
+    TOO_MANY = "too many"
+
+
+class OrderFaults:
+    """Decides about order operations, in the order of their arrival."""
+
+    def __init__(self, plan: FaultPlan) -> None:
+        self.timeout_s = plan.order_timeout_s
+        self._shares = (
+            (OrderFault.LOST_REQUEST, plan.order_lost_request),
+            (OrderFault.LOST_ANSWER, plan.order_lost_answer),
+            (OrderFault.REJECT, plan.order_reject),
+            (OrderFault.TOO_MANY, plan.order_429),
+        )
+        self._random = random.Random(f"{plan.seed}/orders")
+
+    def draw(self) -> OrderFault:
+        """The fate of the next operation."""
+        drawn = self._random.random()
+        for fault, share in self._shares:
+            if drawn < share:
+                return fault
+            drawn -= share
+        return OrderFault.NONE

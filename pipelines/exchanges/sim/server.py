@@ -44,9 +44,9 @@ class Server:
         exchange = Exchange(History(source), self.clock)
         self._api = RestApi(exchange)
         self._feed = Feed(exchange, self._api)
-        self._private = PrivateSide(exchange, options, wall.now_ms)
-        self._channels = Channels(self._feed, self._private.channels, options.connection_limits)
         self._plan = parse_faults(options.faults)
+        self._private = PrivateSide(exchange, options, self._plan, wall.now_ms)
+        self._channels = Channels(self._feed, self._private.channels, options.connection_limits)
         self._request_faults = RequestFaults(self._plan)
         self._rest_limits = RestLimits(options.rate_limit)
         self._dials = SlidingWindow(3, 1.0)
@@ -74,6 +74,7 @@ class Server:
         """From now on, for the connections there are and those to come: other faults; {} for none."""
         self._plan = parse_faults(document)
         self._request_faults = RequestFaults(self._plan)
+        self._private.line.set_plan(self._plan)
         for connection in self._connections:
             connection.faults = ConnectionFaults(self._plan, connection.ordinal, time.monotonic())
 

@@ -11,6 +11,7 @@ from pipelines.exchanges.sim.trading import rows
 from pipelines.exchanges.sim.trading.account import Change
 from pipelines.exchanges.sim.trading.desk import Desk
 from pipelines.exchanges.sim.trading.endpoints import Endpoints
+from pipelines.exchanges.sim.trading.faulty import FaultyLine, Lost
 from pipelines.exchanges.sim.trading.operations import Operations
 from pipelines.exchanges.sim.trading.signing import Gate
 from pipelines.exchanges.sim.trading.trader import Trader
@@ -34,11 +35,13 @@ class PrivateChannels:
         gate: Gate,
         operations: Operations,
         endpoints: Endpoints,
+        line: FaultyLine,
         clocks: Callable[[], tuple[int, int]],
     ) -> None:
         self._desk = desk
         self._gate = gate
         self._endpoints = endpoints
+        self._line = line
         self._clocks = clocks
         self._subscribed: dict[Connection, list[dict[str, Any]]] = {}
         single, batch = operations.single, operations.batch
@@ -68,7 +71,10 @@ class PrivateChannels:
         try:
             if connection.access != "private" or not connection.api_key:
                 raise Refused("60011", "Please log in.")
-            answer = self.operations[op](self._desk.traders[connection.api_key], args)
+            trader, operation = self._desk.traders[connection.api_key], self.operations[op]
+            answer = self._line.carry(lambda: operation(trader, args), args)
+        except Lost:
+            return
         except Refused as refused:
             answer = {"code": refused.code, "msg": refused.message, "data": []}
         connection.reply(msgspec.json.encode({"id": ident or "", "op": op} | answer))
