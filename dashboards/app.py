@@ -77,6 +77,9 @@ def _pages(server: FastAPI, services: Services) -> Dash:
     stream.register(dash, services)
     for page in PAGES:
         page.register(dash, services)
+    # Dash does this at the first request for "/", so that a server whose first visitor opens another page
+    # would serve that page without scripts and callbacks.
+    dash._setup_server()
     return dash
 
 

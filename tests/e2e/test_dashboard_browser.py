@@ -10,10 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+import redis as redis_client
 import sqlalchemy as sa
 from playwright.sync_api import Page, expect, sync_playwright
 
 from core.timeframes import Timeframe
+from pipelines.bus import json
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse import tables
 from tests.dashboard_seed import MINUTE_MS, market_message, play, seed
@@ -68,22 +70,15 @@ def _is_foreign(url: str) -> bool:
 
 
 class Publisher:
-    """Publishes to the bus from the test's thread."""
+    """Publishes to the bus without an event loop: the browser's is in this thread already."""
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
 
     def send(self, channel: str, message: dict) -> None:
         """Publish one message."""
-
-        async def once() -> None:
-            bus = RedisBus(self._url)
-            try:
-                await bus.publish(channel, message)
-            finally:
-                await bus.close()
-
-        asyncio.run(once())
+        with redis_client.Redis.from_url(self._url) as client:
+            client.publish(channel, json.encode(message))
 
 
 @contextmanager
@@ -194,7 +189,7 @@ def test_selection_lives_in_the_address_and_zoom_survives_updates(page, dashboar
 
 
 def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
-    """A mistake is told beside its field and nothing runs; corrected, the run shows cards, charts and trades."""
+    """A mistake is told beside its field; corrected, the run shows cards, charts and trades."""
     page.goto(f"{dashboard.url}/backtests")
     fast = page.get_by_label("Fast period")
     fast.fill("90")
