@@ -1,0 +1,100 @@
+"""The whole product at sixty times the pace: markets, bots, a person in a browser, a killed daemon."""
+
+import os
+import signal
+import sys
+
+import pytest
+from playwright.sync_api import Browser, expect
+from sqlalchemy.exc import DBAPIError
+
+from cli.stack.servers import http_answers
+from tests.live_stack import BOTS, LiveStack, live_stack
+from tests.stack import eventually
+from tests.stored_market import market_faults, unjudged_candles
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.servers, pytest.mark.timeout(420)]
+CLICKED = "bot_002"
+WAIT_MS = 60_000
+JUDGING = "SELECT count(DISTINCT bot_id) FROM signals"
+TRADING = "SELECT count(DISTINCT bot_id) FROM trades"
+
+
+@pytest.fixture
+def stack(tmp_path):
+    """The stack, with the trading part and the dashboard answering."""
+    with live_stack(tmp_path, "60") as started:
+        eventually(lambda: _judging(started) == BOTS, 150, f"signals of every bot (log: {started.log})")
+        eventually(lambda: http_answers(f"{started.dashboard}/healthz"), 90, "the dashboard")
+        yield started
+
+
+def test_bots_trade_people_click_and_nothing_is_lost(stack: LiveStack, browser: Browser, capsys):
+    """Candles equal the trades they are made of, every bot judges every candle, also over a kill -9 of the
+    daemon; a click stops and starts a bot; Ctrl-C leaves no process."""
+    eventually(lambda: stack.scalar(TRADING) >= 4, 90, "trades of four bots")
+    _click_stop_and_start(stack, browser)
+    compared = _nothing_is_lost(stack)
+    assert min(compared["1m"], compared["5m"]) > 0
+
+    before = stack.tcp.status()["live"]["pid"]
+    candles = stack.scalar("SELECT count(*) FROM market_data WHERE source = 'trades'")
+    os.kill(before, signal.SIGKILL)
+    later = "SELECT count(*) FROM market_data WHERE source = 'trades'"
+    eventually(lambda: stack.scalar(later) > candles + 30, 90, "candles after the daemon's end")
+    assert stack.tcp.status()["live"]["pid"] not in (None, before)
+    running = "SELECT count(*) FROM bots WHERE state = 'running'"
+    eventually(lambda: stack.scalar(running) == BOTS, 60, "every bot again")
+    compared = _nothing_is_lost(stack)
+
+    trades, signals = (stack.scalar(f"SELECT count(*) FROM {table}") for table in ("trades", "signals"))
+    assert stack.interrupt() == 0
+    assert stack.tcp.living() == []
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n{trades} trades, {signals} signals of {BOTS} bots; candles compared: {compared}\n"
+        )
+
+
+def _judging(stack: LiveStack) -> int:
+    assert stack.process.poll() is None, stack.log.read_text()
+    try:
+        return int(stack.scalar(JUDGING))
+    except DBAPIError:  # no server yet, or no table
+        return 0
+
+
+def _click_stop_and_start(stack: LiveStack, browser: Browser) -> None:
+    page = browser.new_page()
+    page.set_default_timeout(WAIT_MS)
+    page.goto(stack.dashboard)
+    row = page.locator(f'[data-bot-row="{CLICKED}"]')
+    expect(row.locator(".state")).to_have_text("Running", timeout=WAIT_MS)
+    row.get_by_role("button", name=f"Stop {CLICKED}").click()
+    expect(row.locator(".state")).to_have_text("Stopped", timeout=WAIT_MS)
+    eventually(lambda: _bot(stack) == ("stopped", "stopped"), 20, "the stopped bot's row")
+    row.get_by_role("button", name=f"Start {CLICKED}").click()
+    expect(row.locator(".state")).to_have_text("Running", timeout=WAIT_MS)
+    eventually(lambda: _bot(stack) == ("active", "running"), 60, "the started bot's row")
+    page.close()
+
+
+def _bot(stack: LiveStack) -> tuple[str, str]:
+    row = stack.scalar("SELECT ARRAY[status::text, state::text] FROM bots WHERE name = :name", name=CLICKED)
+    return row[0], row[1]
+
+
+def _nothing_is_lost(stack: LiveStack) -> dict[str, int]:
+    """Poll until the database holds no fault: what a crash left behind is mended within seconds."""
+    seen: list[object] = []
+
+    def whole() -> dict[str, int] | None:
+        faults, compared = market_faults(stack.engine)
+        unjudged = {name: count for name, count in unjudged_candles(stack.engine).items() if name != CLICKED}
+        seen[:] = [faults[:10], unjudged]
+        return None if faults or unjudged else compared
+
+    try:
+        return dict(eventually(whole, 45, "candles equal to their trades, each judged once"))
+    except AssertionError as error:
+        raise AssertionError(f"{error}: {seen}") from None
