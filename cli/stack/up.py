@@ -5,7 +5,7 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import typer
@@ -29,9 +29,12 @@ from cli.stack.table import columns
 from config.settings import PROJECT_ROOT, settings
 from core.errors import BadInput
 
-APPS = ("live", "dashboard", "dagster-code", "dagster-webserver", "dagster-daemon")
-ALIVE = frozenset({"STARTING", "RUNNING"})
-APPS_ANSWER_S = 90
+TRADING = ("live", "dashboard")
+DAGSTER = ("dagster-code", "dagster-webserver", "dagster-daemon")
+APPS = TRADING + DAGSTER
+PORTLESS = frozenset({"live", "dagster-daemon"})
+TRADING_ANSWER_S = 60
+APPS_ANSWER_S = 120
 
 
 def up(
@@ -69,12 +72,17 @@ def _run(home: Home, speed: str) -> None:
     _on_signals(_interrupt)
     try:
         plan, supervisor = _launch(plan)
-        waiting = _wait_for_apps(plan, supervisor)
+        # Dagster takes half a minute of processor time to start: the page comes first.
+        supervisor.start(*TRADING)
+        _wait_for_apps(plan, supervisor, TRADING, TRADING_ANSWER_S)
+        supervisor.start(*DAGSTER)
+        waiting = _wait_for_apps(plan, supervisor, APPS, APPS_ANSWER_S)
         print(columns(addresses(plan)))
         for name in waiting:
             log = home.log(name)
             print(f"{name} does not answer yet: {last_line(log)} (log: {log})")
-        print(f"ready after {time.monotonic() - began:.0f} s; Ctrl-C stops everything", flush=True)
+        state = "running" if waiting else "ready"
+        print(f"{state} after {time.monotonic() - began:.0f} s; Ctrl-C stops everything", flush=True)
         while supervisor.answers():
             time.sleep(1)
         print("the stack was stopped from elsewhere", file=sys.stderr)
@@ -95,7 +103,6 @@ def _launch(plan: Plan) -> tuple[Plan, Supervisor]:
         supervisor.launch(plan.services(), plan.environment())
         start_servers(plan, supervisor, plan.embedded)
     _prepare_database(plan)
-    supervisor.start(*APPS)
     return plan, supervisor
 
 
@@ -108,18 +115,23 @@ def _prepare_database(plan: Plan) -> None:
     ensure_database(url, DAGSTER_DATABASE)
 
 
-def _wait_for_apps(plan: Plan, supervisor: Supervisor) -> list[str]:
+def _wait_for_apps(plan: Plan, supervisor: Supervisor, names: Sequence[str], seconds: float) -> Sequence[str]:
     """Names of the applications that still do not answer when the time is up, or were given up."""
     checks = app_checks(plan)
-    waiting = list(APPS)
-    deadline = time.monotonic() + APPS_ANSWER_S
+    waiting = list(names)
+    deadline = time.monotonic() + seconds
     while waiting and time.monotonic() < deadline:
         states = {row.name: row.state for row in supervisor.processes()}
-        waiting = [name for name in waiting if not (states.get(name) in ALIVE and checks[name]())]
+        waiting = [name for name in waiting if not (states.get(name) in _alive(name) and checks[name]())]
         if all(states.get(name) == "FATAL" for name in waiting):
             break
         time.sleep(0.2)
     return waiting
+
+
+def _alive(name: str) -> frozenset[str]:
+    """Who has a port may answer while still counted as starting; the others have to stay up for a while."""
+    return frozenset({"RUNNING"} if name in PORTLESS else {"STARTING", "RUNNING"})
 
 
 def app_checks(plan: Plan) -> dict[str, Callable[[], bool]]:
