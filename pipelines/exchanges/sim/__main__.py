@@ -24,6 +24,8 @@ def main() -> None:
     parser.add_argument("--rate-limit", type=float, default=1.0)
     parser.add_argument("--faults", default="{}")
     parser.add_argument("--balances", default='{"USDT": "100000"}', help="JSON: currency to amount")
+    parser.add_argument("--bulk-layout", choices=["old", "current", "newest"], default="current")
+    parser.add_argument("--bulk-unsorted", action="store_true")
     given = parser.parse_args()
     try:
         options = SimOptions(
@@ -37,6 +39,8 @@ def main() -> None:
             state_file=given.state_file,
             rate_limit=given.rate_limit,
             faults=json.loads(given.faults),
+            bulk_layout=given.bulk_layout,
+            bulk_unsorted=given.bulk_unsorted,
             balances={name: str(amount) for name, amount in json.loads(given.balances).items()},
         )
         run_forever(options, _announce)

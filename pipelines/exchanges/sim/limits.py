@@ -15,6 +15,7 @@ REST_LIMITS: dict[str, tuple[int, float]] = {
     "/api/v5/market/tickers": (20, 2),
     "/api/v5/public/instruments": (20, 2),
     "/api/v5/public/time": (10, 2),
+    "/api/v5/public/market-data-history": (5, 2),
     "/api/v5/system/status": (1, 5),
     # private: per user
     "/api/v5/account/balance": (10, 2),

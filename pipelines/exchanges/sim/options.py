@@ -10,6 +10,8 @@ from core.errors import BadInput
 from pipelines.exchanges.sim.clock import Speed
 from pipelines.exchanges.sim.trading.keys import SIM_KEY, ApiKey
 
+BulkLayout = Literal["old", "current", "newest"]
+
 
 @dataclass(frozen=True)
 class SimOptions:
@@ -32,6 +34,8 @@ class SimOptions:
     api_keys: who may trade; each key is an account of its own, kept in memory
     balances: what every account starts with, currency → amount
     maker_fee, taker_fee: shares of what is received
+    bulk_layout: columns of the bulk files of trades: old (size before price, GBK header), current, or newest
+        (with source); bulk_unsorted: their rows in no order
     """
 
     port: int = 0
@@ -53,6 +57,8 @@ class SimOptions:
     balances: Mapping[str, str] = field(default_factory=lambda: {"USDT": "100000"})
     maker_fee: str = "0.0008"
     taker_fee: str = "0.001"
+    bulk_layout: BulkLayout = "current"
+    bulk_unsorted: bool = False
 
     def __post_init__(self) -> None:
         if self.speed != "max" and not 0 < self.speed <= 1_000_000:

@@ -13,6 +13,8 @@ from aiohttp import WSMsgType, web
 from core.clock import Clock
 from core.errors import BadInput
 from pipelines.clock import SystemClock
+from pipelines.exchanges.sim import bulk_http
+from pipelines.exchanges.sim.bulk import BulkFiles
 from pipelines.exchanges.sim.channels import Channels
 from pipelines.exchanges.sim.clock import ClockFile, VirtualClock, start_time
 from pipelines.exchanges.sim.connection import Connection
@@ -43,6 +45,7 @@ class Server:
         self.clock = VirtualClock(start_time(wall.now_ms(), chosen, saved), options.speed)
         exchange = Exchange(History(source), self.clock)
         self._api = RestApi(exchange)
+        self._bulk = BulkFiles(exchange.history, self.clock, options.bulk_layout, options.bulk_unsorted)
         self._feed = Feed(exchange, self._api)
         self._plan = parse_faults(options.faults)
         self._private = PrivateSide(exchange, options, self._plan, wall.now_ms)
@@ -104,7 +107,8 @@ class Server:
 
     async def _rest(self, request: web.Request) -> web.Response:
         private = self._private.serves(request.method, request.path)
-        if not private and request.path not in self._api.routes:
+        bulk = bulk_http.serves(request.method, request.path)
+        if not private and not bulk and request.path not in self._api.routes:
             body = b'{"msg":"Not Found","code":404,"data":[]}'
             return web.Response(body=body, status=404, content_type="application/json")
         key = f"{request.remote}/{request.query.get('instType', '')}"
@@ -115,6 +119,9 @@ class Server:
             refused = Refused("50011", "Too Many Requests", 429)
         elif private:
             return await self._private.respond(request)
+        elif bulk:
+            symbols = list(self._feed.specs)
+            return await bulk_http.respond(self._bulk, symbols, self.clock.now_ms(), request)
         else:
             return await respond(self._api, request)
         return web.Response(body=error_body(refused), status=refused.status, content_type="application/json")
