@@ -35,7 +35,7 @@ browser: ## Install Chromium for the browser tests where apt and root allow
 	@.ci/browser
 
 bench: $(READY) ## Measure the engines
-	@$(VENV)/bin/pytest -q -s tests/bench
+	@$(VENV)/bin/pytest -q -s -p no:randomly -o python_files="bench_*.py" tests/bench
 
 soak: $(READY) ## Run the stack for MINUTES (30) at SPEED (60) and watch memory, lag and gaps
 	@$(VENV)/bin/python -m tests.e2e.soak --minutes $${MINUTES:-30} --speed $${SPEED:-60}

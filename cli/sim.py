@@ -3,7 +3,7 @@
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import typer
 
@@ -21,6 +21,7 @@ def sim(
     activity: float = typer.Option(1.0, help="Multiplies the model's number of trades."),
     more: list[str] = typer.Argument(None, metavar="[FILE]...", help="More files of the source."),
     rate_limit: float = typer.Option(1.0, help="Multiplies OKX's request limits; 0: none."),
+    timestamps: str = typer.Option("close", help="Times of a candle file: close or open of its candles."),
 ) -> None:
     """The simulated exchange: OKX's protocol on loopback.
 
@@ -32,10 +33,13 @@ def sim(
 
     if port:
         check_port("--port", "127.0.0.1", port)
+    if timestamps not in ("close", "open"):
+        raise BadInput("--timestamps", f"{timestamps!r} is neither close nor open")
     files = [name for name in (*source, *(more or [])) if name != "model"]
     options = SimOptions(
         port=port,
         source=tuple(files) or "model",
+        timestamps=cast(Literal["close", "open"], timestamps),
         seed=seed,
         activity=activity,
         speed=parse_speed(speed),
@@ -63,5 +67,7 @@ def fault_object(text: str) -> dict[str, Any]:
     except json.JSONDecodeError as error:
         raise BadInput("--faults", f"not JSON: {error}") from None
     if not isinstance(document, dict):
-        raise BadInput("--faults", 'must be a JSON object such as {"disconnect": 0.01}')
+        raise BadInput(
+            "--faults", 'must be a JSON object such as {"gap": 0.01} or {"disconnect": {"every_s": 60}}'
+        )
     return document
