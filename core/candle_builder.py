@@ -118,6 +118,19 @@ class CandleBuilder:
             minute.provisional = False
             self._revised.add(close_ms)
 
+    def correct(self, candle: Candle) -> bool:
+        """Put a closed minute right with a candle built elsewhere; it and what is made of it are re-issued.
+
+        False: the minute is not known here any more."""
+        old = self._closed.get(candle.close_ms)
+        if old is None:
+            return False
+        minute = Minute.of_candle(candle)
+        minute.revision, minute.provisional = old.revision, False
+        self._closed[candle.close_ms] = minute
+        self._revised.add(candle.close_ms)
+        return True
+
     def take_revisions(self) -> list[Candle]:
         """The closed candles, of every timeframe, that late trades changed since the last call."""
         revised = sorted(self._revised | self._flat_after(self._revised))

@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
+from decimal import Decimal
 from itertools import groupby
 
 import msgspec
@@ -36,6 +37,7 @@ class FakeExchange:
         self.fault = fault
         self.rest_is_away = False
         self.asked_ids: list[tuple[int, int]] = []
+        self.other_volumes: dict[tuple[str, Timeframe, int], Decimal] = {}
         self._start_ms = start_ms
         self._speed = speed
         self._started: float | None = None
@@ -86,10 +88,15 @@ class FakeExchange:
         await self._answer()
         tape = [trade for trade in self.tape if trade.symbol == symbol]
         through = timeframe.open_ms(min(end_ms, self.now_ms()))
-        return [
+        made = [
             Candle(symbol, timeframe, *row[:6], source="exchange")
             for row in candles_of(trades_frame(tape), timeframe, through)
             if start_ms < row[0] <= through
+        ]
+        others = self.other_volumes
+        return [
+            msgspec.structs.replace(c, volume=others.get((symbol, timeframe, c.close_ms), c.volume))
+            for c in made
         ]
 
     async def instruments(self) -> list[Instrument]:

@@ -19,6 +19,7 @@ from live.collector.follow import follow_clock, sample
 from live.collector.history import History
 from live.collector.patience import until_it_answers
 from live.collector.publisher import Publisher
+from live.collector.reconcile import Reconciler
 from live.collector.refill import PATIENCE_S, Refiller
 from live.collector.spool import Spool
 from live.collector.start import open_stream
@@ -90,6 +91,7 @@ class Collector:
         self._writer = Writer(engine, self._publisher.finals, on_event, spool)
         url = engine.url.render_as_string(hide_password=False)
         self._history = History(rest, engine, url, self._timeframes, history_days, self._release)
+        self._reconciler = Reconciler(rest, engine, clock, self._timeframes, self._release, on_event)
         self._streams: dict[str, SymbolStream] = {}
         self._refillers: dict[str, Refiller] = {}
         self._early: defaultdict[str, list[Trade]] = defaultdict(list)
@@ -116,6 +118,7 @@ class Collector:
                 tasks.create_task(self._tick_on(), name="ticks")
                 tasks.create_task(self._make_partitions(), name="partitions")
                 tasks.create_task(self._start_symbols(), name="start")
+                tasks.create_task(self._reconciler.run(self._streams), name="reconciliation")
         finally:
             await self._write_the_rest(writing)
 
@@ -142,6 +145,7 @@ class Collector:
             "received_trades": self._received,
             "refused_trades": self._refused,
             **self._writer.health(),
+            "reconciliation": self._reconciler.health(),
             "bus_away": self._publisher.is_away,
             "bus_waiting": self._publisher.waiting,
             "published": self._publisher.published,

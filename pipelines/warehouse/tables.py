@@ -102,6 +102,34 @@ data_gaps = Table(
     Column("note", Text),
 )
 
+candle_differences = Table(
+    "candle_differences",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("timeframe", Text, primary_key=True),
+    _time("timestamp", primary_key=True, comment="close time of the candle"),
+    Column("explanation", Text, nullable=False, comment="known_gap, exchange_revision or unexplained"),
+    *(
+        Column(f"{side}_{name}", MONEY, nullable=False)
+        for side in ("our", "their")
+        for name in ("open", "high", "low", "close", "volume")
+    ),
+    _time("detected_at", nullable=False, comment="exchange time"),
+    _time("resolved_at", comment="exchange time at which both were the same again"),
+)
+
+reconciliations = Table(
+    "reconciliations",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    Column("kind", Text, primary_key=True, comment="recent or daily"),
+    _time("through", nullable=False, comment="close time of the newest minute compared"),
+    Column("compared", BigInteger, nullable=False, comment="minutes compared so far"),
+    Column("differing", BigInteger, nullable=False, comment="of which differed"),
+)
+
 bots = Table(
     "bots",
     metadata,
