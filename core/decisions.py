@@ -87,7 +87,7 @@ def judge(rules: Rules, account: Account, candle: Candle, signal: Signal, kill_s
     executions += exited.executions
     account = _with(
         exited.account,
-        risk=account.risk.after(candle, account.portfolio.value(candle.close)),
+        risk=account.risk.after(candle, exited.account.portfolio.value(candle.close)),
         last_candle_ms=candle.close_ms,
     )
     account, decided = _act(rules, account, candle, signal, kill_switch)

@@ -11,6 +11,15 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
+STILL_OPEN, SIGNAL, STOP_LOSS, TAKE_PROFIT, TRAILING_STOP, TIME = range(6)
+REASONS = ("end", "signal", "stop_loss", "take_profit", "trailing_stop", "time")
+"""Names of the codes above; `end` is a position that is still open."""
+
+# Columns of a round trip. The candles of the fills, those of the decisions (−1: none of the strategy's), why.
+ENTRY, EXIT, BOUGHT_AT, SOLD_AT, REASON = range(5)
+INSIDE = (STOP_LOSS, TAKE_PROFIT, TRAILING_STOP)
+"""Exits inside a candle."""
+
 
 def bought(cash: float, price: float, fee: float, pays_in_quote: bool) -> tuple[float, float]:
     """Coins that `cash` buys at `price`, and the fee as quote currency."""

@@ -15,6 +15,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 SOURCES = (
     Path(__file__),
     Path(__file__).parent / "account.py",
+    Path(__file__).parent / "exits.py",
     Path(__file__).parents[1] / "sweep" / "walk.py",
     Path(__file__).parents[1] / "sweep" / "events.py",
     Path(__file__).parents[1] / "sweep" / "prices.py",

@@ -1,18 +1,16 @@
 """From signals to fills, equity and metrics: one run in memory, no files, no database."""
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
 
 from core.metrics import Run, summarise
-from pipelines.backtest.account import walk
+from pipelines.backtest.account import BOUGHT_AT, ENTRY, EXIT, INSIDE, REASON, REASONS, SOLD_AT, walk
+from pipelines.backtest.guarded import Walked, walk_guarded
 from pipelines.backtest.request import Market
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
-
-EXIT_SIGNAL, STILL_OPEN = "signal", "end"
 
 
 @dataclass(frozen=True)
@@ -20,7 +18,7 @@ class Outcome:
     """What a run did.
 
     trades: entry_time, entry_price, exit_time, exit_price, quantity (coins held), fees, pnl (after fees),
-        exit_reason (`signal`, or `end` for one still open, valued at the last close without an exit fee)
+        exit_reason (one of `account.REASONS`; `end` is still open, valued at the last close without a fee)
     equity: timestamp, equity (quote currency, at each close)
     signals: timestamp, signal_type, price: those that an order followed
     """
@@ -39,7 +37,25 @@ def run(strategy: Strategy, candles: pl.DataFrame, market: Market, warm: int = 0
     """
     judged = evaluate(strategy, candles).slice(warm)
     traded = candles.slice(warm)
+    walked = account_of(strategy, candles, judged, market, warm)
+    times = traded["timestamp"]
+    return Outcome(
+        trades=_trades(times, walked, market),
+        equity=pl.DataFrame({"timestamp": times, "equity": walked.equity}),
+        signals=_signals(judged, walked),
+        metrics=metrics_of(walked, traded, market),
+        final_value=float(walked.equity[-1]),
+    )
+
+
+def account_of(
+    strategy: Strategy, candles: pl.DataFrame, judged: pl.DataFrame, market: Market, warm: int
+) -> Walked:
+    """Walk signals (columns buy and sell, from row `warm` of the candles on) into an account."""
     buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
+    if market.risk is not None:
+        return walk_guarded(strategy, candles, buy, sell, market, warm)
+    traded, later = candles.slice(warm), 1 if market.fill == "open" else 0
     equity, indices, values, held = walk(
         traded["open"].to_numpy(writable=True),
         traded["close"].to_numpy(writable=True),
@@ -51,61 +67,56 @@ def run(strategy: Strategy, candles: pl.DataFrame, market: Market, warm: int = 0
         market.slippage,
         market.pays_in_quote,
     )
-    metrics = summarise(
+    closed = indices[:, 1] >= 0
+    decided = np.where(indices >= 0, indices - later, -1)
+    return Walked(equity, np.column_stack((indices, decided, closed.astype(np.int64))), values, held)
+
+
+def metrics_of(walked: Walked, traded: pl.DataFrame, market: Market) -> dict[str, float | int | None]:
+    """Every metric of an account over the candles traded."""
+    return summarise(
         Run(
             initial_cash=market.cash,
-            equity=equity,
+            equity=walked.equity,
             close=traded["close"].to_numpy(writable=True),
             close_ms=traded["timestamp"].dt.epoch("ms").to_numpy(writable=True),
             candle_ms=market.candle_ms,
-            held=held,
-            pnl=values[:, 4],
-            closed=int(np.count_nonzero(indices[:, 1] >= 0)),
-            fees=float(values[:, 3].sum()),
-            traded=float(values[:, 5].sum()),
+            held=walked.held,
+            pnl=walked.values[:, 4],
+            closed=int(np.count_nonzero(walked.trips[:, EXIT] >= 0)),
+            fees=float(walked.values[:, 3].sum()),
+            traded=float(walked.values[:, 5].sum()),
         )
     )
-    times = traded["timestamp"]
-    return Outcome(
-        trades=_trades(times, indices, values, market),
-        equity=pl.DataFrame({"timestamp": times, "equity": equity}),
-        signals=_signals(judged, indices, market),
-        metrics=metrics,
-        final_value=float(equity[-1]),
-    )
 
 
-def _trades(times: pl.Series, indices: Any, values: Any, market: Market) -> pl.DataFrame:
-    # An order filled at a candle's open is filled at its label minus its length.
-    shift = f"-{market.candle_ms}ms" if market.fill == "open" else "0ms"
-    still_open = pl.Series(indices[:, 1] < 0, dtype=pl.Boolean)
-    entry = times.gather(indices[:, 0]).dt.offset_by(shift)
-    leave = times.gather(np.where(indices[:, 1] < 0, 0, indices[:, 1])).dt.offset_by(shift)
-    frame = pl.DataFrame(
+def _trades(times: pl.Series, walked: Walked, market: Market) -> pl.DataFrame:
+    # A fill at a candle's open is at its label minus its length; an exit inside the candle at its label.
+    trips, values = walked.trips, walked.values
+    shift_ms = market.candle_ms if market.fill == "open" else 0
+    still_open, inside = trips[:, EXIT] < 0, np.isin(trips[:, REASON], INSIDE)
+    entry = times.gather(trips[:, ENTRY]).dt.offset_by(f"-{shift_ms}ms")
+    leave = times.gather(np.where(still_open, times.len() - 1, trips[:, EXIT]))
+    earlier = pl.Series(np.where(still_open | inside, 0, shift_ms)).cast(pl.Duration("ms"))
+    return pl.DataFrame(
         {
             "entry_time": entry,
             "entry_price": values[:, 0],
-            "exit_time": leave,
+            "exit_time": leave - earlier,
             "exit_price": values[:, 1],
             "quantity": values[:, 2],
             "fees": values[:, 3],
             "pnl": values[:, 4],
-            "open": still_open,
+            "exit_reason": pl.Series([REASONS[code] for code in trips[:, REASON]], dtype=pl.String),
         }
     )
-    return frame.with_columns(
-        exit_time=pl.when("open").then(pl.lit(times.item(-1))).otherwise("exit_time"),
-        exit_reason=pl.when("open").then(pl.lit(STILL_OPEN)).otherwise(pl.lit(EXIT_SIGNAL)),
-    ).drop("open")
 
 
-def _signals(judged: pl.DataFrame, indices: Any, market: Market) -> pl.DataFrame:
-    # With fill open the decision was taken at the close of the candle before the fill.
-    back = 1 if market.fill == "open" else 0
-    closed = indices[:, 1][indices[:, 1] >= 0]
-    rows = np.concatenate((indices[:, 0] - back, closed - back))
-    kinds = ["buy"] * len(indices) + ["sell"] * len(closed)
-    picked = judged[rows.astype(np.int64)]
+def _signals(judged: pl.DataFrame, walked: Walked) -> pl.DataFrame:
+    bought, sold = walked.trips[:, BOUGHT_AT], walked.trips[:, SOLD_AT]
+    sold = sold[sold >= 0]
+    kinds = ["buy"] * bought.size + ["sell"] * sold.size
+    picked = judged[np.concatenate((bought, sold))]
     frame = pl.DataFrame(
         {
             "timestamp": picked["timestamp"],

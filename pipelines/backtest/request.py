@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from core.errors import BadInput
 from core.timeframes import EARLIEST, LATEST, Timeframe
+from pipelines.backtest.risk import Risk
 
 FeeCurrency = Literal["received", "quote"]
 
@@ -40,6 +41,9 @@ class Market(BaseModel):
         description="What pays the fee of a buy: `received`, the coins bought, as on the exchange, or "
         "`quote`, cash on top of the price, as other engines have it. None: received for fill open, quote "
         "for fill close",
+    )
+    risk: Risk | None = Field(
+        None, description="Exits and sizes, as a bot's risk block; none: all in, and out on a sell signal"
     )
 
     @field_validator("timeframe")

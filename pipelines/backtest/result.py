@@ -73,6 +73,7 @@ class BacktestResult:
             "slippage": request.slippage,
             "fill": request.fill,
             "fee_currency": "quote" if request.pays_in_quote else "received",
+            "risk": request.risk.document() if request.risk else None,
             "data": self.data.to_document(),
             "metrics": self.metrics,
             "trades": [

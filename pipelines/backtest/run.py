@@ -27,7 +27,8 @@ def execute(
     were read. BadInput names a wrong strategy, parameter or stretch.
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
-    piece = stretch(request, strategy.window, strategy.warmup, database_url, candles)
+    history = request.risk.history if request.risk else 0
+    piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
     outcome = run(strategy, piece.candles, request, piece.warm)
     first = piece.candles["timestamp"][piece.warm]
     result = BacktestResult(

@@ -35,7 +35,7 @@ def execute_sweep(
     on_progress(done, of): called along the way. With a database the result is kept in it under `sweep_id`.
     """
     grid = expand(request.strategy, request.grid, request.parameters, request.timeframe)
-    window = max(strategy.window for strategy in grid.strategies)
+    window = max(request.risk.history if request.risk else 0, *(s.window for s in grid.strategies))
     warmup = min(strategy.warmup for strategy in grid.strategies)
     piece = stretch(request, window, warmup, database_url, candles)
     table = sweep(grid, piece, request, on_progress or (lambda done, of: None))
@@ -54,6 +54,13 @@ def sweep(grid: Grid, piece: Stretch, request: SweepRequest, report: Progress) -
     """Walk every combination of the grid; rows in the grid's order."""
     from pipelines.sweep.walk import new_states
 
+    parameters = [
+        {name: getattr(strategy.parameters, name) for name in grid.names} for strategy in grid.strategies
+    ]
+    if request.risk is not None:
+        from pipelines.sweep.guarded import guarded_metrics
+
+        return table_of(parameters, guarded_metrics(grid.strategies, piece, request, report))
     traded = piece.candles.slice(piece.warm)
     prices = prepare(traded, request.fill == "open")
     floats, integers = new_states(len(grid.strategies), request.cash)
@@ -64,9 +71,6 @@ def sweep(grid: Grid, piece: Stretch, request: SweepRequest, report: Progress) -
     if not walked:
         floats, integers = new_states(len(grid.strategies), request.cash)
         _walk_each(grid.strategies, piece, prices, request, floats, integers, report)
-    parameters = [
-        {name: getattr(strategy.parameters, name) for name in grid.names} for strategy in grid.strategies
-    ]
     return table_of(parameters, metrics_of(floats, integers, prices, request.cash, request.candle_ms))
 
 

@@ -1,0 +1,243 @@
+"""The second kernel: exits inside candles and position sizes, candle by candle, compiled.
+
+The same order of events and the same rules as `core.decisions` and `core.risk`, by which bots trade: at each
+candle an order meets its open (the first trade), then the protective exits its range, then the signals its
+close. What a bot has not, the trailing stop, the time exit and the sizes, goes by the same spirit.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from pipelines.backtest import account
+from pipelines.backtest.account import (
+    BOUGHT_AT,
+    ENTRY,
+    EXIT,
+    REASON,
+    SIGNAL,
+    SOLD_AT,
+    STILL_OPEN,
+    STOP_LOSS,
+    TAKE_PROFIT,
+    TIME,
+    TRAILING_STOP,
+    Bools,
+    Floats,
+    Ints,
+)
+from pipelines.backtest.compiled import njit, njit_inlined
+
+bought = njit_inlined(account.bought)
+
+# What is carried from candle to candle.
+CASH, COINS, SPENT, PAID, PRICE, WANTED, STOP, TARGET, HIGHEST, DAY_VALUE, LAST_VALUE, PEAK = range(12)
+CARRIED = 12
+# And in whole numbers: round trips that are over, the order that waits (1 buy, −1 sell, 0 none), why it was
+# given and at which candle, candles without a trade in a row.
+COUNT, ORDER, WHY, DECIDED, SILENT = range(5)
+WHOLE = 5
+
+TOUCH = 1e-12
+"""A price so close to a trigger touches it: the trigger is a product of rounded numbers."""
+
+
+class Bars(NamedTuple):
+    """The candles. traded: whether there was a trade in it; day: number of the UTC day of its open."""
+
+    open: Floats
+    high: Floats
+    low: Floats
+    close: Floats
+    traded: Bools
+    day: Ints
+
+
+class Rules(NamedTuple):
+    """What stays the same; fractions and quote currency. 0 is no such limit.
+
+    fraction: most of the account in coins; amount: spent by each buy, on top of equity times its weight
+    """
+
+    fill_next: bool
+    pays_in_quote: bool
+    fee: float
+    slippage: float
+    fraction: float
+    amount: float
+    stop_loss: float
+    take_profit: float
+    trailing_stop: float
+    max_candles: int
+    max_daily_loss: float
+    max_drawdown: float
+    max_silent: int
+
+
+@njit_inlined
+def _enter(carried: Floats, rules: Rules, market: float) -> None:
+    """Buy for the amount that was decided on; stops and target follow from the average cost."""
+    spend = min(carried[WANTED], carried[CASH])
+    price = market * (1.0 + rules.slippage)
+    coins, paid = bought(spend, price, rules.fee, rules.pays_in_quote)
+    carried[CASH] -= spend
+    carried[COINS], carried[SPENT], carried[PAID], carried[PRICE] = coins, spend, paid, price
+    average = spend / coins
+    carried[STOP] = average * (1.0 - rules.stop_loss) if rules.stop_loss > 0.0 else -np.inf
+    carried[TARGET] = average * (1.0 + rules.take_profit) if rules.take_profit > 0.0 else np.inf
+    carried[HIGHEST] = market
+
+
+@njit_inlined
+def _leave(carried: Floats, rules: Rules, market: float, row: Floats) -> None:
+    """Sell everything and write the round trip's numbers."""
+    price = market * (1.0 - rules.slippage)
+    proceeds = carried[COINS] * price
+    charged = proceeds * rules.fee
+    row[0], row[1], row[2] = carried[PRICE], price, carried[COINS]
+    row[3], row[4] = carried[PAID] + charged, proceeds - charged - carried[SPENT]
+    row[5] = carried[SPENT] + proceeds
+    carried[CASH] += proceeds - charged
+    carried[COINS] = 0.0
+
+
+@njit_inlined
+def _protect(carried: Floats, rules: Rules, open_: float, high: float, low: float) -> tuple[int, float]:
+    """(reason, price) of the exit that a candle sets off, (0, 0) for none: of low before high and high before
+    low, what leaves us with less at its close."""
+    trailing = rules.trailing_stop > 0.0
+    carried[HIGHEST] = max(carried[HIGHEST], open_)  # comes before both, whatever their order
+    trail = carried[HIGHEST] * (1.0 - rules.trailing_stop) if trailing else -np.inf
+    stop = max(carried[STOP], trail)
+    if low <= stop * (1.0 + TOUCH):
+        return STOP_LOSS if carried[STOP] >= trail else TRAILING_STOP, min(open_, stop)
+    if high >= carried[TARGET] * (1.0 - TOUCH):
+        return TAKE_PROFIT, max(open_, carried[TARGET])
+    if trailing and high > carried[HIGHEST]:
+        carried[HIGHEST] = high
+        trail = high * (1.0 - rules.trailing_stop)
+        if low <= trail * (1.0 + TOUCH):
+            return TRAILING_STOP, trail
+    return STILL_OPEN, 0.0
+
+
+@njit_inlined
+def _may_buy(carried: Floats, rules: Rules, silent: int, weight: float) -> bool:
+    """Whether the risk gate lets a buy through; notes how much it may spend."""
+    if 0 < rules.max_silent < silent:
+        return False
+    if rules.max_daily_loss > 0.0:
+        loss = (carried[DAY_VALUE] - carried[LAST_VALUE]) / carried[DAY_VALUE]
+        if loss >= rules.max_daily_loss * (1.0 - TOUCH):
+            return False
+    if rules.max_drawdown > 0.0:
+        fall = (carried[PEAK] - carried[LAST_VALUE]) / carried[PEAK]
+        if fall >= rules.max_drawdown * (1.0 - TOUCH):
+            return False
+    wanted = rules.amount + carried[CASH] * weight
+    carried[WANTED] = min(wanted, carried[CASH] * rules.fraction) if wanted > 0.0 else 0.0
+    return bool(carried[WANTED] > 0.0)
+
+
+@njit_inlined
+def _value(carried: Floats, close: float, new_day: bool) -> None:
+    """Take the account's value at a close into what the limits are measured against."""
+    if new_day:
+        carried[DAY_VALUE] = carried[LAST_VALUE]
+    carried[LAST_VALUE] = carried[CASH] + carried[COINS] * close
+    carried[PEAK] = max(carried[PEAK], carried[LAST_VALUE])
+
+
+@njit_inlined
+def _fill(
+    t: int, market: float, carried: Floats, whole: Ints, rules: Rules, trips: Ints, values: Floats
+) -> None:
+    """The order that waits meets a price."""
+    row = trips[whole[COUNT]]
+    if whole[ORDER] > 0:
+        _enter(carried, rules, market)
+        row[ENTRY], row[BOUGHT_AT] = t, whole[DECIDED]
+    else:
+        _leave(carried, rules, market, values[whole[COUNT]])
+        row[EXIT], row[REASON] = t, whole[WHY]
+        row[SOLD_AT] = whole[DECIDED] if whole[WHY] == SIGNAL else -1
+        whole[COUNT] += 1
+    whole[ORDER] = 0
+
+
+@njit_inlined
+def _guard(
+    t: int, bars: Bars, carried: Floats, whole: Ints, rules: Rules, trips: Ints, values: Floats
+) -> None:
+    """The exits inside a candle that began with a position."""
+    reason, price = _protect(carried, rules, bars.open[t], bars.high[t], bars.low[t])
+    if reason != STILL_OPEN:
+        _leave(carried, rules, price, values[whole[COUNT]])
+        row = trips[whole[COUNT]]
+        row[EXIT], row[REASON], row[SOLD_AT] = t, reason, -1
+        whole[COUNT] += 1
+
+
+@njit_inlined
+def _decide(
+    t: int, side: int, carried: Floats, whole: Ints, rules: Rules, trips: Ints, weight: float
+) -> None:
+    """What a signal (1 buy, −1 sell, 0 none) and the time make of the order that waits; one that goes against
+    it withdraws it."""
+    if side != 0:
+        if whole[ORDER] != 0:
+            whole[ORDER] = side if whole[ORDER] == side else 0
+        elif (side > 0) == (carried[COINS] == 0.0) and (
+            side < 0 or _may_buy(carried, rules, whole[SILENT], weight)
+        ):
+            whole[ORDER], whole[WHY], whole[DECIDED] = side, SIGNAL, t
+    if whole[ORDER] == 0 and carried[COINS] > 0.0 and rules.max_candles > 0:
+        candles = t - trips[whole[COUNT], ENTRY] + (1 if rules.fill_next else 0)
+        if candles >= rules.max_candles:
+            whole[ORDER], whole[WHY] = -1, TIME
+
+
+@njit
+def walk_exits(
+    bars: Bars,
+    buy: Bools,
+    sell: Bools,
+    weights: Floats,
+    rules: Rules,
+    cash: float,
+    equity: Floats,
+    trips: Ints,
+    values: Floats,
+) -> tuple[int, int]:
+    """Round trips and candles that closed with a position; fills `equity`, `trips` and `values`.
+
+    buy, sell: at each close, never both · weights: part of equity a buy spends, for every candle or one for
+    all · trips, values: a row for each possible round trip; values as in `account.walk`
+    """
+    carried, whole = np.zeros(CARRIED), np.zeros(WHOLE, np.int64)
+    carried[CASH], carried[DAY_VALUE], carried[LAST_VALUE], carried[PEAK] = cash, cash, cash, cash
+    held, many = 0, weights.size > 1
+    for t in range(bars.close.size):
+        close = bars.close[t]
+        if bars.traded[t]:
+            whole[SILENT] = 0
+            if whole[ORDER] != 0:
+                _fill(t, bars.open[t], carried, whole, rules, trips, values)
+            if carried[COINS] > 0.0:
+                _guard(t, bars, carried, whole, rules, trips, values)
+        else:
+            whole[SILENT] += 1
+        _value(carried, close, t == 0 or bars.day[t] != bars.day[t - 1])
+        side = 1 if buy[t] else -1 if sell[t] else 0
+        _decide(t, side, carried, whole, rules, trips, weights[t if many else 0])
+        if whole[ORDER] != 0 and not rules.fill_next:
+            _fill(t, close, carried, whole, rules, trips, values)
+        equity[t] = carried[CASH] + carried[COINS] * close
+        held += carried[COINS] > 0.0
+    if carried[COINS] > 0.0:
+        row, count = values[whole[COUNT]], whole[COUNT]
+        row[0], row[1], row[2], row[3] = carried[PRICE], close, carried[COINS], carried[PAID]
+        row[4], row[5] = carried[COINS] * close - carried[SPENT], carried[SPENT]
+        trips[count, EXIT], trips[count, SOLD_AT], trips[count, REASON] = -1, -1, STILL_OPEN
+        whole[COUNT] += 1
+    return whole[COUNT], held

@@ -1,0 +1,104 @@
+"""A run with a risk block: candles, signals and limits made ready for the kernel of `exits`."""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+import polars as pl
+
+from core.errors import BadInput
+from core.metrics import DAY_MS, YEAR_MS
+from core.risk import RiskLimits
+from pipelines.backtest.account import Bools, Floats, Ints
+from pipelines.backtest.request import Market
+from pipelines.backtest.risk import Risk
+from strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from pipelines.backtest.exits import Rules
+
+
+PRICES = ("open", "high", "low", "close")
+
+
+class Walked(NamedTuple):
+    """equity, values, held: as of `account.walk`; trips: columns as in `exits` (ENTRY … REASON)."""
+
+    equity: Floats
+    trips: Ints
+    values: Floats
+    held: int
+
+
+def walk_guarded(
+    strategy: Strategy, candles: pl.DataFrame, buy: Bools, sell: Bools, market: Market, warm: int
+) -> Walked:
+    """Walk the candles from row `warm` on, for which buy and sell are given; the request has a risk block."""
+    from pipelines.backtest.exits import Bars, walk_exits
+
+    risk, traded = market.risk or Risk(), candles.slice(warm)
+    open_ms = traded["timestamp"].dt.epoch("ms").to_numpy() - market.candle_ms
+    open_, high, low, close = (traded[name].to_numpy(writable=True) for name in PRICES)
+    bars = Bars(open_, high, low, close, _with_trades(traded["volume"]), open_ms // DAY_MS)
+    most = int(np.count_nonzero(buy)) + 1
+    equity, trips, values = np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6))
+    weights = _weights(strategy, risk, candles, market)[warm:] if risk.sizing == "volatility" else None
+    if weights is None:
+        weights = np.array([weight(strategy, risk)])
+    count, held = walk_exits(
+        bars, buy, sell, weights, rules_of(risk, market), market.cash, equity, trips, values
+    )
+    return Walked(equity, trips[:count], values[:count], held)
+
+
+def rules_of(risk: Risk, market: Market) -> "Rules":
+    """The block as the kernel wants it: no limit is 0."""
+    from pipelines.backtest.exits import Rules
+
+    return Rules(
+        fill_next=market.fill == "open",
+        pays_in_quote=market.pays_in_quote,
+        fee=market.fee,
+        slippage=market.slippage,
+        fraction=float(risk.max_position_fraction),
+        amount=float(risk.size or 0) if risk.sizing == "fixed" else 0.0,
+        stop_loss=float(risk.stop_loss or 0),
+        take_profit=float(risk.take_profit or 0),
+        trailing_stop=float(risk.trailing_stop or 0),
+        max_candles=risk.max_candles or 0,
+        max_daily_loss=float(risk.max_daily_loss or 0),
+        max_drawdown=float(risk.max_drawdown or 0),
+        max_silent=RiskLimits().max_silent_candles or 0,
+    )
+
+
+def weight(strategy: Strategy, risk: Risk) -> float:
+    """Part of equity that a buy spends, where it is the same for every candle. BadInput when sizing risk has
+    no fraction to risk."""
+    if risk.sizing == "fixed":
+        return 0.0
+    if risk.sizing == "percent":
+        return float(risk.size or 0)
+    if risk.sizing == "risk":
+        size = risk.size if risk.size is not None else strategy.parameters.risk_percentage
+        if size is None:
+            raise BadInput("size", "sizing risk needs it, or the strategy's parameter risk_percentage")
+        return float(size) / float(risk.stop_distance or 1)
+    return 1.0
+
+
+def _weights(strategy: Strategy, risk: Risk, candles: pl.DataFrame, market: Market) -> Floats:
+    """The volatility that is wanted over that of the last candles: nothing before it is known, everything
+    where nothing moves."""
+    from strategies.columns import with_indicators
+    from strategies.indicators.volatility import realised_volatility
+
+    made = realised_volatility(risk.volatility_candles, YEAR_MS / market.candle_ms)
+    measured = with_indicators(candles, {"volatility": made}, strategy.timeframe)["volatility"]
+    wanted = float(risk.size or 0) / measured.fill_null(float("inf"))
+    return np.asarray(np.minimum(wanted.to_numpy(), 1.0), dtype=np.float64)
+
+
+def _with_trades(volume: pl.Series) -> Bools:
+    """Candles with a trade; all of them where the volume is not known, which is 0 throughout."""
+    traded = (volume > 0).to_numpy(writable=True)
+    return traded if traded.any() else np.ones(traded.size, np.bool_)

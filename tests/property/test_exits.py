@@ -1,0 +1,401 @@
+"""The kernel of exits against the decisions of a bot in exact decimals, and against a naive account."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from math import inf, log, sqrt
+from statistics import stdev
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from config.files import RiskFile
+from core.candles import Candle
+from core.decisions import Account, Rules, judge
+from core.errors import BadInput
+from core.fills import Costs
+from core.instruments import Instrument
+from core.orders import Execution
+from core.portfolio import Portfolio
+from core.risk import RiskLimits, RiskState
+from core.signals import Signal, SignalType
+from core.timeframes import Timeframe
+from core.trades import Side
+from pipelines.backtest.engine import Outcome, run
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.risk import Risk
+from pipelines.backtest.run import execute
+from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.run import execute_sweep
+from strategies import registry
+from strategies.base import Strategy
+from strategies.evaluate import evaluate
+from strategies.sample import sample_candles
+
+D = Decimal
+FINE = Instrument("BTC-USDT", "BTC", "USDT", D("1e-18"), D("1e-18"), D("1e-18"))
+BEGIN = datetime(2026, 1, 1, 20, tzinfo=UTC)
+HOUR_MS = 3_600_000
+
+
+class Given(Strategy):
+    """Signals out of a table, to test the walk alone."""
+
+    name = "given"
+    warmup = 1
+    window = 1
+    indicator_names = ()
+
+    def __init__(self, buy: list[bool], sell: list[bool]) -> None:
+        self._signals = pl.DataFrame({"buy": buy, "sell": sell})
+        self.timeframe = None
+
+    def judge(self, candles: pl.DataFrame) -> pl.DataFrame:
+        return pl.concat([candles, self._signals], how="horizontal").with_columns(confidence=1.0)
+
+
+def wild_candles(count: int, seed: int, silence: float) -> pl.DataFrame:
+    """Hourly candles with wide ranges and jumps between them; some without a trade, which are flat."""
+    random = np.random.default_rng(seed)
+    rows, last = [], 100.0
+    for n in range(count):
+        time = BEGIN + timedelta(hours=n + 1)
+        if n and random.random() < silence:
+            rows.append((time, last, last, last, last, 0.0))
+            continue
+        opened = last * float(np.exp(random.normal(0, 0.02) * (random.random() < 0.3)))
+        close = opened * float(np.exp(random.normal(0, 0.02)))
+        high = max(opened, close) * float(np.exp(abs(random.normal(0, 0.015))))
+        low = min(opened, close) * float(np.exp(-abs(random.normal(0, 0.015))))
+        rows.append((time, opened, high, low, close, 1.0))
+        last = close
+    names = ["timestamp", "open", "high", "low", "close", "volume"]
+    return pl.DataFrame(rows, schema=names, orient="row").with_columns(
+        pl.col("timestamp").cast(pl.Datetime("us", "UTC"))
+    )
+
+
+def request_of(**values: Any) -> BacktestRequest:
+    """A request on hourly candles."""
+    return BacktestRequest(strategy="given", symbol="BTC-USDT", timeframe="1h", **values)
+
+
+maybe = st.one_of(st.none(), st.sampled_from(["0.01", "0.03", "0.08"]).map(D))
+
+
+@st.composite
+def markets(draw: st.DrawFn) -> tuple[pl.DataFrame, Given]:
+    """Candles and signals on any of them."""
+    count = draw(st.integers(1, 90))
+    candles = wild_candles(count, draw(st.integers(0, 9_999)), draw(st.sampled_from([0.0, 0.2, 0.8])))
+    often = draw(st.sampled_from([0.1, 0.5, 0.9]))
+    random = np.random.default_rng(draw(st.integers(0, 9_999)))
+    return candles, Given(list(random.random(count) < often), list(random.random(count) < 0.15))
+
+
+def decide(candles: pl.DataFrame, signals: pl.DataFrame, request: BacktestRequest) -> Any:
+    """Equity at each close and the fills, as a bot decides them candle by candle."""
+    assert request.risk is not None
+    shared = {name: getattr(request.risk, name) for name in RiskLimits.__struct_fields__[:5]}
+    costs = Costs(D(str(request.fee)), D(str(request.slippage)))
+    rules = Rules("bot", FINE, costs, RiskLimits(**shared))
+    cash = D(str(request.cash))
+    account, equity = Account(Portfolio(cash), RiskState.begin(cash)), []
+    fills: list[Execution] = []
+    for row, signal in zip(candles.iter_rows(named=True), signals.iter_rows(named=True), strict=True):
+        close_ms = int(row["timestamp"].timestamp() * 1000)
+        prices = (D(str(row[name])) for name in ("open", "high", "low", "close", "volume"))
+        candle = Candle("BTC-USDT", Timeframe.H1, close_ms, *prices)
+        kind = SignalType.SELL if signal["sell"] else SignalType.BUY if signal["buy"] else SignalType.HOLD
+        outcome = judge(rules, account, candle, Signal(kind, close_ms, row["close"], 1.0), False)
+        account = outcome.account
+        fills += outcome.executions
+        equity.append(float(account.portfolio.value(candle.close)))
+    return equity, fills
+
+
+@given(
+    markets(),
+    st.fixed_dictionaries(
+        {
+            "stop_loss": maybe,
+            "take_profit": maybe,
+            "max_daily_loss": maybe,
+            "max_drawdown": maybe,
+            "max_position_fraction": st.sampled_from([D(1), D("0.3")]),
+        }
+    ),
+    st.sampled_from([0.0, 0.001, 0.01]),
+    st.sampled_from([0.0, 0.002]),
+)
+@settings(max_examples=250, deadline=None)
+def test_a_backtest_leaves_where_a_bot_leaves(
+    market: tuple[pl.DataFrame, Given], risk: dict[str, Any], fee: float, slippage: float
+) -> None:
+    """Stops, profits, loss limits, part of the account, candles without trades: every fill and every
+    candle's equity are those of the bot's exact decimals within 1e-9."""
+    candles, strategy = market
+    request = request_of(risk=risk, fee=fee, slippage=slippage)
+    equity, fills = decide(candles, evaluate(strategy, candles), request)
+    outcome = run(strategy, candles, request)
+    assert outcome.equity["equity"].to_list() == pytest.approx(equity, rel=1e-9)
+    buys = [one for one in fills if one.fill.side is Side.BUY]
+    sells = [one for one in fills if one.fill.side is Side.SELL]
+    closed = outcome.trades.filter(pl.col("exit_reason") != "end")
+    assert outcome.trades["entry_price"].to_list() == pytest.approx([float(b.fill.price) for b in buys])
+    assert closed["exit_price"].to_list() == pytest.approx([float(s.fill.price) for s in sells])
+    assert closed["pnl"].to_list() == pytest.approx([float(s.pnl or 0) for s in sells], rel=1e-9, abs=1e-7)
+    assert closed["exit_reason"].to_list() == [s.order.reason or "signal" for s in sells]
+    times = closed["exit_time"].dt.epoch("ms").to_list()
+    assert times == [s.fill.timestamp_ms for s in sells]
+
+
+@dataclass
+class Naive:
+    """An account that plays both orders of a candle's high and low, one move after the other."""
+
+    request: BacktestRequest
+    cash: float = 0.0
+    coins: float = 0.0
+    spent: float = 0.0
+    highest: float = 0.0
+    age: int = 0
+    order: str = ""
+    wanted: float = 0.0
+    reasons: list[str] = field(default_factory=list)
+
+    def buy(self, market: float) -> None:
+        price, fee = market * (1 + self.request.slippage), self.request.fee
+        paid_with_coins = not self.request.pays_in_quote
+        self.coins = (
+            self.wanted / price * (1 - fee) if paid_with_coins else self.wanted / (price + price * fee)
+        )
+        self.cash, self.spent, self.highest, self.age = self.cash - self.wanted, self.wanted, market, 0
+
+    def sell(self, market: float, reason: str) -> None:
+        self.cash += self.coins * market * (1 - self.request.slippage) * (1 - self.request.fee)
+        self.coins = 0.0
+        self.reasons.append(reason)
+
+    def stops(self, highest: float) -> tuple[float, str]:
+        risk, average = self.request.risk, self.spent / self.coins
+        assert risk is not None
+        stop = average * (1 - float(risk.stop_loss)) if risk.stop_loss else -inf
+        trail = highest * (1 - float(risk.trailing_stop)) if risk.trailing_stop else -inf
+        return (trail, "trailing_stop") if trail > stop else (stop, "stop_loss")
+
+    def path(self, points: list[float]) -> tuple[float, str, float]:
+        """(price, reason, highest) of moving through these prices; the last price and no reason if nothing
+        happens."""
+        risk, highest = self.request.risk, self.highest
+        assert risk is not None
+        target = self.spent / self.coins * (1 + float(risk.take_profit)) if risk.take_profit else inf
+        for n, price in enumerate(points):
+            stop, reason = self.stops(highest)
+            if price <= stop:
+                return (price if n == 0 else stop), reason, highest
+            if price >= target:
+                return (price if n == 0 else target), "take_profit", highest
+            highest = max(highest, price)
+        return points[-1], "", highest
+
+    def protect(self, candle: dict[str, Any]) -> None:
+        o, h, low, c = (candle[name] for name in ("open", "high", "low", "close"))
+        self.highest = max(self.highest, o)
+        stop, reason = self.stops(self.highest)
+        if low <= stop:  # what `core.risk` says before everything else
+            self.sell(min(o, stop), reason)
+            return
+        worse = min(self.path([o, low, h, c]), self.path([o, h, low, c]), key=lambda end: end[0])
+        self.highest = worse[2]
+        if worse[1]:
+            self.sell(worse[0], worse[1])
+
+    def decide(self, signal: dict[str, Any], part: float) -> None:
+        risk = self.request.risk
+        assert risk is not None
+        if signal["sell"] and self.coins:
+            self.order = "signal"
+        elif signal["buy"] and not self.coins:
+            amount = float(risk.size or 0) if risk.sizing == "fixed" else self.cash * part
+            self.wanted = min(amount, self.cash * float(risk.max_position_fraction))
+            self.order = "buy" if self.wanted > 0 else ""
+        if self.coins and not self.order and risk.max_candles and self.age >= risk.max_candles:
+            self.order = "time"
+
+    def fill(self, market: float) -> None:
+        if self.order == "buy":
+            self.buy(market)
+        elif self.order:
+            self.sell(market, self.order)
+        self.order = ""
+
+
+def parts(candles: pl.DataFrame, risk: Any) -> list[float]:
+    """Part of equity that a buy at each candle's close is worth."""
+    size, closes = float(risk.size or 0), candles["close"].to_list()
+    if risk.sizing == "percent":
+        return [size] * len(closes)
+    if risk.sizing == "risk":
+        stops = [float(stop) for stop in (risk.stop_loss, risk.trailing_stop) if stop]
+        return [size / min(stops)] * len(closes)
+    if risk.sizing != "volatility":
+        return [1.0] * len(closes)
+    n, wanted = risk.volatility_candles, []
+    for t in range(len(closes)):
+        returned = [log(closes[k] / closes[k - 1]) for k in range(t - n + 1, t + 1)] if t >= n else []
+        wanted.append(min(1.0, size / (stdev(returned) * sqrt(8_760))) if returned else 0.0)
+    return wanted
+
+
+def naive(candles: pl.DataFrame, signals: pl.DataFrame, request: BacktestRequest) -> Any:
+    """Equity at each close and the reasons of all exits."""
+    account, equity = Naive(request, cash=request.cash), []
+    rows = zip(candles.iter_rows(named=True), signals.iter_rows(named=True), strict=True)
+    for (candle, signal), part in zip(rows, parts(candles, request.risk), strict=True):
+        if request.fill == "open":
+            account.fill(candle["open"])
+        account.age += 1
+        if account.coins:
+            account.protect(candle)
+        account.decide(signal, part)
+        if request.fill == "close":
+            account.fill(candle["close"])
+        equity.append(account.cash + account.coins * candle["close"])
+    return equity, account.reasons
+
+
+sizes = st.sampled_from(
+    [
+        {},
+        {"sizing": "fixed", "size": D(3_000)},
+        {"sizing": "fixed", "size": D(30_000)},
+        {"sizing": "percent", "size": D("0.4")},
+        {"sizing": "risk", "size": D("0.01")},
+        {"sizing": "volatility", "size": D("0.8"), "volatility_candles": 5},
+    ]
+)
+
+
+@given(
+    markets().filter(lambda market: bool((market[0]["volume"] > 0).all())),
+    st.fixed_dictionaries(
+        {
+            "stop_loss": maybe,
+            "take_profit": maybe,
+            "trailing_stop": maybe,
+            "max_candles": st.sampled_from([None, 1, 2, 7]),
+            "max_position_fraction": st.sampled_from([D(1), D("0.6")]),
+        }
+    ),
+    sizes,
+    st.sampled_from(["open", "close"]),
+    st.sampled_from([None, "received", "quote"]),
+)
+@settings(max_examples=300, deadline=None)
+def test_exits_and_sizes_equal_a_naive_account(
+    market: tuple[pl.DataFrame, Given],
+    risk: dict[str, Any],
+    size: dict[str, Any],
+    fill: str,
+    pays: str | None,
+) -> None:
+    """Trailing stop, time exit and every sizing, at both fills: the equity of every candle within 1e-9, and
+    the reason of every exit, are those of an account that plays both orders of high and low."""
+    candles, strategy = market
+    if size.get("sizing") == "risk" and not (risk["stop_loss"] or risk["trailing_stop"]):
+        risk = risk | {"stop_loss": D("0.02")}
+    request = request_of(risk=risk | size, fill=fill, fee_currency=pays, fee=0.001, slippage=0.0005)
+    equity, reasons = naive(candles, evaluate(strategy, candles), request)
+    outcome = run(strategy, candles, request)
+    assert [reason for reason in outcome.trades["exit_reason"] if reason != "end"] == reasons
+    assert outcome.equity["equity"].to_list() == pytest.approx(equity, rel=1e-9)
+    assert outcome.final_value == pytest.approx(request.cash + outcome.trades["pnl"].sum(), rel=1e-9)
+
+
+@given(
+    markets().filter(lambda market: bool((market[0]["volume"] > 0).all())), st.sampled_from(["open", "close"])
+)
+@settings(max_examples=100, deadline=None)
+def test_without_limits_both_walks_are_one(market: tuple[pl.DataFrame, Given], fill: str) -> None:
+    """An empty risk block changes nothing: trades, equity, signals and metrics are those without one."""
+    candles, strategy = market
+    plain: Outcome = run(strategy, candles, request_of(fill=fill))
+    empty: Outcome = run(strategy, candles, request_of(fill=fill, risk={}))
+    assert empty.trades.drop("exit_price", "pnl").equals(plain.trades.drop("exit_price", "pnl"))
+    assert empty.trades["pnl"].to_list() == pytest.approx(plain.trades["pnl"].to_list(), rel=1e-9, abs=1e-9)
+    assert empty.equity["equity"].to_list() == pytest.approx(plain.equity["equity"].to_list(), rel=1e-12)
+    assert empty.signals.equals(plain.signals)
+    for name, value in plain.metrics.items():
+        assert empty.metrics[name] == (value if value is None else pytest.approx(value, rel=1e-9, abs=1e-9))
+
+
+@pytest.mark.parametrize("fill", ["open", "close"])
+def test_a_sweep_with_a_risk_block_is_many_backtests(fill: str) -> None:
+    """Every metric of every row equals the single backtest's, sizes that need history before the start
+    included."""
+    candles = sample_candles(2_000, seed=3)
+    block = {"stop_loss": 0.004, "take_profit": 0.006, "sizing": "volatility", "size": 0.5}
+    market = {"symbol": "BTC-USDT", "timeframe": "1m", "fill": fill, "risk": block}
+    market["start"] = candles["timestamp"][500]
+    grid = {"fast_period": [2, 5], "slow_period": [6, 20]}
+    table = execute_sweep(SweepRequest(strategy="ema_crossover", grid=grid, **market), candles=candles)
+    for row in table.iter_rows(named=True):
+        parameters = {name: row[name] for name in grid}
+        request = BacktestRequest(strategy="ema_crossover", parameters=parameters, **market)
+        single = execute(request, candles=candles)
+        assert {"stop_loss", "take_profit"} <= set(single.trades["exit_reason"])
+        for name, value in single.metrics.items():
+            assert row[name] == (value if value is None else pytest.approx(value, rel=1e-12)), name
+
+
+def test_risking_a_fraction_loses_it_at_the_stop() -> None:
+    """With sizing risk a stop that is hit without a gap costs that fraction of equity before the exit's fee;
+    the fraction is the strategy's risk_percentage when the block does not say."""
+    candles = wild_candles(200, 3, 0.0).with_columns(open=pl.col("close").shift(1).fill_null(pl.col("open")))
+    candles = candles.with_columns(
+        high=pl.max_horizontal("open", "high", "close"), low=pl.min_horizontal("open", "low", "close")
+    )
+    block = {"stop_loss": 0.02, "take_profit": 0.02, "sizing": "risk"}
+    request = request_of(risk=block | {"size": 0.005}, fee=0.0)
+    outcome = run(Given([True] * 200, [False] * 200), candles, request)
+    before = request.cash + outcome.trades["pnl"].cum_sum().shift(1, fill_value=0.0)
+    lost = (outcome.trades["pnl"] / before).filter(outcome.trades["exit_reason"] == "stop_loss")
+    assert lost.len() > 10
+    assert lost.to_list() == pytest.approx([-0.005] * lost.len())
+    named = registry.build("buy_and_hold", {"risk_percentage": 0.005})
+    assert run(named, candles, request_of(risk=block, fee=0.0)).equity.equals(outcome.equity)
+    with pytest.raises(BadInput, match="risk_percentage"):
+        run(registry.build("buy_and_hold"), candles, request_of(risk=block))
+
+
+@pytest.mark.parametrize(
+    ("block", "field"),
+    [
+        ({"stop_loss": 1}, "risk.stop_loss"),
+        ({"take_profit": 0}, "risk.take_profit"),
+        ({"trailing_stop": -0.1}, "risk.trailing_stop"),
+        ({"max_candles": 0}, "risk.max_candles"),
+        ({"max_position_fraction": 2}, "risk.max_position_fraction"),
+        ({"stoploss": 0.1}, "risk.stoploss"),
+        ({"sizing": "kelly"}, "risk.sizing"),
+        ({"sizing": "risk", "size": 0.01}, "sizing"),
+        ({"sizing": "percent"}, "size"),
+        ({"sizing": "percent", "size": 1.5}, "size"),
+        ({"size": 100}, "size"),
+    ],
+)
+def test_a_wrong_block_is_named(block: dict[str, Any], field: str) -> None:
+    """A wrong limit or size is one line that names the field."""
+    with pytest.raises(BadInput) as caught:
+        BacktestRequest.read({"strategy": "x", "symbol": "BTC-USDT", "timeframe": "1m", "risk": block})
+    assert caught.value.field == field
+
+
+def test_a_bots_risk_block_is_a_backtests() -> None:
+    """Every field of a bot file's block is one of a backtest's."""
+    assert set(RiskFile.model_fields) <= set(Risk.model_fields)
