@@ -54,13 +54,15 @@ def backtest(
 
 
 def compare(
-    runs: list[str] = typer.Argument(help="Run ids, or result.json files of `tcp backtest --out`."),
+    runs: list[str] = typer.Argument(
+        help="Run ids, or folders or result.json files of `tcp backtest --out`."
+    ),
     as_json: bool = markets.JSON,
 ) -> None:
     """Backtest runs side by side."""
-    from pipelines.backtest.saved import read_runs
+    from pipelines.backtest.saved import is_file, read_runs
 
-    ids = [run for run in runs if not run.endswith(".json")]
+    ids = [run for run in runs if not is_file(run)]
     documents = read_runs(runs, markets.database_url() if ids else None)
     if as_json:
         print(json.dumps({"runs": documents}, allow_nan=False))

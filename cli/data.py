@@ -35,8 +35,9 @@ def import_file(
     if not file.is_file():
         raise BadInput(str(file), "no such file")
     from cli.stack.ensure import ensure
-    from pipelines.backfill.imports import import_candles
+    from pipelines.backfill.imports import check_names, import_candles
 
+    check_names(exchange, symbol)
     settings = ensure(database=True)
     report = import_candles(
         str(settings.database_url),

@@ -1,5 +1,6 @@
 """Candle files of people and of other exchanges into market_data."""
 
+import re
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal
@@ -8,6 +9,7 @@ import msgspec
 import polars as pl
 
 from core.candles import Candle
+from core.errors import BadInput
 from core.timeframes import Timeframe
 from pipelines.backtest.files import load_candles
 from pipelines.warehouse.candles import upsert_candles
@@ -15,6 +17,16 @@ from pipelines.warehouse.database import engine
 from pipelines.warehouse.sql import to_ms
 
 BATCH = 10_000
+SYMBOL = re.compile(r"[A-Z0-9]+(-[A-Z0-9]+)+")
+EXCHANGE = re.compile(r"[a-z0-9_]{1,32}")
+
+
+def check_names(exchange: str, symbol: str) -> None:
+    """BadInput unless they are written as everywhere else; another spelling would never be found again."""
+    if not SYMBOL.fullmatch(symbol):
+        raise BadInput("--symbol", f"{symbol!r} is not written like BTC-USDT")
+    if not EXCHANGE.fullmatch(exchange):
+        raise BadInput("--exchange", f"{exchange!r} is not a name in lower case such as okx")
 
 
 class ImportReport(msgspec.Struct, frozen=True):
@@ -42,6 +54,7 @@ def import_candles(
 
     `timestamps` says whether the file labels a candle by its open or its close. Repeating it changes nothing.
     """
+    check_names(exchange, symbol)
     length = Timeframe.parse(timeframe)
     frame = load_candles(path, timestamps, timeframe)
     changed = 0

@@ -9,6 +9,8 @@ from core.errors import BadInput
 from core.timeframes import Timeframe
 
 PRICES = ("open", "high", "low", "close")
+LEAST_PRICE, MOST = 1e-18, 1e18
+"""What the database's NUMERIC(38, 18) keeps; a smaller price would become zero in it."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,8 @@ def _refuse_values(candles: pl.DataFrame, origin: Origin) -> None:
     problems = [
         *((~pl.col(name).is_finite().fill_null(False), f"{name} is not a number") for name in named),
         *((pl.col(name) <= 0, f"{name} is not above zero") for name in PRICES),
+        *((pl.col(name) < LEAST_PRICE, f"{name} is below {LEAST_PRICE:g}") for name in PRICES),
+        *((pl.col(name) > MOST, f"{name} is above {MOST:g}") for name in named),
         (pl.col("volume") < 0, "volume is below zero"),
         (high < low, "high is below low"),
         ((pl.col("open") < low) | (pl.col("open") > high), "open is outside low … high"),

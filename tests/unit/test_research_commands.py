@@ -101,7 +101,7 @@ def test_out_writes_three_files_that_compare_reads(
     table = call(capsys, "compare", *files)
     assert "ema_crossover" in table
     assert "max_drawdown" in table
-    runs = json.loads(call(capsys, "compare", *files, "--json"))["runs"]
+    runs = json.loads(call(capsys, "compare", files[0].parent, files[1], "--json"))["runs"]
     assert [run["strategy"] for run in runs] == ["ema_crossover", "buy_and_hold"]
 
 
@@ -159,6 +159,8 @@ def test_strategies_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[s
         ("EMA_SWEEP --candles FILE --grid fast_period=5 --out /proc/none/x.parquet", "--out"),
         ("EMA_SWEEP --candles FILE --grid fast_period=5 --out FILE/x.parquet", "--out"),
         ("strategies check trend_filter --candles QUARTERS", "timeframe"),
+        ("data import FILE --symbol btc-usdt --timeframe 1m", "--symbol"),
+        ("data import FILE --symbol BTC-USDT --timeframe 1m --exchange x;y", "--exchange"),
         ("sweep --candles FILE --grid fast_period=1:5", "--strategy"),
         ("strategies show nope", "strategy"),
     ],
@@ -174,6 +176,17 @@ def test_wrong_use_is_one_line(
     arguments = arguments.replace("FILE", str(candle_file)).replace("QUARTERS", str(quarters))
     given = arguments.split()
     assert said in refused(capsys, *given).split(": ")[1]
+
+
+@pytest.mark.parametrize("metrics", ['"good"', '{"sharpe": "good"}', "[]"])
+def test_compare_names_a_file_that_is_no_result(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, metrics: str
+) -> None:
+    """A JSON file whose metrics are no numbers is refused by name."""
+    path = tmp_path / "other.json"
+    named = '"id": "a", "strategy": "b", "symbol": "c", "timeframe": "1m", "params": {}'
+    path.write_text(f'{{{named}, "metrics": {metrics}}}')
+    assert "other.json" in refused(capsys, "compare", path)
 
 
 def test_heavy_libraries_stay_out_of_a_backtest() -> None:
