@@ -40,8 +40,7 @@ def dagster() -> None:
         while not stop.wait(0.5) and all(child.poll() is None for child in running):
             continue
     finally:
-        for child in reversed(running):
-            process.stop(child, signal.SIGTERM)
+        process.stop_groups(running)  # the code server and the daemon have children of their own
 
 
 def _on_signals(stop: threading.Event) -> None:

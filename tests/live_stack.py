@@ -10,6 +10,7 @@ from subprocess import Popen, TimeoutExpired
 from typing import Any
 
 from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
 
 from cli.stack.ports import free_port
 from cli.stack.postgres import PostgresServer
@@ -44,6 +45,14 @@ class LiveStack:
         """The single value of a query."""
         with self.engine.connect() as connection:
             return connection.execute(text(query), values).scalar()
+
+    def judging(self) -> int:
+        """How many bots have stored a signal; fails when `tcp up` has ended."""
+        assert self.process.poll() is None, self.log.read_text()
+        try:
+            return int(self.scalar("SELECT count(DISTINCT bot_id) FROM signals"))
+        except DBAPIError:  # no server yet, or no table
+            return 0
 
     def interrupt(self) -> int:
         """Ctrl-C; the exit code, when all of it has ended."""

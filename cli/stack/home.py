@@ -21,6 +21,7 @@ class Home:
         self.supervisor_pid = self.path / "supervisord.pid"
         self.dagster = self.path / "dagster"
         self.sim_state = self.path / "sim.json"
+        self.started = self.path / "started.json"
 
     def make(self) -> None:
         """Create the folders; BadInput when that is not possible."""

@@ -1,6 +1,7 @@
 """Starting a server, waiting for it, stopping it."""
 
 import ctypes
+import os
 import signal
 import subprocess
 import sys
@@ -62,6 +63,33 @@ def stop(process: subprocess.Popen[bytes], how: signal.Signals = signal.SIGINT, 
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait(seconds)
+
+
+def stop_groups(processes: Sequence[subprocess.Popen[bytes]], seconds: float = 10) -> None:
+    """End processes made by `start` with all their descendants: SIGTERM to every group, and what is left of
+    them after `seconds` is killed."""
+    for process in processes:
+        _signal_group(process, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and any(_group_lives(process) for process in processes):
+        time.sleep(0.05)
+    for process in processes:
+        _signal_group(process, signal.SIGKILL)
+        process.wait()
+
+
+def _group_lives(process: subprocess.Popen[bytes]) -> bool:
+    process.poll()  # a child that ended stays in its group until somebody asks
+    return _signal_group(process, 0)
+
+
+def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
+    """Signal the group that the process leads; False when nobody is left in it."""
+    try:
+        os.killpg(process.pid, number)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 def _die_with_parent() -> None:

@@ -6,6 +6,7 @@ from contextlib import suppress
 from cli.stack.home import Home
 from cli.stack.leftovers import end_leftovers
 from cli.stack.services import SERVERS
+from cli.stack.started import forget
 from cli.stack.supervisor import Supervisor
 from core.errors import Unavailable
 
@@ -22,6 +23,7 @@ def stop_everything(home: Home) -> bool:
         if ran:
             with suppress(Unavailable):  # when it dies meanwhile, the sweep below finds its children
                 _stop_supervised(supervisor)
+        forget(home)
         return end_leftovers(home) > 0 or ran
 
 

@@ -10,6 +10,7 @@ from cli.stack.home import Home
 from cli.stack.plan import Plan, make_plan
 from cli.stack.servers import server_check
 from cli.stack.services import SERVERS
+from cli.stack.started import as_started
 from cli.stack.supervisor import ProcessState, Supervisor
 from cli.stack.table import columns, duration
 from cli.stack.up import APPS, app_checks
@@ -25,7 +26,7 @@ def status(as_json: bool = typer.Option(False, "--json", help="One JSON document
 def stack_status() -> dict[str, Any]:
     """The state of every service: `home`, `running`, `logs` and `services[]`."""
     home = Home(settings().home)
-    plan = make_plan(settings())
+    plan = make_plan(as_started(home, settings()))
     supervisor = Supervisor(home)
     states = {row.name: row for row in supervisor.processes()} if supervisor.answers() else {}
     rows = [_row(plan, name, states.get(name)) for name in (*SERVERS, *APPS)]

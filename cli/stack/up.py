@@ -24,6 +24,7 @@ from cli.stack.servers import (
     start_servers,
 )
 from cli.stack.shutdown import stop_everything
+from cli.stack.started import remember
 from cli.stack.supervisor import Supervisor
 from cli.stack.table import columns
 from config.settings import PROJECT_ROOT, settings
@@ -101,6 +102,7 @@ def _launch(plan: Plan) -> tuple[Plan, Supervisor]:
         prepare(plan)
         shutil.copyfile(PROJECT_ROOT / "config/dagster/dagster.yaml", plan.home.dagster / "dagster.yaml")
         supervisor.launch(plan.services(), plan.environment())
+        remember(plan.home, plan.resolved)
         start_servers(plan, supervisor, plan.embedded)
     _prepare_database(plan)
     return plan, supervisor

@@ -6,7 +6,6 @@ import sys
 
 import pytest
 from playwright.sync_api import Browser, expect
-from sqlalchemy.exc import DBAPIError
 
 from cli.stack.servers import http_answers
 from tests.live_stack import BOTS, LiveStack, live_stack
@@ -16,7 +15,6 @@ from tests.stored_market import market_faults, unjudged_candles
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.servers, pytest.mark.timeout(420)]
 CLICKED = "bot_002"
 WAIT_MS = 60_000
-JUDGING = "SELECT count(DISTINCT bot_id) FROM signals"
 TRADING = "SELECT count(DISTINCT bot_id) FROM trades"
 
 
@@ -24,7 +22,7 @@ TRADING = "SELECT count(DISTINCT bot_id) FROM trades"
 def stack(tmp_path):
     """The stack, with the trading part and the dashboard answering."""
     with live_stack(tmp_path, "60") as started:
-        eventually(lambda: _judging(started) == BOTS, 150, f"signals of every bot (log: {started.log})")
+        eventually(lambda: started.judging() == BOTS, 150, f"signals of every bot (log: {started.log})")
         eventually(lambda: http_answers(f"{started.dashboard}/healthz"), 90, "the dashboard")
         yield started
 
@@ -54,14 +52,6 @@ def test_bots_trade_people_click_and_nothing_is_lost(stack: LiveStack, browser: 
         sys.stdout.write(
             f"\n{trades} trades, {signals} signals of {BOTS} bots; candles compared: {compared}\n"
         )
-
-
-def _judging(stack: LiveStack) -> int:
-    assert stack.process.poll() is None, stack.log.read_text()
-    try:
-        return int(stack.scalar(JUDGING))
-    except DBAPIError:  # no server yet, or no table
-        return 0
 
 
 def _click_stop_and_start(stack: LiveStack, browser: Browser) -> None:

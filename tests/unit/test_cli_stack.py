@@ -16,6 +16,7 @@ from cli.stack.ports import forget_port, is_free, remembered_port
 from cli.stack.postgres import check_version
 from cli.stack.secret import secret
 from cli.stack.services import Service, dagster_services
+from cli.stack.started import as_started, forget, remember
 from cli.stack.supervisor_config import config_text
 from cli.stack.table import columns, duration
 from cli.stack.up import check_speed
@@ -208,3 +209,16 @@ def test_columns_are_aligned():
 def test_durations_read_well(seconds, text):
     """Seconds, minutes, hours, days."""
     assert duration(seconds) == text
+
+
+def test_status_elsewhere_knows_the_ports_of_the_start(tmp_path):
+    """A shell without the variables sees the ports of the running stack, and its own once that is stopped."""
+    home = Home(tmp_path)
+    remember(
+        home, Settings(dashboard_port=8123, dagster_port=3123, database_url="postgresql+psycopg://u:p@h/d")
+    )
+    assert "u:p" not in home.started.read_text()
+    seen = as_started(home, Settings())
+    assert (seen.dashboard_port, seen.dagster_port) == (8123, 3123)
+    forget(home)
+    assert as_started(home, Settings(dashboard_port=8200)).dashboard_port == 8200
