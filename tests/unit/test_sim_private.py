@@ -163,6 +163,53 @@ async def test_orders_over_the_websocket_are_acked_and_pushed(client):
     await socket.close()
 
 
+async def test_fired_stops_are_pushed_on_the_business_url():
+    """A trigger in reach of the market becomes effective and names the order that it placed."""
+    running = await serve(SimOptions(start_ms=START_MS, speed=600, api_keys=KEYS, balances={"BTC": "1"}))
+    async with aiohttp.ClientSession() as session:
+        client = Client(session, running)
+        socket, _ = await client.login("business")
+        await socket.send_json({"op": "subscribe", "args": [{"channel": "orders-algo", "instType": "SPOT"}]})
+        await socket.receive_json(timeout=5)
+        # follows the newest price by 0.1 %: minutes of the model's market are enough
+        args = {"instId": "BTC-USDT", "tdMode": "cash", "side": "sell", "ordType": "move_order_stop"}
+        _, body = await client.send(
+            "POST", "/trade/order-algo", args | {"sz": "0.5", "callbackRatio": "0.001"}
+        )
+        states = [(await socket.receive_json(timeout=20))["data"][0] for _ in range(2)]
+        assert [row["state"] for row in states] == ["live", "effective"]
+        assert {row["algoId"] for row in states} == {body["data"][0]["algoId"]}
+        (order,) = await client.rows("/trade/orders-history?instType=SPOT")
+        assert (order["ordId"], order["accFillSz"]) == (states[1]["ordId"], "0.5")
+        await socket.close()
+    await running.close()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        [],
+        [1],
+        5,
+        None,
+        {},
+        {"instId": ["BTC-USDT"]},
+        BUY | {"sz": {}},
+        BUY | {"px": "1e5000"},
+        BUY | {"side": []},
+        BUY | {"clOrdId": "é"},
+        BUY | {"tgtCcy": {}, "ordType": "market"},
+    ],
+)
+async def test_no_body_breaks_the_exchange(client, body):
+    """Whatever is sent is refused with a code, on every private endpoint that changes something."""
+    for path in ("order", "cancel-order", "amend-order", "batch-orders", "order-algo", "cancel-algos"):
+        for sent in (body, [body]):
+            status, answer = await client.send("POST", f"/trade/{path}", sent)
+            assert status < 500 and answer["code"] not in ("0", "")
+    assert await client.rows("/trade/orders-pending") == []
+
+
 def test_the_fate_of_orders_comes_from_the_seed():
     """Each share is met, and the same seed repeats it."""
     plan = parse_faults({"order_lost_request": 0.1, "order_lost_answer": 0.1, "order_reject": 0.1})

@@ -161,7 +161,8 @@ def _number(query: Query, name: str) -> int | None:
     text = query.get(name, "")
     if not text:
         return None
-    if not text.lstrip("-").isdigit():
+    digits = text.removeprefix("-")
+    if not (digits.isascii() and digits.isdigit() and len(digits) <= 18):
         raise Refused("51000", f"Parameter {name} error", 400)
     return int(text)
 

@@ -78,7 +78,7 @@ class Operations:
 
     def _code(self, args: Args) -> SymbolSpec:
         code = str(args.get("instIdCode", ""))
-        spec = self._desk.codes.get(int(code)) if code.isascii() and code.isdigit() else None
+        spec = next((spec for number, spec in self._desk.codes.items() if str(number) == code), None)
         if spec is None:
             raise Rejected("51000", "Parameter instIdCode error")
         return spec

@@ -81,6 +81,6 @@ def _page(rows: Iterable[dict[str, Any]], query: Query, ident: str, time: str) -
 
 def _number(query: Query, name: str) -> int | None:
     text = str(query.get(name) or "")
-    if text and not (text.isascii() and text.isdigit()):
+    if text and not (text.isascii() and text.isdigit() and len(text) <= 20):
         raise Refused("51000", f"Parameter {name} error", 400)
     return int(text) if text else None
