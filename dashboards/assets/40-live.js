@@ -9,7 +9,7 @@
   };
   const PENDING = { start: "starting", pause: "pausing", stop: "stopping" };
   const DESIRED = { start: "active", pause: "paused", stop: "stopped" };
-  const live = { meta: null, pending: {}, redraws: 0, redrawnAt: 0, price: null, closeMs: null };
+  const live = { meta: null, pending: {}, redraws: 0, drawing: 0, redrawnAt: 0, price: null, closeMs: null };
 
   function selected() {
     return new URLSearchParams(window.location.search).get("bot");
@@ -113,6 +113,21 @@
     S.say(element, live.meta.timeframe === "1d" ? "closes in " + F.span(left / 1000) : "closes in " + F.span(left / 1000));
   }
 
+  // The plotting library may take seconds on a slow machine: look until it has drawn this very figure.
+  function whenDrawn(drawing, revision) {
+    const box = S.by("chart-box");
+    if (drawing !== live.drawing || !box) return;
+    const graph = C.graphOf("price-chart");
+    if (!graph || !graph.layout || graph.layout.uirevision !== revision || !window.Plotly || !graph._fullLayout) {
+      setTimeout(() => whenDrawn(drawing, revision), 60);
+      return;
+    }
+    C.attach(graph);
+    C.applyFit(graph);
+    window.Plotly.redraw(graph);
+    box.classList.remove("waiting");
+  }
+
   function redraw() {
     const now = performance.now();
     if (now - live.redrawnAt < 1500) return NONE();
@@ -150,17 +165,8 @@
       live.meta = meta;
       drawHead();
       if (live.bots) drawBots(live.bots);
-      const box = S.by("chart-box");
-      const ready = () => {
-        const graph = C.graphOf("price-chart");
-        if (!graph || !graph.data || !graph.data.length) return;
-        C.attach(graph);
-        C.applyFit(graph);
-        window.Plotly.redraw(graph);
-        if (box) box.classList.remove("waiting");
-      };
-      setTimeout(ready, 60);
-      setTimeout(ready, 400);
+      live.drawing += 1;
+      if (meta) whenDrawn(live.drawing, meta.bot + " " + meta.timeframe);
       return NONE();
     },
     select(cell, search) {
