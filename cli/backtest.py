@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import markets
+from cli import exits, markets
 
 if TYPE_CHECKING:
     from pipelines.backtest.result import BacktestResult
@@ -26,6 +26,14 @@ def backtest(
     cash: float = markets.CASH,
     fill: str = markets.FILL,
     fee_currency: str | None = markets.FEE_CURRENCY,
+    stop_loss: float | None = exits.STOP_LOSS,
+    take_profit: float | None = exits.TAKE_PROFIT,
+    trailing_stop: float | None = exits.TRAILING_STOP,
+    max_candles: int | None = exits.MAX_CANDLES,
+    sizing: str | None = exits.SIZING,
+    size: float | None = exits.SIZE,
+    max_daily_loss: float | None = exits.MAX_DAILY_LOSS,
+    max_drawdown: float | None = exits.MAX_DRAWDOWN,
     out: Path | None = typer.Option(None, help="Folder for result.json, trades.parquet, equity.parquet."),
     as_json: bool = markets.JSON,
 ) -> None:
@@ -40,6 +48,16 @@ def backtest(
     chosen = markets.market(symbol, timeframe, candles, start, end)
     costs = {"fee": fee, "slippage": slippage, "cash": cash, "fill": fill, "fee_currency": fee_currency}
     values = {"strategy": name, "parameters": given, **costs}
+    values |= exits.risk_of(
+        stop_loss=stop_loss,
+        take_profit=take_profit,
+        trailing_stop=trailing_stop,
+        max_candles=max_candles,
+        sizing=sizing,
+        size=size,
+        max_daily_loss=max_daily_loss,
+        max_drawdown=max_drawdown,
+    )
     BacktestRequest.read(values | chosen | {"timeframe": timeframe or "1m"})
     if candles is not None:
         frame, report = markets.read_file(candles, timestamps, chosen)

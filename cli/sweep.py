@@ -9,7 +9,7 @@ from typing import Any
 
 import typer
 
-from cli import markets
+from cli import exits, markets
 from core.errors import BadInput
 
 GRID = typer.Option([], "--grid", help="NAME=start:stop:step (stop included) or NAME=a,b,c; repeatable.")
@@ -32,6 +32,14 @@ def sweep(
     cash: float | None = typer.Option(None, help="Cash at the start, quote currency; default 10000."),
     fill: str | None = typer.Option(None, help="open (the default) or close, as in `tcp backtest`."),
     fee_currency: str | None = markets.FEE_CURRENCY,
+    stop_loss: float | None = exits.STOP_LOSS,
+    take_profit: float | None = exits.TAKE_PROFIT,
+    trailing_stop: float | None = exits.TRAILING_STOP,
+    max_candles: int | None = exits.MAX_CANDLES,
+    sizing: str | None = exits.SIZING,
+    size: float | None = exits.SIZE,
+    max_daily_loss: float | None = exits.MAX_DAILY_LOSS,
+    max_drawdown: float | None = exits.MAX_DRAWDOWN,
     sort: str | None = typer.Option(None, help="Metric to sort by, best first; default sharpe."),
     out: Path | None = typer.Option(None, help="Parquet file to write."),
     as_json: bool = markets.JSON,
@@ -54,6 +62,16 @@ def sweep(
     }
     options |= {"fee_currency": fee_currency, "symbol": symbol, "timeframe": timeframe}
     values |= {name: value for name, value in options.items() if value is not None}
+    values |= exits.risk_of(
+        stop_loss=stop_loss,
+        take_profit=take_profit,
+        trailing_stop=trailing_stop,
+        max_candles=max_candles,
+        sizing=sizing,
+        size=size,
+        max_daily_loss=max_daily_loss,
+        max_drawdown=max_drawdown,
+    )
     values["grid"] = {**values.get("grid", {}), **parse_arguments(grid)}
     values["parameters"] = {**values.get("parameters", {}), **markets.parameters(param)}
     if "strategy" not in values:

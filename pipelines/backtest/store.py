@@ -26,7 +26,7 @@ def save_run(database_url: str, result: BacktestResult) -> None:
                 strategy_name=request.strategy,
                 symbol=request.symbol,
                 timeframe=request.timeframe,
-                parameters=result.parameters,
+                parameters=result.parameters | ({"risk": request.risk.document()} if request.risk else {}),
                 start_time=result.start,
                 end_time=result.end,
                 status="done",
