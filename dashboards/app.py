@@ -16,7 +16,7 @@ from dashboards.api.install import install
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.jobs import Jobs
-from dashboards.pages import backtests, live
+from dashboards.pages import backtests, live, portfolio, system
 from dashboards.security import Guard
 from dashboards.services import Services
 from dashboards.statics import Statics
@@ -25,7 +25,7 @@ from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.database import engine
 
-PAGES = (live.PAGE, backtests.PAGE)
+PAGES = (live.PAGE, portfolio.PAGE, backtests.PAGE, system.PAGE)
 ASSETS = Path(__file__).parent / "assets"
 
 

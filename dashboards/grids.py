@@ -68,14 +68,23 @@ _SIGNED = {
 }
 
 BOT_COLUMNS: list[dict[str, Any]] = [
-    text("bot_id", "Bot", pinned="left", minWidth=96, cellClass="strong"),
-    text("strategy", "Strategy", minWidth=120),
-    text("symbol", "Symbol", minWidth=96),
-    text("timeframe", "TF", minWidth=56, maxWidth=70, headerTooltip="Timeframe"),
+    text(
+        "bot_id",
+        "Bot",
+        pinned="left",
+        width=92,
+        minWidth=80,
+        flex=0,
+        cellClass="strong",
+        tooltipField="bot_id",
+    ),
+    text("strategy", "Strategy", minWidth=120, tooltipField="strategy"),
+    text("symbol", "Symbol", minWidth=92),
+    text("timeframe", "TF", minWidth=46, maxWidth=60, headerTooltip="Timeframe"),
     text(
         "shown",
         "Status",
-        minWidth=96,
+        minWidth=86,
         valueFormatter={"function": "tcpState(params.value)"},
         cellClassRules={
             f"is-{name}": f"params.value === '{name}'"
@@ -94,21 +103,32 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         tooltipField="error",
     ),
     number(
-        "value", "Balance (USDT)", "tcpMoney(params.value)", "Cash and coins at the last price", minWidth=120
+        "value", "Balance (USDT)", "tcpMoney(params.value)", "Cash and coins at the last price", minWidth=118
     ),
     number(
-        "pnl_today", "P&L today", "tcpMoney(params.value, true)", "Since 00:00 UTC", cellClassRules=_SIGNED
+        "pnl_today",
+        "P&L today",
+        "tcpMoney(params.value, true)",
+        "Since 00:00 UTC",
+        minWidth=90,
+        cellClassRules=_SIGNED,
     ),
     number("pnl", "P&L", "tcpMoney(params.value, true)", "Since the start", cellClassRules=_SIGNED),
     number(
-        "pnl_fraction", "P&L %", "tcpPercent(params.value)", "Of the starting cash", cellClassRules=_SIGNED
+        "pnl_fraction",
+        "P&L %",
+        "tcpPercent(params.value)",
+        "Of the starting cash",
+        minWidth=76,
+        cellClassRules=_SIGNED,
     ),
-    number("fills", "Trades", "tcpCount(params.value)", "Buys and sells", minWidth=72),
-    number("win_rate", "Win rate", "tcpShare(params.value)", "Of closed round trips", minWidth=86),
+    number("fills", "Trades", "tcpCount(params.value)", "Buys and sells", minWidth=66),
+    number("win_rate", "Win rate", "tcpShare(params.value)", "Of closed round trips", minWidth=80),
     text(
         "signal_ms",
         "Last signal",
-        minWidth=150,
+        minWidth=196,
+        flex=1.6,
         valueFormatter={"function": "tcpSignal(params.data)"},
         cellClassRules={
             "up": "params.data.signal_type === 'buy'",
@@ -124,27 +144,53 @@ def trade_columns(decimals: int) -> list[dict[str, Any]]:
     price = f"tcpMoney(params.value, false, {decimals})"
     return [
         number("n", "#", "tcpCount(params.value)", "Number", maxWidth=64, minWidth=48),
-        time("entry_ms", "Entry"),
-        number("entry_price", "Entry price", price, minWidth=100),
-        time("exit_ms", "Exit"),
-        number("exit_price", "Exit price", price, minWidth=100),
-        number("quantity", "Quantity", "tcpQuantity(params.value)", minWidth=90),
-        number("fees", "Fees", "tcpMoney(params.value)", minWidth=70),
+        time("entry_ms", "Entry", minWidth=124),
+        number("entry_price", "Entry price", price, minWidth=92),
+        time("exit_ms", "Exit", minWidth=124),
+        number("exit_price", "Exit price", price, minWidth=92),
+        number("quantity", "Quantity", "tcpQuantity(params.value)", minWidth=84),
+        number("fees", "Fees", "tcpMoney(params.value)", minWidth=62),
         number("pnl", "P&L", "tcpMoney(params.value, true)", "Fees deducted", cellClassRules=_SIGNED),
         number("return", "Return", "tcpPercent(params.value)", cellClassRules=_SIGNED),
-        text("exit_reason", "Exit by", minWidth=70, maxWidth=110),
+        text("exit_reason", "Exit by", minWidth=74, maxWidth=110),
     ]
 
 
 RUN_COLUMNS: list[dict[str, Any]] = [
-    time("created_ms", "Run"),
-    text("strategy", "Strategy"),
-    text("parameters", "Parameters", flex=1.6, tooltipField="parameters"),
-    text("symbol", "Symbol", maxWidth=110),
-    text("timeframe", "TF", maxWidth=64, headerTooltip="Timeframe"),
-    text("period", "Period", minWidth=170, cellClass="numeric"),
-    number("total_return", "Return", "tcpPercent(params.value)", cellClassRules=_SIGNED),
-    number("sharpe", "Sharpe", "tcpMoney(params.value)"),
-    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown"),
-    number("trades", "Trades", "tcpCount(params.value)", "Round trips"),
+    time("created_ms", "Run", minWidth=128),
+    text("strategy", "Strategy", minWidth=100, tooltipField="strategy"),
+    text("parameters", "Parameters", flex=1.6, minWidth=96, tooltipField="parameters"),
+    text("symbol", "Symbol", minWidth=86, maxWidth=110),
+    text("timeframe", "TF", minWidth=46, maxWidth=64, headerTooltip="Timeframe"),
+    text("period", "Period", minWidth=128, cellClass="numeric"),
+    number("total_return", "Return", "tcpPercent(params.value)", minWidth=76, cellClassRules=_SIGNED),
+    number("sharpe", "Sharpe", "tcpMoney(params.value)", minWidth=66),
+    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=74),
+    number("trades", "Trades", "tcpCount(params.value)", "Round trips", minWidth=64),
+]
+
+PORTFOLIO_COLUMNS: list[dict[str, Any]] = [
+    text("bot", "Bot", minWidth=80, cellClass="strong"),
+    text("strategy", "Strategy", minWidth=106, tooltipField="strategy"),
+    number("current_value", "Value (USDT)", "tcpMoney(params.value)", "Cash and coins", minWidth=104),
+    number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=62),
+    number("day_pnl", "P&L today", "tcpMoney(params.value, true)", minWidth=86, cellClassRules=_SIGNED),
+    number("pnl", "P&L", "tcpMoney(params.value, true)", minWidth=80, cellClassRules=_SIGNED),
+    number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=74, cellClassRules=_SIGNED),
+    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=76),
+    number("fees", "Fees", "tcpMoney(params.value)", "All fills", minWidth=66),
+]
+
+EVENT_COLUMNS: list[dict[str, Any]] = [
+    time("at", "Time", valueFormatter={"function": "tcpTime(params.value)"}, minWidth=160, maxWidth=180),
+    text(
+        "level",
+        "Level",
+        minWidth=80,
+        maxWidth=96,
+        cellClassRules={"warn-text": "params.value === 'warning'", "down": "params.value === 'error'"},
+    ),
+    text("component", "Component", minWidth=96, maxWidth=150),
+    text("event", "Event", minWidth=120, maxWidth=190),
+    text("message", "Message", flex=4, minWidth=260, tooltipField="message"),
 ]

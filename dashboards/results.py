@@ -181,7 +181,8 @@ def trades_table(trades: list[dict[str, Any]], decimals: int) -> Any:
         getRowId="params.data.id",
         defaultColDef={"flex": 1, "sortable": True},
         dashGridOptions=grid_options("The strategy gave no signal that could be traded in this stretch"),
-        className="grid h-table",
+        className="grid",
+        style={"height": "300px"},
     )
 
 
@@ -194,7 +195,7 @@ def run_row(run: dict[str, Any]) -> dict[str, Any]:
         "strategy": strategy(run["strategy_name"]),
         "symbol": run["symbol"],
         "timeframe": run["timeframe"],
-        "period": f"{_date(run['start_time'])} – {_date(run['end_time'])}",
+        "period": _period(run["start_time"], run["end_time"]),
         "parameters": ", ".join(f"{name}={value}" for name, value in run["parameters"].items()),
         "total_return": metrics.get("total_return"),
         "sharpe": metrics.get("sharpe"),
@@ -209,6 +210,13 @@ def _return(trade: dict[str, Any]) -> float | None:
     return trade["pnl"] / paid if trade["pnl"] is not None and paid else None
 
 
+def _period(start: datetime | None, end: datetime | None) -> str:
+    """Two days; the second one without its year where that is the first one's."""
+    if start is not None and end is not None and start.year == end.year:
+        return f"{start:%Y-%m-%d} – {end:%m-%d}"
+    return f"{_date(start)} – {_date(end)}"
+
+
 def _date(moment: datetime | None) -> str:
     return DASH if moment is None else f"{moment:%Y-%m-%d}"
 
@@ -217,8 +225,10 @@ def _tone(value: float | None) -> str:
     return "" if not value else "up" if value > 0 else "down"
 
 
-def _graph(figure: dict[str, Any], name: str, height: str) -> dcc.Graph:
-    return dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, style={"height": height})
+def _graph(figure: dict[str, Any], name: str, height: str) -> html.Div:
+    """A chart whose room is there before it is drawn, so that nothing jumps."""
+    graph = dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, style={"height": "100%"})
+    return html.Div(graph, style={"height": height})
 
 
 def _note(run: dict[str, Any], drawn: Timeframe, trades: list[dict[str, Any]]) -> html.Span:

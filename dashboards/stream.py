@@ -48,7 +48,7 @@ class Cursor:
         series = self._hub.series.get((watch.symbol, watch.timeframe))
         sequence = series.sequence if series else 0
         if watch != self._watch:
-            self._start(watch, sequence)
+            self._start(watch, sequence - len(series.changes) if series else 0)
             return None
         candles = series.since(self._sequence) if series else []
         self._sequence = sequence
@@ -62,9 +62,10 @@ class Cursor:
         return document | {"candles": candles, "fills": fills, "indicators": indicators}
 
     def _start(self, watch: Watch, sequence: int) -> None:
-        """The browser has just drawn a full chart: go on from here (the candle at hand is sent again)."""
+        """The browser has just drawn a full chart. Candles went on between the reading and now, so what is
+        remembered of the series is sent once more: a candle that is there already is only set again."""
         self._watch = Watch(watch.bot, watch.symbol, watch.timeframe)
-        self._sequence = max(0, sequence - 1)
+        self._sequence = sequence
         self._epoch = self._hub.epoch
         self._fills = ()
         self._indicators = None

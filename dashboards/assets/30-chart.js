@@ -27,10 +27,10 @@
     while (at >= 0 && asMs(prices.x[at]) > candle.t) at -= 1;
     if (at < 0 && last >= 0) return false;
     if (at < 0 || asMs(prices.x[at]) < candle.t) {
-      if (at !== last) return false;
-      at = last + 1;
-      prices.x.push(candle.t);
-      if (volume.x !== prices.x) volume.x.push(candle.t);
+      at += 1;
+      new Set([prices.x, volume.x]).forEach((list) => list.splice(at, 0, candle.t));
+      [prices.open, prices.high, prices.low, prices.close, volume.y, volume.marker.color]
+        .forEach((list) => list.splice(at, 0, null));
     }
     put(prices.open, at, candle.o);
     put(prices.high, at, candle.h);
@@ -127,15 +127,19 @@
     graph.layout.xaxis.range = [range[0] + step, range[1] + step];
   }
 
-  // Takes a push in; "redraw" when the chart must be fetched anew.
+  // Takes a push in; "redraw" when the chart must be fetched anew, "hole" when candles are missing and tolerated.
   function apply(graph, push, frameMs, withIndicators, tolerant) {
+    let hole = false;
     const prices = trace(graph, "candles");
     if (!prices || !prices.x.length) return "redraw";
     const before = asMs(prices.x[prices.x.length - 1]);
     const known = (push.candles || []).filter((candle) => candle.t >= before);
     for (const candle of known) {
       const last = asMs(prices.x[prices.x.length - 1]);
-      if (candle.t > last + frameMs && !tolerant) return "redraw";
+      if (candle.t > last + frameMs) {
+        if (!tolerant) return "redraw";
+        hole = true;
+      }
       if (!setCandle(graph, candle) && !tolerant) return "redraw";
     }
     (push.candles || []).filter((candle) => candle.t < before).forEach((candle) => setCandle(graph, candle));
@@ -145,7 +149,7 @@
     follow(graph, before, frameMs);
     applyFit(graph);
     window.Plotly.redraw(graph);
-    return "done";
+    return hole ? "hole" : "done";
   }
 
   function attach(graph) {
@@ -163,5 +167,10 @@
     });
   }
 
-  window.tcpChart = { graphOf, apply, attach, applyFit, fit };
+  function firstMs(graph) {
+    const prices = graph.data && trace(graph, "candles");
+    return prices && prices.x.length ? asMs(prices.x[0]) : Infinity;
+  }
+
+  window.tcpChart = { graphOf, apply, attach, applyFit, fit, firstMs, setCandle };
 })();

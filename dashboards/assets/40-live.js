@@ -9,7 +9,8 @@
   };
   const PENDING = { start: "starting", pause: "pausing", stop: "stopping" };
   const DESIRED = { start: "active", pause: "paused", stop: "stopped" };
-  const live = { meta: null, pending: {}, redraws: 0, drawing: 0, redrawnAt: 0, price: null, closeMs: null };
+  const live = { meta: null, pending: {}, redraws: 0, drawing: 0, redrawnAt: 0, price: null, key: "", recent: new Map(), redrawAt: 0 };
+  const KEPT_CANDLES = 200, HOLE_AGAIN_MS = 6000;
 
   function selected() {
     return new URLSearchParams(window.location.search).get("bot");
@@ -113,6 +114,23 @@
     S.say(element, live.meta.timeframe === "1d" ? "closes in " + F.span(left / 1000) : "closes in " + F.span(left / 1000));
   }
 
+  // A chart takes seconds to be drawn while candles go on: those pushed meanwhile are put on the fresh one.
+  function remember(push) {
+    const key = push.symbol + " " + push.timeframe;
+    if (key !== live.key) live.recent.clear();
+    live.key = key;
+    (push.candles || []).forEach((candle) => live.recent.set(candle.t, candle));
+    while (live.recent.size > KEPT_CANDLES) live.recent.delete(live.recent.keys().next().value);
+  }
+
+  function catchUp(graph) {
+    const meta = live.meta;
+    if (!meta || live.key !== meta.symbol + " " + meta.timeframe) return;
+    const first = C.firstMs(graph);
+    [...live.recent.values()].filter((candle) => candle.t > first)
+      .sort((a, b) => a.t - b.t).forEach((candle) => C.setCandle(graph, candle));
+  }
+
   // The plotting library may take seconds on a slow machine: look until it has drawn this very figure.
   function whenDrawn(drawing, revision) {
     const box = S.by("chart-box");
@@ -123,6 +141,7 @@
       return;
     }
     C.attach(graph);
+    catchUp(graph);
     C.applyFit(graph);
     window.Plotly.redraw(graph);
     box.classList.remove("waiting");
@@ -130,7 +149,11 @@
 
   function redraw() {
     const now = performance.now();
-    if (now - live.redrawnAt < 1500) return NONE();
+    if (now - live.redrawnAt < 1500) {
+      live.redrawAt = live.redrawnAt + 1500;
+      return NONE();
+    }
+    live.redrawAt = 0;
     live.redrawnAt = now;
     live.redraws += 1;
     return live.redraws;
@@ -148,9 +171,11 @@
     },
     table(bots) { return bots || NONE(); },
     chart(push, meta) {
-      if (!push || !meta) return NONE();
+      if (!push) return NONE();
+      remember(push);
+      if (!meta) return NONE();
       if (push.symbol !== meta.symbol || push.timeframe !== meta.timeframe || push.bot !== meta.bot) return NONE();
-      if (push.redraw) return redraw();
+      if (push.redraw || (live.redrawAt && performance.now() >= live.redrawAt)) return redraw();
       if (push.candles && push.candles.length) live.price = push.candles[push.candles.length - 1].c;
       drawHead();
       const graph = C.graphOf("price-chart");
@@ -158,6 +183,7 @@
       // A hole that is still there after a fresh drawing is a hole in the data: go on behind it.
       const tolerant = performance.now() - live.redrawnAt < 20000;
       const result = C.apply(graph, push, meta.timeframe_ms, meta.timeframe === meta.bot_timeframe, tolerant);
+      if (result === "hole" && !live.redrawAt) live.redrawAt = performance.now() + HOLE_AGAIN_MS;
       return result === "redraw" ? redraw() : NONE();
     },
     chartMeta(meta) {

@@ -194,7 +194,7 @@ def _axes(
             fixedrange=True,
             nticks=3,
             showgrid=False,
-            tickformat="~s",
+            tickformat=",.4~r",
             rangemode="tozero",
         ),
     }

@@ -56,6 +56,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                     dashGridOptions=grid_options("No bots yet: add a file to config/bots"),
                     defaultColDef={"flex": 1, "sortable": True},
                     className="grid",
+                    style={"height": "100%"},
                 ),
                 className="panel table",
                 **{"aria-label": "All bots"},
@@ -94,10 +95,13 @@ def _bot_row(bot: dict[str, Any], selected: bool) -> html.Div:
             dcc.Link(
                 [
                     html.Span(
-                        [html.B(name), html.Span(bot["strategy"], className="muted")], className="line"
+                        [html.B(name), html.Span(WORDS[bot["shown"]], className="state")], className="line"
                     ),
                     html.Span(
-                        [html.Span(WORDS[bot["shown"]], className="state"), moment(bot["heartbeat_ms"])],
+                        [
+                            html.Span(bot["strategy"], className="muted", title=bot["strategy"]),
+                            moment(bot["heartbeat_ms"]),
+                        ],
                         className="line small",
                     ),
                 ],

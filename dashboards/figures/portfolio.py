@@ -1,0 +1,76 @@
+"""Figures of all bots together: equity over drawdown, and the profit of each day. Pure."""
+
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Any
+
+from dashboards.figures.price import unit_label
+from dashboards.figures.style import axis, layout
+from dashboards.theme import BOTH, Scheme, tokens
+
+
+def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
+    """points: `at`, `equity`, `cash` (queries.portfolio.curve). Equity and cash above, drawdown below."""
+    colour = tokens(scheme)
+    times = [round(point["at"].timestamp() * 1000) for point in points]
+    equity = [float(point["equity"]) for point in points]
+    peaks = accumulate(equity, max)
+    drawdown = [(value / peak - 1) * 100 if peak else 0.0 for value, peak in zip(equity, peaks, strict=True)]
+    cash = [float(point["cash"]) for point in points]
+    traces = [
+        _line("Equity", times, equity, colour["accent"], 2),
+        _line("of it cash", times, cash, colour["muted"], 1.2) | {"visible": "legendonly"},
+        {
+            **_line("Drawdown", times, drawdown, BOTH["down"], 1),
+            "fill": "tozeroy",
+            "fillcolor": BOTH["down"] + "33",
+            "yaxis": "y2",
+            "showlegend": False,
+            "hovertemplate": "Drawdown %{y:.2f}\u2009%<extra></extra>",
+        },
+    ]
+    shape = layout(scheme) | {
+        "xaxis": axis(scheme, type="date", anchor="y2", hoverformat="%Y-%m-%d %H:%M UTC"),
+        "yaxis": axis(scheme, side="right", domain=[0.32, 1], tickformat=",.0f", fixedrange=True),
+        "yaxis2": axis(
+            scheme, side="right", domain=[0, 0.24], fixedrange=True, nticks=3, ticksuffix="\u2009%"
+        ),
+        "annotations": [unit_label(quote, "y"), unit_label("drawdown", "y2")],
+        "uirevision": "keep",
+    }
+    return {"data": traces, "layout": shape}
+
+
+def daily_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
+    """days: `day`, `pnl` (queries.portfolio.days). A bar a UTC day, above or below zero."""
+    values = [float(day["pnl"]) for day in days]
+    bars = {
+        "type": "bar",
+        "name": "P&L",
+        "x": [f"{day['day']:%Y-%m-%d}" for day in days],
+        "y": values,
+        "marker": {"color": [BOTH["up"] if value >= 0 else BOTH["down"] for value in values]},
+        "hovertemplate": f"%{{y:+,.2f}} {quote}<extra></extra>",
+        "width": 0.6 * 86_400_000,
+    }
+    shape = layout(scheme) | {
+        "xaxis": axis(scheme, type="date", tickformat="%b %d", dtick=86_400_000 if len(days) < 8 else None),
+        "yaxis": axis(scheme, side="right", tickformat="+,.0f", fixedrange=True)
+        | {"zeroline": True, "zerolinecolor": tokens(scheme)["border"]},
+        "annotations": [unit_label(quote, "y")],
+        "showlegend": False,
+        "uirevision": "keep",
+    }
+    return {"data": [bars], "layout": shape}
+
+
+def _line(name: str, x: list[int], y: list[float], colour: str, width: float) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "name": name,
+        "x": x,
+        "y": y,
+        "line": {"width": width, "color": colour},
+        "hovertemplate": f"{name} %{{y:,.2f}}<extra></extra>",
+    }

@@ -1,0 +1,164 @@
+"""The portfolio page: all bots as one account, out of the dbt marts."""
+
+from typing import Any
+
+import dash_ag_grid as dag
+from dash import Dash, Input, Output, State, dcc, html
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboards.callbacks import on
+from dashboards.components import empty, failure, moment, panel
+from dashboards.figures.portfolio import combined_figure, daily_figure
+from dashboards.figures.style import CONFIG
+from dashboards.formatting import money, percent
+from dashboards.formatting import strategy as strategy_words
+from dashboards.grids import PORTFOLIO_COLUMNS, grid_options
+from dashboards.pages.page import Page
+from dashboards.queries import portfolio as queries
+from dashboards.rows import epoch_ms
+from dashboards.services import Services
+from dashboards.theme import Scheme
+
+EVERY_MS = 60_000
+QUOTE = "USDT"
+
+
+async def layout(services: Services, query: dict[str, str]) -> Any:
+    """The frame; its content is read by the callback, and again every minute."""
+    return html.Div(
+        [
+            html.Div(html.Div(className="skeleton run-skeleton"), id="portfolio-view"),
+            dcc.Interval(id="portfolio-clock", interval=EVERY_MS),
+        ],
+        className="portfolio",
+    )
+
+
+def view(engine: Engine, dagster_url: str, scheme: Scheme) -> Any:
+    """Cards, equity, daily profit and each bot's part; a designed face while there is nothing to sum."""
+    if not queries.built(engine):
+        text = "Dagster builds the models behind this page every quarter of an hour."
+        open_it = html.A(
+            "Open Dagster", href=dagster_url, className="button", target="_blank", rel="noopener"
+        )
+        return html.Div(empty("The portfolio is not computed yet", text, open_it), className="panel")
+    days, bots, points = queries.days(engine), queries.bots(engine), queries.curve(engine)
+    if not days or not bots:
+        text = "A bot counts from its first judged candle on. Start one on the live page."
+        start = html.A("Go to the live page", href="/", className="button primary")
+        return html.Div(empty("No bot has a value yet", text, start), className="panel")
+    return html.Div(
+        [
+            cards(days, bots),
+            panel(
+                _graph(combined_figure(points, QUOTE, scheme), "portfolio-equity", "300px"),
+                title="Equity of all bots",
+                tools=html.Span(
+                    ["Computed up to ", moment(max(filter(None, (epoch_ms(p["at"]) for p in points))))],
+                    className="muted small",
+                    title="Time of the newest snapshot, on the exchange's clock",
+                )
+                if points
+                else None,
+            ),
+            html.Div(
+                [
+                    panel(_table(bots), title="Bots", className="wide"),
+                    panel(
+                        _graph(daily_figure(days, QUOTE, scheme), "portfolio-daily", "252px"),
+                        title="P&L a day (UTC)",
+                    ),
+                ],
+                className="halves",
+            ),
+        ],
+        className="run-result",
+    )
+
+
+def cards(days: list[dict[str, Any]], bots: list[dict[str, Any]]) -> html.Div:
+    """The account in five numbers. days: oldest first; bots: queries.portfolio.bots."""
+    last = days[-1]
+    value = sum(float(bot["current_value"]) for bot in bots)
+    made = sum(float(bot["pnl"]) for bot in bots)
+    growth = float(last["growth"]) - 1
+    deepest = max(float(day["drawdown"]) for day in days)
+    pairs = [
+        (f"Value, {QUOTE}", money(value), "", f"{len(bots)} bots, cash and coins"),
+        ("P&L", money(made, signed=True), _tone(made), "Since the start, fees deducted"),
+        ("Growth", percent(growth), _tone(growth), "Daily returns chained: cash that joins is no profit"),
+        ("P&L today", money(last["pnl"], signed=True), _tone(float(last["pnl"])), f"{last['day']} UTC"),
+        ("Max drawdown", percent(-deepest), "down" if deepest else "", "Of daily closing values"),
+    ]
+    found = [
+        html.Div(
+            [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
+            className="card",
+            title=hint,
+        )
+        for name, text, tone, hint in pairs
+    ]
+    return html.Div(found, className="cards five")
+
+
+def table_rows(bots: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """One row a bot, JSON-ready; `share` is its part of all bots' value, a fraction."""
+    total = sum(float(bot["current_value"]) for bot in bots)
+    rows = []
+    for bot in bots:
+        named = ("current_value", "pnl", "day_pnl", "total_return", "max_drawdown", "fees")
+        values = {name: None if bot[name] is None else float(bot[name]) for name in named}
+        rows.append(
+            {
+                "bot": bot["bot_name"],
+                "strategy": strategy_words(bot["strategy_name"]),
+                "share": values["current_value"] / total if total and values["current_value"] else None,
+                **values,
+                "max_drawdown": -(values["max_drawdown"] or 0.0),
+            }
+        )
+    return rows
+
+
+def _table(bots: list[dict[str, Any]]) -> dag.AgGrid:
+    return dag.AgGrid(
+        id="portfolio-bots",
+        columnDefs=PORTFOLIO_COLUMNS,
+        rowData=table_rows(bots),
+        getRowId="params.data.bot",
+        defaultColDef={"flex": 1, "sortable": True},
+        dashGridOptions=grid_options("No bot has a value yet"),
+        className="grid",
+        style={"height": "252px"},
+    )
+
+
+def _tone(value: float) -> str:
+    return "" if not value else "up" if value > 0 else "down"
+
+
+def _graph(figure: dict[str, Any], name: str, height: str) -> html.Div:
+    """A chart whose room is there before it is drawn, so that nothing jumps."""
+    graph = dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, style={"height": "100%"})
+    return html.Div(graph, style={"height": height})
+
+
+def register(dash: Dash, services: Services) -> None:
+    """Read the marts when the page opens, and every minute."""
+
+    @on(
+        dash,
+        Output("portfolio-view", "children"),
+        Input("portfolio-clock", "n_intervals"),
+        State("scheme", "data"),
+    )
+    async def read(_turn: int | None, scheme: str | None) -> Any:
+        address = f"http://127.0.0.1:{services.settings.dagster_port}/"
+        try:
+            return await services.query(view, address, "light" if scheme == "light" else "dark")
+        except SQLAlchemyError as error:
+            return failure("The portfolio cannot be read", error)
+
+
+PAGE = Page("/portfolio", "Portfolio", "portfolio", layout, register)

@@ -1,0 +1,167 @@
+"""The system page: what runs and since when it was heard of, what happened, and where the other tools are."""
+
+from typing import Any
+
+import dash_ag_grid as dag
+from dash import Dash, Input, Output, dcc, html, no_update
+from sqlalchemy.exc import SQLAlchemyError
+
+from dashboards.callbacks import on
+from dashboards.components import failure, icon, moment, panel
+from dashboards.feed import DAEMON_SILENT_MS
+from dashboards.grids import EVENT_COLUMNS, grid_options
+from dashboards.pages.page import Page
+from dashboards.queries import system as queries
+from dashboards.rows import epoch_ms
+from dashboards.services import Services
+
+EVERY_MS = 5_000
+SHOWN_EVENTS = 200
+
+Component = tuple[str, str, str, int | None, str]
+
+
+async def layout(services: Services, query: dict[str, str]) -> Any:
+    """Components and links beside each other, events below; read again every five seconds."""
+    return html.Div(
+        [
+            html.Div(
+                [
+                    panel(
+                        html.Div(html.Div(className="skeleton components-skeleton"), id="components"),
+                        title="Components",
+                        className="wide",
+                    ),
+                    panel(html.Ul(_links(services), className="links"), title="Other tools"),
+                ],
+                className="halves",
+            ),
+            panel(
+                dag.AgGrid(
+                    id="events",
+                    columnDefs=EVENT_COLUMNS,
+                    rowData=event_rows(await services.query(queries.events, SHOWN_EVENTS)),
+                    getRowId="params.data.id",
+                    defaultColDef={"flex": 1, "sortable": True},
+                    dashGridOptions=grid_options("Nothing has happened yet"),
+                    className="grid",
+                    style={"height": "100%"},
+                ),
+                title="Events",
+                className="events",
+            ),
+            dcc.Interval(id="system-clock", interval=EVERY_MS),
+        ],
+        className="system",
+    )
+
+
+def component_rows(
+    beats: list[dict[str, Any]], now_ms: int, database_error: str | None, bus_error: str | None
+) -> list[Component]:
+    """(name, tone, word, last heard of in epoch ms, detail), the servers first. beats: heartbeats' rows."""
+    rows: list[Component] = [
+        (
+            "PostgreSQL",
+            *(("bad", "Away") if database_error else ("good", "Answers")),
+            None,
+            database_error or "",
+        ),
+        ("Redis", *(("bad", "Away") if bus_error else ("good", "Answers")), None, bus_error or ""),
+    ]
+    for beat in beats:
+        heard = epoch_ms(beat["timestamp"]) or 0
+        silent = now_ms - heard > DAEMON_SILENT_MS
+        rows.append(
+            (
+                beat["component"],
+                "bad" if silent else "good",
+                "Silent" if silent else "Running",
+                heard,
+                _detail(beat["details"]),
+            )
+        )
+    return rows
+
+
+def _detail(details: dict[str, Any]) -> str:
+    """The parts of a heartbeat's document that people ask for."""
+    named = (("feed", "feed {}"), ("history", "history {}"), ("rss_mb", "{} MB"), ("pid", "pid {}"))
+    return " · ".join(form.format(details[name]) for name, form in named if details.get(name) is not None)
+
+
+def components_table(rows: list[Component]) -> html.Table:
+    """One line a component; the browser keeps the ages."""
+    body = [
+        html.Tr(
+            [
+                html.Th(name, scope="row"),
+                html.Td(
+                    html.Span([html.Span(className="dot"), word], className="state", **{"data-tone": tone})
+                ),
+                html.Td(moment(heard), className="muted numeric"),
+                html.Td(detail, className="muted"),
+            ]
+        )
+        for name, tone, word, heard, detail in rows
+    ]
+    head = html.Tr(
+        [html.Th(text, scope="col") for text in ("Component", "State", "Last heard of", "Details")]
+    )
+    return html.Table([html.Thead(head), html.Tbody(body)], className="plain")
+
+
+def event_rows(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the events' table, JSON-ready."""
+    named = ("level", "component", "event", "message")
+    return [
+        {"id": str(event["id"]), "at": epoch_ms(event["timestamp"]), **{name: event[name] for name in named}}
+        for event in events
+    ]
+
+
+def _links(services: Services) -> list[html.Li]:
+    settings = services.settings
+    found = (
+        ("Dagster", f"http://127.0.0.1:{settings.dagster_port}/", "backfills, archive, models, schedules"),
+        (
+            "Models",
+            f"http://127.0.0.1:{settings.docs_port}/",
+            "dbt lineage and columns, while tcp docs runs",
+        ),
+        ("API", "/api/openapi.json", "OpenAPI document of the REST routes"),
+        ("Metrics", "/metrics", "for Prometheus"),
+        ("Health", "/healthz", "for a supervisor"),
+    )
+    return [
+        html.Li(
+            [
+                html.A([icon("link"), name], href=address, target="_blank", rel="noopener"),
+                html.Span(about, className="muted small"),
+            ]
+        )
+        for name, address, about in found
+    ]
+
+
+def register(dash: Dash, services: Services) -> None:
+    """Keep components and events fresh."""
+
+    @on(
+        dash,
+        Output("components", "children"),
+        Output("events", "rowData"),
+        Input("system-clock", "n_intervals"),
+    )
+    async def read(_turn: int | None) -> Any:
+        try:
+            beats = await services.query(queries.components)
+            events = await services.query(queries.events, SHOWN_EVENTS)
+        except SQLAlchemyError as error:
+            return failure("The database does not answer", error), no_update
+        feed = services.hub.feed
+        rows = component_rows(beats, services.hub.feed_now_ms(), feed.database_error, feed.bus_error)
+        return components_table(rows), event_rows(events)
+
+
+PAGE = Page("/system", "System", "system", layout, register)

@@ -1,0 +1,72 @@
+"""All bots together, out of the dbt marts, which are not there before their first build."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+_PRESENT = sa.text("""
+select count(*) = 4
+from unnest(array['portfolio_daily', 'bot_daily_pnl', 'bot_leaderboard', 'bot_equity_curve']) as wanted(name)
+where to_regclass('marts.' || wanted.name) is not null
+""")
+_DAYS = sa.text("""
+select day, bots, closing_value, pnl, return_fraction, cumulative_pnl, growth, drawdown, fees, turnover,
+       closed_trades
+from marts.portfolio_daily order by day desc limit :limit
+""")
+_BOTS = sa.text("""
+select l.place, l.bot_name, l.strategy_name, l.symbol, l.timeframe, l.starting_value, l.current_value, l.pnl,
+       l.total_return, l.drawdown, l.max_drawdown, l.closed_trades, l.win_rate, l.fees, l.snapshot_at,
+       d.pnl as day_pnl
+from marts.bot_leaderboard l
+left join marts.bot_daily_pnl d
+    on d.bot_id = l.bot_id and d.day = (select max(day) from marts.portfolio_daily)
+order by l.place, l.bot_name
+""")
+# A bot without a snapshot yet counts with its starting cash: cash that joins later would look like profit.
+_CURVE = sa.text("""
+with bounds as (
+    select min(snapshot_at) as first, max(snapshot_at) as last from marts.bot_equity_curve
+),
+steps as (
+    select generate_series(first, last, greatest((last - first) / :points, interval '1 minute')) as at
+    from bounds where first is not null
+    union
+    select last from bounds where last is not null
+)
+select steps.at, sum(coalesce(newest.total_value, l.starting_value)) as equity,
+       sum(coalesce(newest.cash_value, l.starting_value)) as cash
+from steps cross join marts.bot_leaderboard l
+left join lateral (
+    select total_value, cash_value from marts.bot_equity_curve c
+    where c.bot_id = l.bot_id and c.snapshot_at <= steps.at
+    order by c.snapshot_at desc limit 1) newest on true
+group by steps.at order by steps.at
+""")
+
+
+def built(engine: Engine) -> bool:
+    """Whether the four marts that this page reads exist."""
+    with engine.connect() as connection:
+        return bool(connection.execute(_PRESENT).scalar())
+
+
+def days(engine: Engine, limit: int = 400) -> list[dict[str, Any]]:
+    """One row a UTC day, oldest first; the newest `limit` days. Money in the quote currency, ratios as
+    fractions."""
+    with engine.connect() as connection:
+        rows = connection.execute(_DAYS, {"limit": limit})
+        return [dict(row) for row in rows.mappings()][::-1]
+
+
+def bots(engine: Engine) -> list[dict[str, Any]]:
+    """One row a bot by rank, with its profit of the newest day (`day_pnl`, None without one)."""
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(_BOTS).mappings()]
+
+
+def curve(engine: Engine, points: int = 600) -> list[dict[str, Any]]:
+    """Sum of all bots' values over time, oldest first: `at`, `equity`, `cash`, in about `points` steps."""
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(_CURVE, {"points": points}).mappings()]
