@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     exchange: Literal["sim", "okx"] = Field("sim", description="The simulated exchange or OKX itself")
     okx_rest_url: str | None = Field(None, description="Base URL of the exchange's REST API")
     okx_ws_url: str | None = Field(None, description="Base URL of its WebSocket, without /public")
+    okx_sockets: int = Field(2, ge=1, le=3, description="WebSockets that bring the same trades side by side")
     symbols: str = Field("BTC-USDT,ETH-USDT,SOL-USDT", description="Comma list of collected symbols")
     timeframes: str = Field("1m,5m,15m,1h,4h,1d", description="Comma list of candle timeframes")
     config_dir: Path = Field(PROJECT_ROOT / "config", description="Folder of bots/, strategies/, sweeps/")

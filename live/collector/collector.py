@@ -306,7 +306,8 @@ class Collector:
         self._writer.put(gaps=[record])
 
     def _on_feed_state(self, state: str, detail: str) -> None:
-        self._feed_state = (state, detail)
+        # Degraded: one of several sockets is away, and the trades flow.
+        self._feed_state = ("live" if state == "degraded" else state, detail)
         level = "info" if state in {"live", "connecting"} else "warning"
         self._on_event(level, f"feed_{state}", detail)
 

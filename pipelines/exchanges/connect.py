@@ -5,6 +5,7 @@ from core.errors import BadInput
 from pipelines.exchanges.base import ExchangeRest, TradeFeed
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.okx.rest import OkxRest
+from pipelines.exchanges.parallel import ParallelFeed
 
 OKX_REST_URL = "https://www.okx.com"
 OKX_WS_URL = "wss://ws.okx.com:8443/ws/v5"
@@ -16,8 +17,10 @@ def make_rest(settings: Settings) -> ExchangeRest:
 
 
 def make_feed(settings: Settings) -> TradeFeed:
-    """The live trade feed in force."""
-    return OkxTradeFeed(_url(settings, settings.okx_ws_url, OKX_WS_URL, "TCP_OKX_WS_URL"))
+    """The live trade feed in force: over one socket, or over several side by side."""
+    url = _url(settings, settings.okx_ws_url, OKX_WS_URL, "TCP_OKX_WS_URL")
+    feeds = [OkxTradeFeed(url) for _ in range(settings.okx_sockets)]
+    return feeds[0] if len(feeds) == 1 else ParallelFeed(feeds)
 
 
 def _url(settings: Settings, given: str | None, real: str, variable: str) -> str:

@@ -10,7 +10,10 @@ from pipelines.exchanges.okx.rest import OkxRest
 
 
 def configured(**values: str) -> Settings:
-    return Settings(**{"exchange": "okx", "okx_rest_url": None, "okx_ws_url": None, **values})
+    """Of one socket."""
+    return Settings(
+        **{"exchange": "okx", "okx_rest_url": None, "okx_ws_url": None, "okx_sockets": 1, **values}
+    )
 
 
 async def test_okx_without_addresses_is_the_real_one():
