@@ -79,7 +79,8 @@ class OkxTradeFeed:
         try:
             await self._budget.wait()
             await new.open()
-            await asyncio.wait_for(new.live.wait(), TAKEOVER_S)
+            async with asyncio.timeout(TAKEOVER_S):
+                await new.live.wait()
         except (Unavailable, TimeoutError):
             await new.close()
             return old
