@@ -171,8 +171,8 @@ RUN_COLUMNS: list[dict[str, Any]] = [
 
 PORTFOLIO_COLUMNS: list[dict[str, Any]] = [
     text("bot", "Bot", minWidth=80, cellClass="strong"),
-    text("strategy", "Strategy", minWidth=106, tooltipField="strategy"),
-    number("current_value", "Value (USDT)", "tcpMoney(params.value)", "Cash and coins", minWidth=104),
+    text("strategy", "Strategy", minWidth=116, tooltipField="strategy"),
+    number("current_value", "Value (USDT)", "tcpMoney(params.value)", "Cash and coins", minWidth=98),
     number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=62),
     number("day_pnl", "P&L today", "tcpMoney(params.value, true)", minWidth=86, cellClassRules=_SIGNED),
     number("pnl", "P&L", "tcpMoney(params.value, true)", minWidth=80, cellClassRules=_SIGNED),

@@ -1,12 +1,16 @@
 """Figures of all bots together: equity over drawdown, and the profit of each day. Pure."""
 
 from collections.abc import Sequence
+from datetime import timedelta
 from itertools import accumulate
 from typing import Any
 
 from dashboards.figures.price import unit_label
 from dashboards.figures.style import axis, layout
 from dashboards.theme import BOTH, Scheme, tokens
+
+LEAST_DAYS = 6
+"""A young portfolio's few bars stand at the right of a week, not as one wall."""
 
 
 def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
@@ -42,7 +46,7 @@ def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme
 
 
 def daily_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
-    """days: `day`, `pnl` (queries.portfolio.days). A bar a UTC day, above or below zero."""
+    """days: `day`, `pnl` (queries.portfolio.days), at least one. A bar a UTC day, above or below zero."""
     values = [float(day["pnl"]) for day in days]
     bars = {
         "type": "bar",
@@ -53,8 +57,11 @@ def daily_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> 
         "hovertemplate": f"%{{y:+,.2f}} {quote}<extra></extra>",
         "width": 0.6 * 86_400_000,
     }
+    last = days[-1]["day"]
+    first = min(days[0]["day"], last - timedelta(days=LEAST_DAYS))
+    view = [f"{first - timedelta(days=1):%Y-%m-%d} 12:00", f"{last:%Y-%m-%d} 12:00"]
     shape = layout(scheme) | {
-        "xaxis": axis(scheme, type="date", tickformat="%b %d", dtick=86_400_000 if len(days) < 8 else None),
+        "xaxis": axis(scheme, type="date", tickformat="%b %d", range=view, nticks=7),
         "yaxis": axis(scheme, side="right", tickformat="+,.0f", fixedrange=True)
         | {"zeroline": True, "zerolinecolor": tokens(scheme)["border"]},
         "annotations": [unit_label(quote, "y")],

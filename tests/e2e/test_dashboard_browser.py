@@ -18,6 +18,7 @@ from core.timeframes import Timeframe
 from pipelines.bus import json
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse import tables
+from tests.dashboard_marts import fill_marts
 from tests.dashboard_seed import MINUTE_MS, market_message, play, seed
 from tests.dashboard_server import running, until
 
@@ -224,3 +225,25 @@ def test_theme_kill_switch_and_unknown_pages(page, dashboard):
     expect(page.locator("#kill-label")).to_have_text("Kill switch is ON")
     page.goto(f"{dashboard.url}/nowhere")
     expect(page.get_by_text("There is no such page")).to_be_visible()
+
+
+def test_the_portfolio_shows_what_is_missing_and_then_the_sum_of_all_bots(page, dashboard):
+    """Without marts the page says who builds them; with them it shows value, equity and each bot's part."""
+    page.goto(f"{dashboard.url}/portfolio")
+    expect(page.get_by_text("The portfolio is not computed yet")).to_be_visible()
+    fill_marts(dashboard.database)
+    page.reload()
+    expect(page.locator(".card", has_text="Value")).to_contain_text("1,650.00")
+    expect(page.locator('#portfolio-bots [row-id="alpha"] [col-id="share"]')).to_contain_text("73")
+    page.wait_for_selector("#portfolio-equity .js-plotly-plot")
+    page.wait_for_selector("#portfolio-daily .js-plotly-plot")
+
+
+def test_the_system_page_lists_components_and_events(page, dashboard):
+    """Servers, heartbeats and events are there, newest event first; the API link answers."""
+    page.goto(f"{dashboard.url}/system")
+    expect(page.locator("#components tbody tr", has_text="PostgreSQL")).to_contain_text("Answers")
+    expect(page.locator("#components tbody tr", has_text="live")).to_be_visible()
+    expect(page.locator('#events [row-index="0"] [col-id="event"]')).to_have_text("gap")
+    address = page.get_by_role("link", name="API").get_attribute("href")
+    assert dashboard.get(address).status == 200
