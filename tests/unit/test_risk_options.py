@@ -10,7 +10,7 @@ from cli.main import main
 from strategies.sample import sample_candles
 
 ALL = (
-    "--stop-loss 0.002 --take-profit 0.004 --trailing-stop 0.003 --max-candles 15 --sizing risk --size 0.001 "
+    "--stop-loss 0.003 --take-profit 0.005 --trailing-stop 0.003 --max-candles 8 --sizing risk --size 0.001 "
     "--max-daily-loss 0.5 --max-drawdown 0.5"
 )
 
@@ -35,12 +35,12 @@ def call(capsys: pytest.CaptureFixture[str], code: int, *arguments: object) -> s
 def test_the_options_are_the_risk_block(capsys: pytest.CaptureFixture[str], candle_file: Path) -> None:
     """Every option is in the document's risk block, and each trade says which exit it took."""
     base = ("backtest", "--strategy", "ema_crossover", "--candles", candle_file, "--json")
-    document = json.loads(call(capsys, 0, *base, *ALL.split()))
+    document = json.loads(call(capsys, 0, *base, "--fee", "0.0001", *ALL.split()))
     assert document["risk"] == {
-        "stop_loss": 0.002,
-        "take_profit": 0.004,
+        "stop_loss": 0.003,
+        "take_profit": 0.005,
         "trailing_stop": 0.003,
-        "max_candles": 15,
+        "max_candles": 8,
         "sizing": "risk",
         "size": 0.001,
         "max_daily_loss": 0.5,
