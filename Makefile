@@ -23,7 +23,7 @@ test: $(READY) browser ## The whole suite: unit, contract, replay, graph, browse
 	@$(VENV)/bin/pytest
 
 check: lint ## Format, lint, types, imports and unit tests; under a minute
-	@$(VENV)/bin/pytest -q tests/unit tests/property
+	@$(VENV)/bin/pytest -q tests/unit
 
 lint: $(READY) ## Format, lint, types and imports
 	@$(VENV)/bin/ruff format --check .
@@ -35,7 +35,7 @@ browser: ## Install Chromium for the browser tests where apt and root allow
 	@.ci/browser
 
 bench: $(READY) ## Measure the engines
-	@$(VENV)/bin/pytest -q -s -p no:randomly -o python_files="bench_*.py" tests/bench
+	@$(VENV)/bin/pytest -q -p no:randomly -o python_files="bench_*.py" tests/bench
 
 soak: $(READY) ## Run the stack for MINUTES (30) at SPEED (60) and watch memory, lag and gaps
 	@$(VENV)/bin/python -m tests.e2e.soak --minutes $${MINUTES:-30} --speed $${SPEED:-60}

@@ -9,6 +9,8 @@ import resource
 import time
 from typing import Any
 
+import pytest
+
 from pipelines.backtest.warm import warm
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.run import execute_sweep
@@ -31,14 +33,15 @@ def measure(candles: int, combinations: int) -> tuple[float, float]:
     return (time.perf_counter() - wall) * unit, (time.process_time() - processor) * unit
 
 
-def test_sweep_speed() -> None:
+def test_sweep_speed(capsys: pytest.CaptureFixture[str]) -> None:
     """Time is linear in candles and in combinations, memory does not grow with combinations."""
     warm()
     measure(CANDLES // 20, 100)  # loads the compiled code
-    print("\n  candles  combinations   wall ns   cpu ns   peak GB")  # noqa: T201 a benchmark prints
-    for candles in (CANDLES // 8, CANDLES // 2, CANDLES):
-        for combinations in GRIDS:
-            wall, processor = measure(candles, combinations)
-            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-            print(f"{candles:9,} {combinations:13,} {wall:9.2f} {processor:8.2f} {peak:9.2f}")  # noqa: T201
+    with capsys.disabled():
+        print("\n  candles  combinations   wall ns   cpu ns   peak GB")  # noqa: T201 a benchmark prints
+        for candles in (CANDLES // 8, CANDLES // 2, CANDLES):
+            for combinations in GRIDS:
+                wall, processor = measure(candles, combinations)
+                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+                print(f"{candles:9,} {combinations:13,} {wall:9.2f} {processor:8.2f} {peak:9.2f}")  # noqa: T201
     assert peak < 1.5
