@@ -140,15 +140,6 @@ def _may_buy(carried: Floats, rules: Rules, silent: int, weight: float) -> bool:
 
 
 @njit_inlined
-def _value(carried: Floats, close: float, new_day: bool) -> None:
-    """Take the account's value at a close into what the limits are measured against."""
-    if new_day:
-        carried[DAY_VALUE] = carried[LAST_VALUE]
-    carried[LAST_VALUE] = carried[CASH] + carried[COINS] * close
-    carried[PEAK] = max(carried[PEAK], carried[LAST_VALUE])
-
-
-@njit_inlined
 def _fill(
     t: int, market: float, carried: Floats, whole: Ints, rules: Rules, trips: Ints, values: Floats
 ) -> None:
@@ -167,10 +158,18 @@ def _fill(
 
 @njit_inlined
 def _guard(
-    t: int, bars: Bars, carried: Floats, whole: Ints, rules: Rules, trips: Ints, values: Floats
+    t: int,
+    open_: float,
+    high: float,
+    low: float,
+    carried: Floats,
+    whole: Ints,
+    rules: Rules,
+    trips: Ints,
+    values: Floats,
 ) -> None:
     """The exits inside a candle that began with a position."""
-    reason, price = _protect(carried, rules, bars.open[t], bars.high[t], bars.low[t])
+    reason, price = _protect(carried, rules, open_, high, low)
     if reason != STILL_OPEN:
         _leave(carried, rules, price, values[whole[COUNT]])
         row = trips[whole[COUNT]]
@@ -216,20 +215,36 @@ def walk_exits(
     """
     carried, whole = np.zeros(CARRIED), np.zeros(WHOLE, np.int64)
     carried[CASH], carried[DAY_VALUE], carried[LAST_VALUE], carried[PEAK] = cash, cash, cash, cash
-    held, many = 0, weights.size > 1
-    for t in range(bars.close.size):
-        close = bars.close[t]
-        if bars.traded[t]:
+    held, many, later = 0, weights.size > 1, 1 if rules.fill_next else 0
+    kept = 1.0 - rules.trailing_stop if rules.trailing_stop > 0.0 else 0.0
+    # Taken out of their tuple once: inside the loop that would count references at every candle.
+    opens, highs, lows, closes, traded, day = bars
+    close = 0.0
+    for t in range(closes.size):
+        close = closes[t]
+        if traded[t]:
             whole[SILENT] = 0
             if whole[ORDER] != 0:
-                _fill(t, bars.open[t], carried, whole, rules, trips, values)
-            if carried[COINS] > 0.0:
-                _guard(t, bars, carried, whole, rules, trips, values)
+                _fill(t, opens[t], carried, whole, rules, trips, values)
+            highest = max(carried[HIGHEST], highs[t])
+            if carried[COINS] > 0.0 and (
+                lows[t] <= max(carried[STOP], highest * kept) * (1.0 + TOUCH)
+                or highs[t] >= carried[TARGET] * (1.0 - TOUCH)
+            ):
+                _guard(t, opens[t], highs[t], lows[t], carried, whole, rules, trips, values)
+            else:
+                carried[HIGHEST] = highest
         else:
             whole[SILENT] += 1
-        _value(carried, close, t == 0 or bars.day[t] != bars.day[t - 1])
+        if t == 0 or day[t] != day[t - 1]:
+            carried[DAY_VALUE] = carried[LAST_VALUE]
+        carried[LAST_VALUE] = carried[CASH] + carried[COINS] * close
+        carried[PEAK] = max(carried[PEAK], carried[LAST_VALUE])
         side = 1 if buy[t] else -1 if sell[t] else 0
-        _decide(t, side, carried, whole, rules, trips, weights[t if many else 0])
+        holding, waiting = carried[COINS] > 0.0, whole[ORDER] != 0
+        timed = holding and 0 < rules.max_candles <= t - trips[whole[COUNT], ENTRY] + later
+        if timed or (side != 0 and (waiting or (side < 0) == holding)):
+            _decide(t, side, carried, whole, rules, trips, weights[t if many else 0])
         if whole[ORDER] != 0 and not rules.fill_next:
             _fill(t, close, carried, whole, rules, trips, values)
         equity[t] = carried[CASH] + carried[COINS] * close

@@ -85,6 +85,8 @@ def request_of(**values: Any) -> BacktestRequest:
 
 
 maybe = st.one_of(st.none(), st.sampled_from(["0.01", "0.03", "0.08"]).map(D))
+# Not what a stop loses to the last digit: there the rounding of a bot's lots decides.
+limits = st.one_of(st.none(), st.sampled_from(["0.0137", "0.0311", "0.0871"]).map(D))
 
 
 @st.composite
@@ -124,8 +126,8 @@ def decide(candles: pl.DataFrame, signals: pl.DataFrame, request: BacktestReques
         {
             "stop_loss": maybe,
             "take_profit": maybe,
-            "max_daily_loss": maybe,
-            "max_drawdown": maybe,
+            "max_daily_loss": limits,
+            "max_drawdown": limits,
             "max_position_fraction": st.sampled_from([D(1), D("0.3")]),
         }
     ),
