@@ -3,6 +3,8 @@ SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
 READY := $(VENV)/.ready
+# Tests wait more than they compute: three keep two cores busy.
+WORKERS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help up setup test check lint browser bench soak docs lock clean
@@ -20,7 +22,7 @@ $(READY): requirements.lock pyproject.toml .ci/setup
 	@touch $@
 
 test: $(READY) browser ## The whole suite: unit, contract, replay, graph, browser and end to end
-	@$(VENV)/bin/pytest
+	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope
 
 check: lint ## Format, lint, types, imports and unit tests; under a minute
 	@$(VENV)/bin/pytest -q tests/unit

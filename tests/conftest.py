@@ -10,12 +10,17 @@ from pathlib import Path
 import psycopg
 import pytest
 import redis as redis_client
+from hypothesis import HealthCheck, settings
 from sqlalchemy.engine import make_url
 
 from cli.stack import postgres, process, redis
 from cli.stack.ports import free_port
 from config.settings import PROJECT_ROOT
 from pipelines.warehouse.database import migrate
+
+# A loaded machine is slow, not wrong: no example of a property has a deadline.
+settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("unhurried")
 
 RECORDINGS = PROJECT_ROOT.parent / "shared" / "data"
 
@@ -71,11 +76,13 @@ def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_server_url(server_home: Path) -> Iterator[str]:
-    """URL of the Redis the tests may flush: the embedded one, else database 15 of the given server."""
+    """URL of the Redis the tests may flush: the embedded one, else a database of the given server, from 15
+    downwards, one for each parallel worker."""
     given = os.environ.get("TCP_REDIS_URL")
     if given:
+        number = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
         base, _, last = given.rpartition("/")
-        yield f"{base}/15" if last.isdigit() else f"{given.rstrip('/')}/15"
+        yield f"{base}/{number}" if last.isdigit() else f"{given.rstrip('/')}/{number}"
         return
     server = redis.RedisServer(server_home, redis.TESTS)
     server.prepare()
