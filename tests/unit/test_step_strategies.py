@@ -111,7 +111,9 @@ def test_it_is_named_and_has_parameters_and_a_state() -> None:
         BuyTheThird(falls=11)
 
 
-@pytest.mark.parametrize("strategy", [BuyTheThird(timeframe="1m"), Counter(timeframe="15m")], ids=lambda strategy: strategy.name)
+@pytest.mark.parametrize(
+    "strategy", [BuyTheThird(timeframe="1m"), Counter(timeframe="15m")], ids=lambda strategy: strategy.name
+)
 def test_the_window_decides(strategy: BuyTheThird | Counter) -> None:
     """A bot that sees only the newest `window` candles hears what the whole history says."""
     candles = sample_candles(700, strategy.timeframe or "1m")
