@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from cli.stack import postgres, process, redis
 from cli.stack.ports import free_port
 from config.settings import PROJECT_ROOT
-from pipelines.warehouse.database import migrate
+from pipelines.warehouse.database import engine, migrate
 
 # A loaded machine is slow, not wrong: no example of a property has a deadline.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -70,7 +70,9 @@ def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
     """URL of a fresh, migrated, empty database: `postgresql+psycopg://…`."""
     name = f"tcp_test_{uuid.uuid4().hex[:12]}"
     _administer(postgres_url, f'CREATE DATABASE "{name}" TEMPLATE "{template_database}"')
-    yield _with_database(postgres_url, name)
+    url = _with_database(postgres_url, name)
+    yield url
+    engine(url).dispose()
     _administer(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

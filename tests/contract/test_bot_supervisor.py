@@ -131,11 +131,20 @@ async def test_bots_follow_what_is_wanted_and_none_is_left_behind(home, engine, 
 async def test_a_killed_bot_is_restarted_three_times_and_then_given_up(home, engine, bus):
     """Four kills: three restarts, each crash on record, then status error and an event; start revives it."""
     _write(home, "one")
+    killed: set[int | None] = set()
+
+    def runs_anew() -> bool:
+        return [
+            row.pid for row in list_bots(engine) if row.state == "running" and row.pid not in killed
+        ] != []
+
     async with _supervised(home, engine, bus):
         for n in range(4):
-            await _state(engine, "one", "running")
+            # The row of the one that was just killed says "running" until the supervisor has looked.
+            await bench.until(runs_anew, f"one runs after {n} kills")
             pid = _pid(engine, "one")
             os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
             expected = n + 1
             await bench.until(
                 lambda expected=expected: (
