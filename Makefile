@@ -25,7 +25,7 @@ test: $(READY) browser ## The whole suite: unit, contract, replay, graph, browse
 	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope
 
 check: lint ## Format, lint, types, imports and unit tests; under a minute
-	@$(VENV)/bin/pytest -q tests/unit
+	@$(VENV)/bin/pytest -q -n 2 tests/unit
 
 lint: $(READY) ## Format, lint, types and imports
 	@$(VENV)/bin/ruff format --check .

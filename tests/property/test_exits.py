@@ -13,7 +13,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from config.files import RiskFile
 from core.candles import Candle
 from core.decisions import Account, Rules, judge
 from core.errors import BadInput
@@ -27,7 +26,6 @@ from core.timeframes import Timeframe
 from core.trades import Side
 from pipelines.backtest.engine import Outcome, run
 from pipelines.backtest.request import BacktestRequest
-from pipelines.backtest.risk import Risk
 from pipelines.backtest.run import execute
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.run import execute_sweep
@@ -396,8 +394,3 @@ def test_a_wrong_block_is_named(block: dict[str, Any], field: str) -> None:
     with pytest.raises(BadInput) as caught:
         BacktestRequest.read({"strategy": "x", "symbol": "BTC-USDT", "timeframe": "1m", "risk": block})
     assert caught.value.field == field
-
-
-def test_a_bots_risk_block_is_a_backtests() -> None:
-    """Every field of a bot file's block is one of a backtest's."""
-    assert set(RiskFile.model_fields) <= set(Risk.model_fields)

@@ -7,6 +7,8 @@ import polars as pl
 import pytest
 
 from cli.main import main
+from config.files import RiskFile
+from pipelines.backtest.risk import Risk
 from strategies.sample import sample_candles
 
 ALL = (
@@ -85,3 +87,8 @@ def test_a_wrong_one_is_one_line(
     error = call(capsys, 2, *base, *options.split())
     assert error.split(": ")[1] == said
     assert len(error.strip().splitlines()) == 1
+
+
+def test_a_bots_risk_block_is_a_backtests() -> None:
+    """Every field of a bot file's block is one of a backtest's."""
+    assert set(RiskFile.model_fields) <= set(Risk.model_fields)
