@@ -5,6 +5,7 @@ from datetime import timedelta
 from itertools import accumulate
 from typing import Any
 
+from dashboards.figures.equity import equity_layout
 from dashboards.figures.price import unit_label
 from dashboards.figures.style import axis, layout
 from dashboards.theme import BOTH, Scheme, tokens
@@ -33,16 +34,7 @@ def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme
             "hovertemplate": "Drawdown %{y:.2f}\u2009%<extra></extra>",
         },
     ]
-    shape = layout(scheme) | {
-        "xaxis": axis(scheme, type="date", anchor="y2", hoverformat="%Y-%m-%d %H:%M UTC"),
-        "yaxis": axis(scheme, side="right", domain=[0.32, 1], tickformat=",.0f", fixedrange=True),
-        "yaxis2": axis(
-            scheme, side="right", domain=[0, 0.24], fixedrange=True, nticks=3, ticksuffix="\u2009%"
-        ),
-        "annotations": [unit_label(quote, "y"), unit_label("drawdown", "y2")],
-        "uirevision": "keep",
-    }
-    return {"data": traces, "layout": shape}
+    return {"data": traces, "layout": equity_layout(scheme, quote)}
 
 
 def daily_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:

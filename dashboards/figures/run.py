@@ -5,6 +5,7 @@ from typing import Any
 
 import polars as pl
 
+from dashboards.figures.equity import equity_layout
 from dashboards.figures.price import candle_trace, marker_trace, unit_label
 from dashboards.figures.style import axis, layout
 from dashboards.theme import BOTH, Scheme, tokens
@@ -38,17 +39,7 @@ def equity_figure(
     if holding is not None and holding.height:
         held = holding["timestamp"].dt.epoch("ms").to_list()
         traces.insert(1, _line("Buy and hold", held, holding["equity"].to_list(), colour["muted"], 1.2))
-    shape = layout(scheme)
-    shape |= {
-        "xaxis": axis(scheme, type="date", anchor="y2", hoverformat="%Y-%m-%d %H:%M UTC"),
-        "yaxis": axis(scheme, side="right", domain=[0.3, 1], tickformat=",.0f", fixedrange=True),
-        "yaxis2": axis(
-            scheme, side="right", domain=[0, 0.24], fixedrange=True, nticks=3, ticksuffix="\u2009%"
-        ),
-        "annotations": [unit_label(quote, "y"), unit_label("drawdown", "y2")],
-        "uirevision": "keep",
-    }
-    return {"data": traces, "layout": shape}
+    return {"data": traces, "layout": equity_layout(scheme, quote)}
 
 
 def trades_figure(
