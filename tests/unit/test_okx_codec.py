@@ -2,9 +2,11 @@
 
 from decimal import Decimal
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from core.trades import Side, Trade
 from pipelines.exchanges.okx.codec import Codec
@@ -31,10 +33,19 @@ AGGREGATE = (
 def test_an_aggregate_covers_its_ids():
     """tradeId is the last of `count` ids; fields we do not use are passed over."""
     frame = Codec().decode(AGGREGATE)
-    trade = Trade(
-        "BTC-USDT", 130639474, 1630048897897, Decimal("42219.9"), Decimal("0.12060306"), Side.BUY, 3
+    assert isinstance(frame, TradesPush)
+    (trade,) = frame.trades
+    assert isinstance(trade, Trade)
+    assert msgspec.structs.astuple(trade) == (
+        "BTC-USDT",
+        130639474,
+        1630048897897,
+        Decimal("42219.9"),
+        Decimal("0.12060306"),
+        Side.BUY,
+        3,
+        "websocket",
     )
-    assert frame == TradesPush("trades", "BTC-USDT", [trade])
     assert trade.first_id == 130639472
 
 
@@ -135,12 +146,55 @@ def test_what_is_not_known_is_counted(raw: str, reason: str):
     assert codec.unknown == {reason: 1}
 
 
-@pytest.mark.parametrize("price", [b"n/a", b"", b"NaN", b"Infinity", b"0", b"-1"])
+@pytest.mark.parametrize(
+    "price", [b"n/a", b"", b"NaN", b"sNaN", b"Infinity", b"0", b"-1", b"1e20", b"1e999999"]
+)
 def test_a_bad_number_makes_the_push_unknown(price: bytes):
     """A price that is no number above 0 is never guessed at and never reaches a candle."""
     codec = Codec()
     assert isinstance(codec.decode(AGGREGATE.replace(b"42219.9", price)), Unknown)
     assert codec.unknown.total() == 1
+
+
+@pytest.mark.parametrize(
+    ("usual", "odd"),
+    [
+        (b'"count":"3"', b'"count":"0"'),
+        (b'"count":"3"', b'"count":"-3"'),
+        (b'"tradeId":"130639474"', b'"tradeId":"-1"'),
+        (b'"tradeId":"130639474"', b'"tradeId":"1e400"'),
+        (b'"ts":"1630048897897"', b'"ts":"-1"'),
+        (b'"ts":"1630048897897"', b'"ts":"999999999999999999"'),
+        (b'"side":"buy"', b'"side":"hold"'),
+    ],
+)
+def test_an_impossible_trade_is_unknown(usual: bytes, odd: bytes):
+    """An id, count or time that no trade can have would break the sequence or the calendar: not a trade."""
+    codec = Codec()
+    assert isinstance(codec.decode(AGGREGATE.replace(usual, odd)), Unknown)
+    assert codec.unknown.total() == 1
+
+
+def test_a_reason_is_logged_once_and_counted_every_time():
+    """The log has one line a reason, with the frame's beginning; the counter has them all."""
+    with capture_logs() as logs:
+        codec = Codec()
+        for raw in ("<html>", "{", '{"event":"login"}', "<html>"):
+            codec.decode(raw)
+    assert [(line["reason"], line["frame"]) for line in logs] == [
+        ("not JSON", "<html>"),
+        ("event login", '{"event":"login"}'),
+    ]
+    assert codec.unknown == {"not JSON": 3, "event login": 1}
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["\ud800", b"\xff\xfe", b'{"arg":' * 20_000, b"[" * 100_000, b'{"data":null,"arg":{"channel":"books"}}'],
+)
+def test_hostile_frames_are_unknown(raw: bytes | str):
+    """Broken text and nesting beyond any stack are unknown like other garbage."""
+    assert isinstance(Codec().decode(raw), Unknown)
 
 
 def test_reasons_do_not_grow_without_end():
@@ -152,17 +206,35 @@ def test_reasons_do_not_grow_without_end():
     assert codec.unknown.total() == 1_000
 
 
-@given(st.binary(max_size=300) | st.text(max_size=300))
+PIECES = [
+    AGGREGATE,
+    b'{"event":"subscribe","arg":{"channel":"trades","instId":"A-B"},"connId":"a4"}',
+    b'{"event":"error","code":"60018","msg":"Wrong URL"}',
+    b'{"arg":{"channel":"books","instId":"A-B"},"action":"update","data":[{"asks":[["8476.98","415","0","13"]],'
+    b'"bids":[],"ts":"1597026383085","checksum":0,"seqId":123456,"prevSeqId":-1}]}',
+    b'{"arg":{"channel":"candle1m","instId":"A-B"},"data":[["1597026383085","1","2","0.5","1.5","7"]]}',
+    b'{"arg":{"channel":"tickers","instId":"A-B"},"data":[{"instId":"A-B","ts":"1","last":"5"}]}',
+    b'{"arg":{"channel":"instruments"},"data":[{"instId":"A-B","tickSz":"1","lotSz":"1","minSz":"1","state":""}]}',
+]
+
+
+@st.composite
+def damaged(draw: st.DrawFn) -> bytes:
+    """A real frame, cut, joined to another, or with some bytes replaced."""
+    frame = bytearray(draw(st.sampled_from(PIECES)))
+    for _ in range(draw(st.integers(0, 4))):
+        start = draw(st.integers(0, len(frame)))
+        stop = draw(st.integers(start, min(len(frame), start + 12)))
+        frame[start:stop] = draw(
+            st.binary(max_size=6)
+            | st.sampled_from([b'"', b"null", b"NaN", b"[]", b"{}", b"1e9", b"-1", b'"sNaN"'])
+        )
+    return bytes(frame) + draw(st.sampled_from([b"", b" ", *PIECES]))
+
+
+@given(st.binary(max_size=300) | st.text(st.characters(), max_size=300) | damaged())
 def test_no_garbage_raises(raw: bytes | str):
-    """Whatever comes, the codec answers with a value."""
-    Codec().decode(raw)
-
-
-@given(st.data())
-def test_no_damaged_push_raises(data: st.DataObject):
-    """A push cut off or with bytes changed is a value too, and never a wrong trade count."""
-    raw = bytearray(AGGREGATE)
-    for _ in range(data.draw(st.integers(1, 4))):
-        raw[data.draw(st.integers(0, len(raw) - 1))] = data.draw(st.integers(0, 255))
-    frame = Codec().decode(bytes(raw[: data.draw(st.integers(1, len(raw)))]))
-    assert not isinstance(frame, TradesPush) or len(frame.trades) == 1
+    """Whatever bytes come, the codec answers with a value, and counts it when it is unknown."""
+    codec = Codec()
+    frame = codec.decode(raw)
+    assert codec.unknown.total() == isinstance(frame, Unknown)

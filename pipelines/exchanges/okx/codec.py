@@ -5,6 +5,7 @@ from decimal import InvalidOperation
 from typing import Any
 
 import msgspec
+import structlog
 
 from pipelines.exchanges.okx import wire
 from pipelines.exchanges.okx.frames import (
@@ -25,6 +26,7 @@ from pipelines.exchanges.okx.frames import (
 )
 
 _RAW_KEPT = 500
+_RAW_LOGGED = 200
 _REASONS_KEPT = 200  # garbage can make up reasons without end; further new ones are counted as "other"
 _TRADES_PREFIX = b'{"arg":{"channel":"trades",'
 _TRADE_CHANNELS = frozenset({"trades", "trades-all"})
@@ -49,6 +51,8 @@ _books = msgspec.json.Decoder(list[Book], strict=False)
 _instrument_rows = msgspec.json.Decoder(list[wire.InstrumentRow], strict=False)
 _notes = msgspec.json.Decoder(list[dict[str, Any]])
 
+_log = structlog.get_logger("codec")
+
 
 class Codec:
     """Decodes the frames of one feed. `unknown` counts by reason what it could not."""
@@ -61,27 +65,42 @@ class Codec:
 
         A `trades` push with the fields in OKX's own order takes the short way (about 2 µs a trade).
         """
-        data = raw.encode() if isinstance(raw, str) else raw
+        data = raw.encode(errors="replace") if isinstance(raw, str) else raw
         try:
             if data.startswith(_TRADES_PREFIX):
                 push = _trades_frame.decode(data)
-                return TradesPush("trades", push.arg.instId or "", wire.trades(push.data, "websocket"))
+                return TradesPush("trades", push.arg.instId or "", wire.checked(push.data))
             if data == b"pong":
                 return Pong()
             frame = _meaning(_envelope.decode(data))
-        except (msgspec.MsgspecError, InvalidOperation, UnicodeDecodeError) as error:
+        except (msgspec.MsgspecError, InvalidOperation, UnicodeDecodeError, RecursionError) as error:
             frame = _why(error)
         if isinstance(frame, str):
-            known = frame in self.unknown or len(self.unknown) < _REASONS_KEPT
-            self.unknown[frame if known else "other"] += 1
+            self._count(frame, data)
             return Unknown(frame, data[:_RAW_KEPT])
         return frame
+
+    def _count(self, reason: str, data: bytes) -> None:
+        """Every unknown frame is counted, the first of each reason is also logged."""
+        if reason not in self.unknown and len(self.unknown) >= _REASONS_KEPT:
+            reason = "other"
+        self.unknown[reason] += 1
+        if self.unknown[reason] == 1:
+            raw = data[:_RAW_LOGGED].decode(errors="replace")
+            _log.warning("a frame of the exchange is not known", reason=reason, frame=raw)
+
+
+def decode_books(data: bytes) -> list[Book]:
+    """`data` of a push of books, or of an answer of /market/books. MsgspecError when it is something else."""
+    return _books.decode(data)
 
 
 def _why(error: Exception) -> str:
     """A reason with few distinct values: a field at fault is worth telling apart, a byte position is not."""
     if isinstance(error, msgspec.ValidationError):
         return f"invalid: {error}"
+    if isinstance(error, RecursionError):
+        return "nested too deep"
     return "invalid: not a number" if isinstance(error, InvalidOperation) else "not JSON"
 
 
@@ -110,14 +129,14 @@ def _event(event: str, envelope: wire.Envelope) -> Frame | str:
 def _push(argument: wire.Argument, data: msgspec.Raw, action: str | None) -> Frame | str:
     channel, symbol = argument.channel, argument.instId or ""
     if channel in _TRADE_CHANNELS:
-        return TradesPush(channel, symbol, wire.trades(_trade_rows.decode(data), "websocket"))
+        return TradesPush(channel, symbol, wire.checked(_trade_rows.decode(data)))
     if channel.startswith("candle"):
         return CandlesPush(symbol, channel.removeprefix("candle"), _candle_rows.decode(data))
     if channel == "tickers":
         return TickersPush(symbol, [row.ticker() for row in _ticker_rows.decode(data)])
     if channel in _BOOK_CHANNELS:
         whole = action is None or action == "snapshot"
-        return BookPush(channel, symbol, "snapshot" if whole else "update", _books.decode(data))
+        return BookPush(channel, symbol, "snapshot" if whole else "update", decode_books(bytes(data)))
     if channel == "instruments":
         return InstrumentsPush([row.instrument() for row in _instrument_rows.decode(data)])
     if channel == "status":

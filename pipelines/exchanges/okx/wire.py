@@ -1,6 +1,7 @@
 """OKX's JSON as it is on the wire, where it differs from the typed values, and how one becomes the other."""
 
 from decimal import Decimal
+from typing import Annotated
 
 import msgspec
 
@@ -8,11 +9,18 @@ from core.instruments import Instrument
 from core.trades import Side, Trade
 from pipelines.exchanges.okx.frames import Ticker
 
-_ZERO, _INFINITY = Decimal(0), Decimal("Infinity")
+_ZERO, _TOO_LARGE = Decimal(0), Decimal(10) ** 20
+"""Prices and sizes lie between: what the database's NUMERIC(38, 18) holds."""
+_LAST_MS = 253_402_300_799_999
+"""The end of the year 9999: what a date can hold."""
+
+Id = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=1)]
+Milliseconds = Annotated[int, msgspec.Meta(ge=0, le=_LAST_MS)]
 
 
 class TradeRow(
-    msgspec.Struct,
+    Trade,
     frozen=True,
     gc=False,
     rename={
@@ -21,17 +29,24 @@ class TradeRow(
         "price": "px",
         "size": "sz",
         "timestamp_ms": "ts",
+        "source": "-",
     },
 ):
-    """A trade of `trades`, `trades-all`, /market/trades or /market/history-trades. Oldest lack `count`."""
+    """A trade of `trades`, `trades-all`, /market/trades or /market/history-trades. Oldest lack `count`.
+
+    Decoding makes the domain's trade itself: a second object for each costs as much as half the decoding.
+    The fields are those of `Trade`, named again because renaming is for a class's own fields; OKX's `source`
+    (the kind of order book) is not ours (how the trade came), hence the name that no field has.
+    """
 
     symbol: str
-    trade_id: int
+    trade_id: Id
+    timestamp_ms: Milliseconds
     price: Decimal
     size: Decimal
     side: Side
-    timestamp_ms: int
-    count: int = 1
+    count: Count = 1
+    source: str = "websocket"
 
 
 class Argument(msgspec.Struct, frozen=True):
@@ -113,15 +128,20 @@ class InstrumentRow(msgspec.Struct, frozen=True):
         )
 
 
-def trades(rows: list[TradeRow], source: str) -> list[Trade]:
-    """Wire rows as domain trades, in the order given. ValidationError for one whose price or size is not a
-    finite number above 0: JSON text can say NaN."""
+def checked(rows: list[TradeRow]) -> list[TradeRow]:
+    """The rows. ValidationError for one whose price or size is not above 0, or larger than the database
+    holds: JSON text can say NaN."""
     for row in rows:
-        if not (_ZERO < row.price < _INFINITY and _ZERO < row.size < _INFINITY):
-            raise msgspec.ValidationError("price or size is not above 0")
+        if not (_ZERO < row.price < _TOO_LARGE and _ZERO < row.size < _TOO_LARGE):
+            raise msgspec.ValidationError("price or size is not above 0, or too large")
+    return rows
+
+
+def requested(rows: list[TradeRow]) -> list[Trade]:
+    """Rows of a REST answer as trades, checked, in the order given."""
     return [
-        Trade(row.symbol, row.trade_id, row.timestamp_ms, row.price, row.size, row.side, row.count, source)
-        for row in rows
+        Trade(row.symbol, row.trade_id, row.timestamp_ms, row.price, row.size, row.side, row.count, "rest")
+        for row in checked(rows)
     ]
 
 
