@@ -57,6 +57,22 @@ class CandleBuilder:
         minute = self._closed.get(self.closed_through_ms)
         return None if minute is None else minute.close
 
+    def add_all(self, trades: Sequence[Trade]) -> None:
+        """Count trades into their minutes. The caller passes each trade once."""
+        start, count = 0, len(trades)
+        while start < count:
+            at_ms = trades[start].timestamp_ms
+            minute = self._open.get(at_ms - at_ms % MINUTE_MS + MINUTE_MS)
+            end, latest_ms = (start, 0) if minute is None else minute.add_run(trades, start)
+            if end == start:
+                self.add(trades[start])
+                start += 1
+                continue
+            newest, start = trades[end - 1], end
+            self.latest_ms = max(self.latest_ms, latest_ms)
+            if newest.trade_id > self._latest_id:
+                self._latest_id, self.latest_price = newest.trade_id, newest.price
+
     def add(self, trade: Trade) -> None:
         """Count a trade into its minute. The caller passes each trade once."""
         if trade.trade_id > self._latest_id:

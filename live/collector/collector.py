@@ -4,6 +4,8 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import structlog
@@ -222,10 +224,8 @@ class Collector:
             # Left out here, these ids show as a gap later and are asked for again.
             self._refused += len(trades)
             return
-        by_symbol: defaultdict[str, list[Trade]] = defaultdict(list)
-        for trade in trades:
-            by_symbol[trade.symbol].append(trade)
-        for symbol, ours in by_symbol.items():
+        for symbol, run in groupby(trades, key=attrgetter("symbol")):
+            ours = list(run)
             stream = self._streams.get(symbol)
             if stream is None:
                 self._keep_early(symbol, ours)

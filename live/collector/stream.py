@@ -49,8 +49,7 @@ class SymbolStream:
     def take(self, trades: Iterable[Trade]) -> list[Trade]:
         """Count in what is new; returns it, to be stored."""
         new = self.continuity.take(trades)
-        for trade in new:
-            self.builder.add(trade)
+        self.builder.add_all(new)
         self.trades += len(new)
         return new
 

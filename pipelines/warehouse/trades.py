@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 import msgspec
+import psycopg
 from sqlalchemy import Connection, text
 
 from core.trades import Trade
@@ -16,17 +17,14 @@ PARTITION_LOCK = 7_205_002
 
 _STAGING = """
     CREATE TEMP TABLE IF NOT EXISTS trades_staging (
-        symbol text, trade_id bigint, timestamp_ms bigint, price numeric, size numeric, side text, count int,
-        source text
+        symbol text, trade_id bigint, timestamp timestamptz, price numeric, size numeric, side text,
+        count int, source text, exchange text
     ) ON COMMIT DELETE ROWS
 """
-_COPY = "COPY trades_staging FROM STDIN"
-_INSERT = """
-    INSERT INTO raw_trades (exchange, symbol, trade_id, timestamp, price, size, side, count, source)
-    SELECT %s, symbol, trade_id, to_timestamp(timestamp_ms / 1000.0), price, size, side, count, source
-    FROM trades_staging
-    ON CONFLICT DO NOTHING
-"""
+_COLUMNS = "symbol, trade_id, timestamp, price, size, side, count, source, exchange"
+_COPY = f"COPY raw_trades ({_COLUMNS}) FROM STDIN"
+_COPY_STAGING = "COPY trades_staging FROM STDIN"
+_INSERT = f"INSERT INTO raw_trades ({_COLUMNS}) SELECT * FROM trades_staging ON CONFLICT DO NOTHING"
 
 
 class StoredTrade(msgspec.Struct, frozen=True):
@@ -69,24 +67,50 @@ def ensure_partitions(connection: Connection, first_ms: int, last_ms: int) -> No
 def copy_trades(connection: Connection, trades: Sequence[Trade]) -> int:
     """Write trades by COPY in the caller's transaction; ids that are stored already are left alone.
 
-    Returns the number of rows that were new. Partitions of their days are made when missing.
+    Returns the number of rows that were new. Partitions of their days are made when missing. Trades that are
+    all new, as those of the feed nearly always are, go straight into the table; when one is stored already
+    the whole batch takes the way over a staging table, at twice the cost.
     """
     if not trades:
         return 0
     times = [trade.timestamp_ms for trade in trades]
     ensure_partitions(connection, min(times), max(times))
+    lines = _lines(trades)
+    try:
+        with connection.begin_nested(), driver(connection).cursor() as cursor:
+            with cursor.copy(_COPY) as copy:
+                copy.write(lines)
+            return len(trades)
+    except psycopg.errors.UniqueViolation:
+        return _merge(connection, lines)
+
+
+def _merge(connection: Connection, lines: bytes) -> int:
     connection.exec_driver_sql(_STAGING)
-    lines = [
-        f"{t.symbol}\t{t.trade_id}\t{t.timestamp_ms}\t{t.price}\t{t.size}\t{t.side.value}\t{t.count}\t{t.source}\n"
-        for t in trades
-    ]
-    with driver(connection).cursor() as cursor, cursor.copy(_COPY) as copy:
-        copy.write("".join(lines))
-    inserted = connection.exec_driver_sql(_INSERT, (EXCHANGE,)).rowcount
+    with driver(connection).cursor() as cursor, cursor.copy(_COPY_STAGING) as copy:
+        copy.write(lines)
+    inserted = connection.exec_driver_sql(_INSERT).rowcount
     # Commit empties the staging table; a second call in the same transaction must not see these rows. Not by
     # TRUNCATE, which writes to the catalogue each time.
     connection.exec_driver_sql("DELETE FROM trades_staging")
     return inserted
+
+
+def _lines(trades: Sequence[Trade]) -> bytes:
+    """COPY's text format."""
+    lines, written_ms, written = [], -1, ""
+    for t in trades:
+        if t.timestamp_ms != written_ms:
+            # Many trades of a busy market share a millisecond.
+            written_ms = t.timestamp_ms
+            moment = datetime.fromtimestamp(written_ms // 1000, UTC)
+            written = f"{moment:%Y-%m-%d %H:%M:%S}.{written_ms % 1000:03}+00"
+        # !s: str() of a Decimal takes a third of the time that format() takes.
+        lines.append(
+            f"{t.symbol}\t{t.trade_id}\t{written}\t{t.price!s}\t{t.size!s}\t{t.side.value}\t{t.count}\t"
+            f"{t.source}\t{EXCHANGE}\n"
+        )
+    return "".join(lines).encode()
 
 
 def last_trade_ids(connection: Connection, symbols: Sequence[str]) -> dict[str, StoredTrade]:

@@ -48,8 +48,8 @@ def test_candles_of_any_order_equal_an_aggregation_at_once(tape, seed):
     shuffled = list(tape)
     random.Random(seed).shuffle(shuffled)
     builder = CandleBuilder("BTC-USDT", FRAMES, START)
-    for trade in shuffled:
-        builder.add(trade)
+    builder.add_all(shuffled[::2])
+    builder.add_all(shuffled[1::2])
     built = close_all(builder, through(tape))
     for timeframe in FRAMES:
         expected = candles_of(trades_frame(tape), timeframe, through(tape))
@@ -61,9 +61,7 @@ def test_candles_of_any_order_equal_an_aggregation_at_once(tape, seed):
 def test_a_trade_that_comes_after_its_minute_closed_revises_it_and_all_above(tape, late):
     kept_back = tape[late % len(tape)] if late % len(tape) else None
     builder = CandleBuilder("BTC-USDT", FRAMES, START)
-    for trade in tape:
-        if trade is not kept_back:
-            builder.add(trade)
+    builder.add_all([trade for trade in tape if trade is not kept_back])
     built = {(c.timeframe, c.close_ms): c for c in close_all(builder, through(tape))}
     if kept_back is not None:
         builder.add(kept_back)

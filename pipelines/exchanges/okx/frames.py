@@ -1,5 +1,6 @@
 """What an OKX v5 WebSocket frame can say, typed. Numbers are exact; times are ms since the epoch."""
 
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ class TradesPush(msgspec.Struct, frozen=True, gc=False):
 
     channel: str
     symbol: str
-    trades: list[Trade]
+    trades: Sequence[Trade]
 
 
 class CandleRow(msgspec.Struct, frozen=True, array_like=True, gc=False):

@@ -212,7 +212,7 @@ def _keep(
 def _trades(data: bytes) -> list[Trade]:
     """Rows as trades, in the order given."""
     try:
-        return wire.trades(_trade_rows.decode(data), "rest")
+        return wire.requested(_trade_rows.decode(data))
     except (msgspec.ValidationError, InvalidOperation) as error:
         raise Unavailable(f"the exchange answered with something else: {error}") from None
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -41,6 +42,7 @@ class Session:
         self.live = asyncio.Event()
         self.moving = asyncio.Event()
         self.opened_at = time.monotonic()
+        self._loop = asyncio.get_running_loop()
         self._url = url
         self._symbols = symbols
         self._codec = codec
@@ -52,6 +54,7 @@ class Session:
         self._batches: dict[str, tuple[str, ...]] = {}
         self._socket: Socket | None = None
         self._ticker: asyncio.Task[None] | None = None
+        self._waiting: defaultdict[str, list[Trade]] = defaultdict(list)
 
     async def open(self) -> None:
         """Connect and subscribe; Unavailable when the exchange does not answer."""
@@ -75,6 +78,7 @@ class Session:
             self._ticker.cancel()
             self._ticker = None
         if self._socket is not None:
+            self._hand_on()
             self._socket.close(reason)
 
     def _request(self, operation: str, symbols: Sequence[str], identity: str) -> None:
@@ -112,8 +116,9 @@ class Session:
         frame = self._codec.decode(raw)
         match frame:
             case TradesPush():
-                self._watch.heard(frame.symbol, time.monotonic())
-                self._on_trades(frame.trades)
+                if not self._waiting:
+                    self._loop.call_soon(self._hand_on)
+                self._waiting[frame.symbol] += frame.trades
             case Ack(event="subscribe", symbol=str(symbol)):
                 self._watch.acknowledged(symbol, time.monotonic())
                 self._settle()
@@ -124,6 +129,19 @@ class Session:
                 self._settle()
             case Notice(code=code) if code == UPGRADE_NOTICE:
                 self.moving.set()
+
+    def _hand_on(self) -> None:
+        """The trades of all frames that one read of the socket brought, a symbol at a time: OKX puts one
+        trade into a frame, and what is done once for each call would cost as much as the trade itself."""
+        assert self._socket is not None
+        waiting, self._waiting = self._waiting, defaultdict(list)
+        now = time.monotonic()
+        try:
+            for symbol, trades in waiting.items():
+                self._watch.heard(symbol, now)
+                self._on_trades(trades)
+        except Exception as error:
+            self._socket.fail(error)
 
     def _settle(self) -> None:
         if self._watch.complete and not self.live.is_set():

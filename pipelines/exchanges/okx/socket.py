@@ -52,9 +52,7 @@ class Socket(WSListener):
             try:
                 self._message(frame)
             except Exception as error:
-                if not self.ended.done():
-                    self.ended.set_exception(error)
-                transport.disconnect(graceful=False)
+                self.fail(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """picows: the connection is gone."""
@@ -73,6 +71,13 @@ class Socket(WSListener):
         elif now - self._heard_at > PING_AFTER_S:
             self.send(b"ping")
             self._pinged_at = now
+
+    def fail(self, error: Exception) -> None:
+        """End the connection because of an error of ours, which `ended` raises."""
+        if not self.ended.done():
+            self.ended.set_exception(error)
+        if self._transport is not None:
+            self._transport.disconnect(graceful=False)
 
     def close(self, reason: str) -> None:
         """End the connection without waiting for the other side."""
