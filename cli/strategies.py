@@ -1,6 +1,7 @@
 """`tcp strategies`: what there is, and whether it looks ahead."""
 
 import json
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,14 +25,43 @@ TRIED_CANDLES = 6_000
 def list_all(as_json: bool = markets.JSON) -> None:
     """Every strategy in one line."""
     from strategies.describe import describe
-    from strategies.registry import names
+    from strategies.registry import catalogue, names
 
     documents = [describe(name) for name in names()]
+    problems = catalogue().problems()
     if as_json:
-        print(json.dumps({"strategies": documents}, default=str))
+        print(json.dumps({"strategies": documents, "problems": problems}, default=str))
         return
     for document in documents:
         print(f"{document['name']:<22} {document['description']}")
+    for problem in problems:
+        print(f"tcp: {problem}", file=sys.stderr)
+
+
+@app.command()
+def new(
+    name: str = typer.Argument(help="Its name, such as my_idea."),
+    kind: str = typer.Option("vector", help="vector: conditions as columns; steps: a candle at a time."),
+    as_json: bool = markets.JSON,
+) -> None:
+    """Write a new strategy that runs at once, for you to change."""
+    from strategies.registry import catalogue
+    from strategies.scaffold import scaffold
+
+    path = scaffold(name, kind, catalogue())
+    if as_json:
+        print(json.dumps({"name": path.stem, "path": str(path)}))
+        return
+    print(f"{path}\n\n  tcp strategies check {path.stem}")
+    print(f"  tcp backtest --strategy {path.stem} --symbol BTC-USDT --timeframe 1m")
+
+
+@app.command()
+def schema(name: str = NAME) -> None:
+    """The JSON Schema of a strategy's parameters, search space included."""
+    from strategies.describe import parameter_schema
+
+    print(json.dumps(parameter_schema(name), indent=2, default=str))
 
 
 @app.command()

@@ -24,6 +24,12 @@ class Settings(BaseSettings):
 
     home: Path = Field(PROJECT_ROOT / "var", description="State of a local run: databases, logs, spool")
     database_url: str | None = Field(None, description="postgresql+psycopg://…; unset: embedded PostgreSQL")
+    database_pool: int = Field(
+        5, ge=1, le=100, description="Connections a process keeps; thrice as many at most"
+    )
+    prepared_statements: bool = Field(
+        True, description="false behind a pooler that shares connections by transaction (pgbouncer)"
+    )
     redis_url: str | None = Field(None, description="redis://…; unset: embedded Redis")
     lake_url: str = Field(str(PROJECT_ROOT / "data_lake"), description="Path or object-store URL of the lake")
     exchange: Literal["sim", "okx"] = Field("sim", description="The simulated exchange or OKX itself")
@@ -33,6 +39,9 @@ class Settings(BaseSettings):
     symbols: str = Field("BTC-USDT,ETH-USDT,SOL-USDT", description="Comma list of collected symbols")
     timeframes: str = Field("1m,5m,15m,1h,4h,1d", description="Comma list of candle timeframes")
     config_dir: Path = Field(PROJECT_ROOT / "config", description="Folder of bots/, strategies/, sweeps/")
+    strategies_dir: Path = Field(
+        PROJECT_ROOT / "my_strategies", description="Folder of your own strategies, *.py"
+    )
     dashboard_host: str = Field("127.0.0.1", description="Address the dashboard binds")
     dashboard_port: int = Field(8050, ge=1, le=65535)
     dashboard_token: str | None = Field(None, description="Required to bind anything but loopback")

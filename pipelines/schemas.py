@@ -21,7 +21,7 @@ def schemas() -> dict[str, dict[str, Any]]:
         "strategy.schema.json": strategy_file_schema(),
         "sweep.schema.json": SweepFile.model_json_schema(),
     }
-    documents |= {f"parameters/{name}.schema.json": parameter_schema(name) for name in registry.names()}
+    documents |= {f"parameters/{name}.schema.json": parameter_schema(name) for name in registry.shipped()}
     return documents
 
 

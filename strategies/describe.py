@@ -37,7 +37,7 @@ def parameter_schema(name: str) -> dict[str, Any]:
 
 def strategy_file_schema() -> dict[str, Any]:
     """The JSON Schema of config/strategies/*.json: the name decides which parameters are allowed."""
-    names = registry.names()
+    names = registry.shipped()
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "StrategyFile",

@@ -1,12 +1,15 @@
 """Judging candles: the whole history at once for a backtest, the newest candle for a bot."""
 
 from datetime import UTC, datetime, timedelta
+from inspect import getsourcefile
+from pathlib import Path
 
 import polars as pl
 
 from core.errors import BadInput, TcpError
 from core.signals import Signal, SignalType
 from strategies.base import Strategy
+from strategies.catalogue import line_of, said
 
 CANDLE_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -61,13 +64,21 @@ def last_signal(strategy: Strategy, candles: pl.DataFrame) -> Signal:
     )
 
 
+def _where(strategy: Strategy, error: BaseException) -> str:
+    source = getsourcefile(type(strategy))
+    line = line_of(error, Path(source)) if source else None
+    return f" at {source}, line {line}" if line else ""
+
+
 def _judge(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
     try:
         judged = strategy.judge(candles)
     except TcpError:
         raise
     except Exception as error:
-        raise BadInput(f"strategy {strategy.name}", f"it failed: {type(error).__name__}: {error}") from error
+        raise BadInput(
+            f"strategy {strategy.name}", f"it failed{_where(strategy, error)}: {said(error)}"
+        ) from error
     if judged.height != candles.height:
         raise BadInput(
             f"strategy {strategy.name}",

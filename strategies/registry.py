@@ -1,27 +1,23 @@
-"""Strategies by name: every module of this package is searched for classes."""
+"""Strategies by name, from the package and from the user's folder (`TCP_STRATEGIES_DIR`)."""
 
-import pkgutil
 from functools import cache
-from importlib import import_module
-from inspect import isabstract
 from typing import Any
 
-import strategies
+from config.settings import settings
 from core.errors import BadInput
-from strategies.base import Strategy, snake_case
+from strategies.base import Strategy
+from strategies.catalogue import Catalogue
 
 
 @cache
+def catalogue() -> Catalogue:
+    """The process's strategies; it looks at the folders each time it is asked."""
+    return Catalogue(settings().strategies_dir)
+
+
 def classes() -> dict[str, type[Strategy]]:
     """Name → class of every strategy, sorted by name."""
-    found: dict[str, type[Strategy]] = {}
-    for module in pkgutil.iter_modules(strategies.__path__, "strategies."):
-        if module.ispkg:
-            continue
-        for value in vars(import_module(module.name)).values():
-            if isinstance(value, type) and issubclass(value, Strategy) and not isabstract(value):
-                found[value.name] = value
-    return dict(sorted(found.items()))
+    return catalogue().classes()
 
 
 def names() -> list[str]:
@@ -29,23 +25,26 @@ def names() -> list[str]:
     return list(classes())
 
 
+def shipped() -> list[str]:
+    """Names of those that come with the product, sorted."""
+    return catalogue().shipped()
+
+
 def find(name: str) -> type[Strategy]:
     """The class of that name, in any of its spellings (ema_crossover, EMA_Crossover, EmaCrossover);
-    BadInput lists the known ones."""
-    known = classes()
-    strategy = known.get(snake_case(name)) or known.get(name.lower())
-    if strategy is None:
-        raise BadInput("strategy", f"{name!r} is not known; there are {', '.join(known)}")
-    return strategy
+    BadInput lists the known ones, or says in which file and line it is broken."""
+    return catalogue().find(name)
 
 
-def build(name: str, parameters: dict[str, Any] | None = None, timeframe: str | None = None) -> Strategy:
+def build(
+    name: str | type[Strategy], parameters: dict[str, Any] | None = None, timeframe: str | None = None
+) -> Strategy:
     """A strategy ready to judge candles of that timeframe (None: any).
 
-    parameters: by name, the rest by default; text is read as numbers. BadInput names what is unknown, out of
-    bounds or in the wrong order.
+    name: or its class, where thousands are built · parameters: by name, the rest by default; text is read as
+    numbers. BadInput names what is unknown, out of bounds or in the wrong order.
     """
-    strategy = find(name)
+    strategy = find(name) if isinstance(name, str) else name
     unsuited = {"timeframe"} & set(parameters or {})
     if unsuited:
         raise BadInput(

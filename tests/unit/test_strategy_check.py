@@ -52,7 +52,7 @@ class Planted(VectorStrategy[Nothing]):
         return crosses_below("line", "slow")
 
 
-@pytest.mark.parametrize("name", registry.names())
+@pytest.mark.parametrize("name", registry.shipped())
 def test_every_shipped_strategy_passes(name: str) -> None:
     """None of the shipped strategies looks ahead or needs more history than it says."""
     strategy = registry.build(name, {"trend_period": 5} if name == "trend_filter" else {}, "1m")
