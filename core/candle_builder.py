@@ -1,6 +1,6 @@
 """Trades in, candles out: exact, whatever the order the trades of a minute come in."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from decimal import Decimal
 
 from core.candle_parts import Fold, Minute
@@ -18,7 +18,8 @@ class CandleBuilder:
 
     Minutes are built from trades and closed one after the other, by the caller, who knows when a minute is
     complete; higher timeframes are rolled up from closed minutes. A trade of a minute that is closed makes a
-    revision of it. Nothing here reads a clock.
+    revision of it; where the trades of a closed minute are not known here, its close time is left in
+    `late_minutes` for the caller. Nothing here reads a clock.
 
     Parameters
     ----------
@@ -32,7 +33,7 @@ class CandleBuilder:
         self.closed_through_ms = start_ms
         self.latest_ms = 0
         self.latest_price: Decimal | None = None
-        self.unknown_late_trades = 0
+        self.late_minutes: set[int] = set()
         self._latest_id = -1
         self._higher = [timeframe for timeframe in Timeframe if timeframe in set(timeframes) - {Timeframe.M1}]
         self._open: dict[int, Minute] = {}
@@ -47,9 +48,9 @@ class CandleBuilder:
         return self.closed_through_ms + MINUTE_MS
 
     @property
-    def revised_through_ms(self) -> int:
-        """Close time of the newest minute that late trades changed; 0 when there is none."""
-        return max(self._revised, default=0)
+    def revised(self) -> Collection[int]:
+        """Close times of the closed minutes that changed and are not re-issued yet."""
+        return self._revised
 
     @property
     def last_close(self) -> Decimal | None:
@@ -90,7 +91,7 @@ class CandleBuilder:
         late = self._closed.get(close_ms)
         if late is None or late.is_foreign:
             # Long ago, or a candle built elsewhere, of which the order of trades is not known.
-            self.unknown_late_trades += 1
+            self.late_minutes.add(close_ms)
             return
         late.add(trade)
         self._revised.add(close_ms)

@@ -75,7 +75,7 @@ class SymbolStream:
         close_ms = self.builder.next_close_ms
         if close_ms > due_through_ms or not self.builder.can_close():
             return Verdict.WAIT
-        if self.continuity.blocks(close_ms):
+        if self._lacks(close_ms):
             if self._blocked_since is None:
                 self._blocked_since = monotonic_s
             missing = sum(gap.size for gap in self.continuity.gaps)
@@ -88,10 +88,14 @@ class SymbolStream:
 
     def _revisions(self) -> list[Candle]:
         """Changed candles, once nothing that belongs to them is missing any more."""
-        settled = [close_ms for close_ms in self._provisional if not self.continuity.blocks(close_ms)]
+        settled = [close_ms for close_ms in self._provisional if not self._lacks(close_ms)]
         for close_ms in settled:
             self._provisional.remove(close_ms)
             self.builder.settle(close_ms)
-        if self.continuity.blocks(self.builder.revised_through_ms):
+        if any(self._lacks(close_ms) for close_ms in self.builder.revised):
             return []
         return self.builder.take_revisions()
+
+    def _lacks(self, close_ms: int) -> bool:
+        """Whether a missing trade may belong to that minute."""
+        return self.continuity.blocks_within(close_ms - Timeframe.M1.ms, close_ms)

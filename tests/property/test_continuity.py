@@ -54,14 +54,18 @@ def test_an_aggregate_of_which_a_part_was_seen_is_asked_for_one_by_one():
     assert tracker.gaps == []
 
 
-def test_a_gap_blocks_candles_only_from_the_trade_before_it_on():
+def test_a_gap_blocks_only_the_minutes_between_the_trades_around_it():
     tracker = Continuity(last_id=10, last_ms=1_000)
-    tracker.take([trade(15)])
-    assert not tracker.blocks(1_000)
-    assert tracker.blocks(1_001)
-    tracker.take([trade(11)])
-    assert not tracker.blocks(1_011)
-    assert tracker.blocks(1_012)
+    tracker.take([trade(15)])  # of 1,015 ms
+    assert not tracker.blocks_within(0, 1_000)
+    assert tracker.blocks_within(0, 1_001)
+    assert tracker.blocks_within(1_015, 2_000)
+    assert not tracker.blocks_within(1_016, 2_000)
+    tracker.take([trade(12)])
+    assert [(gap.first_id, gap.after_ms, gap.before_ms) for gap in tracker.gaps] == [
+        (11, 1_000, 1_012),
+        (13, 1_012, 1_015),
+    ]
 
 
 def test_ids_that_nobody_has_can_be_given_up():
@@ -71,6 +75,8 @@ def test_ids_that_nobody_has_can_be_given_up():
     assert [(gap.first_id, gap.last_id) for gap in tracker.gaps] == [(11, 12), (16, 19)]
     tracker.give_up(1, 30)
     assert tracker.gaps == []
+    assert ids(tracker.take([trade(14), trade(14), trade(30)])) == [14, 30]
+    assert [(gap.first_id, gap.last_id) for gap in tracker.gaps] == [(21, 29)]
 
 
 def test_the_old_last_trade_that_a_subscription_begins_with_is_a_duplicate():

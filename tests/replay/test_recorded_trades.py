@@ -42,7 +42,7 @@ def test_a_recording_over_midnight_gives_the_candles_of_an_aggregation(shared_da
             built += builder.close()
     assert continuity.gaps == []
     assert continuity.duplicates == len(tape)
-    assert builder.unknown_late_trades == 0
+    assert builder.late_minutes == set()
     through_ms = builder.closed_through_ms
     for timeframe in Timeframe:
         ours = [
