@@ -1,7 +1,8 @@
 """What a run was worth: metrics from an equity curve and its round trips, each with its formula.
 
 Ratios are fractions (0.05 is 5 %), money is quote currency, time is seconds. A metric that is undefined (no
-trades, no movement, too few days) is None, never NaN or infinite.
+trades, no movement, too few days) is None, never NaN or infinite. What lost everything has a total return,
+a CAGR and a drawdown of −1, and returns of 0 from then on.
 
 E_t is the equity at the close of candle t, E_−1 the initial cash, r_t = E_t / E_{t−1} − 1. A day's equity is
 that of its last candle (UTC; a candle that closes at midnight belongs to the day before), d_k its daily
@@ -66,7 +67,13 @@ class Run:
 
 
 def summarise(run: Run) -> dict[str, float | int | None]:
-    """Every metric of `METRICS`, in that order."""
+    """Every metric of `METRICS`, in that order.
+
+    Those without a function of their own: total_return = E_last / cash − 1 · exposure = share of candles at
+    whose close a position is held · turnover = value of all fills / cash · fees = Σ fees of all fills ·
+    trades = round trips, closed_trades = those of them that were closed · buy_and_hold_return = last close /
+    first close − 1, without fees
+    """
     daily = returns(daily_equity(run.equity, run.close_ms), run.initial_cash)
     depth, seconds = drawdown(run.equity, run.close_ms, run.initial_cash, run.candle_ms)
     growth = cagr(run.equity[-1] / run.initial_cash, run.equity.size * run.candle_ms)
@@ -100,9 +107,10 @@ def finite(value: Any) -> float | int | None:
 
 
 def returns(equity: Floats, initial_cash: float) -> Floats:
-    """r_t = E_t / E_{t−1} − 1, the first against the initial cash."""
+    """r_t = E_t / E_{t−1} − 1, the first against the initial cash; 0 after everything is lost."""
     before = np.concatenate(([initial_cash], equity[:-1]))
-    return np.asarray(equity / before - 1, dtype=np.float64)
+    ratio = np.divide(equity, before, out=np.ones(equity.size), where=before > 0)
+    return np.asarray(ratio - 1, dtype=np.float64)
 
 
 def daily_equity(equity: Floats, close_ms: Ints) -> Floats:
@@ -113,24 +121,27 @@ def daily_equity(equity: Floats, close_ms: Ints) -> Floats:
 
 
 def cagr(ratio: float, span_ms: int) -> float | None:
-    """Compound annual growth: (E_last / cash)^(365 days / span) − 1."""
-    if span_ms <= 0 or ratio <= 0:
+    """Compound annual growth: (E_last / cash)^(365 days / span) − 1; None where too large a number."""
+    if span_ms <= 0 or ratio < 0:
         return None
     with np.errstate(over="ignore"):
         return finite(np.float64(ratio) ** (YEAR_MS / span_ms) - 1)
 
 
 def sharpe(returned: Floats, periods: float) -> float | None:
-    """mean(r) / sample deviation(r) · √periods a year; no risk-free rate. `sharpe` uses daily returns and
-    365, `sharpe_bar` those of candles and the number of candles in 365 days."""
+    """mean(r) / sample deviation(r) · √periods a year (Sharpe, 1994); no risk-free rate. `sharpe` uses daily
+    returns and 365, `sharpe_bar` those of candles and the number of candles in 365 days. None for fewer than
+    two returns or where they do not vary."""
     if returned.size < 2:
         return None
-    deviation = returned.std(ddof=1)
-    return None if deviation == 0 else float(returned.mean() / deviation * sqrt(periods))
+    mean, deviation = float(returned.mean()), float(returned.std(ddof=1))
+    # Equal returns differ by their rounding, about 1e-16 of 1.
+    return None if deviation <= 1e-15 else mean / deviation * sqrt(periods)
 
 
 def sortino(returned: Floats, periods: float) -> float | None:
-    """mean(r) / √mean(min(r, 0)²) · √periods a year."""
+    """mean(r) / √mean(min(r, 0)²) · √periods a year (Sortino and Price, 1994), the downside below 0 over all
+    returns; None where nothing was lost."""
     if returned.size < 2:
         return None
     downside = sqrt(np.mean(np.minimum(returned, 0.0) ** 2))
@@ -138,12 +149,12 @@ def sortino(returned: Floats, periods: float) -> float | None:
 
 
 def volatility(returned: Floats, periods: float) -> float | None:
-    """Sample deviation(r) · √periods a year."""
+    """Sample deviation(r) · √periods a year; None for fewer than two returns."""
     return float(returned.std(ddof=1) * sqrt(periods)) if returned.size >= 2 else None
 
 
 def calmar(growth: float | None, depth: float) -> float | None:
-    """cagr / |max_drawdown|."""
+    """cagr / |max_drawdown| over the whole run; None without a drawdown."""
     return None if growth is None or depth == 0 else growth / abs(depth)
 
 
@@ -164,8 +175,8 @@ def drawdown(equity: Floats, close_ms: Ints, initial_cash: float, candle_ms: int
 def of_trades(pnl: Floats) -> dict[str, float | None]:
     """Metrics of the round trips' results after fees.
 
-    win_rate: share with pnl > 0 · profit_factor: Σ gains / |Σ losses| · expectancy: mean(pnl), quote
-    currency · sqn: √n · mean(pnl) / sample deviation(pnl)
+    win_rate: share with pnl > 0 · profit_factor: Σ gains / |Σ losses|, None without a loss · expectancy:
+    mean(pnl), quote currency · sqn: √n · mean(pnl) / sample deviation(pnl) (Tharp), None for one trade
     """
     if not pnl.size:
         return {"win_rate": None, "profit_factor": None, "expectancy": None, "sqn": None}
