@@ -33,9 +33,16 @@ class Settings(BaseSettings):
     redis_url: str | None = Field(None, description="redis://…; unset: embedded Redis")
     lake_url: str = Field(str(PROJECT_ROOT / "data_lake"), description="Path or object-store URL of the lake")
     exchange: Literal["sim", "okx"] = Field("sim", description="The simulated exchange or OKX itself")
-    okx_rest_url: str | None = Field(None, description="Base URL of the exchange's REST API")
-    okx_ws_url: str | None = Field(None, description="Base URL of its WebSocket, without /public")
+    okx_rest_url: str | None = Field(
+        None, description="Base URL of the exchange's REST API, or a comma list to fall back on"
+    )
+    okx_ws_url: str | None = Field(
+        None, description="Base URL of its WebSocket, without /public, or a comma list"
+    )
     okx_sockets: int = Field(2, ge=1, le=3, description="WebSockets that bring the same trades side by side")
+    order_book: Literal["off", "books", "books5", "bbo-tbt"] = Field(
+        "books", description="Channel of the order books shown: 400, 5 or 1 levels; off: none"
+    )
     symbols: str = Field("BTC-USDT,ETH-USDT,SOL-USDT", description="Comma list of collected symbols")
     timeframes: str = Field("1m,5m,15m,1h,4h,1d", description="Comma list of candle timeframes")
     config_dir: Path = Field(PROJECT_ROOT / "config", description="Folder of bots/, strategies/, sweeps/")
@@ -67,15 +74,15 @@ class Settings(BaseSettings):
     @field_validator("okx_rest_url")
     @classmethod
     def _rest_scheme(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("http://", "https://")):
-            raise ValueError("must start with http:// or https://")
+        if url is not None:
+            _check_urls(url, ("http://", "https://"), re.compile(r"/api(/v5)?/?$"))
         return url
 
     @field_validator("okx_ws_url")
     @classmethod
     def _ws_scheme(cls, url: str | None) -> str | None:
-        if url is not None and not url.startswith(("ws://", "wss://")):
-            raise ValueError("must start with ws:// or wss://")
+        if url is not None:
+            _check_urls(url, ("ws://", "wss://"), re.compile(r"/(public|business|private)/?$"))
         return url
 
     @field_validator("symbols")
@@ -105,6 +112,17 @@ class Settings(BaseSettings):
     def timeframe_list(self) -> tuple[str, ...]:
         """Candle timeframes, in order."""
         return tuple(part.strip() for part in self.timeframes.split(",") if part.strip())
+
+
+def _check_urls(text: str, schemes: tuple[str, ...], surplus: re.Pattern[str]) -> None:
+    parts = [part.strip() for part in text.split(",") if part.strip()]
+    if not parts:
+        raise ValueError("must name at least one URL")
+    for part in parts:
+        if not part.startswith(schemes):
+            raise ValueError(f"{part!r} must start with {' or '.join(schemes)}")
+        if found := surplus.search(part):
+            raise ValueError(f"{part!r} is a base URL: leave out {found.group(0)!r}")
 
 
 def _check_list(text: str, pattern: re.Pattern[str], expected: str) -> None:

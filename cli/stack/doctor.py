@@ -20,6 +20,7 @@ from cli.stack.table import columns
 from config.files import BotFile, ConfigError, StrategyFile, read_model
 from config.settings import settings
 from core.errors import BadInput, TcpError
+from pipelines.exchanges.okx.hosts import split_urls
 
 FREE_GIB = 2
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -131,9 +132,10 @@ def _given(plan: Plan) -> str:
 def _exchange(plan: Plan) -> Finding:
     if "sim" in plan.embedded:
         return Finding("exchange", True, "simulated, started with the stack")
-    url = str(plan.resolved.okx_rest_url)
-    answers = http_answers(f"{url}/api/v5/public/time", timeout_s=5)
-    return Finding("exchange", answers, f"{url} {'answers' if answers else 'does not answer'}")
+    urls = split_urls(str(plan.resolved.okx_rest_url))
+    answering = {url: http_answers(f"{url}/api/v5/public/time", timeout_s=5) for url in urls}
+    said = [f"{url} {'answers' if answers else 'does not answer'}" for url, answers in answering.items()]
+    return Finding("exchange", any(answering.values()), ", ".join(said))
 
 
 def _browser() -> Finding:

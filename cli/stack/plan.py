@@ -21,9 +21,9 @@ from cli.stack.services import (
 )
 from config.settings import Settings
 from core.errors import BadInput
+from pipelines.exchanges.okx.hosts import REST_URLS, WS_URLS
 
-OKX_REST = "https://www.okx.com"
-OKX_WS = "wss://ws.okx.com:8443/ws/v5"
+OKX_REST, OKX_WS = ",".join(REST_URLS), ",".join(WS_URLS)
 DAGSTER_DATABASE = "dagster"
 
 

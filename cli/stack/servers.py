@@ -12,6 +12,7 @@ from cli.stack.ports import forget_port, is_free, remembered_port
 from cli.stack.process import wait_until
 from cli.stack.supervisor import Supervisor
 from core.errors import BadInput, Unavailable
+from pipelines.exchanges.okx.hosts import split_urls
 
 OWN_PORTS = ("postgres", "redis", "sim", "supervisor", "dagster-code")
 ANSWER_S = 60
@@ -61,7 +62,9 @@ def server_check(plan: Plan, name: str) -> Callable[[], bool]:
     checks: dict[str, Callable[[], bool]] = {
         "postgres": lambda: _postgres_answers(plan),
         "redis": lambda: ping.answers(str(plan.resolved.redis_url)),
-        "sim": lambda: http_answers(f"{plan.resolved.okx_rest_url}/api/v5/public/time"),
+        "sim": lambda: any(
+            http_answers(f"{url}/api/v5/public/time") for url in split_urls(str(plan.resolved.okx_rest_url))
+        ),
     }
     return checks[name]
 

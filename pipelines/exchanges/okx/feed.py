@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from core.errors import Unavailable
 from pipelines.exchanges.okx.backoff import Backoff
 from pipelines.exchanges.okx.codec import Codec
+from pipelines.exchanges.okx.hosts import Hosts, WrongUrl
 from pipelines.exchanges.okx.limits import connection_budget
 from pipelines.exchanges.okx.session import OnState, OnTrades, Session
 from pipelines.exchanges.okx.watch import Patience
@@ -20,23 +21,30 @@ TAKEOVER_S = 20.0
 class OkxTradeFeed:
     """`pipelines.exchanges.base.TradeFeed` over OKX v5's `/public`.
 
+    address: the base URL of the WebSocket, or several to fall back on
+
     Trades may be handed on twice (around a move to a new connection, and the last trade at each
     subscription): receivers de-duplicate by id.
     """
 
     def __init__(
         self,
-        ws_base_url: str,
+        address: str | Hosts,
         backoff: Backoff | None = None,
         patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.codec = Codec()
-        self.url = f"{ws_base_url.rstrip('/')}/public"
-        self._budget = connection_budget(ws_base_url)
+        self.hosts = Hosts([address]) if isinstance(address, str) else address
+        self._budget = connection_budget(self.hosts.all[0])
         self._backoff = backoff or Backoff()
         self._sleep = sleep
         self._patience = patience or Patience()
+
+    @property
+    def url(self) -> str:
+        """Where it is connected to, or tries to."""
+        return f"{self.hosts.current}/public"
 
     async def run(self, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState) -> None:
         """Connect, subscribe, reconnect with back-off, for ever. An error raised by `on_trades` ends it."""
@@ -49,22 +57,29 @@ class OkxTradeFeed:
 
     async def _one_stretch(self, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState) -> str:
         """From connecting to the loss of the connection, whose reason is returned."""
+        host = self.hosts.current
         session = Session(self.url, symbols, self.codec, self._patience, on_trades, on_state)
         try:
             try:
                 await self._budget.wait()
                 await session.open()
             except Unavailable as error:
-                return str(error)
+                return self._failed(host, str(error), isinstance(error, WrongUrl))
             while True:
                 reason = await _ended_or_moving(session)
-                if time.monotonic() - session.opened_at > STABLE_S:
+                if stable := time.monotonic() - session.opened_at > STABLE_S:
                     self._backoff.reset()
+                    self.hosts.worked(host)
                 if reason is not None:
-                    return reason
+                    return reason if stable else self._failed(host, reason)
                 session = await self._successor(session, symbols, on_trades, on_state)
         finally:
             await session.close()
+
+    def _failed(self, host: str, reason: str, is_wrong: bool = False) -> str:
+        """The reason, and the host that is tried next if it is another one."""
+        moved = self.hosts.failed(host, is_wrong)
+        return f"{reason}; trying {self.hosts.current}" if moved else reason
 
     async def _successor(
         self, old: Session, symbols: Sequence[str], on_trades: OnTrades, on_state: OnState

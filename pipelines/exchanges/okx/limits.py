@@ -67,5 +67,6 @@ def rest_budgets(base_url: str) -> dict[str, Budget]:
 
 @cache
 def connection_budget(base_url: str) -> Budget:
-    """Connection attempts to a WebSocket host, shared by the feeds of a process."""
+    """Connection attempts to a WebSocket service, shared by the feeds of a process. Where it has several
+    addresses, the first names them all: OKX counts the attempts of an address of ours, not of its own."""
     return Budget(CONNECTIONS_PER_SECOND, 1.0 + WINDOW_MARGIN_S)

@@ -17,6 +17,7 @@ from core.timeframes import Timeframe
 from core.trades import Trade
 from pipelines.exchanges.okx import wire
 from pipelines.exchanges.okx.frames import CandleRow
+from pipelines.exchanges.okx.hosts import Hosts
 from pipelines.exchanges.okx.requests import Requester
 
 CANDLES_PAGE = 300
@@ -63,10 +64,13 @@ def decode_instruments(data: bytes) -> tuple[list[Instrument], int]:
 
 
 class OkxRest:
-    """`pipelines.exchanges.base.ExchangeRest` over OKX v5, or over anything that speaks it."""
+    """`pipelines.exchanges.base.ExchangeRest` over OKX v5, or over anything that speaks it.
 
-    def __init__(self, base_url: str, requester: Requester | None = None) -> None:
-        self._requester = requester or Requester(base_url)
+    address: the base URL, or several to fall back on
+    """
+
+    def __init__(self, address: str | Hosts, requester: Requester | None = None) -> None:
+        self._requester = requester or Requester(address)
 
     async def close(self) -> None:
         """Close connections."""

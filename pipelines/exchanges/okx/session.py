@@ -10,6 +10,7 @@ import msgspec
 from core.trades import Trade
 from pipelines.exchanges.okx.codec import Codec
 from pipelines.exchanges.okx.frames import Ack, ErrorFrame, Notice, TradesPush
+from pipelines.exchanges.okx.hosts import refused_channel
 from pipelines.exchanges.okx.limits import SUBSCRIPTIONS_PER_HOUR, Budget
 from pipelines.exchanges.okx.socket import Socket, dial
 from pipelines.exchanges.okx.watch import Patience, Watch
@@ -125,7 +126,9 @@ class Session:
             case ErrorFrame():
                 for symbol in self._batches.get(frame.id or "", ()):
                     self._watch.refused(symbol)
-                self._on_state("refused", f"{frame.code} {frame.message}")
+                self._on_state("refused", refused_channel(self._url, frame.code, frame.message))
+                if self._socket is not None and not self._watch.symbols:
+                    self._socket.close("every subscription was refused")
                 self._settle()
             case Notice(code=code) if code == UPGRADE_NOTICE:
                 self.moving.set()
@@ -144,7 +147,7 @@ class Session:
             self._socket.fail(error)
 
     def _settle(self) -> None:
-        if self._watch.complete and not self.live.is_set():
+        if self._watch.symbols and self._watch.complete and not self.live.is_set():
             self.live.set()
             self._on_state("live", self._url)
 

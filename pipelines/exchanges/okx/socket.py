@@ -10,6 +10,7 @@ from collections.abc import Callable
 from picows import WSFrame, WSHandshakeError, WSListener, WSMsgType, WSTransport, ws_connect
 
 from core.errors import Unavailable
+from pipelines.exchanges.okx.hosts import refused_status
 
 DIAL_TIMEOUT_S = 10.0
 PING_AFTER_S = 20.0
@@ -28,6 +29,7 @@ class Socket(WSListener):
         self._transport: WSTransport | None = None
         self._parts = bytearray()
         self._close_reason: str | None = None
+        self._heard = False
         self._heard_at = time.monotonic()
         self._pinged_at: float | None = None
         self.ended: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -38,21 +40,23 @@ class Socket(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """picows: a frame came. An error of the receiver ends the connection and is raised by `ended`."""
-        self._heard_at = time.monotonic()
-        self._pinged_at = None
+        self._heard = True
         kind = frame.msg_type
-        if kind == WSMsgType.CLOSE:
+        if kind == WSMsgType.TEXT or kind == WSMsgType.BINARY or kind == WSMsgType.CONTINUATION:
+            try:
+                if frame.fin and not self._parts:
+                    self._on_text(frame.get_payload_as_bytes())
+                else:
+                    self._part(frame)
+            except Exception as error:
+                self.fail(error)
+        elif kind == WSMsgType.CLOSE:
             payload = frame.get_payload_as_bytes()
             code = int.from_bytes(payload[:2], "big")
             self._close_reason = (
                 f"closed by the exchange: {code} {payload[2:].decode(errors='replace')}".strip()
             )
             transport.disconnect()
-        elif kind in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
-            try:
-                self._message(frame)
-            except Exception as error:
-                self.fail(error)
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """picows: the connection is gone."""
@@ -65,6 +69,9 @@ class Socket(WSListener):
 
     def tick(self, now: float) -> None:
         """Ping when silent, end when the ping was not answered. now: monotonic seconds."""
+        if self._heard:
+            # The time is taken here, once a second, and not for each of thousands of frames.
+            self._heard, self._heard_at, self._pinged_at = False, now, None
         if self._pinged_at is not None:
             if now - self._pinged_at > PONG_WITHIN_S:
                 self.close(f"no answer to ping in {PONG_WITHIN_S:.0f} s")
@@ -85,10 +92,7 @@ class Socket(WSListener):
         if self._transport is not None:
             self._transport.disconnect(graceful=False)
 
-    def _message(self, frame: WSFrame) -> None:
-        if frame.fin and not self._parts:
-            self._on_text(frame.get_payload_as_bytes())
-            return
+    def _part(self, frame: WSFrame) -> None:
         self._parts += frame.get_payload_as_bytes()
         if frame.fin:
             whole = bytes(self._parts)
@@ -101,13 +105,19 @@ class Socket(WSListener):
 
 
 async def dial(url: str, on_text: Callable[[bytes], None]) -> Socket:
-    """An open connection, or Unavailable."""
+    """An open connection; Unavailable when nobody answers, WrongUrl when no WebSocket is served there."""
     try:
         async with asyncio.timeout(DIAL_TIMEOUT_S):
             _, listener = await ws_connect(
-                lambda: Socket(on_text), url, websocket_handshake_timeout=DIAL_TIMEOUT_S
+                lambda: Socket(on_text), url, websocket_handshake_timeout=DIAL_TIMEOUT_S, max_redirects=0
             )
-    except (OSError, TimeoutError, WSHandshakeError) as error:
+    except WSHandshakeError as error:
+        if error.response is None:
+            raise Unavailable(f"{url}: {error}") from None
+        answer = error.response
+        location = answer.headers.get("Location")
+        raise refused_status(url, int(answer.status), location, "TCP_OKX_WS_URL") from None
+    except (OSError, TimeoutError) as error:
         raise Unavailable(f"{url}: {error or type(error).__name__}") from None
     assert isinstance(listener, Socket)
     return listener

@@ -17,11 +17,19 @@ class _State(Enum):
 
 class Patience:
     """How long each symbol may be silent: 60 s at first, doubled each time the watchdog acted in vain, back
-    to 60 s when it trades again. Outlives connections, so that a dead market causes no reconnect storm."""
+    to 60 s when it trades again. Outlives connections, so that a dead market causes no reconnect storm.
 
-    def __init__(self, first_s: float = FIRST_PATIENCE_S, longest_s: float = LONGEST_PATIENCE_S) -> None:
+    probe_s: how long the answer to a new subscription may take."""
+
+    def __init__(
+        self,
+        first_s: float = FIRST_PATIENCE_S,
+        longest_s: float = LONGEST_PATIENCE_S,
+        probe_s: float = PROBE_S,
+    ) -> None:
         self._first_s = first_s
         self._longest_s = longest_s
+        self.probe_s = probe_s
         self._by_symbol: dict[str, float] = {}
 
     def seconds(self, symbol: str) -> float:
@@ -49,6 +57,11 @@ class Watch:
         self._patience = patience
         self._states = dict.fromkeys(symbols, _State.ASKED)
         self._since = dict.fromkeys(self._states, now)
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """What is watched: every symbol that was not refused."""
+        return frozenset(self._states)
 
     @property
     def complete(self) -> bool:
@@ -95,7 +108,7 @@ class Watch:
             waited = now - self._since[symbol]
             if state is _State.ASKED and waited > ACK_S:
                 return f"{symbol}: subscription not acknowledged in {ACK_S:.0f} s"
-            if state is _State.PROBED and waited > PROBE_S:
+            if state is _State.PROBED and waited > self._patience.probe_s:
                 self._patience.extend(symbol)
                 return f"{symbol}: silent, also after subscribing again"
         return None
