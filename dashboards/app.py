@@ -23,7 +23,7 @@ from dashboards.statics import Statics
 from pipelines.bus.base import Bus
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
-from pipelines.warehouse.database import engine
+from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
 
 PAGES = (live.PAGE, portfolio.PAGE, backtests.PAGE, system.PAGE)
 ASSETS = Path(__file__).parent / "assets"
@@ -37,7 +37,7 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
     """
     if settings.database_url is None or (settings.redis_url is None and bus is None):
         raise BadInput("TCP_DATABASE_URL", "the dashboard needs the addresses of PostgreSQL and Redis")
-    database = engine(settings.database_url)
+    database = engine(settings.database_url, SERVICE_ANSWER_S)
     bus = bus or RedisBus(settings.redis_url or "")
     hub = Hub(database, bus, Feed(settings.exchange), SystemClock())
     services = Services(settings, database, bus, hub, Jobs())

@@ -50,7 +50,7 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    engine = database.engine(database_url)
+    engine = database.engine(database_url, database.SERVICE_ANSWER_S)
     lock = DaemonLock(engine)
     if not await asyncio.to_thread(lock.hold):
         raise TcpError("another live daemon runs on this database: stop it first (`tcp down`)")

@@ -16,7 +16,7 @@ from sqlalchemy.engine import make_url
 from cli.stack import postgres, process, redis
 from cli.stack.ports import free_port
 from config.settings import PROJECT_ROOT
-from pipelines.warehouse.database import engine, migrate
+from pipelines.warehouse.database import SERVICE_ANSWER_S, engine, migrate
 
 # A loaded machine is slow, not wrong: no example of a property has a deadline.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,6 +73,7 @@ def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
     url = _with_database(postgres_url, name)
     yield url
     engine(url).dispose()
+    engine(url, SERVICE_ANSWER_S).dispose()
     _administer(postgres_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

@@ -29,6 +29,7 @@ from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bot_ledger import Conflict
 from pipelines.warehouse.bots import find_bot, record_crash, record_state
+from pipelines.warehouse.database import SERVICE_ANSWER_S
 from pipelines.warehouse.database import engine as engine_of
 
 TICK_S = 2.0
@@ -53,7 +54,7 @@ class Runner:
     def __init__(self, settings: Settings, name: str) -> None:
         self._name = name
         self._clock = SystemClock()
-        self._engine: Engine = engine_of(settings.database_url or "")
+        self._engine: Engine = engine_of(settings.database_url or "", SERVICE_ANSWER_S)
         self._bus = RedisBus(settings.redis_url or "")
         self._outbox = Outbox(self._bus)
         self._row = find_bot(self._engine, name)

@@ -9,31 +9,84 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
 
+from config.settings import settings
 from core.errors import BadInput, Unavailable
+from pipelines.warehouse.bounded import BoundedConnection
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 CONNECT_TIMEOUT_S = 5
+POOL_TIMEOUT_S = 10
+"""Longest wait for a connection of the pool, when all are in use."""
+SERVICE_ANSWER_S = 20
+"""Longest wait of a service for a statement; below the half minute after which a bot counts as hung."""
+ANSWER_GRACE_S = 3
+"""How much later than the server the client gives a statement up."""
 MIGRATION_LOCK = 7_205_001
 """Advisory lock that two processes migrating at once queue on."""
 
 
+_KEEPALIVE = {
+    "keepalives_idle": 10,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 25_000,
+}
+"""A server whose machine is gone is noticed within half a minute, not after two hours."""
+
+
+_PASSING = (
+    "08",  # the connection
+    "57",  # shut down, starting up, statement given up
+    "53",  # out of disk, memory or connections
+    "58",  # input and output failed
+    "40",  # serialisation and deadlock
+    "55P03",  # a lock was not to be had
+    "25P",  # a transaction took too long
+    "25006",  # read-only: a standby that is not promoted yet
+)
+"""Beginnings of the SQLSTATEs that time, or an administrator, cures."""
+
+
 @cache
-def engine(url: str) -> Engine:
+def engine(url: str, answer_s: int | None = None) -> Engine:
     """The process's pooled engine for that URL; connections are tested before use, so that a restarted server
-    is noticed here and not in the middle of a page."""
-    return create_engine(
+    is noticed here and not in the middle of a page.
+
+    answer_s: longest wait for a statement, for processes that must go on; the server gives it up by itself,
+    and of one that hangs the connection is closed (OperationalError, see `is_outage`). None waits for ever.
+    """
+    options = "-c timezone=UTC"
+    prepared = settings().prepared_statements
+    if answer_s is not None and prepared:
+        # A pooler that hands connections around would refuse the parameter.
+        options += f" -c statement_timeout={answer_s}s"
+    arguments: dict[str, Any] = {**_KEEPALIVE, "connect_timeout": CONNECT_TIMEOUT_S, "options": options}
+    if not prepared:
+        arguments["prepare_threshold"] = None
+    made = create_engine(
         url,
         pool_pre_ping=True,
         hide_parameters=True,
-        pool_size=5,
-        max_overflow=10,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": "-c timezone=UTC"},
+        pool_size=settings().database_pool,
+        max_overflow=2 * settings().database_pool,
+        pool_timeout=POOL_TIMEOUT_S,
+        connect_args=arguments,
     )
+    if answer_s is not None:
+        limit_s = answer_s + ANSWER_GRACE_S
+
+        @event.listens_for(made, "do_connect")
+        def bounded(_dialect: Any, _record: Any, args: Any, parameters: Any) -> BoundedConnection:
+            connection = BoundedConnection.connect(*args, **parameters)
+            connection.answer_s = limit_s
+            return connection
+
+    return made
 
 
 def driver(connection: Connection) -> psycopg.Connection[Any]:
@@ -74,8 +127,7 @@ def is_outage(error: DBAPIError) -> bool:
     state: str | None = getattr(error.orig, "sqlstate", None)
     if state is None:
         return isinstance(error, OperationalError | InterfaceError)
-    # 08: connection; 57P: shut down; 53: out of resources; 40: serialisation and deadlock
-    return state.startswith(("08", "57P", "53", "40"))
+    return state.startswith(_PASSING)
 
 
 def _refuse_unknown(url: str, connection: Connection) -> None:
