@@ -107,7 +107,7 @@ def _lines(trades: Sequence[Trade]) -> bytes:
             written = f"{moment:%Y-%m-%d %H:%M:%S}.{written_ms % 1000:03}+00"
         # !s: str() of a Decimal takes a third of the time that format() takes.
         lines.append(
-            f"{t.symbol}\t{t.trade_id}\t{written}\t{t.price!s}\t{t.size!s}\t{t.side.value}\t{t.count}\t"
+            f"{t.symbol}\t{t.trade_id}\t{written}\t{t.price!s}\t{t.size!s}\t{t.side!s}\t{t.count}\t"
             f"{t.source}\t{EXCHANGE}\n"
         )
     return "".join(lines).encode()
