@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
+EXCHANGE = re.compile(r"(ccxt:)?[a-z0-9_]{1,32}")
 TIMEFRAME = re.compile(r"[1-9]\d*[mhd]")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
@@ -32,7 +33,9 @@ class Settings(BaseSettings):
     )
     redis_url: str | None = Field(None, description="redis://…; unset: embedded Redis")
     lake_url: str = Field(str(PROJECT_ROOT / "data_lake"), description="Path or object-store URL of the lake")
-    exchange: Literal["sim", "okx"] = Field("sim", description="The simulated exchange or OKX itself")
+    exchange: str = Field(
+        "sim", description="sim: the simulated exchange; okx; or one of ccxt's: binance, kraken, ccxt:okx …"
+    )
     okx_rest_url: str | None = Field(
         None, description="Base URL of the exchange's REST API, or a comma list to fall back on"
     )
@@ -56,6 +59,13 @@ class Settings(BaseSettings):
     docs_port: int = Field(8051, ge=1, le=65535)
     history_days: int = Field(7, ge=0, le=3650, description="Days of 1m candles fetched on first start")
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+
+    @field_validator("exchange")
+    @classmethod
+    def _exchange_is_a_name(cls, name: str) -> str:
+        if not EXCHANGE.fullmatch(name) or name == "ccxt:sim":
+            raise ValueError(f"{name!r} is not sim, okx or an exchange of ccxt such as binance or ccxt:okx")
+        return name
 
     @field_validator("database_url")
     @classmethod
@@ -102,6 +112,17 @@ class Settings(BaseSettings):
         if self.dashboard_host not in LOOPBACK and not self.dashboard_token:
             raise ValueError("TCP_DASHBOARD_HOST is not loopback: set TCP_DASHBOARD_TOKEN")
         return self
+
+    @property
+    def ccxt_id(self) -> str | None:
+        """ccxt's id of the exchange; None for the simulated one and OKX, unless asked for as ccxt:okx."""
+        name = self.exchange.removeprefix("ccxt:")
+        return None if self.exchange in ("sim", "okx") else name
+
+    @property
+    def exchange_name(self) -> str:
+        """What stands in the `exchange` column: okx for the simulated one too."""
+        return self.ccxt_id or "okx"
 
     @property
     def symbol_list(self) -> tuple[str, ...]:

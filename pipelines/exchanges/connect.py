@@ -1,6 +1,9 @@
-"""From settings to the exchange's adapters: the only place that knows which class serves which exchange."""
+"""From settings to the exchange's adapters: the only place that knows which class serves which exchange.
 
-from collections.abc import Sequence
+ccxt is imported only when it is asked for: that takes seconds and 100 MB.
+"""
+
+from collections.abc import Mapping, Sequence
 
 from config.settings import Settings
 from core.errors import BadInput
@@ -13,19 +16,37 @@ from pipelines.exchanges.parallel import ParallelFeed
 
 
 def make_rest(settings: Settings) -> ExchangeRest:
-    """The REST adapter in force. Close it when done."""
+    """The REST adapter in force. Close it when done. BadInput for an exchange that nobody knows."""
+    if settings.ccxt_id is not None:
+        from pipelines.exchanges.ccxt.rest import CcxtRest
+
+        return CcxtRest(settings.ccxt_id, _ccxt_urls(settings))
     return OkxRest(_hosts(settings, settings.okx_rest_url, REST_URLS, "TCP_OKX_REST_URL"))
 
 
 def make_feed(settings: Settings) -> TradeFeed:
-    """The live trade feed in force: over one socket, or over several side by side."""
+    """The live trade feed in force: over one socket, or (OKX) over several side by side."""
+    if settings.ccxt_id is not None:
+        from pipelines.exchanges.ccxt.feed import CcxtTradeFeed
+
+        return CcxtTradeFeed(settings.ccxt_id, _ccxt_urls(settings))
     feeds = [OkxTradeFeed(_ws_hosts(settings)) for _ in range(settings.okx_sockets)]
     return feeds[0] if len(feeds) == 1 else ParallelFeed(feeds)
 
 
 def make_book_feed(settings: Settings) -> OkxBookFeed | None:
-    """The feed of order books in force; None when they are switched off."""
-    return None if settings.order_book == "off" else OkxBookFeed(_ws_hosts(settings), settings.order_book)
+    """The feed of order books in force; None when they are switched off, and for exchanges through ccxt."""
+    if settings.order_book == "off" or settings.ccxt_id is not None:
+        return None
+    return OkxBookFeed(_ws_hosts(settings), settings.order_book)
+
+
+def _ccxt_urls(settings: Settings) -> Mapping[str, str]:
+    """The addresses given for OKX, the first of each, hold for ccxt's OKX too."""
+    if settings.ccxt_id != "okx":
+        return {}
+    given = {"rest": settings.okx_rest_url, "ws": settings.okx_ws_url}
+    return {name: split_urls(urls)[0].rstrip("/") for name, urls in given.items() if urls is not None}
 
 
 def _ws_hosts(settings: Settings) -> Hosts:
