@@ -16,7 +16,8 @@ def sim(
     seed: int = typer.Option(1, help="Of the market model."),
     speed: str = typer.Option("1", help="Virtual seconds a second: a number, or max."),
     start: str = typer.Option(None, help="Virtual time at the start, ISO 8601 UTC; default: now."),
-    faults: str = typer.Option(None, help="JSON object of faults and how often they happen."),
+    faults: str = typer.Option(None, help="JSON object of faults; see above."),
+    end: str = typer.Option(None, help="Virtual time from which nothing is traded any more."),
     state_file: Path = typer.Option(None, help="Keeps the virtual time over restarts."),
     activity: float = typer.Option(1.0, help="Multiplies the model's number of trades."),
     more: list[str] = typer.Argument(None, metavar="[FILE]...", help="More files of the source."),
@@ -26,6 +27,29 @@ def sim(
     """The simulated exchange: OKX's protocol on loopback.
 
     The first line on stdout is JSON: {"rest": url, "ws": url}. Runs until SIGTERM or Ctrl-C.
+
+    \b
+    --faults, all keys optional, times in wall seconds, shares in [0, 1]:
+      "seed": 1                                     the same seed, the same faults
+      "disconnect", "silence", "half_open", "notice": {"every_s": 60, "for_s": 5}
+                                                    of each connection, on average each 60 s
+      "duplicate", "reorder", "gap", "garbage": 0.01    share of data frames
+      "unpushed": 0.001                             share of trades that REST alone has
+      "late": {"share": 0.001, "by_s": 4}           trades that come late
+      "late_candle", "revised_candle": {"share": 0.1, "by_s": 60}
+                                                    candles confirmed, or put right, late
+      "rest_lag_s": 1                               REST knows everything that much later
+      "clock": {"ahead_s": 0.5, "drift_s": 0.3, "every_s": 60}
+                                                    REST's time against that of the trades
+      "http_429", "http_500": 0.05                  share of REST requests refused
+      "order_lost_request", "order_lost_answer", "order_reject", "order_429": 0.01
+                                                    share of order operations
+      "order_timeout_s": 5                          until a lost REST request is cut
+      "script": [{"at_s": 600, "fault": "silence", "for_s": 30}]
+                                                    at virtual seconds after the start: disconnect,
+                                                    silence, half_open, notice, http_429, http_500
+
+    POST the same document to /sim/faults (application/json) to change the faults of a running exchange.
     """
     from cli.stack.bound_ports import check_port
     from pipelines.exchanges.sim.options import SimOptions, parse_speed
@@ -44,6 +68,7 @@ def sim(
         activity=activity,
         speed=parse_speed(speed),
         start_ms=None if start is None else milliseconds(start),
+        end_ms=None if end is None else milliseconds(end, "--end"),
         state_file=state_file,
         rate_limit=rate_limit,
         faults={} if faults is None else fault_object(faults),
@@ -51,12 +76,12 @@ def sim(
     run_forever(options, lambda urls: print(json.dumps(urls), flush=True))
 
 
-def milliseconds(text: str) -> int:
+def milliseconds(text: str, option: str = "--start") -> int:
     """ISO 8601 as ms since the epoch; UTC unless it names an offset."""
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise BadInput("--start", f"{text!r} is not an ISO 8601 time such as 2026-11-20T09:00:00Z") from None
+        raise BadInput(option, f"{text!r} is not an ISO 8601 time such as 2026-11-20T09:00:00Z") from None
     return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() * 1000)
 
 

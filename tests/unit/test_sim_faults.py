@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from core.errors import BadInput
-from pipelines.exchanges.sim.faults import Action, ConnectionFaults, RequestFaults, parse_faults
+from pipelines.exchanges.sim.fault_plan import parse_faults
+from pipelines.exchanges.sim.faults import Action, ConnectionFaults, RequestFaults
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import serve
 

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 
 from core.errors import BadInput
-from pipelines.exchanges.sim.faults import OrderFault, OrderFaults, parse_faults
+from pipelines.exchanges.sim.fault_plan import parse_faults
+from pipelines.exchanges.sim.faults import OrderFault, OrderFaults
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import RunningSim, serve
 from pipelines.exchanges.sim.trading.keys import ApiKey

@@ -56,7 +56,9 @@ class Connection:
             self.reply(sent)
 
     def reply(self, frame: bytes) -> None:
-        """Queue a frame that faults leave alone: acks, errors, pongs."""
+        """Queue a frame that only a half-open connection swallows: acks, errors, pongs."""
+        if self.faults.is_half_open:
+            return
         self._queue.append(frame)
         self.pending_bytes += len(frame)
         self._filled.set()

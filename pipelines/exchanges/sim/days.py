@@ -50,9 +50,17 @@ class DayTrades:
 
     def part(self, start: int, stop: int) -> "DayTrades":
         """The matches [start, stop)."""
-        cut = slice(start, stop)
+        return self.only(slice(start, stop))
+
+    def only(self, which: slice | Ints | Flags) -> "DayTrades":
+        """Some of the matches, by place or by flag."""
         return DayTrades(
-            self.ids[cut], self.ts[cut], self.price[cut], self.size[cut], self.buy[cut], self.opens_order[cut]
+            self.ids[which],
+            self.ts[which],
+            self.price[which],
+            self.size[which],
+            self.buy[which],
+            self.opens_order[which],
         )
 
     @cached_property
@@ -73,6 +81,21 @@ def no_trades() -> DayTrades:
     """A day without matches."""
     empty, flags = np.zeros(0, np.int64), np.zeros(0, np.bool_)
     return DayTrades(empty, empty, empty, empty, flags, flags)
+
+
+def join_trades(parts: list[DayTrades]) -> DayTrades:
+    """Matches of several stretches, the oldest first."""
+    some = [part for part in parts if len(part)]
+    if len(some) == 1 or not some:
+        return (some or parts or [no_trades()])[0]
+    return DayTrades(
+        np.concatenate([part.ids for part in some]),
+        np.concatenate([part.ts for part in some]),
+        np.concatenate([part.price for part in some]),
+        np.concatenate([part.size for part in some]),
+        np.concatenate([part.buy for part in some]),
+        np.concatenate([part.opens_order for part in some]),
+    )
 
 
 @dataclass(frozen=True)

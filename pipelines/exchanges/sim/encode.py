@@ -4,23 +4,23 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pipelines.exchanges.sim.days import Candles, DayTrades
+from pipelines.exchanges.sim.days import Candles, DayTrades, Flags, Ints
 from pipelines.exchanges.sim.specs import SymbolSpec
 
 
-def aggregated_trades(spec: SymbolSpec, trades: DayTrades, start: int, stop: int) -> list[bytes]:
-    """The `trades` channel's rows of the day's aggregates [start, stop): one per taker order and price."""
+def aggregated_trades(spec: SymbolSpec, trades: DayTrades, which: slice | Ints) -> list[bytes]:
+    """The `trades` channel's rows of some of the day's aggregates: one per taker order and price."""
     joined = trades.aggregates
-    last = joined.last[start:stop]
+    last = joined.last[which]
     prices: dict[int, str] = {}
     rows = []
     for trade_id, ticks, lots, buy, ts, count in zip(
         trades.ids[last].tolist(),
         trades.price[last].tolist(),
-        joined.size[start:stop].tolist(),
+        joined.size[which].tolist(),
         trades.buy[last].tolist(),
         trades.ts[last].tolist(),
-        joined.count[start:stop].tolist(),
+        joined.count[which].tolist(),
         strict=True,
     ):
         price = prices.get(ticks) or prices.setdefault(ticks, spec.price_text(ticks))
@@ -49,16 +49,16 @@ def single_trades(spec: SymbolSpec, trades: DayTrades) -> list[bytes]:
     ]
 
 
-def candles(spec: SymbolSpec, rows: Candles, confirmed: int) -> list[bytes]:
-    """Candle rows, oldest first; the first `confirmed` of them are complete."""
+def candles(spec: SymbolSpec, rows: Candles, confirmed: Flags) -> list[bytes]:
+    """Candle rows, oldest first; `confirmed` says which are complete."""
     lists = [column.tolist() for column in rows.columns()[:7]]
     encoded = []
-    for place, (ts, open_, high, low, close, volume, value) in enumerate(zip(*lists, strict=True)):
+    for ts, open_, high, low, close, volume, value, complete in zip(*lists, confirmed.tolist(), strict=True):
         quote = spec.value_text(value)
         encoded.append(
             f'["{ts}","{spec.price_text(open_)}","{spec.price_text(high)}","{spec.price_text(low)}",'
             f'"{spec.price_text(close)}","{spec.size_text(volume)}","{quote}","{quote}",'
-            f'"{1 if place < confirmed else 0}"]'.encode()
+            f'"{1 if complete else 0}"]'.encode()
         )
     return encoded
 

@@ -1,9 +1,10 @@
 """The parts that the REST and the WebSocket side share."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pipelines.exchanges.sim.bars import BARS, Bar
 from pipelines.exchanges.sim.clock import VirtualClock
+from pipelines.exchanges.sim.delays import Delays
 from pipelines.exchanges.sim.history import History
 from pipelines.exchanges.sim.specs import SymbolSpec
 
@@ -20,10 +21,15 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Exchange:
-    """One simulated exchange: its history, its clock, and which port it listens on."""
+    """One simulated exchange: its history, its clock, and what of the history is known when."""
 
     history: History
     clock: VirtualClock
+    delays: Delays = field(default_factory=Delays)
+
+    def rest_now_ms(self) -> int:
+        """The virtual time up to which REST knows the market."""
+        return self.clock.now_ms() - self.delays.rest_lag_ms
 
     def spec(self, inst_id: str | None) -> SymbolSpec:
         """The instrument of that id; Refused 51000 when missing, 51001 when unknown."""

@@ -1,68 +1,11 @@
-"""What goes wrong, and when: decisions only, taken from a seed; the server carries them out.
-
-`--faults JSON`, all keys optional:
-
-    {"seed": 1,                                   the same seed, the same faults
-     "disconnect": {"every_s": 60},               the socket is cut without a close frame
-     "silence": {"every_s": 60, "for_s": 20},     data is lost for a while, pings are still answered
-     "notice": {"every_s": 900, "for_s": 60},     notice 64008, and the connection closed for_s later
-     "duplicate": 0.01,                           share of data frames sent twice
-     "reorder": 0.01,                             … sent after the next one
-     "gap": 0.01,                                 … never sent
-     "garbage": 0.01,                             … followed by one that is no valid JSON
-     "http_429": 0.05, "http_500": 0.01,          share of REST requests refused
-     "order_lost_request": 0.01,                  share of order operations that never arrive: no answer
-     "order_lost_answer": 0.01,                   … that are carried out, and the answer is lost
-     "order_reject": 0.01,                        … that fail with sCode 50026
-     "order_429": 0.01,                           … refused with 50011
-     "order_timeout_s": 5}                        seconds until the connection of a lost REST request is cut
-
-POST the same document to /sim/faults (application/json) to change the faults of a running server.
-
-Order operations are signed POST requests and the WebSocket's order, cancel-order, amend-order and batch-….
-On the WebSocket a lost answer is no answer, on a connection that goes on. `duplicate` and the other shares of
-data frames hold for pushes of orders and balances too.
-
-Times are wall seconds between two faults of a kind on one connection: the average, each 50 to 150 % of it.
-"""
+"""What goes wrong, and when: decisions only, taken from a seed; the server carries them out (`fault_plan.py`
+lists the faults)."""
 
 import random
-from collections.abc import Mapping
 from enum import StrEnum
-from typing import Annotated, Any
 
-import msgspec
-
-from core.errors import BadInput
-
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
-
-
-class Every(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A fault that comes back: on average every `every_s` s, lasting `for_s` s."""
-
-    every_s: Annotated[float, msgspec.Meta(gt=0)]
-    for_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-
-
-class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which faults happen how often; see the module's text."""
-
-    seed: int = 0
-    disconnect: Every | None = None
-    silence: Every | None = None
-    notice: Every | None = None
-    duplicate: Share = 0.0
-    reorder: Share = 0.0
-    gap: Share = 0.0
-    garbage: Share = 0.0
-    http_429: Share = 0.0
-    http_500: Share = 0.0
-    order_lost_request: Share = 0.0
-    order_lost_answer: Share = 0.0
-    order_reject: Share = 0.0
-    order_429: Share = 0.0
-    order_timeout_s: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+from pipelines.exchanges.sim.fault_plan import Every, FaultPlan
+from pipelines.exchanges.sim.fault_script import Script
 
 
 class Action(StrEnum):
@@ -73,25 +16,20 @@ class Action(StrEnum):
     CLOSE = "close"
 
 
-def parse_faults(document: Mapping[str, Any]) -> FaultPlan:
-    """The plan of a JSON object; BadInput names the wrong key or value."""
-    try:
-        return msgspec.convert(dict(document), FaultPlan)
-    except msgspec.ValidationError as error:
-        raise BadInput("faults", str(error)) from None
-
-
 class ConnectionFaults:
     """Decides for one connection; `ordinal` is its number since the server's start, times are seconds."""
 
-    def __init__(self, plan: FaultPlan, ordinal: int, now: float) -> None:
+    def __init__(self, plan: FaultPlan, ordinal: int, now: float, script: Script | None = None) -> None:
         self._plan = plan
+        self._script = script
         self._random = random.Random(f"{plan.seed}/{ordinal}")
         self._held: bytes | None = None
         self._close_at: float | None = None
         self._cut_at = self._next(plan.disconnect, now)
         self._notice_at = self._next(plan.notice, now)
         self._silent_from = self._next(plan.silence, now)
+        self._freezes_at = self._next(plan.half_open, now)
+        self.is_half_open = False
 
     def frames(self, frame: bytes, now: float) -> list[bytes]:
         """What to send in place of a data frame, in order."""
@@ -114,11 +52,13 @@ class ConnectionFaults:
 
     def due(self, now: float) -> list[Action]:
         """Actions whose time has come; each is reported once."""
-        actions = []
-        if self._notice_at is not None and now >= self._notice_at and self._plan.notice:
-            actions.append(Action.NOTICE)
-            self._close_at = now + self._plan.notice.for_s
+        plan, actions = self._plan, []
+        if self._freezes_at is not None and now >= self._freezes_at and plan.half_open:
+            self.freeze(now, plan.half_open.for_s)
+            self._freezes_at = None
+        if self._notice_at is not None and now >= self._notice_at and plan.notice:
             self._notice_at = None
+            actions.append(self.warn(now, plan.notice.for_s))
         if self._close_at is not None and now >= self._close_at:
             actions.append(Action.CLOSE)
             self._close_at = None
@@ -127,7 +67,20 @@ class ConnectionFaults:
             self._cut_at = None
         return actions
 
+    def warn(self, now: float, for_s: float) -> Action:
+        """Announce the end, and let it come `for_s` later."""
+        self._close_at = now + for_s
+        return Action.NOTICE
+
+    def freeze(self, now: float, for_s: float) -> None:
+        """From now on half open; cut `for_s` later, or never if that is 0."""
+        self.is_half_open = True
+        self._cut_at = now + for_s if for_s else None
+        self._notice_at = self._close_at = None
+
     def _silent(self, now: float) -> bool:
+        if self._script is not None and self._script.covers("silence"):
+            return True
         if self._silent_from is None or self._plan.silence is None or now < self._silent_from:
             return False
         if now < self._silent_from + self._plan.silence.for_s:
@@ -145,12 +98,17 @@ class ConnectionFaults:
 class RequestFaults:
     """Decides which REST requests are refused."""
 
-    def __init__(self, plan: FaultPlan) -> None:
+    def __init__(self, plan: FaultPlan, script: Script | None = None) -> None:
         self._plan = plan
+        self._script = script
         self._random = random.Random(f"{plan.seed}/rest")
 
     def status(self) -> int:
         """200, or the HTTP status to refuse the next request with."""
+        if self._script is not None and self._script.covers("http_429"):
+            return 429
+        if self._script is not None and self._script.covers("http_500"):
+            return 500
         drawn = self._random.random()
         if drawn < self._plan.http_429:
             return 429

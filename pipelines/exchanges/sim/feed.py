@@ -9,10 +9,12 @@ import numpy as np
 
 from pipelines.exchanges.sim import book, encode
 from pipelines.exchanges.sim.bars import BARS
+from pipelines.exchanges.sim.candle_view import CandleView
 from pipelines.exchanges.sim.connection import Connection, Subscription
-from pipelines.exchanges.sim.days import DAY_MS, DayTrades
+from pipelines.exchanges.sim.days import DAY_MS
 from pipelines.exchanges.sim.exchange import Exchange
-from pipelines.exchanges.sim.rest import RestApi, confirmed
+from pipelines.exchanges.sim.pushes import Pushes
+from pipelines.exchanges.sim.rest import RestApi
 
 TICK_S = 0.01
 SLOW_TICK_S = 0.1  # of tickers and books
@@ -33,6 +35,8 @@ class Feed:
         self._history = exchange.history
         self._clock = exchange.clock
         self._api = api
+        self._pushes = Pushes(exchange.history, exchange.delays)
+        self._view = CandleView(exchange.history, exchange.delays)
         self._shown_ms = exchange.clock.now_ms()
         self._listeners: defaultdict[Subscription, set[Connection]] = defaultdict(set)
         self._subscribed = asyncio.Event()
@@ -98,22 +102,25 @@ class Feed:
         for subscription in list(self._listeners):
             if subscription.channel not in ("trades", "trades-all"):
                 continue
-            for day in range(before // DAY_MS, self._shown_ms // DAY_MS + 1):
-                trades = self._history.day(subscription.inst_id, day)
-                rows = self._trade_rows(subscription, trades, before, self._shown_ms)
-                rows_pushed += len(rows)
-                self._push_rows(subscription, rows)
+            rows = self._trade_rows(subscription, before, self._shown_ms)
+            rows_pushed += len(rows)
+            self._push_rows(subscription, rows)
         return rows_pushed
 
-    def _trade_rows(
-        self, subscription: Subscription, trades: DayTrades, before_ms: int, now_ms: int
-    ) -> list[bytes]:
-        start, stop = trades.until(before_ms), trades.until(now_ms)
-        spec = self.specs[subscription.inst_id]
+    def _trade_rows(self, subscription: Subscription, before_ms: int, now_ms: int) -> list[bytes]:
+        """What is pushed after `before_ms` up to and including `now_ms`."""
+        symbol = subscription.inst_id
         if subscription.channel == "trades-all":
-            return encode.single_trades(spec, trades.part(start, stop))
-        first, end = np.searchsorted(trades.aggregates.last, (start, stop))
-        return encode.aggregated_trades(spec, trades, int(first), int(end))
+            return [
+                row
+                for trades, which in self._pushes.matches(symbol, before_ms, now_ms)
+                for row in encode.single_trades(self.specs[symbol], trades.only(which))
+            ]
+        return [
+            row
+            for trades, which in self._pushes.aggregates(symbol, before_ms, now_ms)
+            for row in encode.aggregated_trades(self.specs[symbol], trades, which)
+        ]
 
     def _push_rows(self, subscription: Subscription, rows: list[bytes]) -> None:
         size = 1 if len(rows) <= SINGLE_FRAMES or subscription.channel == "trades-all" else ROWS_A_FRAME
@@ -178,16 +185,19 @@ class Feed:
         self._candle_at[subscription] = now + CANDLE_S
         bar = BARS[subscription.channel.removeprefix("candle")]
         running = bar.index(self._shown_ms)
-        opens = bar.opens(self._candle_open[subscription], running)
-        rows = self._history.candles(subscription.inst_id, bar, opens, self._shown_ms)
-        self._candle_open[subscription] = running
+        opens = bar.opens(bar.index(self._candle_open[subscription]), running)
+        rows = self._view.rows(subscription.inst_id, bar, opens, self._shown_ms)
         if not len(rows):
             return
         spec = self.specs[subscription.inst_id]
-        encoded = encode.candles(spec, rows, confirmed(bar, rows, self._shown_ms))
-        if encoded[-1] == self._last_rows.get(subscription):
+        complete = self._view.confirmed(spec.symbol, bar, rows, self._shown_ms)
+        # those that are not confirmed yet come again
+        self._candle_open[subscription] = int(rows.open_ms[complete.argmin()])
+        encoded = encode.candles(spec, rows, complete)
+        state = b"".join(encoded)
+        if state == self._last_rows.get(subscription):
             return
-        self._last_rows[subscription] = encoded[-1]
+        self._last_rows[subscription] = state
         for start in range(0, len(encoded), ROWS_A_FRAME):
             chunk = encoded[start : start + ROWS_A_FRAME]
             self._send(subscription, encode.frame(subscription.channel, spec.symbol, chunk))
@@ -207,10 +217,10 @@ class Feed:
         if channel.startswith("candle"):
             bar = BARS[channel.removeprefix("candle")]
             index = bar.index(self._shown_ms)
-            self._candle_open.setdefault(subscription, index)
+            self._candle_open.setdefault(subscription, bar.open_ms(index))
             self._candle_at.setdefault(subscription, time.monotonic() + CANDLE_S)
-            rows_ = self._history.candles(inst_id, bar, bar.opens(index, index), self._shown_ms)
-            first = encode.candles(self.specs[inst_id], rows_, 0)
+            rows_ = self._view.rows(inst_id, bar, bar.opens(index, index), self._shown_ms)
+            first = encode.candles(self.specs[inst_id], rows_, np.zeros(len(rows_), np.bool_))
             return [encode.frame(channel, inst_id, first)] if first else []
         row = self._state_row(subscription)
         self._last_rows.setdefault(subscription, _without_time(row))
@@ -221,9 +231,8 @@ class Feed:
         if not len(last):
             return []
         at = int(last.ts[0])
-        trades = self._history.day(subscription.inst_id, at // DAY_MS)
-        rows = self._trade_rows(subscription, trades, at - 1, at)
-        return [encode.frame(subscription.channel, subscription.inst_id, rows[-1:])]
+        rows = self._trade_rows(subscription, at - 1, at)
+        return [encode.frame(subscription.channel, subscription.inst_id, rows[-1:])] if rows else []
 
     def _snapshot(self, subscription: Subscription) -> bytes:
         spec, state = self.specs[subscription.inst_id], self._books.get(subscription)

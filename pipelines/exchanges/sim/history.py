@@ -81,7 +81,7 @@ class History:
             if start > 0:
                 break
             day -= 1
-        return _joined(parts)
+        return days.join_trades(parts[::-1])
 
     def last_price(self, symbol: str, before_day: int) -> int:
         """Ticks of the last match before a day; that of the first one ever, if there is none before."""
@@ -192,18 +192,3 @@ class History:
         opens = np.arange(day * DAY_MS, (day + 1) * DAY_MS, length_ms, dtype=np.int64)
         begins_late = not len(trades) or trades.ts[0] >= opens[1]
         return days.from_trades(trades, opens, self.last_price(symbol, day) if begins_late else 0)
-
-
-def _joined(parts: list[DayTrades]) -> DayTrades:
-    newest_first = [part for part in parts if len(part)]
-    if len(newest_first) == 1 or not newest_first:
-        return (newest_first or parts or [days.no_trades()])[0]
-    ordered = newest_first[::-1]
-    return DayTrades(
-        np.concatenate([part.ids for part in ordered]),
-        np.concatenate([part.ts for part in ordered]),
-        np.concatenate([part.price for part in ordered]),
-        np.concatenate([part.size for part in ordered]),
-        np.concatenate([part.buy for part in ordered]),
-        np.concatenate([part.opens_order for part in ordered]),
-    )

@@ -24,13 +24,14 @@ class SimOptions:
     speed: virtual seconds a real second, or "max": as fast as one core allows; virtual time then moves only
         while somebody is subscribed to a channel, and waits for the slowest reader
     start_ms: virtual time at the start; default: the wall's, or the first trade of recorded files
+    end_ms: nothing is traded from this virtual time on, and the clock goes on (at speed "max" it stops soon)
     state_file: keeps the virtual time over restarts
     rate_limit: multiplies OKX's REST limits, which are in wall time at any speed; 0 switches them off
     connection_limits: 3 connections a second, 480 subscription requests an hour, drop after silence
     silent_after_s: how long a connection may be without a push and a request before it is dropped (4004)
     buffer_bytes: a reader that is further behind is dropped (4005)
     deflate: accept permessage-deflate when a client offers it (it costs most of the speed)
-    faults: what goes wrong and how often, see `faults.py`; {} for nothing
+    faults: what goes wrong and how often, see `fault_plan.py`; {} for nothing
     api_keys: who may trade; each key is an account of its own, kept in memory
     balances: what every account starts with, currency → amount
     maker_fee, taker_fee: shares of what is received
@@ -46,6 +47,7 @@ class SimOptions:
     activity: float = 1.0
     speed: Speed = 1.0
     start_ms: int | None = None
+    end_ms: int | None = None
     state_file: Path | None = None
     rate_limit: float = 1.0
     connection_limits: bool = True

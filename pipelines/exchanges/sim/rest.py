@@ -9,7 +9,8 @@ from aiohttp import web
 
 from pipelines.exchanges.sim import book, encode, ticker
 from pipelines.exchanges.sim.bars import Bar
-from pipelines.exchanges.sim.days import DAY_MS, Candles
+from pipelines.exchanges.sim.candle_view import CandleView
+from pipelines.exchanges.sim.days import DAY_MS, DayTrades
 from pipelines.exchanges.sim.exchange import Exchange, Refused, bar_named
 from pipelines.exchanges.sim.instruments import instrument
 from pipelines.exchanges.sim.specs import SymbolSpec
@@ -27,6 +28,7 @@ class RestApi:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
         self._history = exchange.history
+        self._view = CandleView(exchange.history, exchange.delays)
         self.routes: dict[str, Handler] = {
             "/api/v5/public/time": self.time,
             "/api/v5/public/instruments": self.instruments,
@@ -41,8 +43,9 @@ class RestApi:
         }
 
     async def time(self, query: Query) -> bytes:
-        """The virtual clock, ms."""
-        return _answer([{"ts": str(self._exchange.clock.now_ms())}])
+        """The virtual clock, ms, as its faults show it."""
+        told = self._exchange.delays.told_ms(self._exchange.clock.now_ms())
+        return _answer([{"ts": str(told)}])
 
     async def instruments(self, query: Query) -> bytes:
         """Spot pairs; the other instrument types exist but are empty."""
@@ -71,7 +74,8 @@ class RestApi:
         """The newest single matches, newest first."""
         spec = self._exchange.spec(query.get("instId"))
         limit = _limit(query, 100, 500)
-        newest = self._history.newest_trades(spec.symbol, self._exchange.clock.now_ms(), limit)
+        now = self._exchange.rest_now_ms()
+        newest = self._known(spec, self._history.newest_trades(spec.symbol, now, limit), now)
         return encode.envelope(encode.single_trades(spec, newest)[::-1])
 
     async def history_trades(self, query: Query) -> bytes:
@@ -81,20 +85,24 @@ class RestApi:
         after, before = _number(query, "after"), _number(query, "before")
         if kind not in ("1", "2"):
             raise Refused("51000", "Parameter type error", 400)
-        now = self._exchange.clock.now_ms()
+        now = self._exchange.rest_now_ms()
         if kind == "2":
             if before is not None:
                 raise Refused("50039", "Parameter before is not supported for paging by time", 400)
             page = self._history.newest_trades(spec.symbol, now, limit, below_ms=after)
         else:
             page = self._history.newest_trades(spec.symbol, now, limit, below_id=after, above_id=before)
-        page = page.part(page.until(now - TRADE_HISTORY_MS), len(page))
+        page = self._known(spec, page.part(page.until(now - TRADE_HISTORY_MS), len(page)), now)
         return encode.envelope(encode.single_trades(spec, page)[::-1])
+
+    def _known(self, spec: SymbolSpec, trades: DayTrades, now: int) -> DayTrades:
+        """Without those that come late and have not come."""
+        return trades.only(self._exchange.delays.known(spec.symbol, trades.ts, now))
 
     async def candles(self, query: Query) -> bytes:
         """The latest 1,440 candles, newest first."""
         bar = bar_named(query.get("bar", "1m"))
-        newest = bar.index(self._exchange.clock.now_ms())
+        newest = bar.index(self._exchange.rest_now_ms())
         return await self._candles(query, bar, bar.open_ms(newest - LATEST_CANDLES))
 
     async def history_candles(self, query: Query) -> bytes:
@@ -106,13 +114,14 @@ class RestApi:
         after, before = _number(query, "after"), _number(query, "before")
         if floor_ms is not None:
             before = floor_ms if before is None else max(before, floor_ms)
-        now, limit = self._exchange.clock.now_ms(), _limit(query, 100, 300)
+        now, limit = self._exchange.rest_now_ms(), _limit(query, 100, 300)
         opens = self._history.page_opens(spec.symbol, bar, now, limit, after, before)
         for day in self._history.cold_days(spec.symbol, bar, opens, now):
             self._history.warm(spec.symbol, bar, day)
             await asyncio.sleep(0)  # producing a day takes milliseconds; the feed goes on in between
-        rows = self._history.candles(spec.symbol, bar, opens, now)
-        return encode.envelope(encode.candles(spec, rows, confirmed(bar, rows, now))[::-1])
+        rows = self._view.rows(spec.symbol, bar, opens, now)
+        complete = self._view.confirmed(spec.symbol, bar, rows, now)
+        return encode.envelope(encode.candles(spec, rows, complete)[::-1])
 
     async def books(self, query: Query) -> bytes:
         """The order book, up to 400 levels a side."""
@@ -138,14 +147,6 @@ class RestApi:
     def ticker_row(self, spec: SymbolSpec) -> dict[str, str]:
         """The ticker of an instrument as of now."""
         return ticker.row(self._history, spec, self._exchange.clock.now_ms())
-
-
-def confirmed(bar: Bar, rows: Candles, now_ms: int) -> int:
-    """How many of the candles, oldest first, are complete."""
-    if not len(rows):
-        return 0
-    running = bar.open_ms(bar.index(int(rows.open_ms[-1])) + 1) > now_ms
-    return len(rows) - 1 if running else len(rows)
 
 
 def _answer(rows: list[Any]) -> bytes:

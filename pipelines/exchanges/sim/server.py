@@ -18,8 +18,11 @@ from pipelines.exchanges.sim.bulk import BulkFiles
 from pipelines.exchanges.sim.channels import Channels
 from pipelines.exchanges.sim.clock import ClockFile, VirtualClock, start_time
 from pipelines.exchanges.sim.connection import Connection
+from pipelines.exchanges.sim.delays import Delays
 from pipelines.exchanges.sim.exchange import Exchange, Refused
-from pipelines.exchanges.sim.faults import Action, ConnectionFaults, RequestFaults, parse_faults
+from pipelines.exchanges.sim.fault_plan import parse_faults
+from pipelines.exchanges.sim.fault_script import Script
+from pipelines.exchanges.sim.faults import Action, ConnectionFaults, RequestFaults
 from pipelines.exchanges.sim.feed import Feed
 from pipelines.exchanges.sim.history import History
 from pipelines.exchanges.sim.limits import RestLimits, SlidingWindow
@@ -43,14 +46,18 @@ class Server:
         saved = self._clock_file.load() if self._clock_file else None
         chosen = options.start_ms if options.start_ms is not None else source.natural_start_ms()
         self.clock = VirtualClock(start_time(wall.now_ms(), chosen, saved), options.speed)
-        exchange = Exchange(History(source), self.clock)
+        self._start_ms = self.clock.now_ms()
+        self._delays = Delays(options.speed)
+        exchange = Exchange(History(source), self.clock, self._delays)
         self._api = RestApi(exchange)
         self._bulk = BulkFiles(exchange.history, self.clock, options.bulk_layout, options.bulk_unsorted)
         self._feed = Feed(exchange, self._api)
         self._plan = parse_faults(options.faults)
+        self._delays.set_plan(self._plan)
+        self._script = Script(self._plan.script, self.clock.now_ms, self._start_ms)
         self._private = PrivateSide(exchange, options, self._plan, wall.now_ms)
         self._channels = Channels(self._feed, self._private.channels, options.connection_limits)
-        self._request_faults = RequestFaults(self._plan)
+        self._request_faults = RequestFaults(self._plan, self._script)
         self._rest_limits = RestLimits(options.rate_limit)
         self._dials = SlidingWindow(3, 1.0)
         self._connections: set[Connection] = set()
@@ -76,10 +83,14 @@ class Server:
     def set_faults(self, document: Mapping[str, Any]) -> None:
         """From now on, for the connections there are and those to come: other faults; {} for none."""
         self._plan = parse_faults(document)
-        self._request_faults = RequestFaults(self._plan)
+        self._delays.set_plan(self._plan)
+        # a script counts from the server's start: what lies behind does not happen again
+        self._script = Script(self._plan.script, self.clock.now_ms, self._start_ms)
+        self._script.begun()
+        self._request_faults = RequestFaults(self._plan, self._script)
         self._private.line.set_plan(self._plan)
         for connection in self._connections:
-            connection.faults = ConnectionFaults(self._plan, connection.ordinal, time.monotonic())
+            connection.faults = self._connection_faults(connection.ordinal)
 
     def open_connections(self) -> int:
         """How many clients are connected."""
@@ -135,13 +146,13 @@ class Server:
         socket = web.WebSocketResponse(timeout=_CLOSE_S, compress=self._options.deflate, writer_limit=1 << 20)
         await socket.prepare(request)
         self._opened += 1
-        faults = ConnectionFaults(self._plan, self._opened, time.monotonic())
+        faults = self._connection_faults(self._opened)
         connection = Connection(socket, request.transport, access, self._opened, faults)
         self._connections.add(connection)
         sender = asyncio.create_task(connection.send_queued())
         try:
             async for message in socket:
-                if message.type is WSMsgType.TEXT:
+                if message.type is WSMsgType.TEXT and not connection.faults.is_half_open:
                     self._channels.handle(connection, message.data)
         finally:
             self._connections.discard(connection)
@@ -155,14 +166,32 @@ class Server:
         while True:
             await asyncio.sleep(_CHECK_S)
             now = time.monotonic()
+            self._follow_script(now)
             for connection in list(self._connections):
                 for action in connection.faults.due(now):
                     self._act(connection, action)
+                if connection.faults.is_half_open:
+                    continue
                 if connection.pending_bytes > self._options.buffer_bytes:
                     connection.close_soon(4005, "buffer full")
                 silent = now - connection.last_active > self._options.silent_after_s
                 if self._options.connection_limits and silent:
                     connection.close_soon(4004, "No data received in 30s.")
+
+    def _connection_faults(self, ordinal: int) -> ConnectionFaults:
+        return ConnectionFaults(self._plan, ordinal, time.monotonic(), self._script)
+
+    def _follow_script(self, now: float) -> None:
+        speed = 1.0 if self.clock.speed == "max" else self.clock.speed
+        for fault, length_ms in self._script.begun():
+            for_s = length_ms / 1000 / speed
+            for connection in list(self._connections):
+                if fault == "disconnect":
+                    connection.cut()
+                elif fault == "half_open":
+                    connection.faults.freeze(now, for_s)
+                elif fault == "notice":
+                    self._act(connection, connection.faults.warn(now, for_s))
 
     def _act(self, connection: Connection, action: Action) -> None:
         if action is Action.CUT:

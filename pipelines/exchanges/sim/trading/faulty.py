@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.exchanges.sim.exchange import Refused
-from pipelines.exchanges.sim.faults import FaultPlan, OrderFault, OrderFaults
+from pipelines.exchanges.sim.fault_plan import FaultPlan
+from pipelines.exchanges.sim.faults import OrderFault, OrderFaults
 
 Answer = dict[str, Any]
 

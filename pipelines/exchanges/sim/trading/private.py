@@ -8,7 +8,7 @@ import msgspec
 from aiohttp import web
 
 from pipelines.exchanges.sim.exchange import Exchange, Refused
-from pipelines.exchanges.sim.faults import FaultPlan
+from pipelines.exchanges.sim.fault_plan import FaultPlan
 from pipelines.exchanges.sim.limits import RestLimits
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.trading.account import Fees
