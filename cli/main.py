@@ -34,6 +34,7 @@ COMMANDS: dict[str, Command] = {
     "backtest": Command("cli.backtest:backtest", "One strategy over one history."),
     "sweep": Command("cli.sweep:sweep", "A strategy over a grid of parameters."),
     "compare": Command("cli.backtest:compare", "Backtest runs side by side."),
+    "parity": Command("cli.parity:parity", "A live bot beside a backtest over the same candles."),
     "dashboard": Command("cli.dashboard:dashboard", "The dashboard alone."),
     "dagster": Command("cli.dagster:dagster", "Dagster alone: webserver, daemon and code."),
     "docs": Command("cli.docs:docs", "The data lineage and model documentation."),

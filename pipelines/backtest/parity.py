@@ -1,0 +1,285 @@
+"""Does a bot's history equal a backtest over the same candles?
+
+The strategy judges the stored candles all at once, the engine walks its signals with the bot's own costs and
+limits, and every signal, fill and balance is laid beside what the bot stored. What people did to the bot is
+taken over, not judged: candles it slept through are left out, the candle at which it began again gives no
+order, and orders that the kill switch or a stop took away are not given.
+"""
+
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from config.files import BotFile, parse_model
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from pipelines.backtest.account import ENTRY, EXIT, INSIDE, REASON
+from pipelines.backtest.engine import account_of
+from pipelines.backtest.guarded import Walked
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.result import iso
+from pipelines.backtest.risk import Risk
+from pipelines.warehouse.bot_history import BotHistory
+from strategies.base import Strategy
+from strategies.evaluate import evaluate
+from strategies.registry import build
+
+RELATIVE = 1e-9
+"""Indicators, prices and amounts that are further apart than this are different."""
+CONFIDENCE = 1e-6
+_FILLS: dict[str, pl.DataType] = {
+    "timestamp": pl.Datetime("us", "UTC"),
+    "side": pl.String(),
+    **{name: pl.Float64() for name in ("price", "quantity", "fees", "pnl")},
+}
+_OWN_RULES = ("a buy signal came", "a sell signal came", "the position was closed")
+"""Reasons for which an order is withdrawn by the decisions themselves, so that a backtest does it too."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """kind: signal, fill or balance · at: close of the candle, or time of the fill · live, replay: what each
+    has, None where one has nothing"""
+
+    kind: str
+    at: str
+    what: str
+    live: Any
+    replay: Any
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """What was compared, and every difference; none is a pass.
+
+    start, end: closes of the first and the last candle compared · signals: by type · interruptions: times the
+    bot began, after the first · held_up: orders taken away by people · balances: at `end`, quote currency
+    """
+
+    bot: str
+    strategy: str
+    symbol: str
+    timeframe: str
+    start: str
+    end: str
+    candles: int
+    signals: dict[str, int]
+    fills: int
+    interruptions: int
+    held_up: int
+    live_balance: float
+    replay_balance: float
+    differences: list[Difference] = field(default_factory=list)
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing differs."""
+        return not self.differences
+
+    def to_document(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self) | {"passed": self.passed}
+
+
+def history_needed(history: BotHistory, most: int = 50_000) -> tuple[int, int]:
+    """(candles before the first signal that the strategy wants, ms of a candle)."""
+    strategy, config = _strategy(history)
+    return min(strategy.window, most), Timeframe.parse(config.timeframe).ms
+
+
+def compare_history(
+    history: BotHistory,
+    candles: pl.DataFrame,
+    lot_size: float = 0.0,
+    start: datetime | None = None,
+    end: datetime | None = None,
+) -> ParityReport:
+    """Replay a bot over its candles and report what differs between `start` and `end`.
+
+    candles: a candle frame from before the bot's first signal (see `history_needed`) to its last. lot_size:
+    to which the bot rounds, base currency: amounts may differ by that. BadInput when there is nothing to
+    compare.
+    """
+    strategy, config = _strategy(history)
+    said = history.signals.filter(pl.col("timestamp").is_in(candles["timestamp"].implode()))
+    inside = _between(said, start, end)
+    if inside.is_empty():
+        raise BadInput("bot", f"{history.row.name} has no signals in that time")
+    judged = evaluate(strategy, candles).filter(pl.col("timestamp").is_in(said["timestamp"].implode()))
+    own = candles.filter(pl.col("timestamp").is_in(said["timestamp"].implode()))
+    begins = _begins(said["timestamp"], Timeframe.parse(config.timeframe))
+    held_up = _held_up(history.orders)
+    quiet = pl.Series(begins) | judged["timestamp"].is_in(held_up["timestamp"].implode())
+    heeded = judged.with_columns(buy=pl.col("buy") & ~quiet, sell=pl.col("sell") & ~quiet)
+    walked = _walk(strategy, own, heeded, config, begins)
+    replayed = pl.DataFrame({"timestamp": own["timestamp"], "equity": walked.equity})
+    fills = _fills(walked, own, config)
+    lived = _due(history.fills, said["timestamp"][-1])
+    rounding = _Rounding(lot_size, float(own["close"].max() or 0), lived.height)  # type: ignore[arg-type]
+    differences = [
+        *_signal_differences(strategy, inside, judged),
+        *_fill_differences(_between(lived, start, end), _between(fills, start, end), rounding),
+        *_balance_differences(_between(history.values, start, end), replayed, rounding),
+    ]
+    last = inside["timestamp"][-1]
+    counts = inside["signal_type"].value_counts()
+    return ParityReport(
+        bot=history.row.name,
+        strategy=strategy.name,
+        symbol=config.symbol,
+        timeframe=config.timeframe,
+        start=iso(inside["timestamp"][0]),
+        end=iso(last),
+        candles=inside.height,
+        signals=dict(sorted(counts.iter_rows())),
+        fills=_between(lived, start, end).height,
+        interruptions=int(begins.sum()) - 1,
+        held_up=held_up.height,
+        live_balance=float(history.values.filter(pl.col("timestamp") == last)["total_value"].item()),
+        replay_balance=float(replayed.filter(pl.col("timestamp") == last)["equity"].item()),
+        differences=differences,
+    )
+
+
+@dataclass(frozen=True)
+class _Rounding:
+    """How far amounts may be apart. The bot trades whole lots and leaves less than one of cash and one of
+    coins behind; what those did not earn is a few hundredths of a lot for each fill."""
+
+    lot_size: float
+    highest_price: float
+    fills: int
+
+    @property
+    def lots(self) -> float:
+        return (2 + 0.05 * self.fills) * self.lot_size
+
+    def quantity(self, one: float, two: float) -> bool:
+        return abs(one - two) > self.lots + RELATIVE * abs(two)
+
+    def money(self, one: float, two: float) -> bool:
+        return abs(one - two) > self.lots * self.highest_price + RELATIVE * max(abs(two), 1.0)
+
+
+def _strategy(history: BotHistory) -> tuple[Strategy, BotFile]:
+    config = parse_model(BotFile, history.row.config, f"bot {history.row.name}")
+    return build(config.strategy or "", config.parameters, config.timeframe), config
+
+
+def _between(frame: pl.DataFrame, start: datetime | None, end: datetime | None) -> pl.DataFrame:
+    if start is not None:
+        frame = frame.filter(pl.col("timestamp") >= start)
+    return frame if end is None else frame.filter(pl.col("timestamp") <= end)
+
+
+def _begins(times: pl.Series, timeframe: Timeframe) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The candles at which the bot began: the first, and each after a time it slept through."""
+    late = (times.diff().dt.total_milliseconds() != timeframe.ms).fill_null(True)
+    return late.to_numpy(writable=True)
+
+
+def _held_up(orders: pl.DataFrame) -> pl.DataFrame:
+    """Orders that were not given or were withdrawn for a reason that no candle has."""
+    reason = pl.col("reason").fill_null("")
+    own_rules = pl.any_horizontal(reason.str.starts_with(text) for text in _OWN_RULES)
+    taken = (pl.col("status") == "cancelled") & ~own_rules
+    vetoed = (pl.col("status") == "rejected") & reason.str.starts_with("the kill switch")
+    return orders.filter(taken | vetoed)
+
+
+def _walk(
+    strategy: Strategy, own: pl.DataFrame, heeded: pl.DataFrame, config: BotFile, begins: Any
+) -> Walked:
+    # Where the bot began it only looked: nothing is filled and no stop is hit in a candle without trades.
+    own = own.with_columns(volume=pl.when(pl.Series(begins)).then(0.0).otherwise("volume"))
+    request = BacktestRequest(
+        strategy=strategy.name,
+        symbol=config.symbol,
+        timeframe=config.timeframe,
+        fee=float(config.fee),
+        slippage=float(config.slippage),
+        cash=float(config.virtual_balance),
+        risk=Risk.model_validate(config.risk.model_dump()),
+    )
+    return account_of(strategy, own, heeded, request, 0)
+
+
+def _fills(walked: Walked, own: pl.DataFrame, config: BotFile) -> pl.DataFrame:
+    """The engine's round trips as single fills, oldest first, as a bot stores them."""
+    length = timedelta(milliseconds=Timeframe.parse(config.timeframe).ms)
+    times, fee, rows = own["timestamp"], float(config.fee), []
+    for trip, (price, left, coins, paid, pnl, _) in zip(walked.trips, walked.values, strict=True):
+        gross = coins / (1 - fee)
+        bought_fee = gross * fee * price
+        rows.append((times[int(trip[ENTRY])] - length, "buy", price, gross, bought_fee, None))
+        if trip[EXIT] >= 0:
+            at = times[int(trip[EXIT])] - (timedelta(0) if trip[REASON] in INSIDE else length)
+            rows.append((at, "sell", left, coins, paid - bought_fee, pnl))
+    return pl.DataFrame(rows, schema=_FILLS, orient="row")
+
+
+def _due(fills: pl.DataFrame, last: datetime) -> pl.DataFrame:
+    """Without those of the candle after the last judged one, which the replay has not seen."""
+    early = (pl.col("order_type") == "market") & (pl.col("timestamp") >= last)
+    return fills.filter(~early)
+
+
+def _signal_differences(strategy: Strategy, said: pl.DataFrame, judged: pl.DataFrame) -> list[Difference]:
+    replayed = {row["timestamp"]: row for row in judged.iter_rows(named=True)}
+    found = []
+    for live in said.iter_rows(named=True):
+        replay, at = replayed[live["timestamp"]], iso(live["timestamp"])
+        kind = "sell" if replay["sell"] else "buy" if replay["buy"] else "hold"
+        moved = _apart(live["price"], replay["close"], 0.0)
+        note = f"the candle was revised: its close was {live['price']:.12g}" if moved else None
+        if live["signal_type"] != kind:
+            found.append(Difference("signal", at, "signal_type", live["signal_type"], kind, note))
+        elif kind != "hold" and abs(live["confidence"] - replay["confidence"]) > CONFIDENCE:
+            found.append(
+                Difference("signal", at, "confidence", live["confidence"], replay["confidence"], note)
+            )
+        for name in strategy.indicator_names:
+            one, two = live["indicators"].get(name), replay[name]
+            if (one is None) != (two is None) or _apart(one, two, replay["close"] / 1000):
+                found.append(Difference("signal", at, name, one, two, note))
+        if moved:
+            found.append(Difference("signal", at, "price", live["price"], replay["close"], note))
+    return found
+
+
+def _fill_differences(live: pl.DataFrame, replay: pl.DataFrame, rounding: _Rounding) -> list[Difference]:
+    lived = {(row["timestamp"], row["side"]): row for row in live.iter_rows(named=True)}
+    replayed = {(row["timestamp"], row["side"]): row for row in replay.iter_rows(named=True)}
+    found = []
+    for key in sorted(lived.keys() | replayed.keys()):
+        one, two, at = lived.get(key), replayed.get(key), iso(key[0])
+        if one is None or two is None:
+            prices = (one and one["price"], two and two["price"])
+            found.append(Difference("fill", at, key[1], *prices, "only one of them has it"))
+            continue
+        wrong = {
+            "price": _apart(one["price"], two["price"], 0.0),
+            "quantity": rounding.quantity(one["quantity"], two["quantity"]),
+            "fees": rounding.money(one["fees"], two["fees"]),
+            "pnl": key[1] == "sell" and rounding.money(one["pnl"], two["pnl"]),
+        }
+        found += [Difference("fill", at, f"{key[1]} {n}", one[n], two[n]) for n, bad in wrong.items() if bad]
+    return found
+
+
+def _balance_differences(live: pl.DataFrame, replay: pl.DataFrame, rounding: _Rounding) -> list[Difference]:
+    """The first candle at which the accounts part, and the last: everything between follows from them."""
+    both = live.join(replay, on="timestamp", how="inner").sort("timestamp")
+    apart = [row for row in both.iter_rows() if rounding.money(row[1], row[2])]
+    ends = apart[:1] + (apart[-1:] if len(apart) > 1 else [])
+    return [Difference("balance", iso(at), "total_value", one, two) for at, one, two in ends]
+
+
+def _apart(one: float | None, two: float | None, scale: float) -> bool:
+    if one is None or two is None:
+        return False
+    return abs(one - two) > RELATIVE * (abs(two) + scale)

@@ -1,0 +1,246 @@
+"""The promise of the product on a recorded stretch: what the live engine stored is what a backtest says."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from sqlalchemy import Engine, text
+
+from config.settings import PROJECT_ROOT
+from core.candles import Candle
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from live.bots.bot import Bot
+from pipelines.backtest.live_parity import check_bot
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.run import execute
+from pipelines.clock import SystemClock
+from pipelines.warehouse.bots import find_bot, set_status
+from pipelines.warehouse.candles import read_candles
+from pipelines.warehouse.controls import set_kill_switch
+from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.health import beat
+from strategies import registry
+from tests import bot_bench as bench
+from tests.property.test_signals import SMALL
+
+pytestmark = [pytest.mark.servers, pytest.mark.real_data]
+HISTORY, LIVE = 900, 300
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """The test's database."""
+    engine = engine_of(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def recorded(shared_data: Path) -> list[Candle]:
+    """Twenty recorded hours of Binance's BTCUSDT, exact to the last digit."""
+    frame = pl.read_csv(shared_data / "candles" / "btcusdt_1m.csv", infer_schema_length=0)
+    rows = frame.head(HISTORY + LIVE).iter_rows(named=True)
+    return [
+        Candle(
+            "BTC-USDT",
+            Timeframe.M1,
+            int(row["timestamp"]) + 60_000,
+            *(Decimal(row[name]) for name in ("open", "high", "low", "close", "volume")),
+        )
+        for row in rows
+    ]
+
+
+def live(engine: Engine, name: str, candles: list[Candle], begin: int = HISTORY) -> None:
+    """Let the bot judge the candles as its process does, one transaction each."""
+    beat(engine, "live", 0, candles[begin - 1].close_ms + 1, {})
+    bot = Bot(find_bot(engine, name), engine, SystemClock(), lambda message: None)
+    while bench.last_candle_ms(engine, name) != candles[-1].close_ms:
+        bot.catch_up()
+
+
+def a_bot(engine: Engine, name: str, **changes: Any) -> None:
+    """A bot of that strategy with short periods."""
+    bench.add_bot(engine, name, **{"strategy": name, "parameters": SMALL[name]} | changes)
+
+
+@pytest.mark.parametrize("name", registry.shipped())
+def test_every_strategy_trades_live_as_in_a_backtest(engine, recorded, name: str) -> None:
+    """300 recorded minutes through the bot and its ledger: every signal with its confidence and indicators,
+    every fill, every balance is the replay's, and the final balance is that of `tcp backtest`."""
+    a_bot(engine, name, slippage=0.0002)
+    bench.store(engine, recorded)
+    live(engine, name, recorded)
+    report = check_bot(_url(engine), name)
+    assert report.differences == []
+    assert report.candles == LIVE + 1
+    assert report.fills > 4 or name in ("buy_and_hold", "volatility_target")
+    assert report.fills > 0
+    frame = read_candles(engine, "BTC-USDT", "1m")
+    request = BacktestRequest(
+        strategy=name,
+        parameters=SMALL[name],
+        symbol="BTC-USDT",
+        timeframe="1m",
+        slippage=0.0002,
+        start=frame["timestamp"][HISTORY - 1],
+    )
+    backtest = execute(request, candles=frame)
+    assert report.live_balance == pytest.approx(backtest.final_value, rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("risk", "exits"),
+    [
+        ({"stop_loss": 0.0011, "take_profit": 0.0002}, {"stop", "take_profit"}),
+        ({"stop_loss": 0.0011, "max_daily_loss": 0.003, "max_position_fraction": 0.4}, {"stop"}),
+        ({"stop_loss": 0.0011, "max_drawdown": 0.002}, {"stop"}),
+    ],
+    ids=["stops", "part of the account", "drawdown"],
+)
+def test_limits_bite_at_the_same_candles(engine, recorded, risk: dict[str, float], exits: set[str]) -> None:
+    """Stops, profits and loss limits of a bot are those of the replay."""
+    a_bot(engine, "ema_crossover", risk=risk)
+    bench.store(engine, recorded)
+    live(engine, "ema_crossover", recorded)
+    report = check_bot(_url(engine), "ema_crossover")
+    assert report.differences == []
+    with engine.connect() as connection:
+        kinds = connection.execute(text("SELECT DISTINCT order_type FROM orders WHERE status = 'filled'"))
+        assert {kind for (kind,) in kinds} >= exits
+
+
+def _url(engine: Engine) -> str:
+    return str(engine.url.render_as_string(hide_password=False))
+
+
+@pytest.fixture
+def played(engine, recorded) -> str:
+    """A database with a bot that has lived; its URL."""
+    a_bot(engine, "ema_crossover")
+    bench.store(engine, recorded)
+    live(engine, "ema_crossover", recorded)
+    return _url(engine)
+
+
+def _change(engine: Engine, statement: str) -> None:
+    with engine.begin() as connection:
+        assert connection.execute(text(statement)).rowcount == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "kind", "what"),
+    [
+        (
+            "UPDATE signals SET signal_type = 'hold' WHERE id ="
+            " (SELECT min(id) FROM signals WHERE signal_type = 'buy')",
+            "signal",
+            "signal_type",
+        ),
+        (
+            "UPDATE signals SET indicators = jsonb_set(indicators, '{ema_fast}', '1') WHERE id ="
+            " (SELECT max(id) FROM signals)",
+            "signal",
+            "ema_fast",
+        ),
+        (
+            "UPDATE trades SET price = price * 1.000001 WHERE id = (SELECT min(id) FROM trades)",
+            "fill",
+            "buy price",
+        ),
+        ("DELETE FROM trades WHERE id = (SELECT max(id) FROM trades)", "fill", "sell"),
+        (
+            "UPDATE bot_performance SET total_value = total_value + 0.01 WHERE timestamp ="
+            " (SELECT max(timestamp) FROM bot_performance)",
+            "balance",
+            "total_value",
+        ),
+        (
+            "UPDATE market_data SET close = close + 0.5, high = high + 0.5 WHERE timeframe = '1m' AND"
+            " timestamp = (SELECT max(timestamp) FROM signals)",
+            "signal",
+            "price",
+        ),
+    ],
+    ids=["signal", "indicator", "price", "missing fill", "balance", "revised candle"],
+)
+def test_whatever_differs_is_named(engine, played: str, statement: str, kind: str, what: str) -> None:
+    """One changed number in the history is found, with its kind, its field and both values."""
+    assert check_bot(played, "ema_crossover").passed
+    _change(engine, statement)
+    report = check_bot(played, "ema_crossover")
+    found = [(difference.kind, difference.what) for difference in report.differences]
+    assert any(one == kind and other.startswith(what) for one, other in found), found
+    assert not report.passed
+
+
+def test_what_people_did_is_no_difference(engine, recorded) -> None:
+    """A stop and a start, and orders that the kill switch withdrew, are taken over and counted."""
+    a_bot(engine, "ema_crossover")
+    first, second = recorded[: HISTORY + 100], recorded[: HISTORY + 150]
+    bench.store(engine, first)
+    live(engine, "ema_crossover", first)
+    set_kill_switch(engine, True)
+    bench.store(engine, second)
+    live(engine, "ema_crossover", second)
+    set_kill_switch(engine, False)
+    set_status(engine, "ema_crossover", "paused")
+    bench.store(engine, recorded)
+    set_status(engine, "ema_crossover", "active")
+    live(engine, "ema_crossover", recorded, begin=HISTORY + 200)
+    report = check_bot(_url(engine), "ema_crossover")
+    assert report.differences == []
+    assert report.interruptions == 1
+    assert report.held_up > 0
+    assert report.candles == LIVE + 1 - 49
+
+
+def test_a_part_of_the_history_is_compared_alone(engine, played: str) -> None:
+    """--from and --to choose what is compared; the replay begins where the bot began."""
+    signals = engine_signals(engine)
+    start, end = signals[100], signals[200]
+    report = check_bot(played, "ema_crossover", start, end)
+    assert report.passed and report.candles == 101
+    _change(engine, "UPDATE trades SET price = price * 1.000001 WHERE id = (SELECT min(id) FROM trades)")
+    assert check_bot(played, "ema_crossover", start, end).passed
+    with pytest.raises(BadInput, match="has no signals"):
+        check_bot(played, "ema_crossover", 0, 1)
+    with pytest.raises(BadInput, match="'nobody' is not known"):
+        check_bot(played, "nobody")
+
+
+def engine_signals(engine: Engine) -> list[int]:
+    """Closes of the judged candles, ms."""
+    with engine.connect() as connection:
+        found = connection.execute(
+            text("SELECT (extract(epoch FROM timestamp) * 1000)::bigint FROM signals ORDER BY 1")
+        )
+        return [row[0] for row in found]
+
+
+def test_the_command_says_it_and_its_exit_code_too(engine, played: str, tmp_path: Path) -> None:
+    """`tcp parity` prints a JSON document; exit 0 when all is equal, 1 when not, 2 for an unknown bot."""
+
+    def tcp(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"TCP_DATABASE_URL": played, "TCP_HOME": str(tmp_path)}
+        command = [sys.executable, "-m", "cli.main", "parity", *arguments]
+        return subprocess.run(command, capture_output=True, text=True, cwd=PROJECT_ROOT, env=environment)
+
+    good = tcp("ema_crossover", "--json")
+    assert good.returncode == 0, good.stderr
+    document = json.loads(good.stdout)
+    assert document["passed"] and document["candles"] == LIVE + 1
+    _change(engine, "UPDATE trades SET price = price * 1.000001 WHERE id = (SELECT min(id) FROM trades)")
+    bad = tcp("ema_crossover")
+    assert bad.returncode == 1
+    assert "1 differences" in bad.stdout and "fill buy price" in bad.stdout
+    unknown = tcp("nobody")
+    assert unknown.returncode == 2 and "'nobody' is not known" in unknown.stderr
