@@ -5,23 +5,24 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import data_gaps, heartbeats, lake_files, system_events
 
 _FRESHNESS = sa.text("""
 with recursive series as (
-    (select symbol, timeframe from market_data where exchange = 'okx' order by symbol, timeframe limit 1)
+    (select symbol, timeframe from market_data where exchange = :exchange order by symbol, timeframe limit 1)
     union all
     select n.symbol, n.timeframe from series s cross join lateral (
         select symbol, timeframe from market_data
-        where exchange = 'okx' and (symbol, timeframe) > (s.symbol, s.timeframe)
+        where exchange = :exchange and (symbol, timeframe) > (s.symbol, s.timeframe)
         order by symbol, timeframe limit 1) n)
 select s.symbol, s.timeframe,
-       (select min(timestamp) from market_data m where m.exchange = 'okx' and m.symbol = s.symbol
+       (select min(timestamp) from market_data m where m.exchange = :exchange and m.symbol = s.symbol
             and m.timeframe = s.timeframe) as first_candle,
-       (select max(timestamp) from market_data m where m.exchange = 'okx' and m.symbol = s.symbol
+       (select max(timestamp) from market_data m where m.exchange = :exchange and m.symbol = s.symbol
             and m.timeframe = s.timeframe) as last_candle
 from series s
-""")
+""").bindparams(exchange=EXCHANGE)
 
 
 def components(engine: Engine) -> list[dict[str, Any]]:
@@ -51,7 +52,7 @@ def gaps(engine: Engine, limit: int = 200) -> list[dict[str, Any]]:
     """Newest holes in the trade sequences, open ones first."""
     query = (
         sa.select(data_gaps)
-        .order_by((data_gaps.c.state != "open"), data_gaps.c.detected_at.desc())
+        .order_by(data_gaps.c.state.not_in(("open", "refilling")), data_gaps.c.detected_at.desc())
         .limit(limit)
     )
     with engine.connect() as connection:

@@ -4,7 +4,7 @@ import msgspec
 
 from core.candles import Candle
 from core.trades import Trade
-from pipelines.warehouse.gaps import GapState
+from pipelines.warehouse.gaps import GapActor, GapState
 
 BATCH_TRADES = 20_000
 """A transaction takes no more trades than about this."""
@@ -19,6 +19,7 @@ class GapRecord(msgspec.Struct, frozen=True):
     state: GapState
     at_ms: int
     note: str | None = None
+    by: GapActor = "feed"
 
 
 class Batch(msgspec.Struct):
@@ -43,8 +44,13 @@ class Position(msgspec.Struct, frozen=True):
 
 
 class Chunk(msgspec.Struct, frozen=True):
-    """The oldest batch that is not written yet. drained: where the spool stands once it is; None when the
-    batch comes from memory."""
+    """The oldest batch that is not written yet.
+
+    drained: where the spool stands once it is; None when the batch comes from memory
+    damaged, lost: what of the spool could not be read on the way to it, and the trades that were in it
+    """
 
     batch: Batch
     drained: Position | None = None
+    damaged: list[str] = []
+    lost: list[Lost] = []

@@ -16,6 +16,7 @@ from core.clock import Clock
 from core.errors import Unavailable
 from core.timeframes import Timeframe
 from core.trades import Trade
+from live.collector.adopt import abandoned
 from live.collector.batch import GapRecord
 from live.collector.follow import follow_clock, sample
 from live.collector.history import History
@@ -176,27 +177,44 @@ class Collector:
         # What an earlier run left on disk first: where to resume is read from the database.
         await self._writer.recovered.wait()
         await asyncio.gather(*(self._start_symbol(symbol) for symbol in self._symbols))
+        await until_it_answers("the ledger", self._tell_abandoned)
         await self._history.run(self._streams)
         self._on_event("info", "history_complete", f"history of {', '.join(self._symbols)} is complete")
         await until_it_answers("instruments", self._store_instruments)
 
     async def _start_symbol(self, symbol: str) -> None:
-        stream, new, hole = await until_it_answers(
+        opened = await until_it_answers(
             f"start of {symbol}", lambda: open_stream(symbol, self._timeframes, self._rest, self._engine)
         )
+        stream, hole = opened.stream, opened.too_large
         refiller = Refiller(
-            symbol, stream.continuity, self._rest, self._clock, self._on_trades, self._ledger, self._on_event
+            symbol,
+            stream.continuity,
+            self._rest,
+            self._clock,
+            self._on_trades,
+            self._ledger,
+            self._on_event,
+            opened.adopted,
         )
         self._streams[symbol], self._refillers[symbol] = stream, refiller
         assert self._tasks is not None
         self._tasks.create_task(refiller.run(), name=f"refill {symbol}")
-        self._writer.put(trades=new)
+        gaps = []
         if hole is not None:
             note = "too large to refill by id: its candles come from the exchange's history"
-            self._ledger(GapRecord(symbol, *hole, "unfillable", self._clock.now_ms(), note))
+            gaps = [GapRecord(symbol, *hole, "unfillable", self._clock.now_ms(), note, "start")]
             self._on_event("warning", "gap_by_candles", f"{symbol}: trades {hole[0]} to {hole[1]} {note}")
+        # Together: a kill in between would leave trades behind a hole that nobody knows of.
+        self._writer.put(trades=opened.new, gaps=gaps)
         self._on_trades(self._early.pop(symbol, []))
         refiller.wake()
+
+    async def _tell_abandoned(self) -> None:
+        left = await asyncio.to_thread(abandoned, self._engine, self._symbols)
+        for symbol, holes in left.items():
+            text = f"{symbol}: {holes} holes stay open, because it is not collected any more"
+            self._on_event("warning", "gap_abandoned", text)
 
     async def _make_partitions(self) -> None:
         """Have those of today and the next two days: at midnight nobody should have to make any."""

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import math
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
@@ -12,14 +14,20 @@ from core.errors import Unavailable
 from core.trades import Trade
 from live.collector.batch import GapRecord
 from pipelines.exchanges.base import ExchangeRest
-from pipelines.warehouse.gaps import GapState
+from pipelines.warehouse.gaps import GapActor, GapState
 
 PATIENCE_S = 0.1
 """Trades that merely come out of order fill their gap within this time, unasked."""
 CHUNK_IDS = 1_000
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 GIVE_UP_AFTER = 12
-"""Answers without any of the missing ids, over about a minute, until they count as not existing."""
+"""Answers without any of the missing ids, over about a minute and while the exchange shows later trades,
+until they count as not existing."""
+LAGGING_S = 1.0
+"""Pause before a history that has not come as far as the feed is asked again."""
+LASTING_S = 60.0
+"""People are told of a hole that stays open that long, once."""
+NOT_THERE = "the exchange does not have these ids"
 
 _log = structlog.get_logger("refill")
 
@@ -32,6 +40,7 @@ class Refiller:
     take: hands in trades as if the feed had brought them
     ledger: stores a line of data_gaps
     on_event: told (level, event, message) of what people should know
+    adopted: (first id, last id) of holes that an earlier process left open in the ledger
     """
 
     def __init__(
@@ -43,6 +52,7 @@ class Refiller:
         take: Callable[[Sequence[Trade]], None],
         ledger: Callable[[GapRecord], None],
         on_event: Callable[[str, str, str], None],
+        adopted: Sequence[tuple[int, int]] = (),
     ) -> None:
         self._symbol = symbol
         self._continuity = continuity
@@ -51,6 +61,8 @@ class Refiller:
         self._take = take
         self._ledger = ledger
         self._on_event = on_event
+        self._adopted = list(adopted)
+        self._started_with = continuity.last_id or 0
         self._wake = asyncio.Event()
         self.refilled = 0
 
@@ -64,14 +76,28 @@ class Refiller:
             await self._wake.wait()
             self._wake.clear()
             await asyncio.sleep(PATIENCE_S)
-            while self._continuity.gaps:
-                gap = self._continuity.gaps[0]
-                await self._refill(gap.first_id, gap.last_id)
+            while (hole := self._next()) is not None:
+                await self._refill(*hole)
+
+    def _next(self) -> tuple[int, int] | None:
+        """A row of the ledger first, so that it is closed as the row it was opened as; then what is new."""
+        last_id = self._continuity.last_id or 0
+        for hole in self._adopted:
+            if hole[1] < last_id:  # else its end is not known to be missing again yet
+                self._adopted.remove(hole)
+                return hole
+        if not self._continuity.gaps:
+            return None
+        gap = self._continuity.gaps[0]
+        return gap.first_id, gap.last_id
 
     async def _refill(self, first_id: int, last_id: int) -> None:
-        self._record(first_id, last_id, "open")
-        fruitless = 0
+        self._record(first_id, last_id, "open", by="start" if first_id <= self._started_with else "feed")
+        self._record(first_id, last_id, "refilling")
+        alert = _Alert(self._tell_lasting, first_id, last_id)
+        fruitless, lost = 0, 0
         while missing := self._continuity.missing_within(first_id, last_id):
+            alert.check()
             low = max(first_id, missing[0].first_id)
             high = min(low + CHUNK_IDS - 1, last_id, missing[0].last_id)
             if await self._ask(low, high):
@@ -79,17 +105,36 @@ class Refiller:
                 continue
             fruitless += 1
             if fruitless >= GIVE_UP_AFTER:
-                self._give_up(low, high)
+                self._continuity.give_up(low, high)
+                lost += high - low + 1
+                if (low, high) != (first_id, last_id):
+                    self._record(low, high, "unfillable", NOT_THERE)
                 fruitless = 0
             else:
                 await asyncio.sleep(RETRY_S[min(fruitless, len(RETRY_S)) - 1])
-        self._record(first_id, last_id, "filled")
-        _log.info("gap refilled", symbol=self._symbol, first_id=first_id, last_id=last_id)
+        self._close(first_id, last_id, lost)
+
+    def _close(self, first_id: int, last_id: int, lost: int) -> None:
+        """A hole of which a part does not exist is no hole that was refilled."""
+        size = last_id - first_id + 1
+        if not lost:
+            self._record(first_id, last_id, "refilled", f"{size} ids asked for by id and time")
+            _log.info("gap refilled", symbol=self._symbol, first_id=first_id, last_id=last_id)
+            return
+        note = NOT_THERE if lost == size else f"the exchange does not have {lost} of these {size} ids"
+        self._record(first_id, last_id, "unfillable", note)
+        self._on_event(
+            "warning", "gap_unfillable", f"{self._symbol}: {note}: {lost} within {first_id} to {last_id}"
+        )
 
     async def _ask(self, first_id: int, last_id: int) -> bool:
-        """Whether the exchange had any of these ids, or did not answer (which says nothing about them)."""
+        """Whether the exchange had any of these ids, or said nothing about them: it did not answer, or its
+        history does not reach as far as the feed does."""
         try:
             trades = await self._rest.trades_by_id(self._symbol, first_id, last_id)
+            if not trades and not await self._reaches(last_id):
+                await asyncio.sleep(LAGGING_S)
+                return True
         except Unavailable as error:
             _log.warning("refill failed", symbol=self._symbol, reason=str(error))
             with contextlib.suppress(TimeoutError):
@@ -100,16 +145,36 @@ class Refiller:
         self.refilled += len(trades)
         return bool(trades)
 
+    async def _reaches(self, last_id: int) -> bool:
+        """Whether the exchange's REST shows a later trade: else it lags, and says nothing about these ids."""
+        newest = await self._rest.recent_trades(self._symbol, 1)
+        return bool(newest) and newest[-1].trade_id > last_id
+
     async def _filled(self, first_id: int, last_id: int) -> None:
         while self._continuity.missing_within(first_id, last_id):
             await asyncio.sleep(PATIENCE_S)
 
-    def _give_up(self, first_id: int, last_id: int) -> None:
-        self._continuity.give_up(first_id, last_id)
-        self._record(first_id, last_id, "unfillable", "the exchange does not have these ids")
+    def _tell_lasting(self, first_id: int, last_id: int) -> None:
         self._on_event(
-            "warning", "gap_unfillable", f"{self._symbol}: the exchange has no trades {first_id} to {last_id}"
+            "warning",
+            "gap_open",
+            f"{self._symbol}: trades {first_id} to {last_id} have been missing for {LASTING_S:.0f} s",
         )
 
-    def _record(self, first_id: int, last_id: int, state: GapState, note: str | None = None) -> None:
-        self._ledger(GapRecord(self._symbol, first_id, last_id, state, self._clock.now_ms(), note))
+    def _record(
+        self, first_id: int, last_id: int, state: GapState, note: str | None = None, by: GapActor = "refill"
+    ) -> None:
+        self._ledger(GapRecord(self._symbol, first_id, last_id, state, self._clock.now_ms(), note, by))
+
+
+class _Alert:
+    """Tells once of a hole that stays open."""
+
+    def __init__(self, tell: Callable[[int, int], None], first_id: int, last_id: int) -> None:
+        self._tell, self._hole = tell, (first_id, last_id)
+        self._due = time.monotonic() + LASTING_S
+
+    def check(self) -> None:
+        if time.monotonic() >= self._due:
+            self._due = math.inf
+            self._tell(*self._hole)

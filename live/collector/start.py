@@ -3,12 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 
+import msgspec
 import structlog
 from sqlalchemy import Engine
 
 from core.continuity import Continuity
 from core.timeframes import Timeframe
 from core.trades import Trade
+from live.collector.adopt import Hole, adopt_ledger
 from live.collector.stream import SymbolStream
 from pipelines.exchanges.base import ExchangeRest
 from pipelines.warehouse.resume import ResumePoint, resume_point, trades_since
@@ -20,30 +22,48 @@ PAGE_IDS = 500
 _log = structlog.get_logger("start")
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """A symbol's stream, up to date but for gaps.
+
+    new: its trades that are not stored yet
+    too_large: first and last id of a hole that candles are to close, if there is one
+    adopted: holes that an earlier process left open in the ledger
+    """
+
+    stream: SymbolStream
+    new: list[Trade]
+    too_large: Hole | None
+    adopted: list[Hole]
+
+
 async def open_stream(
     symbol: str, timeframes: Sequence[Timeframe], rest: ExchangeRest, engine: Engine
-) -> tuple[SymbolStream, list[Trade], tuple[int, int] | None]:
-    """The stream of a symbol, up to date but for gaps; the trades that are not stored yet; and the ids of a
-    hole that is to be closed by candles instead, if there is one.
-
-    Raises core.errors.Unavailable when the exchange does not answer.
-    """
+) -> Opened:
+    """Where the symbol goes on. Raises core.errors.Unavailable when the exchange does not answer."""
     point = await asyncio.to_thread(_point, engine, symbol)
     recent = await rest.recent_trades(symbol)
-    if point is None:
-        stream, new = await _fresh(symbol, timeframes, rest, recent)
-        return stream, new, None
-    newest = recent[-1].trade_id if recent else point.last.trade_id
-    if 0 <= newest - point.last.trade_id <= LARGEST_REFILL_IDS:
-        resumed = await asyncio.to_thread(_resumed, symbol, timeframes, engine, point)
-        if sum(gap.size for gap in resumed.continuity.gaps) <= LARGEST_REFILL_IDS:
-            _log.info(
-                "resumed", symbol=symbol, last_id=point.last.trade_id, behind=newest - point.last.trade_id
-            )
-            return resumed, resumed.take(recent), None
+    last_id = None if point is None else point.last.trade_id
+    now_ms = recent[-1].timestamp_ms if recent else await rest.server_time_ms()
+    if point is not None and last_id is not None:
+        newest = recent[-1].trade_id if recent else last_id
+        if 0 <= newest - last_id <= LARGEST_REFILL_IDS:
+            stream = await asyncio.to_thread(_resumed, symbol, timeframes, engine, point)
+            if sum(gap.size for gap in stream.continuity.gaps) <= LARGEST_REFILL_IDS:
+                # Before anything new is taken: the ledger is compared with what is stored.
+                adopted = await asyncio.to_thread(
+                    adopt_ledger, engine, symbol, stream.continuity, last_id, None, now_ms
+                )
+                _log.info("resumed", symbol=symbol, last_id=last_id, behind=newest - last_id)
+                return Opened(stream, stream.take(recent), None, adopted)
     stream, new = await _fresh(symbol, timeframes, rest, recent)
-    first_known = new[0].first_id if new else newest + 1
-    return stream, new, (point.last.trade_id + 1, first_known - 1)
+    too_large = None
+    if last_id is not None:
+        first_known = new[0].first_id if new else (stream.continuity.last_id or last_id) + 1
+        too_large = (last_id + 1, first_known - 1)
+    adopted = await asyncio.to_thread(
+        adopt_ledger, engine, symbol, stream.continuity, last_id, too_large, now_ms
+    )
+    return Opened(stream, new, too_large, adopted)
 
 
 async def _fresh(

@@ -230,6 +230,7 @@ class Writer:
                         gap.last_id,
                         gap.state,
                         gap.at_ms,
+                        gap.by,
                         gap.note,
                     )
                 if chunk.drained is not None:

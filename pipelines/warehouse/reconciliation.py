@@ -23,7 +23,7 @@ _GAPS = text("""
               AND t.trade_id < g.first_id ORDER BY trade_id DESC LIMIT 1) AS before,
            (SELECT timestamp FROM raw_trades AS t WHERE t.exchange = g.exchange AND t.symbol = g.symbol
               AND t.trade_id > g.last_id ORDER BY trade_id LIMIT 1) AS after
-    FROM data_gaps AS g WHERE g.exchange = :exchange AND g.symbol = :symbol AND g.state <> 'filled'
+    FROM data_gaps AS g WHERE g.exchange = :exchange AND g.symbol = :symbol AND g.state <> 'refilled'
 """)
 
 

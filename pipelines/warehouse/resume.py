@@ -60,6 +60,8 @@ def resume_point(connection: Connection, symbol: str) -> ResumePoint | None:
         {**key, "start": to_datetime(start_ms), "day_before": to_datetime(start_ms - DAY_MS)},
     ).first()
     anchor = None if row is None else StoredTrade(row.trade_id, to_ms(row.timestamp))
+    if anchor is None and last.timestamp_ms < start_ms:
+        anchor = last  # nothing was traded for more than a day
     return ResumePoint(last, start_ms, anchor)
 
 

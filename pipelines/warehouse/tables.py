@@ -8,6 +8,7 @@ the name that people and URLs use is `bots.name`. Ids of signals, orders and tra
 from sqlalchemy import (
     BigInteger,
     Boolean,
+    CheckConstraint,
     Column,
     Date,
     DateTime,
@@ -96,10 +97,16 @@ data_gaps = Table(
     Column("symbol", Text, primary_key=True),
     Column("first_id", BigInteger, primary_key=True),
     Column("last_id", BigInteger, primary_key=True),
-    Column("state", Text, nullable=False, comment="open, filled or unfillable"),
+    Column("state", Text, nullable=False, comment="open, refilling, refilled or unfillable"),
     _time("detected_at", nullable=False),
+    Column(
+        "detected_by", Text, nullable=False, server_default="feed", comment="feed, start or reconciliation"
+    ),
+    _time("refilling_at", comment="the exchange was asked for the first time"),
     _time("closed_at"),
-    Column("note", Text),
+    Column("closed_by", Text, comment="refill, start or reconciliation"),
+    Column("note", Text, comment="why it is closed"),
+    CheckConstraint("state IN ('open', 'refilling', 'refilled', 'unfillable')", name="data_gaps_state"),
 )
 
 candle_differences = Table(
@@ -109,14 +116,22 @@ candle_differences = Table(
     Column("symbol", Text, primary_key=True),
     Column("timeframe", Text, primary_key=True),
     _time("timestamp", primary_key=True, comment="close time of the candle"),
-    Column("explanation", Text, nullable=False, comment="known_gap, exchange_revision or unexplained"),
+    Column(
+        "explanation",
+        Text,
+        nullable=False,
+        comment="missing_trades, known_gap, missing_candle, stale, exchange_revision, exchange_row, "
+        "unexplained",
+    ),
+    Column("detail", Text, comment="a sentence for people: which side has more, which ids were missing"),
     *(
-        Column(f"{side}_{name}", MONEY, nullable=False)
+        Column(f"{side}_{name}", MONEY, comment="null: that side had no such candle")
         for side in ("our", "their")
         for name in ("open", "high", "low", "close", "volume")
     ),
     _time("detected_at", nullable=False, comment="exchange time"),
-    _time("resolved_at", comment="exchange time at which both were the same again"),
+    _time("resolved_at", comment="exchange time at which it was settled; null while it is not"),
+    Column("resolution", Text, comment="completed, taken_over, ours_stands or equal_again"),
 )
 
 reconciliations = Table(
@@ -124,9 +139,9 @@ reconciliations = Table(
     metadata,
     Column("exchange", Text, primary_key=True),
     Column("symbol", Text, primary_key=True),
-    Column("kind", Text, primary_key=True, comment="recent or daily"),
-    _time("through", nullable=False, comment="close time of the newest minute compared"),
-    Column("compared", BigInteger, nullable=False, comment="minutes compared so far"),
+    Column("kind", Text, primary_key=True, comment="recent, daily, weekly or longer"),
+    _time("through", nullable=False, comment="close time of the newest candle compared"),
+    Column("compared", BigInteger, nullable=False, comment="candles compared so far"),
     Column("differing", BigInteger, nullable=False, comment="of which differed"),
 )
 
@@ -259,7 +274,7 @@ strategy_runs = Table(
     "strategy_runs",
     metadata,
     Column("id", Text, primary_key=True, comment="the test_id of URLs"),
-    Column("kind", Text, nullable=False, comment="backtest or sweep"),
+    Column("kind", Text, nullable=False, comment="backtest, sweep or walk_forward"),
     Column("strategy_name", Text, nullable=False),
     Column("symbol", Text, nullable=False),
     Column("timeframe", Text, nullable=False),
@@ -273,6 +288,7 @@ strategy_runs = Table(
     Column("fee", Double),
     Column("slippage", Double),
     Column("metrics", JSONB),
+    Column("validation", JSONB, comment="how far a backtest or a walk-forward can be believed"),
     Column("error", Text),
     _created(),
     _time("finished_at"),
@@ -309,6 +325,7 @@ backtest_equity = Table(
     Column("run_id", ForeignKey("strategy_runs.id", ondelete="CASCADE"), primary_key=True),
     _time("timestamp", primary_key=True),
     Column("equity", Double, nullable=False),
+    Column("close", Double, comment="the market's, at the same time"),
 )
 
 sweep_results = Table(
@@ -320,6 +337,21 @@ sweep_results = Table(
     Column("timeframe", Text, nullable=False),
     Column("parameters", JSONB, nullable=False),
     Column("metrics", JSONB, nullable=False),
+)
+
+walk_forward_windows = Table(
+    "walk_forward_windows",
+    metadata,
+    Column("run_id", ForeignKey("strategy_runs.id", ondelete="CASCADE"), primary_key=True),
+    Column("n", Integer, primary_key=True),
+    _time("train_start", nullable=False, comment="open of the first candle trained on"),
+    _time("train_end", nullable=False, comment="close of the last"),
+    _time("test_start", nullable=False),
+    _time("test_end", nullable=False),
+    Column("parameters", JSONB, nullable=False, comment="the best of the training"),
+    Column("train_metrics", JSONB, nullable=False),
+    Column("test_metrics", JSONB, nullable=False),
+    Column("test_rank", Double, comment="share of all combinations that did worse in the test"),
 )
 
 lake_files = Table(
@@ -347,6 +379,24 @@ heartbeats = Table(
     _time("timestamp", nullable=False, comment="wall clock of the process"),
     _time("exchange_time", comment="the exchange's clock at that moment"),
     Column("details", JSONB, nullable=False),
+)
+
+connection_quality = Table(
+    "connection_quality",
+    metadata,
+    _time("minute", primary_key=True, comment="its begin, wall clock of the daemon"),
+    Column("connection", Text, primary_key=True, comment="trades 1, trades 2 …"),
+    Column("url", Text, nullable=False, comment="where it was connected to at the minute's end"),
+    Column("latency_p50_ms", Double, comment="from the exchange's time of a trade to its arrival"),
+    Column("latency_p99_ms", Double),
+    Column("messages", BigInteger, nullable=False),
+    Column("trades", BigInteger, nullable=False),
+    Column("repeated", BigInteger, nullable=False, comment="trades it had brought before"),
+    Column("lost_ids", BigInteger, nullable=False, comment="trade ids it did not bring"),
+    Column("unknown_frames", BigInteger, nullable=False),
+    Column("reconnects", Integer, nullable=False),
+    Column("silences", Integer, nullable=False),
+    Column("clock_offset_ms", BigInteger, comment="the exchange's clock minus this machine's"),
 )
 
 system_events = Table(

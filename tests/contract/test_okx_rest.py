@@ -285,3 +285,83 @@ async def test_a_server_that_does_not_page_does_not_hold_us():
         await rest.candles("A-B", Timeframe.M1, START_MS - DAY, START_MS)
         await rest.close()
     assert len(asked) <= 3
+
+
+class History:
+    """Serves history-trades of ids 1 … 1200, ten a millisecond but 250 in one; paging by id skips some."""
+
+    def __init__(self, skipped: set[int]) -> None:
+        self.times = {n: START_MS + (30 if 300 < n <= 550 else n // 10) for n in range(1, 1_201)}
+        self.skipped, self.asked = skipped, []
+
+    async def answer(self, request: web.Request) -> web.Response:
+        query = request.query
+        self.asked.append((query.get("type"), query.get("before")))
+        known = sorted(self.times, reverse=True)
+        if request.path.endswith("/history-trades"):
+            after = int(query["after"])
+            if query["type"] == "1":
+                known = [n for n in known if n < after and n not in self.skipped]
+            else:
+                known = [n for n in known if self.times[n] < after]
+        rows = [
+            {
+                "instId": "A-B",
+                "tradeId": str(n),
+                "px": "1",
+                "sz": "1",
+                "side": "buy",
+                "ts": str(self.times[n]),
+            }
+            for n in known[: int(query["limit"])]
+        ]
+        return web.json_response({"code": "0", "msg": "", "data": rows})
+
+
+@asynccontextmanager
+async def serving(history: History) -> AsyncIterator[OkxRest]:
+    """The adapter in front of it."""
+    app = web.Application()
+    app.router.add_get("/api/v5/market/{name}", history.answer)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    rest = OkxRest(url, Requester(url, budgets={}))
+    yield rest
+    await rest.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(
+    "skipped",
+    [{50}, {20, 21, 25, 99}, {1, 100}, set(range(60, 90)), {295, 560}],
+    ids=["one", "some", "both ends", "a run", "beside many of one millisecond"],
+)
+async def test_ids_that_paging_by_id_leaves_out_are_found_by_time(skipped: set[int]):
+    """Rows that type=1 skips come by type=2, which is never asked with `before` (code 50039)."""
+    history = History(skipped)
+    first, last = min(skipped), max(skipped)
+    async with serving(history) as rest:
+        trades = await rest.trades_by_id("A-B", first, last)
+    assert [trade.trade_id for trade in trades] == list(range(first, last + 1))
+    assert {kind for kind, _ in history.asked} >= {"1", "2"}
+    assert {before for _, before in history.asked} == {None}
+
+
+async def test_rows_of_one_millisecond_that_go_on_behind_a_page_are_not_lost():
+    """Two pages by id are skipped: paging by time repeats the millisecond it stopped in."""
+    history = History(set(range(101, 300)))
+    history.times = {n: START_MS + n // 30 for n in range(1, 1_201)}  # pages of 100 end within a millisecond
+    async with serving(history) as rest:
+        trades = await rest.trades_by_id("A-B", 101, 340)
+    assert [trade.trade_id for trade in trades] == list(range(101, 341))
+
+
+async def test_a_complete_answer_by_id_is_not_asked_for_by_time():
+    """The other type costs a request only when something is missing."""
+    history = History(set())
+    async with serving(history) as rest:
+        assert len(await rest.trades_by_id("A-B", 10, 60)) == 51
+    assert {kind for kind, _ in history.asked} == {"1"}

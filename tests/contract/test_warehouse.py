@@ -15,7 +15,7 @@ from core.errors import BadInput, Unavailable
 from core.instruments import Instrument
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
-from pipelines.warehouse import candles, controls, database, gaps, health, instruments, resume, trades
+from pipelines.warehouse import candles, controls, database, health, instruments, resume, trades
 from pipelines.warehouse.lock import DaemonLock
 from pipelines.warehouse.tables import metadata
 
@@ -153,16 +153,6 @@ def test_collecting_resumes_at_the_last_minute_of_its_own_or_at_one_with_a_hole(
         holed = resume.resume_point(connection, "BTC-USDT")
         assert holed is not None
         assert holed.start_ms == NOON + 60_000
-
-
-def test_the_ledger_keeps_when_a_gap_was_found_and_closed(database_url):
-    with database.engine(database_url).begin() as connection:
-        gaps.record_gap(connection, "BTC-USDT", 5, 9, "open", NOON)
-        assert gaps.open_gaps(connection) == [("BTC-USDT", 5, 9)]
-        gaps.record_gap(connection, "BTC-USDT", 5, 9, "filled", NOON + 1_000)
-        assert gaps.open_gaps(connection) == []
-        row = connection.execute(text("SELECT detected_at, closed_at, state FROM data_gaps")).one()
-    assert (row.state, (row.closed_at - row.detected_at).total_seconds()) == ("filled", 1)
 
 
 def test_a_heartbeat_replaces_the_one_before_and_events_add_up(database_url):

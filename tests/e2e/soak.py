@@ -26,7 +26,7 @@ _FIGURES = text(
     """
     SELECT (SELECT extract(epoch FROM h.exchange_time - (SELECT max(timestamp) FROM raw_trades))
             FROM heartbeats h WHERE component = 'live'),
-           (SELECT count(*) FROM data_gaps WHERE state = 'open'),
+           (SELECT count(*) FROM data_gaps WHERE state IN ('open', 'refilling')),
            (SELECT count(*) FROM data_gaps),
            (SELECT coalesce(sum(restarts), 0) FROM bots),
            (SELECT count(*) FROM raw_trades), (SELECT count(*) FROM signals), (SELECT count(*) FROM trades)

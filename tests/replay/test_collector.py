@@ -222,7 +222,7 @@ async def test_lost_repeated_and_disordered_trades_are_made_good_before_a_candle
     assert len(keys) == len(set(keys))
     with engine_of(database_url).connect() as connection:
         states = set(connection.execute(text("SELECT DISTINCT state FROM data_gaps")).scalars())
-    assert states == {"filled"}
+    assert states == {"refilled"}
 
 
 async def read_finals(bus: Bus, finals: list[dict]) -> None:

@@ -72,6 +72,11 @@ class OkxRest:
     def __init__(self, address: str | Hosts, requester: Requester | None = None) -> None:
         self._requester = requester or Requester(address)
 
+    @property
+    def url(self) -> str:
+        """The host in use."""
+        return self._requester.hosts.current
+
     async def close(self) -> None:
         """Close connections."""
         await self._requester.close()
@@ -114,8 +119,8 @@ class OkxRest:
     async def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[Trade]:
         """Single matches with first_id <= trade_id <= last_id, oldest first; pages as needed.
 
-        What paging by id leaves out (a lagging history, or rows it skips) is looked for once more by time
-        and among the newest trades.
+        What paging by id leaves out (rows it skips were seen, and a history that lags) is looked for once
+        more by time, and among the newest trades.
         """
         found: dict[int, Trade] = {}
         after = last_id + 1
@@ -154,20 +159,29 @@ class OkxRest:
                 raise Unavailable("the exchange does not page its trades by id")
 
     async def _look_again(self, symbol: str, found: dict[int, Trade], first_id: int, last_id: int) -> None:
-        if last_id not in found:
-            recent = await self.recent_trades(symbol)
-            found.update((trade.trade_id, trade) for trade in recent)
+        """Add to `found` what paging by time has of the ids that are missing in it."""
         missing = [trade_id for trade_id in range(first_id, last_id + 1) if trade_id not in found]
-        above = [trade for trade_id, trade in found.items() if missing and trade_id > missing[-1]]
-        if not above:
-            return
-        after_ms = min(above, key=lambda trade: trade.trade_id).timestamp_ms + 1
-        while True:
+        after_ms = await self._time_above(symbol, found, missing[-1])
+        while after_ms is not None and any(trade_id not in found for trade_id in missing):
             page = await self._trade_page(symbol, _BY_TIME, after_ms)
             found.update((trade.trade_id, trade) for trade in page)
             if not page or page[-1].trade_id <= missing[0] or page[-1].timestamp_ms >= after_ms:
                 return
-            after_ms = page[-1].timestamp_ms
+            # Rows of the last millisecond may go on behind the page: it is asked for again, unless all of
+            # the page is of that one millisecond.
+            oldest_ms = page[-1].timestamp_ms
+            after_ms = oldest_ms + 1 if oldest_ms + 1 < after_ms else oldest_ms
+
+    async def _time_above(self, symbol: str, found: dict[int, Trade], trade_id: int) -> int | None:
+        """A time (ms) up to which `trade_id` happened: right after that of a later trade."""
+        above = [trade for known, trade in found.items() if known > trade_id]
+        if not above:
+            page = await self._trade_page(symbol, _BY_ID, trade_id + HISTORY_TRADES_PAGE)
+            page += await self.recent_trades(symbol)
+            found.update((trade.trade_id, trade) for trade in page)
+            above = [trade for trade in page if trade.trade_id > trade_id]
+        nearest = min(above, key=lambda trade: trade.trade_id, default=None)
+        return None if nearest is None else nearest.timestamp_ms + 1
 
     async def _candle_page(
         self, endpoint: str, symbol: str, timeframe: Timeframe, after_ms: int, wanted: int

@@ -1,0 +1,80 @@
+"""What an earlier process left open in the ledger of missing trades: closed at the start, or taken over."""
+
+from collections.abc import Collection
+
+import structlog
+from sqlalchemy import Engine
+
+from core.continuity import Continuity, Gap
+from pipelines.warehouse.gaps import (
+    UNCLOSED,
+    close_covered,
+    ledger_gaps,
+    missing_ids,
+    neighbour_times,
+    open_symbols,
+    record_gap,
+)
+
+Hole = tuple[int, int]
+"""First and last missing id."""
+
+_log = structlog.get_logger("start")
+
+
+def adopt_ledger(
+    engine: Engine,
+    symbol: str,
+    continuity: Continuity,
+    last_stored_id: int | None,
+    too_large: Hole | None,
+    now_ms: int,
+) -> list[Hole]:
+    """Bring the open rows of a symbol up to date; returns those that are still to be refilled.
+
+    A process can be killed in the middle of a refill. Then each of its rows is one of these: its trades are
+    stored, and it is closed; it lies in a hole that is too large to refill, and is closed with it; or ids are
+    missing, and `continuity`, which knows the stored trades from the last released minute on and nothing
+    else, is told of those it does not know. What was found not to exist is not asked for again.
+
+    last_stored_id: None when no trade of the symbol is stored
+    now_ms: exchange time
+    """
+    adopted = []
+    with engine.begin() as connection:
+        closed = close_covered(connection, symbol, now_ms, "start", UNCLOSED)
+        for row in ledger_gaps(connection, symbol):
+            reason = _beyond_refill(row.first_id, row.last_id, last_stored_id, too_large)
+            if reason is not None:
+                record_gap(
+                    connection, symbol, row.first_id, row.last_id, "unfillable", now_ms, "start", reason
+                )
+                continue
+            for first_id, last_id in missing_ids(connection, symbol, row.first_id, row.last_id):
+                if last_id <= (last_stored_id or 0) and not continuity.missing_within(first_id, last_id):
+                    before, after = neighbour_times(connection, symbol, first_id, last_id)
+                    continuity.insert(Gap(first_id, last_id, before or 0, after or continuity.last_ms))
+            adopted.append((row.first_id, row.last_id))
+        for row in ledger_gaps(connection, symbol, ("unfillable",)):
+            if row.closed_by == "refill":
+                continuity.give_up(row.first_id, row.last_id)
+    if closed or adopted:
+        _log.info("ledger taken over", symbol=symbol, closed=len(closed), adopted=len(adopted))
+    return adopted
+
+
+def abandoned(engine: Engine, symbols: Collection[str]) -> dict[str, int]:
+    """How many holes are open of symbols that are not collected any more: nobody will close them."""
+    with engine.connect() as connection:
+        return {symbol: holes for symbol, holes in open_symbols(connection).items() if symbol not in symbols}
+
+
+def _beyond_refill(
+    first_id: int, last_id: int, last_stored_id: int | None, too_large: Hole | None
+) -> str | None:
+    """Why nobody will ask for these ids, if so."""
+    if last_stored_id is None:
+        return "no trade of the symbol is stored any more"
+    if too_large is not None and first_id >= too_large[0] and last_id <= too_large[1]:
+        return f"part of the hole {too_large[0]} to {too_large[1]}, which candles close"
+    return None
