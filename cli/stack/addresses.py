@@ -19,12 +19,12 @@ def addresses(plan: Plan) -> list[Address]:
     resolved = plan.resolved
     given = {name: name not in plan.embedded for name in ("postgres", "redis", "sim")}
     host = "127.0.0.1" if resolved.dashboard_host in ("0.0.0.0", "::") else resolved.dashboard_host
-    exchange = "OKX itself" if plan.given.exchange == "okx" else _simulated(plan, given)
+    exchange = _exchange(plan, given)
     return [
         Address("dashboard", f"http://{host}:{resolved.dashboard_port}", "bots, charts, backtests"),
         Address("dagster", f"http://127.0.0.1:{resolved.dagster_port}", "backfills, archive, models"),
-        Address("exchange", str(resolved.okx_rest_url), exchange),
-        Address("", str(resolved.okx_ws_url), ""),
+        Address("exchange", resolved.okx_rest_url or resolved.exchange_name, exchange),
+        Address("", resolved.okx_ws_url or "", ""),
         Address("postgres", without_password(str(resolved.database_url)), "`tcp db url` has the password"),
         Address("redis", without_password(str(resolved.redis_url)), ""),
         Address("logs", str(plan.home.logs), "one file a service"),
@@ -54,7 +54,11 @@ def by_service(plan: Plan) -> Mapping[str, str]:
     }
 
 
-def _simulated(plan: Plan, given: Mapping[str, bool]) -> str:
+def _exchange(plan: Plan, given: Mapping[str, bool]) -> str:
+    if plan.given.ccxt_id is not None:
+        return f"{plan.given.exchange_name} through ccxt"
+    if plan.given.exchange == "okx":
+        return "OKX itself"
     if given["sim"]:
         return "simulated, started elsewhere"
     return f"simulated, speed {plan.speed}"

@@ -132,7 +132,9 @@ def _given(plan: Plan) -> str:
 def _exchange(plan: Plan) -> Finding:
     if "sim" in plan.embedded:
         return Finding("exchange", True, "simulated, started with the stack")
-    urls = split_urls(str(plan.resolved.okx_rest_url))
+    if plan.resolved.okx_rest_url is None:
+        return Finding("exchange", True, f"{plan.given.exchange_name} through ccxt, not asked")
+    urls = split_urls(plan.resolved.okx_rest_url)
     answering = {url: http_answers(f"{url}/api/v5/public/time", timeout_s=5) for url in urls}
     said = [f"{url} {'answers' if answers else 'does not answer'}" for url, answers in answering.items()]
     return Finding("exchange", any(answering.values()), ", ".join(said))

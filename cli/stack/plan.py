@@ -121,12 +121,13 @@ def make_plan(given: Settings, speed: str = "1") -> Plan:
     return Plan(home, given, resolved, postgres, redis, remembered_port(home.path, "dagster-code"), speed)
 
 
-def exchange_urls(given: Settings, home: Home) -> tuple[str, str]:
-    """REST and WebSocket base URL: as given, else OKX's, else those of our simulated exchange."""
+def exchange_urls(given: Settings, home: Home) -> tuple[str | None, str | None]:
+    """REST and WebSocket base URL: as given, else OKX's, else those of our simulated exchange. ccxt knows its
+    exchanges' own."""
     rest, ws = given.okx_rest_url, given.okx_ws_url
     if given.exchange == "okx":
         return rest or OKX_REST, ws or OKX_WS
-    if rest is not None and ws is not None:
+    if given.ccxt_id is not None or (rest is not None and ws is not None):
         return rest, ws
     if rest is None and ws is None:
         address = f"{LOOPBACK}:{remembered_port(home.path, 'sim')}"

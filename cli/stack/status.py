@@ -59,7 +59,7 @@ def _row(plan: Plan, name: str, process: ProcessState | None) -> dict[str, Any]:
     ours = name not in SERVERS or name in plan.embedded
     running = process is not None and process.state == "RUNNING"
     if not ours:
-        state = "unused" if name == "sim" and plan.given.exchange == "okx" else "elsewhere"
+        state = "unused" if name == "sim" and plan.given.exchange != "sim" else "elsewhere"
     else:
         state = process.state.lower() if process else "stopped"
     answers = (running or state == "elsewhere") and _answers(plan, name)

@@ -39,13 +39,16 @@ APPS_ANSWER_S = 120
 
 
 def up(
-    exchange: str = typer.Option(None, help="sim or okx; default: TCP_EXCHANGE, else sim."),
+    exchange: str = typer.Option(None, help="sim, okx, or ccxt's name; default: TCP_EXCHANGE, else sim."),
     speed: str = typer.Option("1", help="Speed of the simulated market: a number, or max."),
 ) -> None:
     """Run everything here, restart what crashes; Ctrl-C stops all of it."""
+    from pipelines.exchanges.connect import check_exchange
+
     if exchange is not None:
         os.environ["TCP_EXCHANGE"] = exchange
         settings.cache_clear()
+    check_exchange(settings())
     check_speed(speed)
     home = Home(settings().home)
     home.make()

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import (
     bot_crashes,
     bot_performance,
@@ -27,7 +28,7 @@ select b.id, b.name, b.strategy_name, b.symbol, b.timeframe, b.status, b.state, 
        i.tick_size, i.lot_size, i.base, i.quote
 from bots b
 left join positions p on p.bot_id = b.id
-left join instruments i on i.exchange = 'okx' and i.symbol = b.symbol
+left join instruments i on i.exchange = :exchange and i.symbol = b.symbol
 left join lateral (
     select total_value from bot_performance
     where bot_id = b.id and timestamp <= :day_start order by timestamp desc limit 1) day on true
@@ -36,7 +37,7 @@ left join lateral (
     where bot_id = b.id and signal_type <> 'hold' order by timestamp desc limit 1) s on true
 where (cast(:name as text) is null or b.name = :name)
 order by b.name
-""")
+""").bindparams(exchange=EXCHANGE)
 
 
 def overview(engine: Engine, day_start: datetime, name: str | None = None) -> list[dict[str, Any]]:
@@ -123,7 +124,7 @@ def holding(engine: Engine, bot_id: int) -> dict[str, Any] | None:
 
 def instrument(engine: Engine, symbol: str) -> dict[str, Any] | None:
     """Tick and lot size of a symbol, or None when it was never listed here."""
-    query = sa.select(instruments).where(instruments.c.symbol == symbol, instruments.c.exchange == "okx")
+    query = sa.select(instruments).where(instruments.c.symbol == symbol, instruments.c.exchange == EXCHANGE)
     with engine.connect() as connection:
         row = connection.execute(query).mappings().first()
         return dict(row) if row else None

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import market_data
 
 PRICES = ("open", "high", "low", "close", "volume")
@@ -30,7 +31,7 @@ def candle_rows(
         columns.source,
         columns.revision,
         columns.provisional,
-    ).where(columns.exchange == "okx", columns.symbol == symbol, columns.timeframe == timeframe)
+    ).where(columns.exchange == EXCHANGE, columns.symbol == symbol, columns.timeframe == timeframe)
     if start is not None:
         query = query.where(columns.timestamp >= start)
     if end is not None:
@@ -47,11 +48,11 @@ def symbols(engine: Engine) -> list[str]:
     """Symbols with candles, by name (one index probe a symbol)."""
     query = sa.text("""
         with recursive s as (
-            (select symbol from market_data where exchange = 'okx' order by symbol limit 1)
+            (select symbol from market_data where exchange = :exchange order by symbol limit 1)
             union all
-            select (select m.symbol from market_data m where m.exchange = 'okx' and m.symbol > s.symbol
+            select (select m.symbol from market_data m where m.exchange = :exchange and m.symbol > s.symbol
                     order by m.symbol limit 1) from s where s.symbol is not null)
-        select symbol from s where symbol is not null""")
+        select symbol from s where symbol is not null""").bindparams(exchange=EXCHANGE)
     with engine.connect() as connection:
         return [row.symbol for row in connection.execute(query)]
 
@@ -62,7 +63,7 @@ def price_at(engine: Engine, symbol: str, moment: datetime) -> float | None:
     query = (
         sa.select(columns.close)
         .where(
-            columns.exchange == "okx",
+            columns.exchange == EXCHANGE,
             columns.symbol == symbol,
             columns.timeframe == "1m",
             columns.timestamp <= moment,

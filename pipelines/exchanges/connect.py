@@ -8,11 +8,20 @@ from collections.abc import Mapping, Sequence
 from config.settings import Settings
 from core.errors import BadInput
 from pipelines.exchanges.base import ExchangeRest, TradeFeed
+from pipelines.exchanges.measured import Connections
 from pipelines.exchanges.okx.books import OkxBookFeed
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.okx.hosts import REST_URLS, WS_URLS, Hosts, split_urls
 from pipelines.exchanges.okx.rest import OkxRest
 from pipelines.exchanges.parallel import ParallelFeed
+
+
+def check_exchange(settings: Settings) -> None:
+    """BadInput for an exchange that nobody knows."""
+    if settings.ccxt_id is not None:
+        from pipelines.exchanges.ccxt.client import exchange_class
+
+        exchange_class(settings.ccxt_id)
 
 
 def make_rest(settings: Settings) -> ExchangeRest:
@@ -24,13 +33,15 @@ def make_rest(settings: Settings) -> ExchangeRest:
     return OkxRest(_hosts(settings, settings.okx_rest_url, REST_URLS, "TCP_OKX_REST_URL"))
 
 
-def make_feed(settings: Settings) -> TradeFeed:
-    """The live trade feed in force: over one socket, or (OKX) over several side by side."""
+def make_feed(settings: Settings, connections: Connections | None = None) -> TradeFeed:
+    """The live trade feed in force: over one socket, or (OKX) over several side by side; each is measured
+    where `connections` are given."""
     if settings.ccxt_id is not None:
         from pipelines.exchanges.ccxt.feed import CcxtTradeFeed
 
-        return CcxtTradeFeed(settings.ccxt_id, _ccxt_urls(settings))
-    feeds = [OkxTradeFeed(_ws_hosts(settings)) for _ in range(settings.okx_sockets)]
+        other = CcxtTradeFeed(settings.ccxt_id, _ccxt_urls(settings))
+        return other if connections is None else connections.measured(other, url=lambda: settings.exchange)
+    feeds = [_socket(settings, connections) for _ in range(settings.okx_sockets)]
     return feeds[0] if len(feeds) == 1 else ParallelFeed(feeds)
 
 
@@ -47,6 +58,15 @@ def _ccxt_urls(settings: Settings) -> Mapping[str, str]:
         return {}
     given = {"rest": settings.okx_rest_url, "ws": settings.okx_ws_url}
     return {name: split_urls(urls)[0].rstrip("/") for name, urls in given.items() if urls is not None}
+
+
+def _socket(settings: Settings, connections: Connections | None) -> TradeFeed:
+    feed = OkxTradeFeed(_ws_hosts(settings))
+    if connections is None:
+        return feed
+    return connections.measured(
+        feed, url=lambda: feed.url, unknown=lambda: feed.codec.unknown, counts_ids=True
+    )
 
 
 def _ws_hosts(settings: Settings) -> Hosts:

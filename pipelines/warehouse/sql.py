@@ -2,8 +2,12 @@
 
 from datetime import UTC, datetime, timedelta
 
-EXCHANGE = "okx"
-"""The `exchange` column of everything that came from OKX, the simulated one included."""
+from config.settings import settings
+
+EXCHANGE = settings().exchange_name
+"""The `exchange` column of all that this process reads and writes: okx, the simulated one included, or ccxt's
+name. A database may hold several exchanges side by side; a process works with one, from its start to its end.
+"""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -57,7 +57,7 @@ def test_unknown_command_exits_2_without_traceback():
         ("TCP_DASHBOARD_PORT", "99999"),
         ("TCP_DATABASE_URL", "mysql://somewhere/tcp"),
         ("TCP_REDIS_URL", "localhost"),
-        ("TCP_EXCHANGE", "kraken"),
+        ("TCP_EXCHANGE", "Kraken 2"),
         ("TCP_SYMBOLS", "bitcoin"),
         ("TCP_SYMBOLS", ","),
         ("TCP_TIMEFRAMES", "1m,soon"),
