@@ -7,10 +7,12 @@ from typing import Any
 
 import structlog
 
+from config.settings import Settings
 from core.errors import Unavailable
 from live.messages import iso
 from pipelines.bus.base import Bus
 from pipelines.bus.books import DEPTH, KEPT_S, document, publish_book
+from pipelines.exchanges.connect import make_book_feed
 from pipelines.exchanges.okx.backoff import Backoff
 from pipelines.exchanges.okx.book import OrderBook
 from pipelines.exchanges.okx.books import OkxBookFeed
@@ -22,11 +24,16 @@ CONFIRM_S = KEPT_S / 3
 _log = structlog.get_logger("books")
 
 
+def make_book_keeper(settings: Settings, bus: Bus) -> "BookKeeper":
+    """For the collected symbols, or for none where order books are switched off."""
+    return BookKeeper(make_book_feed(settings), settings.symbol_list, bus)
+
+
 class BookKeeper:
     """Runs a book feed and publishes what changed. Nothing that happens here ends it or anything else: an
     error is logged, and the feed started anew."""
 
-    def __init__(self, feed: OkxBookFeed, symbols: Sequence[str], bus: Bus) -> None:
+    def __init__(self, feed: OkxBookFeed | None, symbols: Sequence[str], bus: Bus) -> None:
         self._feed = feed
         self._symbols = tuple(symbols)
         self._bus = bus
@@ -39,7 +46,10 @@ class BookKeeper:
         self.published = 0
 
     async def run(self) -> None:
-        """Keep and publish, for ever."""
+        """Keep and publish, for ever; nothing where there is no feed."""
+        if self._feed is None:
+            await asyncio.Event().wait()
+            return
         backoff = Backoff()
         while True:
             try:
@@ -56,6 +66,8 @@ class BookKeeper:
 
     def health(self) -> dict[str, Any]:
         """For the heartbeat; plain JSON."""
+        if self._feed is None:
+            return {"channel": "off"}
         now = time.monotonic()
         ages = {
             symbol: round(now - self._heard_at[symbol], 1) if symbol in self._heard_at else None

@@ -13,14 +13,17 @@ from sqlalchemy.exc import SQLAlchemyError
 from config.settings import Settings
 from core.errors import TcpError
 from core.timeframes import Timeframe
+from live.books import make_book_keeper
 from live.collector.collector import Collector
 from live.collector.spool import Spool
 from live.health import Events, keep_beating
 from live.logs import configure_logs
+from live.quality import QualityRecorder
 from pipelines.bus.base import Bus
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import ExchangeClock, SystemClock
 from pipelines.exchanges.connect import make_feed, make_rest
+from pipelines.exchanges.measured import Connections
 from pipelines.warehouse import database
 from pipelines.warehouse.lock import DaemonLock
 from pipelines.warehouse.spool import database_id
@@ -57,11 +60,12 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
     bus, rest = RedisBus(redis_url), make_rest(settings)
     wall, clock = SystemClock(), ExchangeClock()
     events = Events(engine, bus, wall)
+    connections = Connections(clock)
     collector = Collector(
         settings.symbol_list,
         timeframes,
         rest,
-        make_feed(settings),
+        make_feed(settings, connections),
         engine,
         bus,
         clock,
@@ -70,7 +74,13 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
         events.tell,
         Spool(settings.home / "spool" / await asyncio.to_thread(database_id, engine)),
     )
+    quality = QualityRecorder(connections, lambda: getattr(rest, "url", ""), engine, clock, wall)
+    books = make_book_keeper(settings, bus)
     events.tell("info", "started", f"collecting {settings.symbols}")
+
+    def details() -> dict[str, Any]:
+        return {**collector.health(), **quality.health(), "books": books.health()}
+
     try:
         await _until(
             stopping,
@@ -81,7 +91,9 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
             },
             helping={
                 "events": events.run(),
-                "heartbeat": keep_beating(engine, wall, clock, collector.health),
+                "heartbeat": keep_beating(engine, wall, clock, details),
+                "quality": quality.run(),
+                "books": books.run(),
             },
         )
     finally:

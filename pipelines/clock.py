@@ -4,6 +4,8 @@ import time
 from collections import deque
 from collections.abc import Callable
 
+from pipelines.clock_offset import Offset, OffsetWindow
+
 WINDOW = 8
 """Samples the rate is taken over: one late answer in a window of seconds hardly moves it."""
 SHORTEST_S = 0.2
@@ -21,19 +23,23 @@ class SystemClock:
 
 
 class ExchangeClock:
-    """The exchange's clock, followed through samples, at whatever rate it runs.
+    """The exchange's clock, followed through its answers, at whatever rate it runs.
 
-    Between samples it runs on at the rate of the last few; it never goes back. Before the first sample it
-    shows the machine's time.
+    One that runs as this machine's does, as the real exchange's, is known by its offset, to within half the
+    quickest round trip. Another one runs on between samples at the rate of the last few. It never goes back;
+    before the first sample it shows the machine's time.
     """
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._monotonic = monotonic
         self._samples: deque[tuple[float, int]] = deque(maxlen=WINDOW)
         self._base_at = monotonic()
-        self._base_ms = time.time_ns() // 1_000_000
+        self._base_ms: float = time.time_ns() // 1_000_000
         self._rate = 1.0
         self._highest_ms = 0
+        self._offsets = OffsetWindow()
+        self.steady: Offset | None = None
+        """Of the exchange's clock to this machine's monotonic one; None while it runs at another rate."""
 
     @property
     def rate(self) -> float:
@@ -44,6 +50,27 @@ class ExchangeClock:
     def is_set(self) -> bool:
         """Whether the exchange was heard at least once."""
         return bool(self._samples)
+
+    @property
+    def uncertainty_ms(self) -> float:
+        """By how much what it shows may be wrong, real ms; 0 where nothing is proven."""
+        return 0.0 if self.steady is None else self.steady.uncertainty_ms
+
+    def answer(self, exchange_ms: int, asked: float, answered: float, slowest_s: float | None = None) -> bool:
+        """Take in the exchange's answer to a question: it said `exchange_ms` at some moment between `asked`
+        and `answered` (monotonic seconds). False when it was not used: the clock runs at a rate of its own,
+        and an answer that took longer than `slowest_s` says too little about it."""
+        self._offsets.add(exchange_ms, asked, answered)
+        self.steady = self._offsets.estimate()
+        if self.steady is None:
+            if slowest_s is not None and answered - asked > slowest_s:
+                return False
+            self.sample(exchange_ms, (asked + answered) / 2)
+            return True
+        shown_ms = self.steady.offset_ms + answered * 1000
+        self._samples.append((answered, int(shown_ms)))
+        self._base_at, self._base_ms, self._rate = answered, shown_ms, 1.0
+        return True
 
     def sample(self, exchange_ms: int, at_monotonic: float | None = None) -> None:
         """Take in an observation: the exchange said `exchange_ms` when this machine's monotonic clock showed

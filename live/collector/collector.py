@@ -272,7 +272,8 @@ class Collector:
             await asyncio.sleep(TICK_S)
 
     def _advance(self, stream: SymbolStream) -> None:
-        grace_ms = int(GRACE_S * 1000 * self._clock.rate)
+        # The clock may be wrong by so much: a candle must not close that much early.
+        grace_ms = int((GRACE_S * 1000 + self._clock.uncertainty_ms) * self._clock.rate)
         now_ms = self._clock.now_ms()
         released, verdict = stream.advance(now_ms, grace_ms, time.monotonic())
         self._release(released)

@@ -35,13 +35,11 @@ async def follow_clock(rest: ExchangeRest, clock: ExchangeClock) -> None:
 
 
 async def sample(rest: ExchangeRest, clock: ExchangeClock, slowest_s: float | None = None) -> bool:
-    """Take one sample; the answer is as old as half the way. False: it took longer than `slowest_s`, and was
-    not used."""
+    """Ask once. False: the answer took longer than `slowest_s` and was not used."""
     asked = time.monotonic()
     exchange_ms = await rest.server_time_ms()
     answered = time.monotonic()
-    if slowest_s is not None and answered - asked > slowest_s:
+    used = clock.answer(exchange_ms, asked, answered, slowest_s)
+    if not used:
         _log.debug("slow answer", round_trip_s=round(answered - asked, 3))
-        return False
-    clock.sample(exchange_ms, (asked + answered) / 2)
-    return True
+    return used
