@@ -30,6 +30,8 @@ class FakeExchange:
     fault: applied to each frame of the feed
     """
 
+    consecutive_ids = True
+
     def __init__(
         self, tape: Sequence[Trade], start_ms: int, speed: float, fault: Fault = lambda trades: trades
     ) -> None:

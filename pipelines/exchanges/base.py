@@ -10,7 +10,13 @@ from core.trades import Trade
 
 
 class ExchangeRest(Protocol):
-    """Market data by request. Rate limits are kept inside; a failed call raises `core.errors.Unavailable`."""
+    """Market data by request. Rate limits are kept inside; a failed call raises `core.errors.Unavailable`.
+
+    consecutive_ids: the ids of a symbol's trades are integers without holes, so that a hole in them is a lost
+        trade. Otherwise an id only tells one trade from another; ids then grow with the time of the trades.
+    """
+
+    consecutive_ids: bool
 
     async def instruments(self) -> list[Instrument]:
         """All spot instruments."""

@@ -82,6 +82,8 @@ class Firehose:
 class NoRest:
     """An exchange whose REST has nothing but the time."""
 
+    consecutive_ids = True
+
     async def instruments(self):
         return []
 

@@ -26,6 +26,7 @@ def open_exchange(exchange_id: str, traits: Traits, urls: Mapping[str, str]) -> 
     """
     kind = exchange_class(exchange_id)
     exchange = type(f"Exact{kind.__name__}", (_Exact, kind), {})({"number": Decimal})
+    exchange.traits = traits
     options = exchange.options
     options["defaultType"] = "spot"
     options["tradesLimit"] = TRADES_KEPT
@@ -54,12 +55,20 @@ def exchange_class(exchange_id: str) -> Any:
 class _Exact:
     """Goes before ccxt's class: how texts become values."""
 
+    traits: Traits
+
     def on_json_response(self, response_body: str) -> Any:
         """JSON of a REST answer."""
         try:
             return _decoder.decode(response_body)
         except msgspec.DecodeError:
             return None
+
+    def parse_ohlcvs(self, ohlcvs: list[Any], *asked: Any, **named: Any) -> Any:
+        """ccxt's candles say no more whether they are confirmed; the exchange's rows may."""
+        final = self.traits.is_confirmed
+        rows = ohlcvs if final is None else [row for row in ohlcvs if final(row)]
+        return super().parse_ohlcvs(rows, *asked, **named)  # type: ignore[misc]
 
     def handle_errors(
         self,

@@ -23,7 +23,7 @@ RECENT_TRADES = 500
 CANDLES_PAGE = 300
 """Where ccxt does not say how many an exchange gives at once."""
 SETTLED_MS = 2_000
-"""ccxt does not say whether a candle is confirmed: it is taken as that when it closed this long ago."""
+"""Where nobody says whether a candle is confirmed, one that closed this long ago is taken as that."""
 IDS_PAGE = 1_000
 
 
@@ -74,7 +74,8 @@ class CcxtRest:
     async def candles(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> list[Candle]:
         """Confirmed candles whose close time is in (start_ms, end_ms], oldest first; pages as needed."""
         pair = await self._pair(symbol)
-        end_ms = min(end_ms, await self.server_time_ms() - SETTLED_MS)
+        if self._traits.is_confirmed is None:
+            end_ms = min(end_ms, await self.server_time_ms() - SETTLED_MS)
         part = source_of(timeframe, self._exchange.timeframes or {})
         if not self._exchange.has["fetchOHLCV"] or part is None:
             raise BadInput(

@@ -1,6 +1,6 @@
 """What has to be known of an exchange beyond ccxt's unified calls. Those not listed get the defaults."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -21,6 +21,7 @@ class Traits(msgspec.Struct, frozen=True):
     page_before_ms: parameters for the page of trades that ends before a time; None: `since` is used
     candles, newest_candles: parameters of `fetch_ohlcv` for all candles, and for the newest ones that the
         former may lack
+    is_confirmed: whether the exchange's row of a candle is final; None: it does not say
     """
 
     consecutive_ids: bool = False
@@ -32,6 +33,7 @@ class Traits(msgspec.Struct, frozen=True):
     page_before_ms: Callable[[int], Parameters] | None = None
     candles: Parameters = {}
     newest_candles: Parameters | None = None
+    is_confirmed: Callable[[Sequence[Any]], bool] | None = None
 
 
 _OKX_HISTORY = {"method": "publicGetMarketHistoryTrades", "limit": 100}
@@ -45,6 +47,7 @@ _OKX = Traits(
     page_before_ms=lambda end_ms: {**_OKX_HISTORY, "type": "2", "after": str(end_ms)},
     candles={"type": "HistoryCandles"},
     newest_candles={"type": "Candles"},
+    is_confirmed=lambda row: row[8] == "1",
 )
 # REST has aggregate trades, so those are watched too: their ids are consecutive, and the same on both sides.
 _BINANCE = Traits(

@@ -69,6 +69,8 @@ class OkxRest:
     address: the base URL, or several to fall back on
     """
 
+    consecutive_ids = True
+
     def __init__(self, address: str | Hosts, requester: Requester | None = None) -> None:
         self._requester = requester or Requester(address)
 
