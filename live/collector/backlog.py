@@ -161,6 +161,10 @@ class Backlog:
             self.disk_is_full = False
             return True
 
+    def keep_refused(self, refused: Batch) -> str:
+        """Rows that the database refuses, to a file for people; returns where."""
+        return "the log" if self._spool is None else self._spool.keep_refused(refused)
+
     async def close(self) -> None:
         """Let go of the file."""
         if self._spool is not None:

@@ -43,6 +43,14 @@ class Position(msgspec.Struct, frozen=True):
     offset: int
 
 
+class Lost(msgspec.Struct, frozen=True):
+    """Trades of a symbol among these ids were lost. first_id: None when nothing older was in the spool."""
+
+    symbol: str
+    first_id: int | None
+    last_id: int
+
+
 class Chunk(msgspec.Struct, frozen=True):
     """The oldest batch that is not written yet.
 

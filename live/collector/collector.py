@@ -20,6 +20,7 @@ from live.collector.adopt import abandoned
 from live.collector.batch import GapRecord
 from live.collector.follow import follow_clock, sample
 from live.collector.history import History
+from live.collector.lost import Reasker
 from live.collector.patience import until_it_answers
 from live.collector.publisher import Publisher
 from live.collector.reconcile import Reconciler
@@ -121,6 +122,9 @@ class Collector:
                 tasks.create_task(self._tick_on(), name="ticks")
                 tasks.create_task(self._make_partitions(), name="partitions")
                 tasks.create_task(self._start_symbols(), name="start")
+                tasks.create_task(
+                    Reasker(self._rest, self._engine, self._clock, self._writer).run(), name="lost trades"
+                )
                 tasks.create_task(self._reconciler.run(self._streams), name="reconciliation")
         finally:
             await self._write_the_rest(writing)

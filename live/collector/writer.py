@@ -15,14 +15,12 @@ from sqlalchemy.exc import DBAPIError
 from core.candles import Candle
 from core.trades import Trade
 from live.collector.backlog import Backlog, Bounds
-from live.collector.batch import Chunk, GapRecord, Position
+from live.collector.batch import Batch, Chunk, GapRecord, Lost, Position
 from live.collector.patience import until_it_answers
 from live.collector.spool import Spool
-from pipelines.warehouse.candles import upsert_candles
+from live.collector.transaction import Revisions, as_unfillable, is_refusal, open_lost, sift, write_chunk
 from pipelines.warehouse.database import is_outage
-from pipelines.warehouse.gaps import record_gap
-from pipelines.warehouse.spool import record_spool_position, spool_position
-from pipelines.warehouse.trades import copy_trades
+from pipelines.warehouse.spool import spool_position
 
 FLUSH_S = 0.025
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
@@ -70,6 +68,8 @@ class Writer:
         self._drained = 0
         self._stopping = asyncio.Event()
         self._urgent = asyncio.Event()
+        self.lost: asyncio.Queue[Lost] = asyncio.Queue()
+        """Trades that the disk did not give back, to be asked for again; their ledger's rows are open."""
         self.recovered = asyncio.Event()
         """Set once everything that an earlier process left on disk is written."""
         self.written_trades = 0
@@ -165,13 +165,25 @@ class Writer:
         found = await self._backlog.recover(position)
         if found is None:
             return
-        if found.damaged:
-            self._on_event("error", "spool_damaged", f"{found.damaged} records of the spool cannot be read")
+        self._tell_damage(found.damaged, found.lost)
+        if found.lost:
+            # At once: after a kill in the middle of draining they would not be seen again.
+            await until_it_answers("lost trades", lambda: asyncio.to_thread(self._open, found.lost), RETRY_S)
         if found.torn:
             _log.warning("the last record of the spool was not finished", segments=found.torn)
         if found.trades:
             text = f"{found.trades} trades of an earlier run wait in {found.segments} files"
             self._on_event("warning", "spool_found", text)
+
+    def _open(self, lost: list[Lost]) -> None:
+        with self._engine.begin() as connection:
+            open_lost(connection, lost)
+
+    def _tell_damage(self, damaged: Sequence[str], lost: Sequence[Lost]) -> None:
+        if damaged:
+            ids = ", ".join(f"{each.symbol} {each.first_id or '?'}-{each.last_id}" for each in lost)
+            text = f"cannot be read, kept in {', '.join(damaged)}; asked for again: {ids or 'nothing'}"
+            self._on_event("error", "spool_damaged", text)
 
     def _position(self) -> Position | None:
         with self._engine.connect() as connection:
@@ -186,18 +198,21 @@ class Writer:
         self._urgent.clear()
 
     async def _write(self, chunk: Chunk) -> None:
-        failures = 0
+        failures, writing = 0, chunk
         while True:
             started = time.perf_counter()
             try:
                 revisions = await asyncio.get_running_loop().run_in_executor(
-                    self._thread, self._commit, chunk
+                    self._thread, self._commit, writing
                 )
                 break
             except DBAPIError as error:
+                if is_refusal(error):
+                    writing = await self._without_refused(writing, error)
+                    continue
                 if not is_outage(error):
                     raise
-                self._set_away(str(error.orig).strip().split("\n")[0])
+                self._set_away(_reason(error))
             await asyncio.sleep(RETRY_S[min(failures, len(RETRY_S) - 1)])
             failures += 1
         self.last_commit_ms = (time.perf_counter() - started) * 1000
@@ -205,40 +220,53 @@ class Writer:
         self.commits += 1
         self._set_back()
         await self._backlog.done(chunk)
+        self._tell_damage(chunk.damaged, chunk.lost)
+        for each in chunk.lost:
+            self.lost.put_nowait(each)
         self._count_drained(chunk)
         self._on_committed(
             [
                 msgspec.structs.replace(candle, revision=revisions[key])
-                for candle in chunk.batch.candles
+                for candle in writing.batch.candles
                 if (key := (candle.symbol, candle.timeframe, candle.close_ms)) in revisions
             ]
         )
 
-    def _commit(self, chunk: Chunk) -> dict[tuple[str, str, int], int]:
+    async def _without_refused(self, chunk: Chunk, error: DBAPIError) -> Chunk:
+        """One bad row must not hold up all that comes after it, for ever."""
+        loop, reason = asyncio.get_running_loop(), _reason(error)
+        try:
+            rest, refused = await loop.run_in_executor(self._thread, self._sift, chunk)
+        except DBAPIError as other:
+            if not is_outage(other):
+                raise
+            return chunk
+        rows = [*refused.trades, *refused.candles, *refused.gaps]
+        if not rows:
+            raise error  # none of them by itself: that is not the data's fault
+        kept = self._backlog.keep_refused(refused)
+        text = f"PostgreSQL refuses {len(rows)} rows, the first is {rows[0]}: {reason}; kept in {kept}"
+        self._on_event("error", "rows_refused", text)
+        rest.gaps += as_unfillable(refused, reason)
+        return msgspec.structs.replace(chunk, batch=rest)
+
+    def _commit(self, chunk: Chunk) -> Revisions:
         """In the thread: one transaction."""
         try:
             if self._connection is None:
                 self._connection = self._engine.connect()
             with self._connection.begin():
-                copy_trades(self._connection, chunk.batch.trades)
-                revisions = upsert_candles(self._connection, chunk.batch.candles)
-                for gap in chunk.batch.gaps:
-                    record_gap(
-                        self._connection,
-                        gap.symbol,
-                        gap.first_id,
-                        gap.last_id,
-                        gap.state,
-                        gap.at_ms,
-                        gap.by,
-                        gap.note,
-                    )
-                if chunk.drained is not None:
-                    record_spool_position(self._connection, chunk.drained.segment, chunk.drained.offset)
+                return write_chunk(self._connection, chunk)
         except BaseException:
             self._disconnect()
             raise
-        return {(symbol, timeframe, close_ms): n for (symbol, timeframe, close_ms), n in revisions.items()}
+
+    def _sift(self, chunk: Chunk) -> tuple[Batch, Batch]:
+        """In the thread: what the database takes of the chunk, and what it refuses."""
+        with self._engine.connect() as connection, connection.begin() as attempt:
+            parted = sift(connection, chunk.batch)
+            attempt.rollback()
+        return parted
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -294,3 +322,7 @@ class Writer:
             rate = self._drained / took_s
             text = f"{self._drained} trades written from disk in {took_s:.1f} s, {rate:.0f} a second"
             self._on_event("info", "spool_drained", text)
+
+
+def _reason(error: DBAPIError) -> str:
+    return str(error.orig).strip().split("\n")[0]

@@ -10,8 +10,9 @@ import pytest
 from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
-from live.collector.batch import Batch, GapRecord, Position
-from live.collector.spool import START, Spool
+from live.collector.batch import Batch, GapRecord, Lost, Position
+from live.collector.segments import START
+from live.collector.spool import Recovered, Spool
 
 NOON = 1_763_726_400_000
 
@@ -109,26 +110,90 @@ def test_cut_at_any_byte_the_whole_records_are_kept_and_the_torn_one_is_left_out
         found = torn.recover(None)
         whole = sum(end <= length for end in ends)
         assert found.trades == whole * 3
-        assert found.damaged == 0
+        assert found.damaged == []
         assert found.torn == (length not in {START, *ends})
         torn.append([batch(900)])
         assert drained(torn) == [batch(n * 10) for n in range(whole)] + [batch(900)]
 
 
-def test_a_damaged_record_in_the_middle_is_counted_and_passed_over(tmp_path):
+def damaged(folder: Path, at: int, data: bytes) -> tuple[Spool, Recovered]:
+    """Three records of one trade each, 5, 15 and 25, with `data` written over byte `at` of the second."""
+    spool = opened(folder)
+    spool.append([batch(4, 1)])
+    middle = START + spool.bytes
+    spool.append([batch(14, 1)])
+    spool.append([batch(24, 1)])
+    path = next(folder.glob("*.spool"))
+    content = bytearray(path.read_bytes())
+    content[middle + at : middle + at + len(data)] = data
+    path.write_bytes(content)
+    later = Spool(folder, reserve_bytes=0)
+    return later, later.recover(None)
+
+
+def test_a_damaged_payload_is_kept_aside_its_ids_are_told_and_the_rest_is_drained(tmp_path):
+    spool, found = damaged(tmp_path, 60, b"\xff\xff\xff")
+    assert (found.torn, found.trades) == (0, 2)
+    assert found.lost == [Lost("BTC-USDT", 13, 14)]
+    assert drained(spool) == [batch(4, 1), batch(24, 1)]
+    (kept,) = found.damaged
+    assert b"\xff\xff\xff" in Path(kept).read_bytes()
+    assert [path.name for path in tmp_path.iterdir()] == ["damaged"]
+
+
+@pytest.mark.parametrize("at", [0, 4, 8, 12, 25], ids=["marker", "length", "checksum", "payload", "contents"])
+def test_after_a_damaged_header_the_next_record_is_found_and_the_ids_between_are_told(tmp_path, at):
+    """A damaged length must not take all that follows for an unfinished end."""
+    spool, found = damaged(tmp_path, at, b"\xfe\xfe\xfe\xfe")
+    assert len(found.damaged) == 1
+    assert found.lost == [Lost("BTC-USDT", 5, 24)]
+    assert drained(spool) == [batch(4, 1), batch(24, 1)]
+
+
+def test_a_damaged_file_head_costs_no_record(tmp_path):
+    spool = opened(tmp_path)
+    spool.append([batch(0), batch(10)])
+    path = next(tmp_path.glob("*.spool"))
+    path.write_bytes(b"?" * START + path.read_bytes()[START:])
+    assert drained(opened(tmp_path)) == [batch(0), batch(10)]
+
+
+def test_damage_that_appears_while_the_process_runs_is_told_with_the_chunk(tmp_path):
     spool = opened(tmp_path)
     spool.append([batch(0)])
-    middle = START + spool.bytes + 30
+    middle = START + spool.bytes + 60
     spool.append([batch(10)])
     spool.append([batch(20)])
-    path = next(tmp_path.iterdir())
+    path = next(tmp_path.glob("*.spool"))
     data = bytearray(path.read_bytes())
-    data[middle] ^= 0xFF
+    data[middle : middle + 3] = b"\xff\xff\xff"
     path.write_bytes(data)
-    later = Spool(tmp_path, reserve_bytes=0)
-    found = later.recover(None)
-    assert (found.damaged, found.torn, found.trades) == (1, 0, 6)
-    assert drained(later) == [batch(0), batch(20)]
+    chunk = spool.read(100)
+    assert chunk is not None
+    assert [t.trade_id for t in chunk.batch.trades] == [0, 1, 2, 20, 21, 22]
+    assert chunk.lost == [Lost("BTC-USDT", 9, 12)]
+    assert len(chunk.damaged) == 1
+    spool.drop(chunk)
+    assert (spool.waiting, spool.trades) == (False, 0)
+
+
+def test_a_file_that_is_gone_is_told_and_the_next_one_is_drained(tmp_path):
+    spool = opened(tmp_path, segment_bytes=100)
+    spool.append([batch(0)])
+    spool.append([batch(10)])
+    spool.append([batch(20)])
+    first = spool.read(1)
+    assert first is not None
+    spool.drop(first)
+    sorted(tmp_path.glob("*.spool"))[0].unlink()
+    chunk = spool.read(1)
+    assert chunk is not None
+    assert "No such file" in chunk.damaged[0]
+    spool.drop(chunk)
+    after = spool.read(1)
+    assert after is not None
+    assert after.batch == batch(20)
+    assert after.lost == [Lost("BTC-USDT", 3, 22)]
 
 
 def test_without_the_reserve_nothing_is_written(tmp_path):
