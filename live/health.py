@@ -28,7 +28,8 @@ _log = structlog.get_logger("health")
 class Events:
     """Events to the log at once, and to system_events and the bus as soon as they can be had.
 
-    `tell` never waits and never fails; while Postgres is away the newest thousand are kept.
+    `tell` never waits and never fails; while Postgres is away the newest thousand are kept. Neither way waits
+    for the other: that one server is away must be heard through the other.
     """
 
     def __init__(self, engine: Engine, bus: Bus, wall: Clock) -> None:
@@ -37,7 +38,7 @@ class Events:
         self._wall = wall
         self._queue: deque[tuple[int, Level, str, str]] = deque(maxlen=EVENTS_KEPT)
         self._unpublished: deque[tuple[int, Level, str, str]] = deque(maxlen=EVENTS_KEPT)
-        self._wake = asyncio.Event()
+        self._to_store, self._to_publish = asyncio.Event(), asyncio.Event()
 
     def tell(self, level: str, event: str, message: str) -> None:
         """level: info, warning or error; event: a word for programs; message: a sentence for people."""
@@ -45,17 +46,27 @@ class Events:
         getattr(_log, known)(event, message=message)
         for queue in (self._queue, self._unpublished):
             queue.append((self._wall.now_ms(), known, event, message))
-        self._wake.set()
+        self._to_store.set()
+        self._to_publish.set()
 
     async def run(self) -> None:
         """Deliver, for ever."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._store_all(), name="events to store")
+            tasks.create_task(self._publish_all(), name="events to publish")
+
+    async def _publish_all(self) -> None:
         while True:
-            await self._wake.wait()
-            self._wake.clear()
+            await self._to_publish.wait()
+            self._to_publish.clear()
+            while self._unpublished:
+                await self._publish(*self._unpublished.popleft())
+
+    async def _store_all(self) -> None:
+        while True:
+            await self._to_store.wait()
+            self._to_store.clear()
             while self._queue:
-                # First to the bus: that Postgres is away must be heard while it is.
-                while self._unpublished:
-                    await self._publish(*self._unpublished.popleft())
                 at_ms, level, event, message = first = self._queue[0]
                 try:
                     await asyncio.to_thread(

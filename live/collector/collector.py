@@ -91,7 +91,7 @@ class Collector:
         self._engine = engine
         self._clock = clock
         self._on_event = on_event
-        self._publisher = Publisher(bus, wall)
+        self._publisher = Publisher(bus, wall, on_event)
         self._writer = Writer(engine, self._publisher.finals, on_event, spool)
         url = engine.url.render_as_string(hide_password=False)
         self._history = History(rest, engine, url, self._timeframes, history_days, self._release)

@@ -1,11 +1,10 @@
 """Candles and last prices to the bus, without ever holding up the collector."""
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
-
-import structlog
 
 from core.candles import Candle
 from core.clock import Clock
@@ -16,23 +15,30 @@ from pipelines.bus.base import Bus
 CAPACITY = 20_000
 RETRY_S = 0.5
 
-_log = structlog.get_logger("publisher")
-
 
 class Publisher:
     """A queue and a task that empties it. While the bus is away, running candles are left out (newer ones
     follow) and final ones wait, the oldest going first when there are too many: Postgres has them all.
+    `on_event` is told (level, event, message) once when it goes and once when it is back.
     """
 
-    def __init__(self, bus: Bus, wall: Clock) -> None:
+    def __init__(self, bus: Bus, wall: Clock, on_event: Callable[[str, str, str], None]) -> None:
         self._bus = bus
+        self._on_event = on_event
         self._wall = wall
         self._finals: deque[Candle] = deque(maxlen=CAPACITY)
         self._running: dict[tuple[str, str], Candle] = {}
         self._last: dict[str, dict[str, Any]] = {}
         self._wake = asyncio.Event()
-        self.is_away = False
+        self._away_since: float | None = None
         self.published = 0
+        self.left_out = 0
+        """Final candles that Redis was away too long for; readers find them in Postgres."""
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the bus did not answer at the last attempt."""
+        return self._away_since is not None
 
     @property
     def waiting(self) -> int:
@@ -41,6 +47,7 @@ class Publisher:
 
     def finals(self, candles: Sequence[Candle]) -> None:
         """Send each of these once."""
+        self.left_out += max(0, len(self._finals) + len(candles) - CAPACITY)
         self._finals.extend(candles)
         self._wake.set()
 
@@ -61,13 +68,19 @@ class Publisher:
             self._wake.clear()
             try:
                 await self._send_all()
-                self.is_away = False
+                self._set_back()
             except Unavailable as error:
-                if not self.is_away:
-                    _log.warning("the bus is away", reason=str(error), waiting=self.waiting)
-                self.is_away = True
+                if self._away_since is None:
+                    self._away_since, self.left_out = time.monotonic(), 0
+                    self._on_event("error", "redis_away", f"{error}; candles wait, bots read PostgreSQL")
                 await asyncio.sleep(RETRY_S)
                 self._wake.set()
+
+    def _set_back(self) -> None:
+        if self._away_since is not None:
+            lasted_s, self._away_since = time.monotonic() - self._away_since, None
+            text = f"after {lasted_s:.0f} s; {self.left_out} final candles were left out"
+            self._on_event("info", "redis_back", text)
 
     async def _send_all(self) -> None:
         while self._finals or self._running or self._last:
