@@ -19,7 +19,7 @@ class Outcome:
 
     trades: entry_time, entry_price, exit_time, exit_price, quantity (coins held), fees, pnl (after fees),
         exit_reason (one of `account.REASONS`; `end` is still open, valued at the last close without a fee)
-    equity: timestamp, equity (quote currency, at each close)
+    equity: timestamp, equity (quote currency, at each close), close (the market's)
     signals: timestamp, signal_type, price: those that an order followed
     """
 
@@ -41,7 +41,7 @@ def run(strategy: Strategy, candles: pl.DataFrame, market: Market, warm: int = 0
     times = traded["timestamp"]
     return Outcome(
         trades=_trades(times, walked, market),
-        equity=pl.DataFrame({"timestamp": times, "equity": walked.equity}),
+        equity=pl.DataFrame({"timestamp": times, "equity": walked.equity, "close": traded["close"]}),
         signals=_signals(judged, walked),
         metrics=metrics_of(walked, traded, market),
         final_value=float(walked.equity[-1]),

@@ -16,7 +16,8 @@ class BacktestResult:
     """One run. Frames as in `pipelines.backtest.engine.Outcome`.
 
     id: the test_id of URLs · parameters: all of them, defaults included · start, end: open of the first
-    candle judged, close of the last · warmup_candles: earlier candles that only fed the indicators
+    candle judged, close of the last · warmup_candles: earlier candles that only fed the indicators ·
+    validation: what `pipelines.validation.validate` says of it, if it was asked
     """
 
     id: str
@@ -28,6 +29,7 @@ class BacktestResult:
     warmup_candles: int
     data: DataReport
     outcome: Outcome
+    validation: dict[str, Any] | None = None
 
     @property
     def trades(self) -> pl.DataFrame:
@@ -36,7 +38,7 @@ class BacktestResult:
 
     @property
     def equity(self) -> pl.DataFrame:
-        """timestamp, equity at each close."""
+        """timestamp, equity at each close, the close itself."""
         return self.outcome.equity
 
     @property
@@ -57,7 +59,7 @@ class BacktestResult:
     def to_document(self) -> dict[str, Any]:
         """The JSON document of the contract: times ISO 8601 with Z, ratios as fractions, no NaN."""
         request = self.request
-        return {
+        document = {
             "id": self.id,
             "strategy": request.strategy,
             "symbol": request.symbol,
@@ -81,6 +83,13 @@ class BacktestResult:
                 for row in self.trades.iter_rows(named=True)
             ],
         }
+        return document if self.validation is None else document | {"validation": self.validation}
+
+
+def saved_parameters(result: BacktestResult) -> dict[str, Any]:
+    """The parameters under which a run is kept: all of them, and its risk block if it has one."""
+    risk = result.request.risk
+    return result.parameters | ({"risk": risk.document()} if risk else {})
 
 
 def iso(time: datetime) -> str:

@@ -1,5 +1,6 @@
 """One backtest from request to result, saved if there is a database to save it in."""
 
+from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
 
@@ -9,7 +10,7 @@ from pipelines.backtest.candles import stretch
 from pipelines.backtest.checks import DataReport
 from pipelines.backtest.engine import run
 from pipelines.backtest.request import BacktestRequest
-from pipelines.backtest.result import BacktestResult
+from pipelines.backtest.result import BacktestResult, saved_parameters
 from strategies.registry import build
 
 
@@ -19,12 +20,15 @@ def execute(
     candles: pl.DataFrame | None = None,
     save: bool = True,
     data: DataReport | None = None,
+    validate: bool = False,
+    trials: int | None = None,
 ) -> BacktestResult:
     """Run it.
 
     candles: a candle frame; None reads the database. save: keep run, signals, trades and equity in the
     database, in one transaction; without a database nothing is kept. data: what was mended when the candles
-    were read. BadInput names a wrong strategy, parameter or stretch.
+    were read. validate: say how far the result can be believed; trials: variants tried, for its deflated
+    Sharpe ratio (none: as counted in the database). BadInput names a wrong strategy, parameter or stretch.
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
     history = request.risk.history if request.risk else 0
@@ -42,6 +46,13 @@ def execute(
         data=data or piece.data,
         outcome=outcome,
     )
+    if validate:
+        from pipelines.validation.trials import trials_of
+        from pipelines.validation.validate import validate as validated
+
+        family = (strategy.name, request.symbol, request.timeframe)
+        tried = trials_of(trials, database_url, family, saved_parameters(result))
+        result = replace(result, validation=validated(strategy, piece, request, outcome, tried))
     if save and database_url is not None:
         from pipelines.backtest.store import save_run
 

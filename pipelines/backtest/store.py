@@ -7,7 +7,7 @@ from typing import Any
 import polars as pl
 from sqlalchemy import Connection, Table
 
-from pipelines.backtest.result import BacktestResult
+from pipelines.backtest.result import BacktestResult, saved_parameters
 from pipelines.warehouse import tables
 from pipelines.warehouse.database import driver, engine
 
@@ -17,46 +17,55 @@ EQUITY_POINTS = 5_000
 
 def save_run(database_url: str, result: BacktestResult) -> None:
     """Keep run, signals, trades and the thinned equity curve, all or nothing."""
-    request = result.request
     with engine(database_url).begin() as connection:
-        connection.execute(
-            tables.strategy_runs.insert().values(
-                id=result.id,
-                kind="backtest",
-                strategy_name=request.strategy,
-                symbol=request.symbol,
-                timeframe=request.timeframe,
-                parameters=result.parameters | ({"risk": request.risk.document()} if request.risk else {}),
-                start_time=result.start,
-                end_time=result.end,
-                status="done",
-                candles=result.candles,
-                initial_cash=request.cash,
-                final_value=result.final_value,
-                fee=request.fee,
-                slippage=request.slippage,
-                metrics=result.metrics,
-                finished_at=datetime.now(UTC),
-            )
+        write_run(connection, result, "backtest", saved_parameters(result))
+
+
+def write_run(connection: Connection, result: BacktestResult, kind: str, parameters: dict[str, Any]) -> None:
+    """Write run, signals, trades and the thinned equity curve, in the transaction of the caller."""
+    request = result.request
+    connection.execute(
+        tables.strategy_runs.insert().values(
+            id=result.id,
+            kind=kind,
+            strategy_name=request.strategy,
+            symbol=request.symbol,
+            timeframe=request.timeframe,
+            parameters=parameters,
+            validation=result.validation,
+            start_time=result.start,
+            end_time=result.end,
+            status="done",
+            candles=result.candles,
+            initial_cash=request.cash,
+            final_value=result.final_value,
+            fee=request.fee,
+            slippage=request.slippage,
+            metrics=result.metrics,
+            finished_at=datetime.now(UTC),
         )
-        _copy(connection, tables.strategy_signals, result.id, result.signals)
-        numbered = result.trades.with_row_index("n")
-        _copy(connection, tables.backtest_trades, result.id, numbered)
-        _copy(connection, tables.backtest_equity, result.id, thinned(result.equity))
+    )
+    _copy(connection, tables.strategy_signals, result.id, result.signals)
+    _copy(connection, tables.backtest_trades, result.id, result.trades.with_row_index("n"))
+    _copy(connection, tables.backtest_equity, result.id, thinned(result.equity))
 
 
 def thinned(equity: pl.DataFrame, points: int = EQUITY_POINTS) -> pl.DataFrame:
-    """At most `points` rows with the first, the last and the extremes of each step, so that peaks and
-    troughs stay where they were."""
+    """At most `points` rows with the first, the last, the extremes of each step and, where they are no more
+    than half of it, the last of each UTC day: peaks and troughs stay where, daily returns what they were."""
     if equity.height <= points:
         return equity
-    step = -(-equity.height // (points // 2 - 1))
+    day = equity.select((pl.col("timestamp").dt.offset_by("-1us")).dt.date().alias("day"))["day"]
+    ends = (day != day.shift(-1)).fill_null(True).arg_true()
+    ends = ends if ends.len() <= points // 2 else ends.clear()
+    step = -(-equity.height // ((points - ends.len()) // 2 - 1))
     numbered = equity.with_row_index("row")
     kept = numbered.group_by(pl.col("row") // step).agg(
         pl.col("row").sort_by("equity").first().alias("lowest"),
         pl.col("row").sort_by("equity").last().alias("highest"),
     )
-    rows = pl.concat([kept["lowest"], kept["highest"], pl.Series([0, equity.height - 1], dtype=pl.UInt32)])
+    first_last = pl.Series([0, equity.height - 1], dtype=pl.UInt32)
+    rows = pl.concat([kept["lowest"], kept["highest"], first_last, ends.cast(pl.UInt32)])
     return equity[rows.unique().sort()]
 
 

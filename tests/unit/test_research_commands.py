@@ -96,7 +96,7 @@ def test_out_writes_three_files_that_compare_reads(
             "equity.parquet", "result.json", "trades.parquet",
         ]  # fmt: skip
     equity = pl.read_parquet(tmp_path / "ema_crossover" / "equity.parquet")
-    assert equity.columns == ["timestamp", "equity"]
+    assert equity.columns == ["timestamp", "equity", "close"]
     files = [tmp_path / name / "result.json" for name in ("ema_crossover", "buy_and_hold")]
     table = call(capsys, "compare", *files)
     assert "ema_crossover" in table
@@ -115,7 +115,7 @@ def test_a_sweep_writes_a_row_a_combination(
         "--grid", "fast_period=3:9:3", "--grid", "slow_period=6,12,24", "--out", out, "--json",
     )  # fmt: skip
     table = pl.read_parquet(out)
-    assert table.columns == ["fast_period", "slow_period", *METRICS]
+    assert table.columns == ["symbol", "timeframe", "fast_period", "slow_period", *METRICS, "error"]
     assert table.height == json.loads(text)["combinations"] == 7
     assert table["total_return"].is_sorted(descending=True)
     assert [path.name for path in tmp_path.iterdir()] == ["sweep.parquet"]
@@ -153,7 +153,7 @@ def test_strategies_are_listed_shown_and_checked(capsys: pytest.CaptureFixture[s
         ("EMA_BACKTEST --candles FILE --cash 1e308", "cash"),
         ("EMA_BACKTEST --timeframe 1m", "--symbol"),
         ("EMA_BACKTEST --symbol BTC-USDT --timeframe 2m", "timeframe"),
-        ("EMA_SWEEP --candles FILE", "grid"),
+        ("sweep --strategy buy_and_hold --candles FILE", "grid"),
         ("EMA_SWEEP --candles FILE --grid fast_period=1:1e12:1", "fast_period"),
         ("EMA_SWEEP --candles FILE --grid a=1 --sort luck", "sort"),
         ("EMA_SWEEP --candles FILE --grid fast_period=5 --out /proc/none/x.parquet", "--out"),
