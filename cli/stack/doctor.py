@@ -10,6 +10,7 @@ from typing import NamedTuple
 import typer
 
 from cli.stack.bound_ports import check_ports
+from cli.stack.connections import connections, problem
 from cli.stack.home import Home
 from cli.stack.plan import Plan, make_plan
 from cli.stack.postgres import check_version, version
@@ -56,6 +57,7 @@ def examine(plan: Plan) -> Iterator[Finding]:
     yield _ports(plan)
     yield _try("servers", lambda: _given(plan))
     yield _exchange(plan)
+    yield from _connections(plan)
     yield from config_files(plan.resolved.config_dir)
     yield _browser()
 
@@ -138,6 +140,13 @@ def _exchange(plan: Plan) -> Finding:
     answering = {url: http_answers(f"{url}/api/v5/public/time", timeout_s=5) for url in urls}
     said = [f"{url} {'answers' if answers else 'does not answer'}" for url, answers in answering.items()]
     return Finding("exchange", any(answering.values()), ", ".join(said))
+
+
+def _connections(plan: Plan) -> Iterator[Finding]:
+    """How good the running daemon's connections are; nothing where none runs."""
+    said = connections(plan)
+    if said is not None:
+        yield Finding("connections", *problem(said))
 
 
 def _browser() -> Finding:

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from cli.stack.addresses import by_service
+from cli.stack.connections import connections, connections_text
 from cli.stack.home import Home
 from cli.stack.plan import Plan, make_plan
 from cli.stack.servers import server_check
@@ -24,7 +25,8 @@ def status(as_json: bool = typer.Option(False, "--json", help="One JSON document
 
 
 def stack_status() -> dict[str, Any]:
-    """The state of every service: `home`, `running`, `logs` and `services[]`."""
+    """The state of every service: `home`, `running`, `logs`, `services[]`, and `exchange`: how good the
+    daemon's connections to it are, or null."""
     home = Home(settings().home)
     plan = make_plan(as_started(home, settings()))
     supervisor = Supervisor(home)
@@ -35,6 +37,7 @@ def stack_status() -> dict[str, Any]:
         "logs": str(home.logs),
         "running": any(row["state"] == "running" for row in rows),
         "services": rows,
+        "exchange": connections(plan),
     }
 
 
@@ -52,7 +55,10 @@ def status_text(document: dict[str, Any]) -> str:
         )
         for row in document["services"]
     ]
-    return f"{columns([header, *rows])}\nlogs: {document['logs']}"
+    parts = [columns([header, *rows])]
+    if document["exchange"] is not None:
+        parts.append(f"\n{connections_text(document['exchange'])}\n")
+    return "\n".join([*parts, f"logs: {document['logs']}"])
 
 
 def _row(plan: Plan, name: str, process: ProcessState | None) -> dict[str, Any]:

@@ -10,13 +10,18 @@ from dashboards.api import models
 from dashboards.api.bots import Cursor, Limit, Output
 from dashboards.api.documents import answer, next_cursor, read_cursor, table, utc
 from dashboards.api.errors import NotFound
+from dashboards.feed import DAEMON_SILENT_MS
 from dashboards.queries import market as queries
 from dashboards.queries import system
 from dashboards.services import Services
+from pipelines.bus.books import read_book
+from pipelines.warehouse.quality import daemon_details, recent_quality
+
+QUALITY_MINUTES = 30
 
 
 def router(services: Services) -> APIRouter:
-    """GET /market/{symbol}/history, /data/health."""
+    """GET /market/{symbol}/history, /market/{symbol}/book, /data/health."""
     routes = APIRouter(tags=["market"])
 
     @routes.get("/market/{symbol}/history", response_model=models.History)
@@ -40,11 +45,26 @@ def router(services: Services) -> APIRouter:
         following = next_cursor(rows[::-1], limit, "timestamp")
         return table(rows, output, f"{symbol}-{frame}", following, symbol=symbol, timeframe=frame)
 
+    @routes.get("/market/{symbol}/book", response_model=models.Book)
+    async def book(symbol: str) -> Response:
+        """The five best levels of each side, refreshed four times a second; 404 where none is known."""
+        found = await read_book(services.bus, symbol)
+        if found is None:
+            raise NotFound(f"there is no order book of {symbol!r}")
+        return answer(found)
+
     @routes.get("/data/health", response_model=models.DataHealth)
     async def health() -> Response:
-        """Heartbeats, first and last candle of every series, holes in the trades, the lake's files."""
+        """Heartbeats, the quality of the connections to the exchange now and by minute, first and last candle
+        of every series, holes in the trades, the lake's files."""
+        since_ms = services.hub.feed_now_ms() - DAEMON_SILENT_MS
+        said = await services.query(daemon_details, since_ms)
         return answer(
             {
+                "connections": said.get("connections", []),
+                "clock": said.get("clock"),
+                "books": said.get("books"),
+                "quality": await services.query(recent_quality, QUALITY_MINUTES),
                 "feed": services.hub.feed.document(services.hub.feed_now_ms()),
                 "components": await services.query(system.components),
                 "series": await services.query(system.freshness),

@@ -152,6 +152,17 @@ class History(BaseModel):
     next: str | None
 
 
+class Book(BaseModel):
+    """The best levels of an order book as (price, size), best first. timestamp: of its newest change;
+    sequence: the exchange's number of this state."""
+
+    symbol: str
+    timestamp: datetime
+    bids: list[tuple[Decimal, Decimal]]
+    asks: list[tuple[Decimal, Decimal]]
+    sequence: int | None
+
+
 class Run(_Model):
     """A backtest or sweep in the list."""
 
@@ -199,6 +210,10 @@ class DataHealth(_Model):
     """Is the data whole and fresh?"""
 
     feed: dict[str, Any]
+    connections: list[dict[str, Any]]
+    clock: dict[str, Any] | None
+    books: dict[str, Any] | None
+    quality: list[dict[str, Any]]
     components: list[dict[str, Any]]
     series: list[dict[str, Any]]
     gaps: list[dict[str, Any]]

@@ -53,8 +53,10 @@ def recent_quality(engine: Engine, minutes: int) -> list[dict[str, Any]]:
         return [dict(row) for row in rows]
 
 
-def daemon_details(engine: Engine) -> Mapping[str, Any]:
-    """What the daemon's last heartbeat says; empty when there was none."""
-    query = select(heartbeats.c.details).where(heartbeats.c.component == "live")
+def daemon_details(engine: Engine, since_ms: int) -> Mapping[str, Any]:
+    """What the daemon's last heartbeat says; empty when there was none since wall time `since_ms`."""
+    query = select(heartbeats.c.details).where(
+        heartbeats.c.component == "live", heartbeats.c.timestamp >= to_datetime(since_ms)
+    )
     with engine.connect() as connection:
         return connection.execute(query).scalar() or {}

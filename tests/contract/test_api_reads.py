@@ -1,6 +1,8 @@
 """The REST API's answers on a real PostgreSQL and a real Redis."""
 
+import asyncio
 import io
+import time
 from decimal import Decimal
 
 import polars as pl
@@ -8,7 +10,11 @@ import pytest
 import sqlalchemy as sa
 
 from dashboards.api import models
+from pipelines.bus.books import document, publish_book
+from pipelines.bus.redis import RedisBus
 from pipelines.warehouse import tables
+from pipelines.warehouse.health import beat
+from pipelines.warehouse.quality import QualityRow, record_quality
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
 
@@ -22,6 +28,7 @@ MISTAKES = (
     ("/api/bot/bot_001/signals?type=maybe", 422, "type"),
     ("/api/market/XXX-USDT/history", 404, "XXX-USDT"),
     ("/api/market/BTC-USDT/history?timeframe=7m", 422, "7m"),
+    ("/api/market/BTC-USDT/book", 404, "BTC-USDT"),
     ("/api/market/BTC-USDT/history?from=yesterday", 422, "from"),
     ("/api/backtest/results/none", 404, "none"),
     ("/api/sweeps/none", 404, "none"),
@@ -116,6 +123,44 @@ def test_health_metrics_and_openapi(api):
     health = models.DataHealth.model_validate(api.get("/api/data/health").json)
     assert {row["component"] for row in health.components} == {"live", "collector"}
     assert len(health.series) == 12
+    assert (health.connections, health.quality) == ([], [])
     paths = api.get("/api/openapi.json").json["paths"]
     assert "/api/bot/{bot_id}/trades" in paths
     assert not any(path.startswith("/_dash") for path in paths)
+
+
+def test_books_and_the_quality_of_connections(api, redis_url):
+    """The book is the one kept under book:{symbol}, to the last digit. The connections' quality comes from the
+    daemon's heartbeat, and by minute from what it stored, the newest minute first."""
+
+    async def keep() -> None:
+        bus = RedisBus(redis_url)
+        bids = [(Decimal("64000.10"), Decimal("0.00000001")), (Decimal(64_000), Decimal(2))]
+        message = document("ETH-BTC", "2026-11-21T00:00:00.250Z", bids, [(Decimal("64000.2"), Decimal(1))], 7)
+        await publish_book(bus, message)
+        await bus.close()
+
+    asyncio.run(keep())
+    book = models.Book.model_validate(api.get("/api/market/ETH-BTC/book").json)
+    assert book.bids == [(Decimal("64000.10"), Decimal("0.00000001")), (Decimal(64_000), Decimal(2))]
+    assert book.asks == [(Decimal("64000.2"), Decimal(1))]
+    assert (book.symbol, book.sequence, book.timestamp.microsecond) == ("ETH-BTC", 7, 250_000)
+
+    row = QualityRow("trades 1", "wss://a/public", 12.5, 80.0, 10, 20, 1, 3, 0, 1, 0, -4)
+    wall_ms = time.time_ns() // 1_000_000
+    for minute in range(2):
+        record_quality(api.database, NOW_MS + minute * 60_000, [row])
+    beat(
+        api.database,
+        "live",
+        wall_ms,
+        NOW_MS,
+        {"connections": [{"state": "live"}], "clock": {"offset_ms": -4}},
+    )
+    health = models.DataHealth.model_validate(api.get("/api/data/health").json)
+    assert health.connections == [{"state": "live"}]
+    assert health.clock == {"offset_ms": -4}
+    assert [(row["connection"], row["lost_ids"], row["latency_p99_ms"]) for row in health.quality] == [
+        ("trades 1", 3, 80.0)
+    ] * 2
+    assert health.quality[0]["minute"] > health.quality[1]["minute"]
