@@ -36,6 +36,7 @@ class CcxtRest:
     urls: in place of ccxt's own, by ccxt's key
     wall: the time of exchanges that do not tell theirs
     traits: default: those known of the exchange
+    rate_limit: keep to the exchange's limits, as ccxt knows them
     """
 
     def __init__(
@@ -46,10 +47,12 @@ class CcxtRest:
         traits: Traits | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         attempts: int = ATTEMPTS,
+        rate_limit: bool = True,
     ) -> None:
         self.exchange_id = exchange_id
         self._traits = traits or traits_of(exchange_id)
         self._exchange = open_exchange(exchange_id, self._traits, urls or {})
+        self._exchange.enableRateLimit = rate_limit
         self._wall = wall or SystemClock()
         self._caller = Caller(exchange_id, sleep, attempts)
         self._pairs: dict[str, str] = {}
