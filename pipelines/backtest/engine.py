@@ -8,7 +8,7 @@ import polars as pl
 from core.metrics import Run, summarise
 from pipelines.backtest.account import BOUGHT_AT, ENTRY, EXIT, INSIDE, REASON, REASONS, SOLD_AT, walk
 from pipelines.backtest.guarded import Walked, walk_guarded
-from pipelines.backtest.request import Market
+from pipelines.backtest.request import BacktestRequest, Market
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
 
@@ -21,6 +21,7 @@ class Outcome:
         exit_reason (one of `account.REASONS`; `end` is still open, valued at the last close without a fee)
     equity: timestamp, equity (quote currency, at each close), close (the market's)
     signals: timestamp, signal_type, price: those that an order followed
+    covered: candles judged on the path inside them
     """
 
     trades: pl.DataFrame
@@ -28,16 +29,24 @@ class Outcome:
     signals: pl.DataFrame
     metrics: dict[str, float | int | None]
     final_value: float
+    covered: int = 0
 
 
-def run(strategy: Strategy, candles: pl.DataFrame, market: Market, warm: int = 0) -> Outcome:
+def run(
+    strategy: Strategy,
+    candles: pl.DataFrame,
+    market: Market,
+    warm: int = 0,
+    path: pl.DataFrame | None = None,
+) -> Outcome:
     """Walk a candle frame through a strategy.
 
-    warm: rows at the head that only warm the indicators up and are not traded.
+    warm: rows at the head that only warm the indicators up and are not traded. path: bars inside the candles
+    (see `pipelines.backtest.intrabar`), if the request has execution options.
     """
     judged = evaluate(strategy, candles).slice(warm)
     traded = candles.slice(warm)
-    walked = account_of(strategy, candles, judged, market, warm)
+    walked = account_of(strategy, candles, judged, market, warm, path)
     times = traded["timestamp"]
     return Outcome(
         trades=_trades(times, walked, market),
@@ -45,14 +54,24 @@ def run(strategy: Strategy, candles: pl.DataFrame, market: Market, warm: int = 0
         signals=_signals(judged, walked),
         metrics=metrics_of(walked, traded, market),
         final_value=float(walked.equity[-1]),
+        covered=walked.covered,
     )
 
 
 def account_of(
-    strategy: Strategy, candles: pl.DataFrame, judged: pl.DataFrame, market: Market, warm: int
+    strategy: Strategy,
+    candles: pl.DataFrame,
+    judged: pl.DataFrame,
+    market: Market,
+    warm: int,
+    path: pl.DataFrame | None = None,
 ) -> Walked:
     """Walk signals (columns buy and sell, from row `warm` of the candles on) into an account."""
     buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
+    if isinstance(market, BacktestRequest) and market.execution is not None:
+        from pipelines.backtest.ordered import walk_ordered
+
+        return walk_ordered(strategy, candles, buy, sell, market, warm, path)
     if market.risk is not None:
         return walk_guarded(strategy, candles, buy, sell, market, warm)
     traded, later = candles.slice(warm), 1 if market.fill == "open" else 0
@@ -98,11 +117,14 @@ def _trades(times: pl.Series, walked: Walked, market: Market) -> pl.DataFrame:
     entry = times.gather(trips[:, ENTRY]).dt.offset_by(f"-{shift_ms}ms")
     leave = times.gather(np.where(still_open, times.len() - 1, trips[:, EXIT]))
     earlier = pl.Series(np.where(still_open | inside, 0, shift_ms)).cast(pl.Duration("ms"))
+    leave = leave - earlier
+    if walked.times is not None:
+        entry, leave = walked.times["entry_time"], walked.times["exit_time"]
     return pl.DataFrame(
         {
             "entry_time": entry,
             "entry_price": values[:, 0],
-            "exit_time": leave - earlier,
+            "exit_time": leave,
             "exit_price": values[:, 1],
             "quantity": values[:, 2],
             "fees": values[:, 3],

@@ -36,7 +36,7 @@ def read_candle_file(
     path = Path(path)
     frame = _read(path)
     named, labels = _time_column(frame, path, timestamps)
-    frame = frame.select(_times(frame[named], path).alias("timestamp"), *NUMBERS)
+    frame = frame.select(read_times(frame[named], path).alias("timestamp"), *NUMBERS)
     if frame.is_empty():
         raise BadInput(str(path), "no candles in it")
     length = Timeframe.parse(timeframe) if timeframe else timeframe_of(frame["timestamp"], path)
@@ -45,17 +45,21 @@ def read_candle_file(
     return checked(shifted, length, origin_of(path), moved_ms)
 
 
-def _read(path: Path) -> pl.DataFrame:
+def read_table(path: Path) -> pl.DataFrame:
+    """A CSV (all text) or Parquet file as it is; BadInput when it is neither."""
     if not path.is_file():
         raise BadInput(str(path), "is a folder, not a file" if path.is_dir() else "no such file")
     try:
         if path.suffix == ".parquet":
-            frame = pl.read_parquet(path)
-        else:
-            frame = _without_blank_end(pl.read_csv(path, infer_schema_length=0)).rename(str.strip)
+            return pl.read_parquet(path)
+        return _without_blank_end(pl.read_csv(path, infer_schema_length=0)).rename(str.strip)
     except (pl.exceptions.PolarsError, OSError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(str(path), f"cannot be read as CSV or Parquet: {reason}") from None
+
+
+def _read(path: Path) -> pl.DataFrame:
+    frame = read_table(path)
     missing = [name for name in NUMBERS if name not in frame.columns]
     if missing:
         raise BadInput(str(path), f"no column {', '.join(missing)}; it has {', '.join(frame.columns)}")
@@ -86,7 +90,8 @@ def _time_column(frame: pl.DataFrame, path: Path, timestamps: Labels) -> tuple[s
     raise BadInput(str(path), f"no column timestamp; it has {', '.join(frame.columns)}")
 
 
-def _times(raw: pl.Series, path: Path) -> pl.Series:
+def read_times(raw: pl.Series, path: Path) -> pl.Series:
+    """Times as people write them, as UTC; BadInput names file and row of one that is none."""
     if raw.dtype == pl.String:
         digits = raw.str.contains(r"^\s*-?\d+(\.0*)?\s*$")
         parsed = _digits(raw, digits, path) if digits.any() else _iso(raw, path)

@@ -21,12 +21,15 @@ PRICES = ("open", "high", "low", "close")
 
 
 class Walked(NamedTuple):
-    """equity, values, held: as of `account.walk`; trips: columns as in `exits` (ENTRY … REASON)."""
+    """equity, values, held: as of `account.walk`; trips: columns as in `exits` (ENTRY … REASON); times: of
+    the fills where they are not those of the candles; covered: candles judged on the path inside them."""
 
     equity: Floats
     trips: Ints
     values: Floats
     held: int
+    times: pl.DataFrame | None = None
+    covered: int = 0
 
 
 def walk_guarded(
@@ -41,9 +44,7 @@ def walk_guarded(
     bars = Bars(open_, high, low, close, _with_trades(traded["volume"]), open_ms // DAY_MS)
     most = int(np.count_nonzero(buy)) + 1
     equity, trips, values = np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6))
-    weights = _weights(strategy, risk, candles, market)[warm:] if risk.sizing == "volatility" else None
-    if weights is None:
-        weights = np.array([weight(strategy, risk)])
+    weights = weights_of(strategy, risk, candles, market, warm)
     count, held = walk_exits(
         bars, buy, sell, weights, rules_of(risk, market), market.cash, equity, trips, values
     )
@@ -84,6 +85,13 @@ def weight(strategy: Strategy, risk: Risk) -> float:
             raise BadInput("size", "sizing risk needs it, or the strategy's parameter risk_percentage")
         return float(size) / float(risk.stop_distance or 1)
     return 1.0
+
+
+def weights_of(strategy: Strategy, risk: Risk, candles: pl.DataFrame, market: Market, warm: int) -> Floats:
+    """Part of equity that a buy spends: a number for each candle from row `warm` on, or one for all."""
+    if risk.sizing == "volatility":
+        return _weights(strategy, risk, candles, market)[warm:]
+    return np.array([weight(strategy, risk)])
 
 
 def _weights(strategy: Strategy, risk: Risk, candles: pl.DataFrame, market: Market) -> Floats:

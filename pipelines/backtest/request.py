@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from core.errors import BadInput
 from core.timeframes import EARLIEST, LATEST, Timeframe
+from pipelines.backtest.execution import Execution
 from pipelines.backtest.risk import Risk
 
 FeeCurrency = Literal["received", "quote"]
@@ -24,6 +25,11 @@ class Market(BaseModel):
     strategy: str = Field(description="Name of a strategy")
     symbol: str = Field(description="Pair, such as BTC-USDT")
     timeframe: str = Field(description="Length of a candle")
+    exchange: str | None = Field(
+        None,
+        pattern=r"^[a-z0-9_]{1,32}$",
+        description="Whose stored candles; none: the exchange in force",
+    )
     start: datetime | None = Field(None, description="Open time of the first candle; none: the oldest")
     end: datetime | None = Field(None, description="Close time of the last candle; none: the newest")
     fee: float = Field(0.001, ge=0, lt=0.1, description="Taker fee of each fill, a fraction")
@@ -96,3 +102,12 @@ class BacktestRequest(Market):
     """One strategy with one set of parameters over one stretch of candles."""
 
     parameters: dict[str, Any] = Field(default_factory=dict, description="Parameters; the rest by default")
+    execution: Execution | None = Field(
+        None, description="Orders, costs and the path inside candles; none: all at once at the next open"
+    )
+
+    @model_validator(mode="after")
+    def _orders_wait(self) -> Self:
+        if self.execution is not None and self.fill == "close":
+            raise ValueError("fill|close has no orders that wait: execution options need fill open")
+        return self

@@ -76,6 +76,8 @@ class BacktestResult:
             "fill": request.fill,
             "fee_currency": "quote" if request.pays_in_quote else "received",
             "risk": request.risk.document() if request.risk else None,
+            "execution": request.execution.document() if request.execution else None,
+            "intrabar_candles": self.outcome.covered,
             "data": self.data.to_document(),
             "metrics": self.metrics,
             "trades": [

@@ -6,7 +6,8 @@ from uuid import uuid4
 
 import polars as pl
 
-from pipelines.backtest.candles import stretch
+from core.errors import BadInput
+from pipelines.backtest.candles import Stretch, stretch
 from pipelines.backtest.checks import DataReport
 from pipelines.backtest.engine import run
 from pipelines.backtest.request import BacktestRequest
@@ -22,18 +23,20 @@ def execute(
     data: DataReport | None = None,
     validate: bool = False,
     trials: int | None = None,
+    path: pl.DataFrame | None = None,
 ) -> BacktestResult:
     """Run it.
 
     candles: a candle frame; None reads the database. save: keep run, signals, trades and equity in the
     database, in one transaction; without a database nothing is kept. data: what was mended when the candles
-    were read. validate: say how far the result can be believed; trials: variants tried, for its deflated
+    were read. path: bars inside the candles, if they are handed in (see `pipelines.backtest.intrabar`).
+    validate: say how far the result can be believed; trials: variants tried, for its deflated
     Sharpe ratio (none: as counted in the database). BadInput names a wrong strategy, parameter or stretch.
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
     history = request.risk.history if request.risk else 0
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
-    outcome = run(strategy, piece.candles, request, piece.warm)
+    outcome = run(strategy, piece.candles, request, piece.warm, _path(request, piece, database_url, path))
     first = piece.candles["timestamp"][piece.warm]
     result = BacktestResult(
         id=uuid4().hex[:12],
@@ -58,3 +61,21 @@ def execute(
 
         save_run(database_url, result)
     return result
+
+
+def _path(
+    request: BacktestRequest, piece: Stretch, database_url: str | None, given: pl.DataFrame | None
+) -> pl.DataFrame | None:
+    """The bars inside the candles that the request wants; those handed in go first."""
+    wanted = request.execution.intrabar if request.execution else None
+    if wanted is None or given is not None:
+        return given
+    if database_url is None:
+        raise BadInput(
+            "--intrabar", f"{wanted} is read from the database: with --candles give a file instead"
+        )
+    from pipelines.backtest.intrabar import path_from_warehouse
+
+    close_ms = piece.candles["timestamp"].dt.epoch("ms")
+    begins_ms = int(close_ms[piece.warm]) - request.candle_ms
+    return path_from_warehouse(database_url, request.symbol, wanted, begins_ms, int(close_ms[-1]))

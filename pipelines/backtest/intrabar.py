@@ -1,0 +1,107 @@
+"""The path inside candles: minutes or trades laid under them, where they cover a candle exactly."""
+
+from datetime import timedelta
+from pathlib import Path
+
+import polars as pl
+
+from core.errors import BadInput
+from core.timeframes import Timeframe
+
+TRADES = "trades"
+COLUMNS = ("open", "high", "low", "close", "volume")
+AGREE = 1e-9
+"""A candle and its path agree on open, high, low and close within this."""
+
+
+def path_from_file(path: Path, timestamps: str = "close") -> pl.DataFrame:
+    """A file of finer candles, or of trades (columns timestamp in ms, price, size), as bars."""
+    from pipelines.backtest.files import read_candle_file, read_table, read_times
+
+    frame = read_table(path)
+    if not {"timestamp", "price", "size"} <= set(frame.columns):
+        candles, _ = read_candle_file(path, timestamps)  # type: ignore[arg-type]
+        return bars_of_candles(candles)
+    times = read_times(frame["timestamp"], path)
+    numbers = frame.select(pl.col("price", "size").cast(pl.Float64, strict=False))
+    wrong = numbers.select((~((pl.col("price") > 0) & (pl.col("size") > 0))).fill_null(True).arg_true())
+    if wrong.height:
+        raise BadInput(str(path), f"row {wrong.item(0, 0) + 1}: price and size must be numbers above zero")
+    return bars_of_trades(numbers.with_columns(timestamp=times).sort("timestamp", maintain_order=True))
+
+
+def path_from_warehouse(
+    database_url: str, symbol: str, intrabar: str, start_ms: int, end_ms: int
+) -> pl.DataFrame:
+    """Stored minutes or trades between two times as bars."""
+    from pipelines.warehouse.candles import read_candles
+    from pipelines.warehouse.database import engine
+    from pipelines.warehouse.trade_frames import read_trades
+
+    own = engine(database_url)
+    if intrabar == TRADES:
+        return bars_of_trades(read_trades(own, symbol, start_ms, end_ms))
+    candles = read_candles(
+        own, symbol, intrabar, start_ms + Timeframe.parse(intrabar, "--intrabar").ms, end_ms
+    )
+    return bars_of_candles(candles)
+
+
+def bars_of_candles(candles: pl.DataFrame) -> pl.DataFrame:
+    """begins, ends (times) and prices of finer candles."""
+    length = candles["timestamp"].diff().min() if candles.height > 1 else timedelta(minutes=1)
+    return candles.select(
+        (pl.col("timestamp") - length).alias("begins"), pl.col("timestamp").alias("ends"), *COLUMNS
+    )
+
+
+def bars_of_trades(trades: pl.DataFrame) -> pl.DataFrame:
+    """Each trade a bar of its own. Columns timestamp, price, size, oldest first."""
+    price = pl.col("price")
+    return trades.select(
+        begins=pl.col("timestamp"),
+        ends=pl.col("timestamp"),
+        open=price,
+        high=price,
+        low=price,
+        close=price,
+        volume=pl.col("size"),
+    )
+
+
+def lay_under(candles: pl.DataFrame, path: pl.DataFrame | None, timeframe: Timeframe) -> pl.DataFrame:
+    """Bars for every candle: those of the path where their first, highest, lowest and last price are the
+    candle's, else the candle itself.
+
+    Returns, oldest first: candle (its number), begins, ends, open … volume, fine (from the path), last (of
+    its candle). A bar of the path belongs to the candle in which it begins.
+    """
+    length = timedelta(milliseconds=timeframe.ms)
+    whole = candles.select(
+        pl.int_range(pl.len(), dtype=pl.Int64).alias("candle"),
+        (pl.col("timestamp") - length).alias("begins"),
+        pl.col("timestamp").alias("ends"),
+        *COLUMNS,
+        fine=pl.lit(False),
+    )
+    if path is None or path.is_empty():
+        return whole.with_columns(last=pl.lit(True))
+    numbered = path.join_asof(
+        whole.select("candle", opened="begins", closes="ends"), left_on="begins", right_on="opened"
+    ).filter(pl.col("candle").is_not_null() & (pl.col("begins") < pl.col("closes")))
+    summed = numbered.group_by("candle").agg(
+        pl.col("open").first(),
+        pl.col("high").max(),
+        pl.col("low").min(),
+        pl.col("close").last(),
+        traded=(pl.col("volume") > 0).any(),
+    )
+    both = whole.join(summed, on="candle", suffix="_path")
+    agree = [(pl.col(name) - pl.col(f"{name}_path")).abs() <= AGREE * pl.col(name) for name in COLUMNS[:4]]
+    covered = both.filter(pl.all_horizontal(*agree, "traded"))["candle"]
+    fine = numbered.filter(pl.col("candle").is_in(covered.implode())).select(
+        "candle", "begins", "ends", *COLUMNS, fine=pl.lit(True)
+    )
+    rest = whole.filter(~pl.col("candle").is_in(covered.implode()))
+    bars = pl.concat([fine, rest]).sort("candle", "begins", "ends", maintain_order=True)
+    return bars.with_columns(last=pl.col("candle") != pl.col("candle").shift(-1).fill_null(-1))

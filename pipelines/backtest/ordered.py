@@ -1,0 +1,108 @@
+"""A run with execution options: candles, their inside and the terms made ready for the kernel of `orders`."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+
+from core.errors import BadInput
+from core.metrics import DAY_MS
+from core.timeframes import Timeframe
+from pipelines.backtest.account import Bools, Floats
+from pipelines.backtest.execution import Execution
+from pipelines.backtest.guarded import Walked, rules_of, weights_of
+from pipelines.backtest.intrabar import lay_under
+from pipelines.backtest.request import BacktestRequest, Market
+from pipelines.backtest.risk import Risk
+from strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from pipelines.backtest.filling import Bars, Terms
+
+
+def walk_ordered(
+    strategy: Strategy,
+    candles: pl.DataFrame,
+    buy: Bools,
+    sell: Bools,
+    market: BacktestRequest,
+    warm: int,
+    path: pl.DataFrame | None,
+) -> Walked:
+    """Walk the candles from row `warm` on, for which buy and sell are given, along the path inside them.
+
+    path: bars of `pipelines.backtest.intrabar`; None: the candles alone. BadInput when fills depend on the
+    volume and the candles have none.
+    """
+    from pipelines.backtest.filling import Book
+    from pipelines.backtest.orders import walk_orders
+
+    execution, risk, traded = market.execution or Execution(), market.risk or Risk(), candles.slice(warm)
+    if execution.needs_volume and not (traded["volume"] > 0).any():
+        raise BadInput("volume", "volume_share and impact need candles with a volume; these have none")
+    laid = lay_under(traded, path, Timeframe(market.timeframe))
+    most = int(np.count_nonzero(buy)) + 1
+    book = Book(
+        np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6)), np.zeros((most, 2), np.int64)
+    )
+    weights = weights_of(strategy, risk, candles, market, warm)
+    rules, terms = rules_of(risk, market), terms_of(execution, market)
+    count, held = walk_orders(_bars(laid), buy, sell, weights, rules, terms, market.cash, book)
+    covered = laid.filter(pl.col("fine") & pl.col("last")).height
+    return Walked(
+        book.equity,
+        book.trips[:count],
+        book.values[:count],
+        held,
+        _times(laid, book.moments[:count]),
+        covered,
+    )
+
+
+def terms_of(execution: Execution, market: Market) -> "Terms":
+    """The options as the kernel wants them."""
+    from pipelines.backtest.filling import ENTRY_ORDERS, Terms
+
+    maker = market.fee if execution.maker_fee is None else execution.maker_fee
+    tiers = [[tier.traded, tier.maker, tier.taker] for tier in execution.fee_tiers]
+    return Terms(
+        kind=ENTRY_ORDERS.index(execution.order),
+        offset=execution.offset,
+        expires=execution.expires,
+        share=execution.volume_share or 0.0,
+        spread=execution.spread,
+        impact=execution.impact,
+        tiers=np.array(tiers or [[0.0, maker, market.fee]]),
+    )
+
+
+def _bars(laid: pl.DataFrame) -> "Bars":
+    from pipelines.backtest.filling import Bars
+
+    def column(name: str) -> Floats:
+        return laid[name].to_numpy(writable=True)
+
+    traded = column("volume") > 0
+    ends = laid.select(pl.when("last").then("candle").otherwise(-1)).to_series()
+    return Bars(
+        open=column("open"),
+        high=column("high"),
+        low=column("low"),
+        close=column("close"),
+        volume=column("volume"),
+        traded=traded if traded.any() else np.ones(traded.size, np.bool_),
+        ends=ends.to_numpy(writable=True),
+        day=laid["begins"].dt.epoch("ms").to_numpy() // DAY_MS,
+    )
+
+
+def _times(laid: pl.DataFrame, moments: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> pl.DataFrame:
+    """entry_time and exit_time of each round trip: an open's time, or the end of the bar it happened in."""
+    begins, ends = laid["begins"], laid["ends"]
+    columns = {}
+    for n, name in enumerate(("entry_time", "exit_time")):
+        bar, inside = pl.Series(moments[:, n] // 2), pl.Series(moments[:, n] % 2 == 1)
+        columns[name] = pl.select(
+            pl.when(inside).then(ends.gather(bar)).otherwise(begins.gather(bar))
+        ).to_series()
+    return pl.DataFrame(columns)

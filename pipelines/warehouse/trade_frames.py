@@ -1,0 +1,28 @@
+"""Stored trades as frames, for the path inside candles."""
+
+import polars as pl
+from psycopg import sql
+from sqlalchemy import Engine
+
+from pipelines.warehouse.database import driver
+from pipelines.warehouse.sql import EXCHANGE
+
+_SCHEMA = {"timestamp": pl.Int64, "price": pl.Float64, "size": pl.Float64}
+_READ = sql.SQL(
+    """COPY (
+        SELECT (extract(epoch FROM timestamp) * 1000000)::bigint, price, size FROM raw_trades
+        WHERE exchange = {exchange} AND symbol = {symbol}
+          AND timestamp >= to_timestamp({start} / 1000.0) AND timestamp < to_timestamp({end} / 1000.0)
+        ORDER BY timestamp, trade_id
+    ) TO STDOUT (FORMAT csv)"""
+)
+
+
+def read_trades(engine: Engine, symbol: str, start_ms: int, end_ms: int) -> pl.DataFrame:
+    """timestamp, price, size of the trades in [start_ms, end_ms) that the database still holds, oldest first.
+    Floats: never for money."""
+    query = _READ.format(exchange=EXCHANGE, symbol=symbol, start=start_ms, end=end_ms)
+    with engine.connect() as connection, driver(connection).cursor() as cursor, cursor.copy(query) as copy:
+        text = b"".join(copy)
+    frame = pl.read_csv(text, has_header=False, new_columns=list(_SCHEMA), schema=_SCHEMA)
+    return frame.with_columns(pl.from_epoch("timestamp", time_unit="us").dt.replace_time_zone("UTC"))
