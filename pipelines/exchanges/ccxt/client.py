@@ -7,6 +7,7 @@ from typing import Any
 
 import ccxt.pro
 import msgspec
+import structlog
 
 from core.errors import BadInput
 from pipelines.exchanges.ccxt.traits import Traits
@@ -16,6 +17,8 @@ TRADES_KEPT = 5_000
 
 # Every number with a point stays the text it was; ccxt's `number` makes a Decimal of it.
 _decoder = msgspec.json.Decoder(float_hook=str)
+
+_log = structlog.get_logger("ccxt")
 
 
 def open_exchange(exchange_id: str, traits: Traits, urls: Mapping[str, str]) -> Any:
@@ -89,25 +92,22 @@ class _Exact:
     def client(self, url: str) -> Any:
         """ccxt's connection to that URL, with our reading of its messages."""
         client = super().client(url)  # type: ignore[misc]
-        client.handle_text_or_binary_message = partial(_on_message, client)
+        client.handle_text_or_binary_message = partial(_on_message, client, self.traits.consecutive_ids)
         return client
 
 
-def _on_message(client: Any, data: str | bytes) -> None:
-    """In ccxt an error here would end the reading of a connection that stays open: told to it as an error,
-    it ends the connection."""
+def _on_message(client: Any, is_numbered: bool, data: str | bytes) -> None:
+    """An error here would end ccxt's reading of a connection that stays open. A message that nobody can read
+    is passed over where a trade in it shows as a hole in the ids; elsewhere it ends the connection, because
+    trades are asked for anew after that."""
     text = data.decode(errors="replace") if isinstance(data, bytes) and client.decompressBinary else data
-    message: Any = text
-    if isinstance(text, str) and text[:1] in ("{", "["):
-        try:
-            message = _decoder.decode(text)
-        except msgspec.DecodeError:
-            client.on_error(ccxt.BadResponse("a message that is not JSON"))
-            return
     try:
-        client.on_message_callback(client, message)
+        is_json = isinstance(text, str) and text[:1] in ("{", "[")
+        client.on_message_callback(client, _decoder.decode(text) if is_json else text)
     except Exception as error:
-        client.on_error(ccxt.BadResponse(f"ccxt cannot read a message: {error!r}"))
+        _log.warning("unreadable message", url=client.url, reason=repr(error))
+        if not is_numbered:
+            client.on_error(ccxt.BadResponse(f"a message that cannot be read: {error!r}"))
 
 
 def _only_spot(types: Any) -> Any:
