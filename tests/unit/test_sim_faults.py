@@ -10,6 +10,7 @@ import pytest
 
 from core.errors import BadInput
 from pipelines.exchanges.sim.fault_plan import parse_faults
+from pipelines.exchanges.sim.fault_script import Script
 from pipelines.exchanges.sim.faults import Action, ConnectionFaults, RequestFaults
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import serve
@@ -96,12 +97,97 @@ def test_requests_are_refused_at_the_wanted_shares():
 
 
 @pytest.mark.parametrize(
-    "document", [{"gaps": 0.1}, {"gap": 2}, {"disconnect": {"every_s": 0}}, {"silence": 5}]
+    ("document", "named"),
+    [
+        ({"gaps": 0.1}, "gaps.*known are seed, disconnect"),
+        ({"gap": 2}, "gap"),
+        ({"disconnect": {"every_s": 0}}, "disconnect.every_s"),
+        ({"silence": 5}, "silence"),
+        ({"half_open": {"every_s": 5, "for": 1}}, "`for`"),
+        ({"late": {"share": 0.1}}, "by_s.*late"),
+        ({"clock": {"ahead_ms": 5}}, "ahead_ms"),
+        ({"script": [{"at_s": 5, "fault": "gap"}]}, r"script\[0\].fault"),
+        ({"http_429": 0.6, "http_500": 0.5}, "http_429"),
+    ],
 )
-def test_a_wrong_plan_is_refused_with_its_key(document):
+def test_a_wrong_plan_is_refused_with_its_key(document, named):
     """A typo in --faults is told, not ignored."""
-    with pytest.raises(BadInput, match="faults"):
+    with pytest.raises(BadInput, match=f"faults.*{named}"):
         parse_faults(document)
+
+
+def test_a_half_open_connection_stays_until_its_time_is_over():
+    """Nothing is announced; its end is a cut, and without a length there is none."""
+    faults = ConnectionFaults(parse_faults({"half_open": {"every_s": 10, "for_s": 100}}), 1, 0.0)
+    due = [(second, action) for second in range(400) for action in faults.due(float(second))]
+    assert [action for _, action in due] == [Action.CUT] and 105 <= due[0][0] <= 116
+    lasting = ConnectionFaults(
+        parse_faults({"half_open": {"every_s": 10}, "disconnect": {"every_s": 90}}), 1, 0
+    )
+    assert not any(lasting.due(float(second)) for second in range(400)) and lasting.is_half_open
+
+
+def test_a_script_happens_at_its_virtual_times():
+    """Each beginning is told once, windows are open in between, and nothing happens twice."""
+    now = [1_000_000]
+    steps = [
+        {"at_s": 0, "fault": "disconnect"},
+        {"at_s": 60, "fault": "silence", "for_s": 30},
+        {"at_s": 70, "fault": "http_500", "for_s": 5},
+    ]
+    plan = parse_faults({"script": steps})
+    script = Script(plan.script, lambda: now[0], 1_000_000)
+    connection, requests = ConnectionFaults(plan, 1, 0.0, script), RequestFaults(plan, script)
+    begun, heard, statuses = [], [], []
+    for second in range(120):
+        now[0] = 1_000_000 + second * 1_000
+        begun += [(second, *what) for what in script.begun()]
+        heard.append(bool(connection.frames(b"{}", 1.0)))
+        statuses.append(requests.status())
+    assert begun == [(0, "disconnect", 0), (60, "silence", 30_000), (70, "http_500", 5_000)]
+    assert [second for second in range(120) if not heard[second]] == list(range(60, 90))
+    assert [second for second in range(120) if statuses[second] == 500] == list(range(70, 75))
+
+
+async def test_a_half_open_connection_is_silent_to_pings_and_others_are_served():
+    """The TCP connection stays, and a new one works."""
+    running = await serve(SimOptions(speed=60, faults={"script": [{"at_s": 60, "fault": "half_open"}]}))
+    arg = {"channel": "trades", "instId": "BTC-USDT"}
+    subscribe = json.dumps({"op": "subscribe", "args": [arg]})
+    try:
+        async with aiohttp.ClientSession() as session, session.ws_connect(f"{running.ws_url}/public") as dead:
+            await dead.send_str(subscribe)
+            with pytest.raises(TimeoutError):
+                while True:
+                    async with asyncio.timeout(1):
+                        assert (await dead.receive()).type is aiohttp.WSMsgType.TEXT
+            await dead.send_str("ping")
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.3):
+                    await dead.receive()
+            assert not dead.closed
+            async with session.ws_connect(f"{running.ws_url}/public") as fresh, asyncio.timeout(5):
+                await fresh.send_str("ping")
+                assert await fresh.receive_str() == "pong"
+    finally:
+        await running.close()
+
+
+async def test_the_market_ends_when_it_is_told_to():
+    """Virtual time goes on, and nothing is traded any more."""
+    start = 1_763_000_000_000
+    options = SimOptions(speed=600, start_ms=start, end_ms=start + 30_000)
+    running = await serve(options)
+    try:
+        async with aiohttp.ClientSession() as session, asyncio.timeout(10):
+            while running.now_ms() < start + 300_000:
+                await asyncio.sleep(0.05)
+            url = f"{running.rest_url}/api/v5/market/trades?instId=BTC-USDT&limit=1"
+            async with session.get(url) as answer:
+                newest = int((await answer.json())["data"][0]["ts"])
+        assert start + 20_000 < newest < start + 30_000
+    finally:
+        await running.close()
 
 
 async def test_faults_reach_the_wire_and_can_be_changed_while_it_runs():

@@ -13,7 +13,7 @@ _CACHED_DAYS = 20
 
 
 class Pushes:
-    """Both methods yield (the trades of a day, places in them) of what is pushed after `before_ms` and up to and
+    """Both methods yield (the trades of a day, places in them) of what is pushed after `before_ms` up to
     and including `now_ms`."""
 
     def __init__(self, history: History, delays: Delays) -> None:

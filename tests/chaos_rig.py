@@ -1,0 +1,225 @@
+"""The product under fire: an exchange that misbehaves, a daemon that is killed, servers that stop."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine, text
+from sqlalchemy.exc import DBAPIError
+
+from cli.stack import postgres, process
+from config.settings import PROJECT_ROOT
+from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.database import migrate
+from tests.emitted import Emitted
+from tests.own_servers import OwnServer, own_postgres, own_redis
+
+SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT", "DOGE-USDT")
+POSTGRES = {**postgres.TESTS, "synchronous_commit": "on"}
+"""What is acknowledged must survive the kill of the server, though not of the machine."""
+RESTART_S = 0.3
+STOP_S = 15.0
+DAY_MS = 86_400_000
+
+
+@dataclass(frozen=True)
+class Market:
+    """What the exchange emits. speed: virtual seconds a second; faults: see `fault_plan.py`"""
+
+    seed: int
+    activity: float
+    speed: float
+    start_ms: int
+    end_ms: int
+    faults: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def wall_s(self) -> float:
+        """How long the exchange emits."""
+        return (self.end_ms - self.start_ms) / 1000 / self.speed
+
+    def command(self) -> list[str]:
+        """`tcp sim` of this market."""
+        start, end = (
+            datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in (self.start_ms, self.end_ms)
+        )
+        return [
+            *_tcp("sim", "--seed", str(self.seed), "--activity", str(self.activity)),
+            *("--speed", str(self.speed), "--start", start, "--end", end),
+            *("--faults", json.dumps(dict(self.faults))),
+        ]
+
+
+class Daemon:
+    """`tcp live`, started again whenever it ends, as a supervisor does it. Its log is `log`."""
+
+    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+        self.log = log
+        self.exits: list[int] = []
+        self._environment = dict(environment)
+        self._stopping = threading.Event()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._keeper = threading.Thread(target=self._keep, name="keeper")
+        self._keeper.start()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process."""
+        running = self._process
+        return running.pid if running is not None and running.poll() is None else None
+
+    def kill(self) -> None:
+        """SIGKILL, whatever it does at that moment; one that is about to be started again is waited for."""
+        process.wait_until(lambda: self.pid is not None, STOP_S, "the daemon")
+        assert self._process is not None
+        self._process.kill()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        self._stopping.set()
+        running = self._process
+        assert running is not None
+        running.terminate()
+        self._keeper.join(STOP_S)
+        if self._keeper.is_alive():
+            running.kill()
+            self._keeper.join()
+        return self.exits[-1]
+
+    def _keep(self) -> None:
+        with self.log.open("ab") as output:
+            while not self._stopping.is_set():
+                self._process = subprocess.Popen(
+                    _tcp("live"),
+                    cwd=PROJECT_ROOT,
+                    env=self._environment,
+                    stdout=output,
+                    stderr=output,
+                    start_new_session=True,
+                )
+                self.exits.append(self._process.wait())
+                self._stopping.wait(RESTART_S)
+
+
+@dataclass
+class Rig:
+    """Everything that runs. `engine` is for looking on, from the test's side."""
+
+    market: Market
+    daemon: Daemon
+    postgres: OwnServer
+    redis: OwnServer
+    engine: Engine
+    emitted: Emitted
+    began: float
+
+    def counted(self, query: str) -> int:
+        """The number that a query returns; 0 while the server is away."""
+        try:
+            with self.engine.connect() as connection:
+                return int(connection.execute(text(query)).scalar() or 0)
+        except DBAPIError:
+            return 0
+
+    def settled(self, seconds: float) -> tuple[list[str], dict[str, int]]:
+        """What is still different, and what was compared, when nothing is or when time is up."""
+        deadline = time.monotonic() + seconds
+        while True:
+            faults, compared = self.emitted.faults()
+            if not faults or time.monotonic() > deadline:
+                return faults, compared
+            time.sleep(1)
+
+
+@dataclass(frozen=True)
+class Havoc:
+    """When what is killed and stopped, all drawn from a seed.
+
+    kills, stops: of the daemon; of each of Postgres and Redis, every stop at most `longest_s` long
+    """
+
+    seed: int
+    kills: int
+    stops: int
+    longest_s: float = 4.0
+
+    def wreak(self, rig: Rig, until: float) -> None:
+        """Do it, spread over the time until `until` (monotonic), and leave everything running."""
+        for at, action in sorted(self._plan(rig, time.monotonic(), until), key=lambda step: step[0]):
+            time.sleep(max(0.0, at - time.monotonic()))
+            action()
+
+    def _plan(self, rig: Rig, begins: float, ends: float) -> list[tuple[float, Callable[[], None]]]:
+        drawn = random.Random(self.seed)
+        plan = [(drawn.uniform(begins, ends), rig.daemon.kill) for _ in range(self.kills)]
+        for server in (rig.postgres, rig.redis):
+            for place in range(self.stops):
+                # one in each part of the time, so that they never overlap
+                share = (ends - begins) / self.stops
+                at = begins + (place + drawn.uniform(0, 0.5)) * share
+                plan += [
+                    (at, drawn.choice((server.kill, server.stop))),
+                    (at + min(drawn.uniform(1, self.longest_s), 0.45 * share), server.start),
+                ]
+        return plan
+
+
+@contextmanager
+def chaos_rig(market: Market, folder: Path) -> Iterator[Rig]:
+    """Start everything; at the end stop what still runs."""
+    with ExitStack() as stack:
+        database = stack.enter_context(own_postgres(POSTGRES))
+        redis = stack.enter_context(own_redis())
+        migrate(database.url)
+        (folder / "config" / "bots").mkdir(parents=True)
+        exchange = stack.enter_context(_exchange(market, folder))
+        began = time.monotonic()
+        environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("TCP_")},
+            "TCP_HOME": str(folder / "home"),
+            "TCP_DATABASE_URL": database.url,
+            "TCP_REDIS_URL": redis.url,
+            "TCP_OKX_REST_URL": exchange["rest"],
+            "TCP_OKX_WS_URL": exchange["ws"],
+            "TCP_SYMBOLS": ",".join(SYMBOLS),
+            "TCP_HISTORY_DAYS": "1",
+            "TCP_CONFIG_DIR": str(folder / "config"),
+        }
+        engine = engine_of(database.url)
+        stack.callback(engine.dispose)
+        emitted = Emitted(engine, market.seed, market.activity, SYMBOLS, market.start_ms, market.end_ms)
+        daemon = Daemon(environment, folder / "live.log")
+        try:
+            yield Rig(market, daemon, database, redis, engine, emitted, began)
+        finally:
+            if daemon.pid is not None:
+                daemon.stop()
+
+
+@contextmanager
+def _exchange(market: Market, folder: Path) -> Iterator[dict[str, str]]:
+    with (folder / "sim.log").open("ab") as log:
+        running = subprocess.Popen(
+            market.command(), cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+        )
+    assert running.stdout is not None
+    with running.stdout:
+        try:
+            yield json.loads(running.stdout.readline())
+        finally:
+            process.stop(running, signal.SIGTERM, STOP_S)
+
+
+def _tcp(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "cli.main", *arguments]
