@@ -6,36 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import exits, markets
+from cli import markets
+from cli.research_options import Research, with_research_options
 
 if TYPE_CHECKING:
     from pipelines.backtest.result import BacktestResult
 
 
+@with_research_options
 def backtest(
-    strategy: str = markets.STRATEGY,
-    symbol: str | None = markets.SYMBOL,
-    timeframe: str | None = markets.TIMEFRAME,
-    start: str | None = markets.FROM,
-    end: str | None = markets.TO,
-    param: list[str] = markets.PARAM,
-    candles: Path | None = markets.CANDLES,
-    timestamps: str = markets.TIMESTAMPS,
-    fee: float = markets.FEE,
-    slippage: float = markets.SLIPPAGE,
-    cash: float = markets.CASH,
-    fill: str = markets.FILL,
-    fee_currency: str | None = markets.FEE_CURRENCY,
-    stop_loss: float | None = exits.STOP_LOSS,
-    take_profit: float | None = exits.TAKE_PROFIT,
-    trailing_stop: float | None = exits.TRAILING_STOP,
-    max_candles: int | None = exits.MAX_CANDLES,
-    sizing: str | None = exits.SIZING,
-    size: float | None = exits.SIZE,
-    max_daily_loss: float | None = exits.MAX_DAILY_LOSS,
-    max_drawdown: float | None = exits.MAX_DRAWDOWN,
+    given: Research,
+    strategy: str = typer.Option(..., help="Name of a strategy; `tcp strategies list` shows them."),
     out: Path | None = typer.Option(None, help="Folder for result.json, trades.parquet, equity.parquet."),
-    as_json: bool = markets.JSON,
 ) -> None:
     """One strategy over one history, from the database or from a file."""
     from pipelines.backtest.request import BacktestRequest
@@ -43,24 +25,13 @@ def backtest(
     from strategies.registry import build
 
     # Everything that can be wrong is found before a file is read or a server started.
-    given = markets.parameters(param)
-    name = build(strategy, given, timeframe).name
-    chosen = markets.market(symbol, timeframe, candles, start, end)
-    costs = {"fee": fee, "slippage": slippage, "cash": cash, "fill": fill, "fee_currency": fee_currency}
-    values = {"strategy": name, "parameters": given, **costs}
-    values |= exits.risk_of(
-        stop_loss=stop_loss,
-        take_profit=take_profit,
-        trailing_stop=trailing_stop,
-        max_candles=max_candles,
-        sizing=sizing,
-        size=size,
-        max_daily_loss=max_daily_loss,
-        max_drawdown=max_drawdown,
-    )
-    BacktestRequest.read(values | chosen | {"timeframe": timeframe or "1m"})
-    if candles is not None:
-        frame, report = markets.read_file(candles, timestamps, chosen)
+    parameters = given.parameters()
+    name = build(strategy, parameters, given.timeframe).name
+    chosen = markets.market(given.symbol, given.timeframe, given.candles, given.start, given.end)
+    values = {"strategy": name, "parameters": parameters, **given.values()}
+    BacktestRequest.read(values | chosen | {"timeframe": given.timeframe or "1m"})
+    if given.candles is not None:
+        frame, report = markets.read_file(given.candles, given.timestamps, chosen)
         result = execute(BacktestRequest.read(values | chosen), candles=frame, save=False, data=report)
     else:
         result = execute(BacktestRequest.read(values | chosen), markets.database_url())
@@ -68,7 +39,7 @@ def backtest(
         from pipelines.backtest.export import write_result
 
         write_result(result, out)
-    print(json.dumps(result.to_document(), allow_nan=False) if as_json else summary(result))
+    print(json.dumps(result.to_document(), allow_nan=False) if given.as_json else summary(result))
 
 
 def compare(

@@ -1,4 +1,5 @@
-"""What `tcp backtest` and `tcp sweep` share: their options, and where candles come from."""
+"""Where the candles of `tcp backtest`, `tcp sweep` and `tcp strategies` come from, and options of several
+commands."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,23 +13,12 @@ if TYPE_CHECKING:
 
     from pipelines.backtest.checks import DataReport
 
-STRATEGY = typer.Option(..., help="Name of a strategy; `tcp strategies list` shows them.")
-SYMBOL = typer.Option(None, help="As the exchange writes it, e.g. BTC-USDT.")
 TIMEFRAME = typer.Option(None, help="1m, 5m, 15m, 1h, 4h or 1d.")
 FROM = typer.Option(None, "--from", help="Begin, ISO 8601, UTC unless it names an offset.")
 TO = typer.Option(None, "--to", help="End, as --from.")
 PARAM = typer.Option([], "--param", help="NAME=VALUE, repeatable; the rest by default.")
 CANDLES = typer.Option(None, "--candles", help="CSV or Parquet file; then no database is needed.")
 TIMESTAMPS = typer.Option("close", help="What the file's times are: those of the close, or of the open.")
-FEE = typer.Option(0.001, help="Taker fee, a fraction.")
-SLIPPAGE = typer.Option(0.0, help="How much worse than the market each fill is, a fraction.")
-CASH = typer.Option(10_000.0, help="Cash at the start, quote currency.")
-FILL = typer.Option("open", help="open: at the next candle's open; close: at the signal's own close.")
-FEE_CURRENCY = typer.Option(
-    None,
-    help="What pays a buy's fee: received (coins, as on the exchange) or quote (cash on top). Default: "
-    "received with --fill open, quote with --fill close.",
-)
 JSON = typer.Option(False, "--json", help="Print one JSON document.")
 
 

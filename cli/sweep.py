@@ -1,131 +1,236 @@
 """`tcp sweep`."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import exits, markets
-from core.errors import BadInput
+from cli import markets
+from cli.research_options import Research, with_research_options
+from core.errors import BadInput, TcpError
 
-GRID = typer.Option([], "--grid", help="NAME=start:stop:step (stop included) or NAME=a,b,c; repeatable.")
+if TYPE_CHECKING:
+    from pipelines.sweep.request import SweepRequest
+    from pipelines.sweep.run import Outcome, Sweep
+
 SHOWN = ("total_return", "sharpe", "sortino", "max_drawdown", "win_rate", "trades", "fees")
 
 
+@with_research_options
 def sweep(
+    given: Research,
     strategy: str | None = typer.Option(None, help="Name of a strategy."),
-    symbol: str | None = markets.SYMBOL,
-    timeframe: str | None = markets.TIMEFRAME,
-    start: str | None = markets.FROM,
-    end: str | None = markets.TO,
-    grid: list[str] = GRID,
-    param: list[str] = markets.PARAM,
+    grid: list[str] = typer.Option(
+        [],
+        help="NAME=start:stop:step (stop included) or NAME=a,b,c; a parameter or an exit such as stop_loss; "
+        "repeatable. Default: the ranges the strategy declares.",
+    ),
+    where: list[str] = typer.Option(
+        [], help="Condition between parameters, e.g. 'fast_period * 2 < slow_period'; repeatable."
+    ),
+    search: str | None = typer.Option(None, help="grid (default): all; random or optuna: --trials of them."),
+    trials: int | None = typer.Option(None, help="Combinations of a random or optuna search; default 100."),
+    seed: int | None = typer.Option(None, help="Of a random or optuna search; default 0."),
     file: Path | None = typer.Option(None, help="A sweep file, as in config/sweeps/; options go over it."),
-    candles: Path | None = markets.CANDLES,
-    timestamps: str = markets.TIMESTAMPS,
-    fee: float | None = typer.Option(None, help="Taker fee, a fraction; default 0.001."),
-    slippage: float | None = typer.Option(None, help="A fraction of the price; default 0."),
-    cash: float | None = typer.Option(None, help="Cash at the start, quote currency; default 10000."),
-    fill: str | None = typer.Option(None, help="open (the default) or close, as in `tcp backtest`."),
-    fee_currency: str | None = markets.FEE_CURRENCY,
-    stop_loss: float | None = exits.STOP_LOSS,
-    take_profit: float | None = exits.TAKE_PROFIT,
-    trailing_stop: float | None = exits.TRAILING_STOP,
-    max_candles: int | None = exits.MAX_CANDLES,
-    sizing: str | None = exits.SIZING,
-    size: float | None = exits.SIZE,
-    max_daily_loss: float | None = exits.MAX_DAILY_LOSS,
-    max_drawdown: float | None = exits.MAX_DRAWDOWN,
-    sort: str | None = typer.Option(None, help="Metric to sort by, best first; default sharpe."),
+    sort: str | None = typer.Option(None, help="Metric to sort by and to search for; default sharpe."),
+    scheduler: str | None = typer.Option(None, help="HOST:PORT of a Dask cluster's scheduler."),
+    resume: str | None = typer.Option(
+        None, help="Go on with a killed sweep: its --out file or its id. The same command does so by itself."
+    ),
     out: Path | None = typer.Option(None, help="Parquet file to write."),
-    as_json: bool = markets.JSON,
 ) -> None:
-    """A strategy over a grid of parameters: a row a combination, its parameters and every metric."""
+    """A strategy over combinations of its parameters: a row each, its parameters and every metric.
+
+    --symbol and --timeframe take several, with commas; --candles is then a path with {symbol} and {timeframe}
+    in it.
+    """
+    if resume is not None:
+        job = _resumed(resume, scheduler)
+    else:
+        own = {"strategy": strategy, "search": search, "trials": trials, "seed": seed, "sort": sort}
+        job = _new(
+            given, {name: value for name, value in own.items() if value is not None}, grid, where, file, out
+        )
+        job.scheduler = scheduler
+    _run(job, given.as_json)
+
+
+def _new(
+    given: Research,
+    own: dict[str, Any],
+    grid: list[str],
+    where: list[str],
+    file: Path | None,
+    out: Path | None,
+) -> "Sweep":
+    """The sweep of a command line. What can be wrong is found before a file is read or a server started."""
     from pipelines.sweep.grid import parse_arguments
     from pipelines.sweep.request import SweepRequest
-    from pipelines.sweep.run import execute_sweep, prepare_target
+    from pipelines.sweep.run import Sweep, prepare_target
+    from pipelines.sweep.space import Space
     from pipelines.sweep.sweepfile import read_sweep_file
     from strategies.registry import find
 
     values: dict[str, Any] = read_sweep_file(file) if file else {}
-    options = {
-        "strategy": strategy,
-        "fee": fee,
-        "slippage": slippage,
-        "cash": cash,
-        "fill": fill,
-        "sort": sort,
-    }
-    options |= {"fee_currency": fee_currency, "symbol": symbol, "timeframe": timeframe}
-    values |= {name: value for name, value in options.items() if value is not None}
-    values |= exits.risk_of(
-        stop_loss=stop_loss,
-        take_profit=take_profit,
-        trailing_stop=trailing_stop,
-        max_candles=max_candles,
-        sizing=sizing,
-        size=size,
-        max_daily_loss=max_daily_loss,
-        max_drawdown=max_drawdown,
-    )
+    market = {"symbol": given.symbol, "timeframe": given.timeframe}
+    values |= own | given.values() | {name: value for name, value in market.items() if value is not None}
     values["grid"] = {**values.get("grid", {}), **parse_arguments(grid)}
-    values["parameters"] = {**values.get("parameters", {}), **markets.parameters(param)}
+    values["parameters"] = {**values.get("parameters", {}), **given.parameters()}
+    values["where"] = [*values.get("where", []), *where]
     if "strategy" not in values:
         raise BadInput("--strategy", "is needed, or --file with a sweep file")
     values["strategy"] = find(values["strategy"]).name
-    values |= markets.market(values.get("symbol"), values.get("timeframe"), candles, start, end)
+    values |= markets.market(
+        values.get("symbol"), values.get("timeframe"), given.candles, given.start, given.end
+    )
     if out is not None and out.suffix != ".parquet":
         raise BadInput("--out", f"{out} must end in .parquet")
-    SweepRequest.read(values | {"timeframe": values["timeframe"] or "1m"})
+    Space(SweepRequest.read(values | {"timeframe": values["timeframe"] or "1m"}))
     if out is not None:
         prepare_target(out)
-    frame = markets.read_file(candles, timestamps, values)[0] if candles else None
+    source = _source(given, out)
+    frame = None
+    if given.candles is not None and values["timeframe"] is None:
+        frame = markets.read_file(given.candles, given.timestamps, values)[0]
     request = SweepRequest.read(values)
-    url = None if candles else markets.database_url()
+    return _with_source(Sweep(request, out=out, source=source), frame)
+
+
+def _resumed(named: str, scheduler: str | None) -> "Sweep":
+    """The sweep that was going to write that file, or had that id, as it was when it began."""
+    from config.settings import settings
+    from pipelines.sweep.request import SweepRequest
+    from pipelines.sweep.run import Sweep
+    from pipelines.sweep.state import unfinished
+
+    note = unfinished(named, settings().home / "sweeps")
+    values = note["request"] | {"end": note["request"].get("end") or note["end"]}
+    out = note["source"].get("out")
+    job = Sweep(SweepRequest.read(values), out=Path(out) if out else None, source=note["source"])
+    job.resume, job.scheduler = named, scheduler
+    return _with_source(job, None)
+
+
+def _source(given: Research, out: Path | None) -> dict[str, Any]:
+    """What is kept so that `--resume` finds the same candles and the same target."""
+    return {
+        "candles": str(given.candles.absolute()) if given.candles else None,
+        "timestamps": given.timestamps,
+        "out": str(out.absolute()) if out else None,
+    }
+
+
+def _with_source(job: "Sweep", frame: Any) -> "Sweep":
+    """Say where the candles are: a frame, files, or the database, which is started if need be."""
+    from config.settings import settings
+
+    path, timestamps = job.source["candles"], job.source["timestamps"]
+    if path is None:
+        job.database_url, job.state = markets.database_url(), settings().home / "sweeps"
+        return job
+    job.most = 10
+    several = len(job.request.markets) > 1
+    if several and not ("{symbol}" in path or "{timeframe}" in path):
+        raise BadInput(
+            "--candles", "is one file for several markets: put {symbol} and {timeframe} into its path"
+        )
+
+    def read(market: "SweepRequest") -> Any:
+        named = path.replace("{symbol}", market.symbol).replace("{timeframe}", market.timeframe)
+        return markets.read_file(Path(named), timestamps, {"timeframe": market.timeframe})[0]
+
+    job.candles = read if frame is None else frame
+    return job
+
+
+def _run(job: "Sweep", as_json: bool) -> None:
+    from pipelines.sweep.run import run_sweep
+
     began = time.perf_counter()
-    with _progress() as report:
-        table = execute_sweep(request, url, frame, out, report)
+    try:
+        with _progress() as job.on_progress:
+            outcome = run_sweep(job)
+    except KeyboardInterrupt:
+        if job.out is not None or job.state is not None:
+            print("tcp: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        raise
     seconds = time.perf_counter() - began
     if as_json:
-        best = table.head(10).to_dicts()
-        document = {"strategy": request.strategy, "combinations": table.height, "seconds": seconds}
-        print(json.dumps(document | {"sort": request.sort, "best": best}, allow_nan=False, default=str))
-        return
-    _show(table, list(request.grid), seconds)
+        print(json.dumps(_document(job, outcome, seconds), allow_nan=False, default=str))
+    else:
+        _show(job, outcome, seconds)
+    if outcome.failed == outcome.rows:
+        raise TcpError(f"every combination failed, the first with {outcome.errors[0]['error']}")
 
 
-def _show(table: Any, parameters: list[str], seconds: float) -> None:
+def _document(job: "Sweep", outcome: "Outcome", seconds: float) -> dict[str, Any]:
+    return {
+        "id": outcome.id,
+        "strategy": job.request.strategy,
+        "combinations": outcome.rows,
+        "dropped": outcome.dropped,
+        "failed": outcome.failed,
+        "errors": outcome.errors,
+        "resumed_chunks": outcome.resumed,
+        "seconds": seconds,
+        "sort": job.request.sort,
+        "best": outcome.best.to_dicts(),
+    }
+
+
+def _show(job: "Sweep", outcome: "Outcome", seconds: float) -> None:
     from cli.backtest import shown
 
-    names = [*parameters, *SHOWN]
-    rows = [names]
+    market = ("symbol", "timeframe") if len(job.request.markets) > 1 else ()
+    told = [*market, *outcome.names]
+    rows = [[*told, *SHOWN]]
     rows += [
-        [str(row[name]) if name in parameters else shown(name, row[name]) for name in names]
-        for row in table.head(10).iter_rows(named=True)
+        [*("—" if row[name] is None else str(row[name]) for name in told), *(shown(n, row[n]) for n in SHOWN)]
+        for row in outcome.best.iter_rows(named=True)
     ]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(names))]
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     for row in rows:
         print("  ".join(f"{text:>{width}}" for text, width in zip(row, widths, strict=True)))
-    print(f"{table.height:,} combinations in {seconds:.1f} s")
+    counts = f"{outcome.rows:,} combinations in {seconds:.1f} s"
+    counts += f", {outcome.dropped:,} dropped by constraints" if outcome.dropped else ""
+    print(counts + (f", {outcome.failed:,} failed" if outcome.failed else ""))
+    for error in outcome.errors:
+        named = ", ".join(f"{name} {error[name]}" for name in told)
+        print(f"{named}: {error['error']}")
+    if job.database_url is not None:
+        print(f"sweep {outcome.id}")
 
 
 @contextmanager
 def _progress() -> Iterator[Callable[[int, int], None]]:
     """A bar with rate and remaining time on stderr; nothing is drawn where stderr is no terminal."""
-    import sys
-
     if not sys.stderr.isatty():
         yield lambda done, of: None
         return
+    from rich import progress
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TimeRemainingColumn
+    from rich.text import Text
 
-    columns = (BarColumn(), TaskProgressColumn(show_speed=True), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    class Rate(progress.ProgressColumn):
+        """Combinations a second."""
+
+        def render(self, task: progress.Task) -> Text:
+            speed = task.finished_speed or task.speed
+            return Text("" if speed is None else f"{speed:,.0f}/s")
+
+    columns = (
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.MofNCompleteColumn(),
+        Rate(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True)) as bar:
         task = bar.add_task("", total=None)
 
         def show(done: int, of: int) -> None:

@@ -18,6 +18,10 @@ class BadInput(TcpError):
         self.field = field
         self.message = message
 
+    def __reduce__(self) -> tuple[type["BadInput"], tuple[str, str]]:
+        """Both parts travel when it is pickled: it may come from a worker of a cluster."""
+        return type(self), (self.field, self.message)
+
 
 class Unavailable(TcpError):
     """Something outside this process did not answer."""

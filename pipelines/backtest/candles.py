@@ -39,7 +39,7 @@ def stretch(
     elif database_url is not None:
         frame, source = (
             _from_warehouse(market, window, database_url),
-            f"{market.symbol} {timeframe} in the database",
+            " ".join(filter(None, (market.exchange, market.symbol, timeframe, "in the database"))),
         )
     else:
         raise BadInput("candles", "give a file of candles or a database")
@@ -67,10 +67,10 @@ def _from_warehouse(market: Market, window: int, database_url: str) -> pl.DataFr
     start_ms = to_ms(market.start) if market.start else None
     end_ms = to_ms(market.end) if market.end else None
     begins_ms = None if start_ms is None else start_ms + market.candle_ms
-    inside = read_candles(own, symbol, timeframe, begins_ms, end_ms)
+    inside = read_candles(own, symbol, timeframe, begins_ms, end_ms, exchange=market.exchange)
     if start_ms is None:
         return inside
-    before = read_candles(own, symbol, timeframe, None, start_ms, window)
+    before = read_candles(own, symbol, timeframe, None, start_ms, window, market.exchange)
     return pl.concat([before, inside])
 
 

@@ -21,7 +21,7 @@ class SharedColumns:
 
     def signals(self, strategy: Strategy) -> pl.DataFrame:
         """Columns buy and sell, row for row with the candles; the same as `evaluate` says."""
-        if not isinstance(strategy, VectorStrategy):
+        if not isinstance(strategy, VectorStrategy) or type(strategy).judge is not VectorStrategy.judge:
             return evaluate(strategy, self._candles).select("buy", "sell")
         frame = self._candles.with_columns(self._columns(strategy, strategy.indicators()))
         return frame.with_columns(buy=strategy.buy(), sell=strategy.sell()).select(*flags(strategy.warmup))
@@ -39,3 +39,8 @@ class SharedColumns:
         while len(self._kept) > max(self._most, len(indicators)):
             self._kept.popitem(last=False)
         return columns
+
+
+def told(error: BaseException) -> str:
+    """An error of a strategy's own code, as a line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:300]

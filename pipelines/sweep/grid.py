@@ -1,65 +1,62 @@
-"""The combinations of a grid, and which of them a strategy accepts."""
+"""How the values of a parameter are written: `start:stop:step`, `a,b,c`, or a list."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
-from itertools import product
-from math import prod
-from typing import Any
+from decimal import ROUND_FLOOR, Decimal, InvalidOperation
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
 
 from core.errors import BadInput
-from strategies.base import Strategy
-from strategies.registry import build, find
 
-MOST_COMBINATIONS = 1_000_000
-"""More would take days and its result would not fit in memory; split the grid instead."""
+MOST_VALUES = 10**15
+"""Values of one range; so many that only a random search makes sense of them."""
+FINEST = 15
+"""Decimal places of a range that are exact."""
 
 
 @dataclass(frozen=True)
-class Grid:
-    """names: the parameters varied; strategies: one for each valid combination; skipped: combinations that
-    the strategy's own order of parameters rules out, such as fast_period >= slow_period."""
+class Span(Sequence[int | float]):
+    """The numbers (first + n · step) / scale, n < length: a range of any length that takes no memory.
 
-    names: tuple[str, ...]
-    strategies: list[Strategy]
-    skipped: int
+    Dividing two whole numbers gives the float that is nearest to the decimal that was written.
+    """
 
+    first: int
+    step: int
+    scale: int
+    length: int
 
-def expand(
-    strategy: str, grid: Mapping[str, list[Any] | str], fixed: Mapping[str, Any], timeframe: str
-) -> Grid:
-    """Every combination, built. BadInput for an unknown parameter, a value out of bounds, no combination at
-    all, or more than `MOST_COMBINATIONS`."""
-    if not grid:
-        raise BadInput("grid", "is empty: name at least one parameter, such as fast_period=5:50:5")
-    both = set(grid) & set(fixed)
-    if both:
-        raise BadInput(min(both), "is both in the grid and fixed")
-    values = {name: parse_values(name, given) for name, given in grid.items()}
-    size = prod(len(choices) for choices in values.values())
-    if size > MOST_COMBINATIONS:
-        raise BadInput("grid", f"has {size:,} combinations; at most {MOST_COMBINATIONS:,} are run at once")
-    model = find(strategy).model
-    fixed = {name: _number(value) if isinstance(value, str) else value for name, value in fixed.items()}
-    built, skipped = [], 0
-    for combination in _combinations(values):
-        if _out_of_order(model.ordered, combination, fixed, model.model_fields):
-            skipped += 1
-            continue
-        built.append(build(strategy, {**fixed, **combination}, timeframe))
-    if not built:
-        raise BadInput("grid", f"none of its {size:,} combinations is valid for {strategy}")
-    return Grid(tuple(values), built, skipped)
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, n: int) -> int | float: ...
+    @overload
+    def __getitem__(self, n: slice) -> Sequence[int | float]: ...
+    def __getitem__(self, n: int | slice) -> int | float | Sequence[int | float]:
+        if isinstance(n, slice):
+            return [self[k] for k in range(*n.indices(self.length))]
+        if not -self.length <= n < self.length:
+            raise IndexError(n)
+        value = self.first + (n % self.length) * self.step
+        return value if self.scale == 1 else value / self.scale
+
+    def take(self, at: NDArray[np.int64]) -> NDArray[Any]:
+        """The values at those positions."""
+        if max(abs(self.first), abs(self.first + self.length * self.step), self.scale) >= 2**53:
+            return np.array([self[n] for n in at.tolist()])
+        values = self.first + at * self.step
+        return values if self.scale == 1 else values / self.scale
 
 
-def parse_values(name: str, given: list[Any] | str) -> list[Any]:
+def parse_values(name: str, given: Sequence[Any] | str) -> Sequence[Any]:
     """The values of one parameter: a list as it is; `start:stop:step` with stop included where it is hit;
-    `a,b,c`. BadInput when there are none or too many."""
-    values: list[Any]
-    if isinstance(given, str):
-        values = _range(name, given) if ":" in given else [_number(part) for part in given.split(",")]
-    else:
-        values = list(given)
+    `a,b,c`. `none` is None. BadInput when there are none or too many."""
+    if isinstance(given, str) and ":" in given:
+        return _range(name, given)
+    values = [_plain(part) for part in given.split(",")] if isinstance(given, str) else list(given)
     if not values or "" in values:
         raise BadInput(name, f"{given!r} has no values; write start:stop:step or a,b,c")
     return list(dict.fromkeys(values))
@@ -78,7 +75,7 @@ def parse_arguments(texts: Sequence[str]) -> dict[str, str]:
     return grid
 
 
-def _range(name: str, text: str) -> list[Any]:
+def _range(name: str, text: str) -> Span:
     try:
         parts = [Decimal(part) for part in text.split(":")]
     except InvalidOperation:
@@ -88,44 +85,28 @@ def _range(name: str, text: str) -> list[Any]:
     start, stop = parts[0], parts[1]
     step = parts[2] if len(parts) == 3 else Decimal(1)
     if not all(_usual(part) for part in parts) or step <= 0 or stop < start:
-        raise BadInput(name, f"{text!r} needs start <= stop and a step above 0, none beyond 10^18 or 10^-18")
-    count = int((stop - start) / step) + 1
-    if count > MOST_COMBINATIONS:
-        raise BadInput(name, f"{text!r} is {count:,} values; at most {MOST_COMBINATIONS:,} are run at once")
-    return [_plain(start + step * n) for n in range(count)]
+        raise BadInput(name, f"{text!r} needs start <= stop and a step above 0, none beyond 10^15 or 10^-15")
+    places = max(0, *(-int(part.normalize().as_tuple().exponent) for part in (start, step)))
+    scale = 10**places
+    first, wide = int(start * scale), int(step * scale)
+    count = (int((stop * scale).to_integral_value(ROUND_FLOOR)) - first) // wide + 1
+    if count > MOST_VALUES:
+        raise BadInput(name, f"{text!r} is {count:,} values; at most {MOST_VALUES:,} make a range")
+    return Span(first, wide, scale, count)
 
 
-def _number(text: str) -> Any:
+def _plain(text: str) -> Any:
+    """A number where it is one, None for `none`, else the text."""
+    text = text.strip()
     try:
-        number = Decimal(text.strip())
+        number = Decimal(text)
     except InvalidOperation:
-        return text.strip()
-    return _plain(number) if _usual(number) else text.strip()
+        return None if text.lower() == "none" else text
+    if not _usual(number):
+        return text
+    return int(number) if number == number.to_integral_value() else float(number)
 
 
 def _usual(number: Decimal) -> bool:
     """Whether it is finite and of a size that its arithmetic is exact in."""
-    return number.is_finite() and (number == 0 or abs(number.adjusted()) <= 18)
-
-
-def _plain(number: Decimal) -> int | float:
-    return int(number) if number == number.to_integral_value() else float(number)
-
-
-def _combinations(values: Mapping[str, list[Any]]) -> Iterator[dict[str, Any]]:
-    for chosen in product(*values.values()):
-        yield dict(zip(values, chosen, strict=True))
-
-
-def _out_of_order(
-    ordered: tuple[tuple[str, str], ...], chosen: Mapping[str, Any], fixed: Mapping[str, Any], fields: Any
-) -> bool:
-    def value(name: str) -> Any:
-        return chosen.get(name, fixed.get(name, fields[name].default))
-
-    for smaller, larger in ordered:
-        if smaller in chosen or larger in chosen:
-            low, high = value(smaller), value(larger)
-            if isinstance(low, int | float) and isinstance(high, int | float) and low >= high:
-                return True
-    return False
+    return number.is_finite() and (number == 0 or abs(number.adjusted()) <= FINEST)

@@ -1,77 +1,182 @@
-"""A sweep from request to table."""
+"""A sweep from request to result: every chunk is kept as it is done, so that a killed one goes on."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import polars as pl
 
-from core.errors import BadInput
-from pipelines.backtest.account import Floats, Ints
+from core.errors import BadInput, TcpError
 from pipelines.backtest.candles import Stretch, stretch
-from pipelines.sweep.crossings import costs, walk_pairs
-from pipelines.sweep.grid import Grid, expand
-from pipelines.sweep.lines import Pair, crossing_pair, lines_at_once
-from pipelines.sweep.prices import Prices, prepare
+from pipelines.sweep.local import Executor, Local
 from pipelines.sweep.request import SweepRequest
-from pipelines.sweep.table import metrics_of, table_of
-from strategies.base import Strategy
+from pipelines.sweep.results import BEST, Finished, InMemory, Parts, Results
+from pipelines.sweep.search import Chunk, Search, search_of
+from pipelines.sweep.space import Space
+from pipelines.sweep.state import chunk_size, fingerprint, partial_folder
 
 Progress = Callable[[int, int], None]
+Candles = pl.DataFrame | Callable[[SweepRequest], pl.DataFrame]
+STRIDE = 1 << 32
+"""Rows have the number chunk · STRIDE + place in the chunk."""
+
+
+@dataclass
+class Sweep:
+    """What to do, and with what. Frozen in spirit: nothing changes after it began.
+
+    candles: a frame, or a function from a request of one market to one; None reads the database
+    out: Parquet file of all rows, best first, there whole or not at all; state: folder for what a killed
+    sweep goes on from when there is no `out` (None: it begins anew); scheduler: of a Dask cluster, HOST:PORT
+    most: rows to keep in memory when there is no file (None: all); source: kept with the state, so that the
+    caller knows where the candles were from; resume: what of a sweep must be there, by its name; sweep_id: of
+    the rows in the database
+    """
+
+    request: SweepRequest
+    database_url: str | None = None
+    candles: Candles | None = None
+    out: Path | None = None
+    state: Path | None = None
+    scheduler: str | None = None
+    most: int | None = None
+    sweep_id: str | None = None
+    source: dict[str, Any] = field(default_factory=dict)
+    resume: str | None = None
+    on_progress: Progress = lambda done, of: None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """rows: combinations that were walked; dropped: those that constraints or the strategy ruled out; failed:
+    rows with an error; resumed: chunks that were there already."""
+
+    id: str
+    names: tuple[str, ...]
+    rows: int
+    dropped: int
+    failed: int
+    resumed: int
+    best: pl.DataFrame
+    errors: list[dict[str, Any]]
+    finished: Finished
 
 
 def execute_sweep(
     request: SweepRequest,
     database_url: str | None = None,
-    candles: pl.DataFrame | None = None,
+    candles: Candles | None = None,
     out: str | Path | None = None,
     on_progress: Progress | None = None,
     sweep_id: str | None = None,
 ) -> pl.DataFrame:
-    """Every valid combination, best first: its parameters, then every metric (null where undefined).
-
-    candles: a candle frame; None reads the database. out: a Parquet file to write, whole or not at all.
-    on_progress(done, of): called along the way. With a database the result is kept in it under `sweep_id`.
-    """
-    grid = expand(request.strategy, request.grid, request.parameters, request.timeframe)
-    window = max(request.risk.history if request.risk else 0, *(s.window for s in grid.strategies))
-    warmup = min(strategy.warmup for strategy in grid.strategies)
-    piece = stretch(request, window, warmup, database_url, candles)
-    table = sweep(grid, piece, request, on_progress or (lambda done, of: None))
-    lower_is_better = request.sort in ("volatility", "fees", "turnover", "max_drawdown_duration")
-    table = table.sort(request.sort, descending=not lower_is_better, nulls_last=True, maintain_order=True)
-    if out is not None:
-        write_whole(table, Path(out))
-    if database_url is not None:
-        from pipelines.sweep.store import save_sweep
-
-        save_sweep(database_url, sweep_id or uuid4().hex[:12], request, grid, piece, table)
-    return table
+    """Every combination as a table in memory, best first: symbol, timeframe, parameters, metrics, error."""
+    sweep = Sweep(request, database_url, candles, Path(out) if out else None, sweep_id=sweep_id)
+    sweep.on_progress = on_progress or sweep.on_progress
+    return pl.concat(run_sweep(sweep).finished.batches())
 
 
-def sweep(grid: Grid, piece: Stretch, request: SweepRequest, report: Progress) -> pl.DataFrame:
-    """Walk every combination of the grid; rows in the grid's order."""
-    from pipelines.sweep.walk import new_states
-
-    parameters = [
-        {name: getattr(strategy.parameters, name) for name in grid.names} for strategy in grid.strategies
+def run_sweep(sweep: Sweep) -> Outcome:
+    """Run it, or go on with it. BadInput when the request makes no sense; a row whose strategy fails is kept
+    with its error and the sweep goes on."""
+    request = sweep.request
+    space = Space(request)
+    if sweep.out is not None:
+        prepare_target(sweep.out)
+    reaches = [space.reach(market.timeframe) for market in request.markets]
+    pieces = [
+        stretch(market, *reach, sweep.database_url, _frame(sweep.candles, market))
+        for market, reach in zip(request.markets, reaches, strict=True)
     ]
-    if request.risk is not None:
-        from pipelines.sweep.guarded import guarded_metrics
+    note = {
+        "id": sweep.sweep_id or uuid4().hex[:12],
+        "request": request.model_dump(mode="json", exclude_unset=True),
+        "source": sweep.source,
+        "end": max(piece.candles["timestamp"][-1] for piece in pieces).isoformat(),
+        "chunk": chunk_size(space, pieces, sweep.scheduler is not None),
+    }
+    mark = fingerprint(space, pieces)
+    folder = partial_folder(sweep.out, sweep.state, mark)
+    results: Parts | InMemory = InMemory(request.sort, request.descending, sweep.most)
+    if sweep.resume is not None and (folder is None or not folder.is_dir()):
+        raise BadInput(
+            "--resume",
+            f"{sweep.resume}: its candles or its strategy changed since; run the command anew without it",
+        )
+    if folder is not None:
+        results = Parts(folder, sweep.out or folder / "result", request.sort, request.descending)
+        note = results.begin(note)
+    run = _Run(sweep, space, search_of(space, request, note["chunk"]), results, note["id"])
+    with _executor(sweep, space, pieces, [window for window, _ in reaches], mark) as executor:
+        outcome = _recorded(run, pieces, executor)
+    if isinstance(results, Parts):
+        results.discard()
+    return outcome
 
-        return table_of(parameters, guarded_metrics(grid.strategies, piece, request, report))
-    traded = piece.candles.slice(piece.warm)
-    prices = prepare(traded, request.fill == "open")
-    floats, integers = new_states(len(grid.strategies), request.cash)
-    pairs = _pairs(grid.strategies)
-    walked = None
-    if pairs is not None:
-        walked = walk_pairs(pairs, piece, prices, request, floats, integers, report)
-    if not walked:
-        floats, integers = new_states(len(grid.strategies), request.cash)
-        _walk_each(grid.strategies, piece, prices, request, floats, integers, report)
-    return table_of(parameters, metrics_of(floats, integers, prices, request.cash, request.candle_ms))
+
+@dataclass
+class _Run:
+    sweep: Sweep
+    space: Space
+    search: Search
+    results: Results
+    id: str
+    done: int = 0
+    given: int = 0
+    resumed: int = 0
+
+    def walk(self, executor: Executor, record: Callable[[int, pl.DataFrame], None]) -> None:
+        """Every chunk that is not there yet, kept and recorded as it comes."""
+        for chunks in self.search.rounds():
+            for chunk, table in executor.walk(self._missing(chunks, record), self._within):
+                numbered = table.with_columns(n=pl.int_range(table.height) + chunk.number * STRIDE)
+                self.results.put(chunk.number, numbered)
+                record(chunk.number, numbered)
+                self._passed(chunk, table)
+
+    def outcome(self, finished: Finished) -> Outcome:
+        """What came of it."""
+        if not finished.rows:
+            raise self.space.none_left()
+        errors = finished.errors(3)
+        return Outcome(
+            id=self.id,
+            names=self.space.names,
+            rows=finished.rows,
+            dropped=self.given + self.search.dropped - finished.rows,
+            failed=finished.failed,
+            resumed=self.resumed,
+            best=finished.head(BEST),
+            errors=[
+                {name: row[name] for name in ("symbol", "timeframe", *self.space.names, "error")}
+                for row in errors.iter_rows(named=True)
+            ],
+            finished=finished,
+        )
+
+    def _missing(self, chunks: Any, record: Callable[[int, pl.DataFrame], None]) -> Iterator[Chunk]:
+        for chunk in chunks:
+            if not self.results.has(chunk.number):
+                yield chunk
+                continue
+            table = self.results.get(chunk.number)
+            record(chunk.number, table)
+            self.resumed += 1
+            self._passed(chunk, table)
+
+    def _passed(self, chunk: Chunk, table: pl.DataFrame) -> None:
+        self.search.learn(chunk, table)
+        self.given += chunk.points.size
+        self.done += chunk.covers
+        self.sweep.on_progress(self.done, self.search.total)
+
+    def _within(self, chunk: Chunk, done: int) -> None:
+        part = chunk.covers * done // max(1, chunk.points.size)
+        self.sweep.on_progress(self.done + part, self.search.total)
 
 
 def prepare_target(path: Path) -> None:
@@ -84,46 +189,33 @@ def prepare_target(path: Path) -> None:
         raise BadInput("--out", f"{path} cannot be written")
 
 
-def write_whole(table: pl.DataFrame, path: Path) -> None:
-    """Parquet under a temporary name, then renamed: a reader never sees half a file, not even after an
-    error."""
-    prepare_target(path)
-    temporary = path.with_name(f".{path.name}.part")
+def _frame(candles: Candles | None, market: SweepRequest) -> pl.DataFrame | None:
+    return candles(market) if callable(candles) else candles
+
+
+def _executor(sweep: Sweep, space: Space, pieces: list[Stretch], windows: list[int], mark: str) -> Any:
+    if sweep.scheduler is None:
+        return nullcontext(Local(space, pieces, windows))
+    from pipelines.sweep.cluster import Cluster
+
+    return Cluster(sweep.scheduler, space, pieces, windows, mark)
+
+
+def _recorded(run: _Run, pieces: list[Stretch], executor: Executor) -> Outcome:
+    """Walk, with the rows going to the database as they come if there is one."""
+    if run.sweep.database_url is None:
+        run.walk(executor, lambda number, table: None)
+        return run.outcome(run.results.finish())
+    from pipelines.sweep.store import Recorder
+
+    recorder = Recorder(run.sweep.database_url, run.id, run.sweep.request, run.space, pieces)
     try:
-        table.write_parquet(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise BadInput("--out", f"{path}: {error.strerror or error}") from None
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _pairs(strategies: list[Strategy]) -> list[Pair] | None:
-    pairs = []
-    for strategy in strategies:
-        pair = crossing_pair(strategy)
-        if pair is None:
-            return None
-        pairs.append(pair)
-    return pairs
-
-
-def _walk_each(
-    strategies: list[Strategy],
-    piece: Stretch,
-    prices: Prices,
-    request: SweepRequest,
-    floats: Floats,
-    integers: Ints,
-    report: Progress,
-) -> None:
-    from pipelines.sweep.events import walk_signals
-    from pipelines.sweep.general import SharedColumns
-
-    shared = SharedColumns(piece.candles, lines_at_once(piece.candles.height))
-    for n, strategy in enumerate(strategies):
-        judged = shared.signals(strategy).slice(piece.warm)
-        buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
-        walk_signals(floats[n], integers[n], buy, sell, *costs(request), *prices.arrays())
-        if (n + 1) % 20 == 0 or n + 1 == len(strategies):
-            report(n + 1, len(strategies))
+        run.walk(executor, recorder.chunk)
+        outcome = run.outcome(run.results.finish())
+        recorder.finish(
+            outcome.rows, outcome.dropped, outcome.failed, outcome.best, outcome.finished.batches()
+        )
+    except (TcpError, KeyboardInterrupt) as error:
+        recorder.stopped(str(error) or "interrupted")
+        raise
+    return outcome

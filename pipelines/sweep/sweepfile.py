@@ -6,7 +6,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from config.files import read_model
-from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.request import Search, SweepRequest
+
+
+def _described(name: str) -> Any:
+    """A field that may be left out, with the request's own description."""
+    return Field(None, description=SweepRequest.model_fields[name].description)
 
 
 class SweepFile(BaseModel):
@@ -15,17 +20,22 @@ class SweepFile(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     strategy: str = Field(description="Name of a strategy")
-    symbol: str | None = Field(None, description="Pair, such as BTC-USDT")
-    timeframe: str | None = Field(None, description="Length of a candle")
-    grid: dict[str, list[Any] | str] = Field(
-        description="Parameter → values: a list, start:stop:step (stop included), or a,b,c"
-    )
+    symbol: str | list[str] | None = Field(None, description="Pair, such as BTC-USDT, or several")
+    timeframe: str | list[str] | None = Field(None, description="Length of a candle, or several")
+    exchange: str | None = _described("exchange")
+    grid: dict[str, list[Any] | str] | None = _described("grid")
     parameters: dict[str, Any] = Field(default_factory=dict, description="Parameters that stay the same")
-    fee: float | None = Field(None, description="Taker fee of each fill, a fraction")
-    slippage: float | None = Field(None, description="How much worse than the market each fill is")
-    cash: float | None = Field(None, description="Cash at the start, quote currency")
-    fill: str | None = Field(None, description="open or close")
-    sort: str | None = Field(None, description="Metric the result is sorted by, best first")
+    where: list[str] | None = _described("where")
+    search: Search | None = _described("search")
+    trials: int | None = _described("trials")
+    seed: int | None = _described("seed")
+    fee: float | None = _described("fee")
+    slippage: float | None = _described("slippage")
+    cash: float | None = _described("cash")
+    fill: str | None = _described("fill")
+    fee_currency: str | None = _described("fee_currency")
+    risk: dict[str, Any] | None = _described("risk")
+    sort: str | None = _described("sort")
 
 
 def read_sweep_file(path: Path) -> dict[str, Any]:

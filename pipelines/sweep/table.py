@@ -10,6 +10,8 @@ from pipelines.backtest.account import Floats, Ints
 from pipelines.sweep import walk as w
 from pipelines.sweep.prices import Prices
 
+COUNTS = ("trades", "closed_trades")
+
 
 def metrics_of(floats: Floats, integers: Ints, prices: Prices, cash: float, candle_ms: int) -> dict[str, Any]:
     """Metric → column, by the formulas of `core.metrics`; NaN where undefined."""
@@ -49,15 +51,26 @@ def metrics_of(floats: Floats, integers: Ints, prices: Prices, cash: float, cand
     return {name: columns[name] for name in METRICS}
 
 
-def table_of(parameters: list[dict[str, Any]], metrics: dict[str, Any]) -> pl.DataFrame:
-    """Parameters and metrics side by side; null where a metric is undefined."""
-    columns = [pl.Series(name, values) for name, values in metrics.items()]
-    measured = pl.DataFrame(columns).with_columns(
-        pl.when(pl.col(name).is_finite()).then(pl.col(name)).alias(name)
-        for name, values in metrics.items()
-        if values.dtype.kind == "f"
+def table_of(
+    symbol: str, timeframe: str, parameters: pl.DataFrame, metrics: dict[str, Any], errors: list[str | None]
+) -> pl.DataFrame:
+    """point, symbol, timeframe, parameters, metrics, error: a metric is null where it is undefined, all of
+    them where there is an error. parameters: the points and their values."""
+    failed = pl.Series("error", errors, dtype=pl.String)
+    measured = pl.DataFrame({name: metrics[name] for name in METRICS}).with_columns(failed)
+    cleaned = measured.with_columns(
+        pl.when(pl.col(name).is_finite() & pl.col("error").is_null())
+        .then(pl.col(name))
+        .cast(pl.Int64 if name in COUNTS else pl.Float64)
+        .alias(name)
+        for name in METRICS
     )
-    return pl.concat([pl.DataFrame(parameters, infer_schema_length=None), measured], how="horizontal")
+    return parameters.select(
+        "point",
+        pl.lit(symbol).alias("symbol"),
+        pl.lit(timeframe).alias("timeframe"),
+        pl.all().exclude("point"),
+    ).hstack(cleaned)
 
 
 def _deviation(spread: Floats, count: Any) -> Floats:

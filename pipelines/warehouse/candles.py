@@ -48,7 +48,7 @@ _UPSERT = """
     ON CONFLICT (exchange, symbol, timeframe, timestamp) DO UPDATE SET
         open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
         volume = excluded.volume, source = excluded.source, provisional = excluded.provisional,
-        trades_count = CASE WHEN excluded.source = 'exchange' AND excluded.volume = old.volume
+        trades_count = CASE WHEN excluded.source = 'exchange'
             THEN greatest(excluded.trades_count, old.trades_count) ELSE excluded.trades_count END,
         revision = old.revision + CASE WHEN
             (old.open, old.high, old.low, old.close, old.volume)
@@ -69,16 +69,18 @@ def read_candles(
     start_ms: int | None = None,
     end_ms: int | None = None,
     limit: int | None = None,
+    exchange: str | None = None,
 ) -> pl.DataFrame:
     """Stored candles whose close time is in [start_ms, end_ms], oldest first, as a candle frame with
-    trades_count (Int64); `limit` keeps the newest. Floats, for charts and indicators: never for money."""
+    trades_count (Int64); `limit` keeps the newest; exchange: None is the one
+    in force. Floats, for charts and indicators: never for money."""
     times: sql.Composable = sql.SQL("")
     if start_ms is not None:
         times += sql.SQL(" AND timestamp >= to_timestamp({} / 1000.0)").format(start_ms)
     if end_ms is not None:
         times += sql.SQL(" AND timestamp <= to_timestamp({} / 1000.0)").format(end_ms)
     query = _READ.format(
-        exchange=EXCHANGE,
+        exchange=exchange or EXCHANGE,
         symbol=symbol,
         timeframe=str(timeframe),
         times=times,

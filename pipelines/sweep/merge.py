@@ -1,0 +1,28 @@
+"""Many Parquet files into one, best row first, in bounded memory."""
+
+import re
+from pathlib import Path
+
+import duckdb
+
+MEMORY = "400MB"
+"""Beyond that the sort goes to the disk, beside the parts."""
+
+
+def merge_parts(folder: Path, target: Path, sort: str, descending: bool) -> None:
+    """Sort all parts of a folder into `target`, which appears whole; ties stay in the order of `n`."""
+    temporary, direction = folder / "merged.part", "DESC" if descending else "ASC"
+    parts = Path(re.sub(r"([\[*?])", r"[\1]", str(folder))) / "*.parquet"  # the folder's name is no pattern
+    with duckdb.connect() as connection:
+        connection.execute(f"SET memory_limit = '{MEMORY}'")
+        connection.execute(f"SET temp_directory = {_text(folder / 'spill')}")
+        connection.execute(
+            f"COPY (SELECT * EXCLUDE (n, point) FROM read_parquet({_text(parts)}) "
+            f'ORDER BY "{sort}" {direction} NULLS LAST, n) '
+            f"TO {_text(temporary)} (FORMAT parquet, COMPRESSION zstd)"
+        )
+    temporary.replace(target)
+
+
+def _text(path: Path) -> str:
+    return "'" + str(path).replace("'", "''") + "'"

@@ -1,0 +1,315 @@
+"""The combinations of a sweep, numbered: built when they are needed, so that their count costs no memory."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from math import prod
+from typing import Any, get_args
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+from pydantic import BaseModel, ValidationError
+
+from core.errors import BadInput
+from pipelines.backtest.risk import Risk
+from pipelines.sweep.general import told
+from pipelines.sweep.grid import Span, parse_values
+from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.where import Constraint
+from strategies.base import Strategy, VectorStrategy
+from strategies.registry import find
+
+MOST_POINTS = 2**62
+MOST_COMBINATIONS = 100_000_000
+"""More are not walked one by one; a random search samples any number."""
+LOOKED_AT = 4_096
+"""Combinations that are built to learn how many candles the strategy needs."""
+
+Points = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Axis:
+    """A parameter and its values; dtype: of its column in the result; is_exit: of the risk block, not of the
+    strategy."""
+
+    name: str
+    values: Sequence[Any]
+    dtype: type[pl.DataType]
+    is_exit: bool = False
+
+    def column(self, at: Points) -> NDArray[Any]:
+        """The values at those positions, for constraints: numbers (nan where not set) or text."""
+        if isinstance(self.values, Span):
+            return self.values.take(at)
+        texts = any(isinstance(value, str) for value in self.values)
+        blank: Any = "" if texts else np.nan
+        return np.array([blank if value is None else value for value in self.values])[at]
+
+
+@dataclass(frozen=True)
+class Case:
+    """One combination: the strategy and its risk block, or why there is no strategy."""
+
+    point: int
+    values: tuple[Any, ...]
+    strategy: Strategy | None
+    risk: Risk | None = None
+    error: str | None = None
+
+
+@dataclass
+class Cases:
+    """Combinations that can be walked, and how many the strategy's own rules refused, with a reason."""
+
+    walked: list[Case] = field(default_factory=list)
+    refused: int = 0
+    reason: BadInput | None = None
+
+
+class Space:
+    """Every combination of a request's grid; the declared ranges of the strategy if it has none.
+
+    Point n has digits in the mixed radix of the axes' lengths, the last axis counting fastest; the exits are
+    the last axes, so that combinations which share their signals follow each other.
+    """
+
+    def __init__(self, request: SweepRequest) -> None:
+        """BadInput for an unknown parameter, a value out of bounds, or a constraint that makes no sense."""
+        self.request = request
+        self.strategy = find(request.strategy)
+        self.axes = _axes(self.strategy, request)
+        self.names = tuple(axis.name for axis in self.axes)
+        self.size = prod(len(axis.values) for axis in self.axes)
+        if request.search == "grid" and self.size > MOST_COMBINATIONS:
+            longest = max(self.axes, key=lambda axis: len(axis.values))
+            count, what, named = self.size, "combinations", "grid"
+            if len(longest.values) > MOST_COMBINATIONS:
+                count, what, named = len(longest.values), "values", longest.name
+            raise BadInput(
+                named,
+                f"has {count:,} {what}; at most {MOST_COMBINATIONS:,} are walked: take longer steps, or "
+                "sample it with --search random --trials 10000",
+            )
+        if self.size > MOST_POINTS:
+            raise BadInput("grid", f"has {self.size:,} combinations, more than can be numbered")
+        self.fixed = _numbers(request.parameters)
+        _check_values(self.strategy.model, {name: [value] for name, value in self.fixed.items()})
+        for axis in self.axes:
+            _check_values(Risk if axis.is_exit else self.strategy.model, {axis.name: _telling(axis.values)})
+        self.constraints = [
+            *(
+                Constraint(f"{smaller} < {larger}")
+                for smaller, larger in self.strategy.model.ordered
+                if smaller in self.names or larger in self.names
+            ),
+            *(Constraint(text) for text in request.where),
+        ]
+        self.valid(np.zeros(1, np.int64))
+
+    def digits(self, points: Points) -> list[Points]:
+        """Of each axis, the position of its value in those points."""
+        found: list[Points] = []
+        for axis in reversed(self.axes):
+            points, at = np.divmod(points, len(axis.values))
+            found.append(at)
+        return found[::-1]
+
+    def valid(self, points: Points) -> NDArray[np.bool_]:
+        """Which points the constraints let through."""
+        held = np.ones(points.size, np.bool_)
+        if not self.constraints:
+            return held
+        wanted = frozenset[str]().union(*(constraint.names for constraint in self.constraints))
+        columns = self._known() | {
+            axis.name: axis.column(at) if axis.name in wanted else at
+            for axis, at in zip(self.axes, self.digits(points), strict=True)
+        }
+        for constraint in self.constraints:
+            held &= constraint.holds(columns, points.size)
+        return held
+
+    def cases(self, points: Points, timeframe: str, window: int | None = None) -> Cases:
+        """Those points, built; what the strategy itself refuses is left out and counted.
+
+        window: candles there are before the first one; a strategy that needs more is an error of its row
+        """
+        cases, checked = Cases(), window is not None
+        for point, values in zip(points.tolist(), self._values(points), strict=True):
+            parameters, exits = self._split(values)
+            try:
+                risk = self._risk(exits)
+                strategy = self.strategy(timeframe=timeframe, **self.fixed, **parameters)
+                checked = checked or _needs_a_look(strategy)
+                if checked and strategy.window > (window or strategy.window):
+                    raise LookupError(f"needs {strategy.window} candles before the first, not {window}")
+                cases.walked.append(Case(point, values, strategy, risk))
+            except BadInput as error:
+                cases.refused, cases.reason = cases.refused + 1, error
+            except Exception as error:  # the strategy's own code: its row says what happened
+                cases.walked.append(Case(point, values, None, None, told(error)))
+        return cases
+
+    def reach(self, timeframe: str) -> tuple[int, int]:
+        """(longest window, shortest warm-up) in candles of all combinations, or of those at the ends of the
+        axes where they are too many. BadInput when the strategy refuses all of them."""
+        points = self._corners()
+        points = points[self.valid(points)]
+        cases, found = self.cases(points, timeframe), []
+        for case in cases.walked:
+            try:
+                assert case.strategy is not None
+                found.append((case.strategy.window, case.strategy.warmup, case.risk))
+            except Exception:  # its row will say so
+                continue
+        if not cases.walked and self.whole:
+            raise self.none_left(cases.reason)
+        history = max((risk.history for *_, risk in found if risk), default=0)
+        windows, warmups = [window for window, *_ in found], [warmup for _, warmup, _ in found]
+        return max([history, *windows]), min(warmups, default=1)
+
+    def none_left(self, reason: BadInput | None = None) -> BadInput:
+        """The error of a space in which nothing is valid."""
+        said = f": {reason}" if reason else ""
+        return BadInput(
+            "grid", f"none of its {self.size:,} combinations is valid for {self.strategy.name}{said}"
+        )
+
+    @property
+    def whole(self) -> bool:
+        """Whether `reach` has looked at every combination."""
+        return self.size <= LOOKED_AT
+
+    def of_exits(self) -> bool:
+        """Whether a risk block is among what varies."""
+        return any(axis.is_exit for axis in self.axes)
+
+    def _values(self, points: Points) -> Iterator[tuple[Any, ...]]:
+        columns = [
+            [axis.values[n] for n in at.tolist()]
+            for axis, at in zip(self.axes, self.digits(points), strict=True)
+        ]
+        return zip(*columns, strict=True)
+
+    def _split(self, values: tuple[Any, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
+        parameters: dict[str, Any] = {}
+        exits: dict[str, Any] = {}
+        for axis, value in zip(self.axes, values, strict=True):
+            (exits if axis.is_exit else parameters)[axis.name] = value
+        return parameters, exits
+
+    def _risk(self, exits: Mapping[str, Any]) -> Risk | None:
+        if not exits:
+            return self.request.risk
+        common = self.request.risk.model_dump(exclude_unset=True) if self.request.risk else {}
+        given = {name: value for name, value in {**common, **exits}.items() if value is not None}
+        if not given:
+            return None
+        try:
+            return Risk.model_validate(given)
+        except ValidationError as error:
+            raise BadInput("risk", str(error.errors()[0]["msg"])) from None
+
+    def _known(self) -> dict[str, Any]:
+        """What constraints can name beside the axes: parameters that stay the same, by value or default."""
+        known = {name: given.default for name, given in self.strategy.model.model_fields.items()}
+        common = self.request.risk.model_dump(exclude_unset=True) if self.request.risk else {}
+        values = known | {name: _plain(value) for name, value in common.items()} | self.fixed
+        return {name: np.nan if value is None else value for name, value in values.items()}
+
+    def _corners(self) -> Points:
+        if self.whole:
+            return np.arange(self.size, dtype=np.int64)
+        ends = [sorted({0, len(axis.values) // 2, len(axis.values) - 1}) for axis in self.axes]
+        while prod(len(end) for end in ends) > LOOKED_AT:
+            ends[max(range(len(ends)), key=lambda n: len(ends[n]))].pop(0)
+        points = np.zeros(1, np.int64)
+        for axis, end in zip(self.axes, ends, strict=True):
+            points = (points[:, None] * len(axis.values) + np.array(end, np.int64)).ravel()
+        return points
+
+
+def declared(strategy: type[Strategy]) -> dict[str, str]:
+    """The ranges worth trying that the strategy itself declares, as a grid."""
+    ranges: dict[str, str] = {}
+    for name, given in strategy.model.model_fields.items():
+        extra = given.json_schema_extra
+        search: Any = extra.get("search") if isinstance(extra, dict) else None
+        if search:
+            ranges[name] = ":".join(f"{search[part]:.15g}" for part in ("start", "stop", "step"))
+    return ranges
+
+
+def _axes(strategy: type[Strategy], request: SweepRequest) -> tuple[Axis, ...]:
+    grid: Mapping[str, Any] = request.grid or {
+        name: values for name, values in declared(strategy).items() if name not in request.parameters
+    }
+    if not grid:
+        raise BadInput(
+            "grid", f"is empty and {strategy.name} declares no ranges: name one, such as fast_period=5:50:5"
+        )
+    both = set(grid) & set(request.parameters)
+    if both:
+        raise BadInput(min(both), "is both in the grid and fixed")
+    axes = []
+    for name, given in grid.items():
+        own, values = name in strategy.model.model_fields, parse_values(name, given)
+        described = strategy.model.model_fields.get(name) or Risk.model_fields.get(name)
+        if described is None:
+            known = ", ".join([*strategy.model.model_fields, *Risk.model_fields])
+            raise BadInput(name, f"{strategy.name} has no such parameter; there are {known}")
+        axes.append(Axis(name, values, _dtype(described.annotation), is_exit=not own))
+    return tuple(sorted(axes, key=lambda axis: axis.is_exit))
+
+
+def _dtype(annotation: Any) -> type[pl.DataType]:
+    kinds = {annotation, *get_args(annotation)}
+    if bool in kinds:
+        return pl.Boolean
+    if kinds & {float, Decimal}:
+        return pl.Float64
+    return pl.Int64 if int in kinds else pl.String
+
+
+def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: parse_values(name, value)[0] if isinstance(value, str) and ":" not in value else value
+        for name, value in given.items()
+    }
+
+
+def _telling(values: Sequence[Any]) -> Sequence[Any]:
+    """Values that are out of bounds or of the wrong kind if any of them is: the ends of a range, and its
+    second, which has its fractions."""
+    return values if isinstance(values, list) else [values[0], values[min(1, len(values) - 1)], values[-1]]
+
+
+def _check_values(model: type[BaseModel], given: Mapping[str, Sequence[Any]]) -> None:
+    """BadInput for a value that is wrong whatever the other parameters are."""
+    for name, values in given.items():
+        for value in values:
+            try:
+                model.model_validate({name: value})
+            except ValidationError as error:
+                wrong = [found for found in error.errors() if found["loc"][:1] == (name,)]
+                if wrong:
+                    raise _out_of_bounds(model, name, wrong[0]) from None
+
+
+def _out_of_bounds(model: type[BaseModel], name: str, found: Any) -> BadInput:
+    if found["type"] == "extra_forbidden":
+        return BadInput(name, f"no such parameter; there are {', '.join(model.model_fields)}")
+    message = str(found["msg"]).replace("Input should be", "must be").removeprefix("Value error, ")
+    return BadInput(name, f"{message}, got {found['input']!r}")
+
+
+def _needs_a_look(strategy: Strategy) -> bool:
+    """Whether only its window tells if the timeframe suits it."""
+    if not isinstance(strategy, VectorStrategy):
+        return True
+    return any(indicator.timeframe is not None for indicator in strategy.indicators().values())
+
+
+def _plain(value: Any) -> Any:
+    return float(value) if hasattr(value, "as_tuple") else value

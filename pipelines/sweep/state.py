@@ -1,0 +1,94 @@
+"""Where a sweep keeps what is done, and by what it knows its own work again."""
+
+import inspect
+import json
+from collections.abc import Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from core.errors import BadInput
+from pipelines.backtest.candles import Stretch
+from pipelines.sweep.lines import crossing_pair
+from pipelines.sweep.results import Parts
+from pipelines.sweep.space import LOOKED_AT, Space
+from strategies.base import Strategy
+
+LARGEST_CHUNK = 20_000
+SMALLEST_CHUNK = 32
+# Candles times combinations of a chunk: some seconds of work, which is what a kill costs.
+QUICK, QUICK_ON_A_CLUSTER, OTHER = 4_000_000_000, 500_000_000, 200_000_000
+
+
+def chunk_size(space: Space, pieces: Sequence[Stretch], on_a_cluster: bool) -> int:
+    """Combinations of a chunk: more where the strategy only trades crossings, which are walked fast."""
+    work = OTHER
+    if not space.of_exits() and space.request.risk is None:
+        points = np.arange(min(space.size, LOOKED_AT), dtype=np.int64)
+        first = space.cases(points[space.valid(points)][:1], pieces_timeframe(space)).walked
+        try:
+            if first and first[0].strategy and crossing_pair(first[0].strategy):
+                work = QUICK_ON_A_CLUSTER if on_a_cluster else QUICK
+        except Exception:  # its rows will say so
+            work = OTHER
+    longest = max(piece.candles.height for piece in pieces)
+    return min(LARGEST_CHUNK, max(SMALLEST_CHUNK, work // longest))
+
+
+def pieces_timeframe(space: Space) -> str:
+    """The first timeframe of a request."""
+    return space.request.timeframe.split(",")[0]
+
+
+def fingerprint(space: Space, pieces: Sequence[Stretch]) -> str:
+    """The same for the same request, strategy and candles, so that rows of one run fit to those of another.
+    Start and end count by the candles they choose."""
+    request = space.request.model_dump(mode="json", exclude={"start", "end"})
+    digest = sha256(json.dumps(request, sort_keys=True).encode())
+    digest.update(source_mark(space.strategy).encode())
+    for piece in pieces:
+        digest.update(str(piece.warm).encode())
+        for column in piece.candles.iter_columns():
+            digest.update(column.to_physical().to_numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def source_mark(strategy: type[Strategy]) -> str:
+    """Of the file that a strategy is in; two with the same mark judge the same."""
+    try:
+        source = inspect.getsource(inspect.getmodule(strategy) or strategy)
+    except (OSError, TypeError):
+        source = strategy.name
+    return sha256(source.encode()).hexdigest()[:16]
+
+
+def partial_folder(out: Path | None, state: Path | None, mark: str) -> Path | None:
+    """The folder for what is done: beside the target, so that the result is renamed and not copied, or in
+    the state folder."""
+    if out is not None:
+        return out.parent / f".{out.name}.{mark}.parts"
+    return None if state is None else state / mark
+
+
+def unfinished(named: str, state: Path) -> dict[str, Any]:
+    """The note of the unfinished sweep of that target or id: request, source, end, id. BadInput if there is
+    none; of several for one target, the newest."""
+    target = Path(named)
+    folders = list(target.parent.glob(f".{target.name}.*.parts")) if target.suffix == ".parquet" else []
+    if target.suffix != ".parquet":
+        folders = [folder for folder in state.glob("*") if _note(folder).get("id") == named]
+    notes = [(folder.stat().st_mtime, _note(folder)) for folder in folders if _note(folder)]
+    if not notes:
+        where = "beside it" if target.suffix == ".parquet" else f"in {state}"
+        raise BadInput("--resume", f"there is no unfinished sweep of {named!r} {where}")
+    return max(notes, key=lambda found: found[0])[1]
+
+
+def _note(folder: Path) -> dict[str, Any]:
+    try:
+        note: dict[str, Any] = json.loads((folder / Parts.NOTE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return note

@@ -1,0 +1,120 @@
+"""Combinations on one market: from numbers of a space to a table of metrics."""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from core.metrics import METRICS
+from pipelines.backtest.account import Floats, Ints
+from pipelines.backtest.candles import Stretch
+from pipelines.sweep.crossings import costs, walk_pairs
+from pipelines.sweep.general import SharedColumns, told
+from pipelines.sweep.lines import Pair, crossing_pair, lines_at_once
+from pipelines.sweep.prices import Prices, prepare
+from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.space import Case, Points, Space
+from pipelines.sweep.table import metrics_of, table_of
+from strategies.base import Strategy
+
+Report = Callable[[int], None]
+Measured = tuple[dict[str, Floats], list[str | None]]
+
+
+class Walker:
+    """The candles of a market, made ready once for any number of combinations."""
+
+    def __init__(self, space: Space, request: SweepRequest, piece: Stretch, window: int) -> None:
+        """request: of this market alone; window: candles before the first one that were asked for."""
+        self._space, self._request, self._piece = space, request, piece
+        # Only where there may be earlier candles, and not all combinations were asked, can one lack some.
+        self._window = window if piece.warm and not space.whole else None
+
+    def table(self, points: Points, report: Report = lambda done: None) -> pl.DataFrame:
+        """A row for each point that the strategy does not refuse, in their order: point, symbol, timeframe,
+        parameters, metrics, error. report(done): called along the way."""
+        cases = self._space.cases(points, self._request.timeframe, self._window).walked
+        metrics = {name: np.full(len(cases), np.nan) for name in METRICS}
+        errors = [case.error for case in cases]
+        whole = [n for n, case in enumerate(cases) if case.strategy and case.risk is None]
+        guarded = [n for n, case in enumerate(cases) if case.risk is not None]
+        for numbers, walk in ((whole, self._whole), (guarded, self._guarded)):
+            if numbers:
+                found, failed = walk([cases[n] for n in numbers], report)
+                for name, column in found.items():
+                    metrics[name][numbers] = column
+                for n, error in zip(numbers, failed, strict=True):
+                    errors[n] = error
+        columns: list[pl.Series] = [pl.Series("point", [case.point for case in cases], dtype=pl.Int64)]
+        for at, axis in enumerate(self._space.axes):
+            values = [case.values[at] for case in cases]
+            columns.append(pl.Series(axis.name, values, dtype=axis.dtype, strict=False))
+        market = self._request.symbol, self._request.timeframe
+        return table_of(*market, pl.DataFrame(columns), metrics, errors)
+
+    @cached_property
+    def _prices(self) -> Prices:
+        return prepare(self._piece.candles.slice(self._piece.warm), self._request.fill == "open")
+
+    @cached_property
+    def _shared(self) -> SharedColumns:
+        return SharedColumns(self._piece.candles, lines_at_once(self._piece.candles.height))
+
+    def _whole(self, cases: list[Case], report: Report) -> Measured:
+        """All in and out on signals, from event to event."""
+        from pipelines.sweep.walk import new_states
+
+        strategies = [case.strategy for case in cases if case.strategy]
+        floats, integers = new_states(len(strategies), self._request.cash)
+        errors: list[str | None] = [None] * len(strategies)
+        pairs, walked = _pairs(strategies), False
+        if pairs is not None:
+            try:
+                walked = walk_pairs(
+                    pairs, self._piece, self._prices, self._request, floats, integers, lambda n, of: report(n)
+                )
+            except pl.exceptions.PolarsError:
+                walked = False  # one of the lines cannot be computed: one by one it shows which
+        if not walked:
+            floats, integers = new_states(len(strategies), self._request.cash)
+            errors = self._each(strategies, floats, integers, report)
+        request = self._request
+        return metrics_of(floats, integers, self._prices, request.cash, request.candle_ms), errors
+
+    def _each(
+        self, strategies: Sequence[Strategy], floats: Floats, integers: Ints, report: Report
+    ) -> list[str | None]:
+        from pipelines.sweep.events import walk_signals
+
+        errors: list[str | None] = []
+        for n, strategy in enumerate(strategies):
+            try:
+                judged = self._shared.signals(strategy).slice(self._piece.warm)
+                buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
+                walk_signals(floats[n], integers[n], buy, sell, *costs(self._request), *self._prices.arrays())
+                errors.append(None)
+            except Exception as error:  # the strategy's own code: its row says what happened
+                errors.append(told(error))
+            report(n + 1)
+        return errors
+
+    def _guarded(self, cases: list[Case], report: Report) -> Measured:
+        from pipelines.sweep.guarded import guarded_metrics
+
+        pairs = [(case.strategy, case.risk) for case in cases if case.strategy and case.risk]
+        return guarded_metrics(pairs, self._piece, self._request, self._shared, report)
+
+
+def _pairs(strategies: Sequence[Strategy]) -> list[Pair] | None:
+    """The two lines of each, if all of them do nothing but trade their crossings."""
+    pairs = []
+    for strategy in strategies:
+        try:
+            pair = crossing_pair(strategy)
+        except Exception:  # the row of this one will say so
+            pair = None
+        if pair is None:
+            return None
+        pairs.append(pair)
+    return pairs
