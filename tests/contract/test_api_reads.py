@@ -130,8 +130,8 @@ def test_health_metrics_and_openapi(api):
 
 
 def test_books_and_the_quality_of_connections(api, redis_url):
-    """The book is the one kept under book:{symbol}, to the last digit. The connections' quality comes from the
-    daemon's heartbeat, and by minute from what it stored, the newest minute first."""
+    """The book is the one kept under book:{symbol}, to the last digit. The quality of the connections comes
+    from the daemon's heartbeat, and by minute from what it stored, the newest minute first."""
 
     async def keep() -> None:
         bus = RedisBus(redis_url)
