@@ -52,11 +52,12 @@ def write_run(connection: Connection, result: BacktestResult, kind: str, paramet
 
 def thinned(equity: pl.DataFrame, points: int = EQUITY_POINTS) -> pl.DataFrame:
     """At most `points` rows with the first, the last, the extremes of each step and, where they are no more
-    than half of it, the last of each UTC day: peaks and troughs stay where, daily returns what they were."""
+    than half of it, the last of each hour, else of each UTC day: peaks and troughs stay where, returns of
+    hours or days what they were."""
     if equity.height <= points:
         return equity
-    day = equity.select((pl.col("timestamp").dt.offset_by("-1us")).dt.date().alias("day"))["day"]
-    ends = (day != day.shift(-1)).fill_null(True).arg_true()
+    ends = _ends(equity["timestamp"], "1h")
+    ends = ends if ends.len() <= points // 2 else _ends(equity["timestamp"], "1d")
     ends = ends if ends.len() <= points // 2 else ends.clear()
     step = -(-equity.height // ((points - ends.len()) // 2 - 1))
     numbered = equity.with_row_index("row")
@@ -67,6 +68,12 @@ def thinned(equity: pl.DataFrame, points: int = EQUITY_POINTS) -> pl.DataFrame:
     first_last = pl.Series([0, equity.height - 1], dtype=pl.UInt32)
     rows = pl.concat([kept["lowest"], kept["highest"], first_last, ends.cast(pl.UInt32)])
     return equity[rows.unique().sort()]
+
+
+def _ends(times: pl.Series, unit: str) -> pl.Series:
+    """Rows of the last candle of each hour or day; what closes on the boundary belongs to the one before."""
+    inside = times.dt.offset_by("-1us").dt.truncate(unit)
+    return (inside != inside.shift(-1)).fill_null(True).arg_true()
 
 
 def _copy(connection: Connection, table: Table, run_id: str, rows: pl.DataFrame) -> None:
