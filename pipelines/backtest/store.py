@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Table
 
 from pipelines.backtest.result import BacktestResult, saved_parameters
 from pipelines.warehouse import tables
-from pipelines.warehouse.database import driver, engine
+from pipelines.warehouse.database import copying, engine
 
 EQUITY_POINTS = 5_000
 """Rows of an equity curve that are kept: more than a screen has pixels."""
@@ -79,7 +79,7 @@ def _ends(times: pl.Series, unit: str) -> pl.Series:
 def _copy(connection: Connection, table: Table, run_id: str, rows: pl.DataFrame) -> None:
     names: Sequence[str] = ["run_id", *rows.columns]
     statement = f"COPY {table.name} ({', '.join(names)}) FROM STDIN"
-    with driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+    with copying(connection, statement) as copy:
         for row in rows.iter_rows():
             values: tuple[Any, ...] = (run_id, *row)
             copy.write_row(values)

@@ -14,7 +14,7 @@ from pipelines.backtest.candles import Stretch
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.space import Space
 from pipelines.warehouse import tables
-from pipelines.warehouse.database import driver, engine
+from pipelines.warehouse.database import copying, engine
 
 _COLUMNS = "sweep_id, n, symbol, timeframe, parameters, metrics"
 _RUN, _ROWS = tables.strategy_runs, tables.sweep_results
@@ -108,7 +108,7 @@ class Recorder:
 
     def _copy(self, connection: Connection, batches: Iterable[pl.DataFrame]) -> None:
         statement, n = f"COPY sweep_results ({_COLUMNS}) FROM STDIN", 0
-        with driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+        with copying(connection, statement) as copy:
             for table in batches:
                 for row in table.iter_rows(named=True):
                     parameters = {name: row[name] for name in self._space.names}

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.exc import OperationalError
 
 from core.timeframes import Timeframe
-from pipelines.warehouse.database import driver
+from pipelines.warehouse.database import copying
 from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.trades import partition_name
 
@@ -129,7 +129,7 @@ def drop_empty_partition(connection: Connection, day: date) -> bool:
 def _copied(connection: Connection, query: sql.Composed, schema: pa.Schema) -> pa.Table:
     """The result of a COPY … TO STDOUT (FORMAT csv) whose times are integer microseconds."""
     buffer = io.BytesIO()
-    with driver(connection).cursor() as cursor, cursor.copy(query) as copy:
+    with copying(connection, query) as copy:
         for block in copy:
             buffer.write(block)
     if not buffer.tell():

@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 
 from core.candles import Candle
 from core.timeframes import Timeframe
-from pipelines.warehouse.database import driver
+from pipelines.warehouse.database import copying
 from pipelines.warehouse.sql import EXCHANGE
 
 FRAME_SCHEMA = {
@@ -86,7 +86,7 @@ def read_candles(
         times=times,
         limit=sql.SQL("") if limit is None else sql.SQL("LIMIT {}").format(limit),
     )
-    with engine.connect() as connection, driver(connection).cursor() as cursor, cursor.copy(query) as copy:
+    with engine.connect() as connection, copying(connection, query) as copy:
         text = b"".join(copy)
     frame = pl.read_csv(text, has_header=False, new_columns=list(FRAME_SCHEMA), schema=FRAME_SCHEMA)
     return frame.with_columns(pl.from_epoch("timestamp", time_unit="us").dt.replace_time_zone("UTC"))

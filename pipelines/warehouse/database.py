@@ -1,5 +1,7 @@
 """The connection to PostgreSQL and the version of its schema."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, cast
@@ -9,6 +11,7 @@ from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from psycopg.abc import Query
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
@@ -90,8 +93,18 @@ def engine(url: str, answer_s: int | None = None) -> Engine:
 
 
 def driver(connection: Connection) -> psycopg.Connection[Any]:
-    """The psycopg connection inside, for COPY; it is part of the same transaction."""
+    """The psycopg connection inside; it is part of the same transaction."""
     return cast("psycopg.Connection[Any]", connection.connection.driver_connection)
+
+
+@contextmanager
+def copying(connection: Connection, statement: Query) -> Iterator[psycopg.Copy]:
+    """A COPY in the connection's transaction; its errors are SQLAlchemy's, as those of all statements."""
+    try:
+        with driver(connection).cursor() as cursor, cursor.copy(statement) as copy:
+            yield copy
+    except psycopg.Error as error:
+        raise DBAPIError.instance(None, None, error, psycopg.Error) from error
 
 
 def migrate(url: str) -> None:

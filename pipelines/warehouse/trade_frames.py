@@ -4,7 +4,7 @@ import polars as pl
 from psycopg import sql
 from sqlalchemy import Engine
 
-from pipelines.warehouse.database import driver
+from pipelines.warehouse.database import copying
 from pipelines.warehouse.sql import EXCHANGE
 
 _SCHEMA = {"timestamp": pl.Int64, "price": pl.Float64, "size": pl.Float64}
@@ -22,7 +22,7 @@ def read_trades(engine: Engine, symbol: str, start_ms: int, end_ms: int) -> pl.D
     """timestamp, price, size of the trades in [start_ms, end_ms) that the database still holds, oldest first.
     Floats: never for money."""
     query = _READ.format(exchange=EXCHANGE, symbol=symbol, start=start_ms, end=end_ms)
-    with engine.connect() as connection, driver(connection).cursor() as cursor, cursor.copy(query) as copy:
+    with engine.connect() as connection, copying(connection, query) as copy:
         text = b"".join(copy)
     frame = pl.read_csv(text, has_header=False, new_columns=list(_SCHEMA), schema=_SCHEMA)
     return frame.with_columns(pl.from_epoch("timestamp", time_unit="us").dt.replace_time_zone("UTC"))

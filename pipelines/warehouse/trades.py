@@ -6,9 +6,10 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import psycopg
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import IntegrityError
 
 from core.trades import Trade
-from pipelines.warehouse.database import driver
+from pipelines.warehouse.database import copying
 from pipelines.warehouse.sql import EXCHANGE, to_ms
 
 DAY_MS = 86_400_000
@@ -77,17 +78,18 @@ def copy_trades(connection: Connection, trades: Sequence[Trade]) -> int:
     ensure_partitions(connection, min(times), max(times))
     lines = _lines(trades)
     try:
-        with connection.begin_nested(), driver(connection).cursor() as cursor:
-            with cursor.copy(_COPY) as copy:
-                copy.write(lines)
-            return len(trades)
-    except psycopg.errors.UniqueViolation:
+        with connection.begin_nested(), copying(connection, _COPY) as copy:
+            copy.write(lines)
+        return len(trades)
+    except IntegrityError as error:
+        if not isinstance(error.orig, psycopg.errors.UniqueViolation):
+            raise
         return _merge(connection, lines)
 
 
 def _merge(connection: Connection, lines: bytes) -> int:
     connection.exec_driver_sql(_STAGING)
-    with driver(connection).cursor() as cursor, cursor.copy(_COPY_STAGING) as copy:
+    with copying(connection, _COPY_STAGING) as copy:
         copy.write(lines)
     inserted = connection.exec_driver_sql(_INSERT).rowcount
     # Commit empties the staging table; a second call in the same transaction must not see these rows. Not by

@@ -1,8 +1,10 @@
 """The writer while PostgreSQL is away: to disk, back in order, whoever is killed when."""
 
 import asyncio
+import json
 import random
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -19,8 +21,12 @@ from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from live.collector.backlog import Bounds
+from live.collector.batch import Batch
+from live.collector.lost import Reasker
+from live.collector.segments import START
 from live.collector.spool import Spool
 from live.collector.writer import Writer
+from pipelines.clock import ExchangeClock
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.spool import database_id
 from tests.proxy import Proxy
@@ -271,3 +277,183 @@ def test_a_database_keeps_its_name(database_url):
     engine = engine_of(database_url)
     assert database_id(engine) == database_id(engine)
     assert len(database_id(engine)) == 32
+
+
+KILLED_AT = """
+import os, signal, sys
+from pathlib import Path
+from sqlalchemy import event
+from live.collector.spool import Spool
+from pipelines.warehouse.database import engine
+import asyncio
+from live.collector.writer import Writer
+
+url, folder, point, number = sys.argv[1], Path(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+seen = 0
+
+def die_at(here):
+    global seen
+    seen += here == point
+    if here == point and seen == number:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+class Dying(Spool):
+    def read(self, trades):
+        die_at("before the read")
+        return super().read(trades)
+
+    def drop(self, chunk):
+        die_at("before the drop")
+        super().drop(chunk)
+        die_at("after the drop")
+
+own = engine(url)
+event.listen(own, "commit", lambda connection: die_at("before the commit"))
+
+async def main():
+    writer = Writer(own, lambda candles: None, lambda *event: None, Dying(folder, reserve_bytes=0))
+    running = asyncio.create_task(writer.run())
+    await asyncio.wait_for(writer.recovered.wait(), 60)
+    running.cancel()
+
+asyncio.run(main())
+"""
+
+
+async def test_a_drain_killed_at_every_step_writes_each_row_once(database_url, tmp_path):
+    spool = Spool(tmp_path, segment_bytes=300_000, reserve_bytes=0)
+    for n in range(16):
+        trades = [trade(m) for m in range(n * 5_000, (n + 1) * 5_000)]
+        spool.append([Batch(trades, [candle(n * 5_000 + 4_999)], [])])
+    assert len(list(tmp_path.glob("*.spool"))) > 3
+    steps = [("before the read", 2), ("before the commit", 2), ("before the drop", 1), ("after the drop", 1)]
+    for point, number in steps:
+        process = await asyncio.to_thread(drain, database_url, tmp_path, point, number)
+        assert process.returncode == -signal.SIGKILL, process.stderr
+    assert len(stored(database_url)[0]) in range(1, 80_000)
+    process = await asyncio.to_thread(drain, database_url, tmp_path, "never", 1)
+    assert process.returncode == 0, process.stderr
+    ids, candles = stored(database_url)
+    assert ids == list(range(80_000))
+    assert [revision for _, revision in candles] == [0] * 16
+    assert list(tmp_path.iterdir()) == []
+
+
+def drain(url: str, folder: Path, point: str, number: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", KILLED_AT, url, str(folder), point, str(number)],
+        cwd=PROJECT_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+
+
+class Exchange:
+    """What the exchange has of BTC-USDT, by id; the rest of the port is not called."""
+
+    def __init__(self, last_id: int) -> None:
+        self.last_id = last_id
+        self.asked: list[tuple[int, int]] = []
+
+    async def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[Trade]:
+        self.asked.append((first_id, last_id))
+        return [trade(n) for n in range(first_id, min(last_id, self.last_id) + 1)]
+
+
+def gap_rows(database_url: str) -> list[tuple[int, int, str]]:
+    with engine_of(database_url).connect() as connection:
+        rows = connection.execute(text("SELECT first_id, last_id, state FROM data_gaps ORDER BY first_id"))
+        return [tuple(row) for row in rows]
+
+
+def spoil(folder: Path, at: int) -> None:
+    """Damage the file in the middle, as a bad disk does."""
+    (path,) = folder.glob("*.spool")
+    content = bytearray(path.read_bytes())
+    content[at : at + 8] = b"\xff" * 8
+    path.write_bytes(content)
+
+
+async def test_what_an_earlier_process_left_damaged_is_open_in_the_ledger_before_the_rest_is_drained(
+    database_url, tmp_path
+):
+    async with writing(database_url, None, Told()) as writer:
+        put(writer, 1, 100)
+    spool, ends = Spool(tmp_path, reserve_bytes=0), []
+    for first in (101, 201, 301):
+        spool.append([Batch([trade(n) for n in range(first, first + 100)], [candle(first + 99)], [])])
+        ends.append(spool.bytes + START)
+    spoil(tmp_path, ends[0] + 4)  # the length in the header of the second record
+    told = Told()
+    async with writing(database_url, Spool(tmp_path, reserve_bytes=0), told) as writer:
+        await writer.recovered.wait()
+    assert stored(database_url)[0] == [*range(1, 201), *range(301, 401)]
+    assert gap_rows(database_url) == [(201, 400, "open")]
+    message = dict(told.events)["spool_damaged"]
+    assert "BTC-USDT 201-400" in message
+    assert str(next((tmp_path / "damaged").iterdir())) in message
+
+
+async def test_what_the_disk_damages_while_we_run_is_asked_for_again(database_url, tmp_path):
+    told, spool = Told(), Spool(tmp_path, reserve_bytes=0)
+    exchange, clock = Exchange(400), ExchangeClock()
+    clock.sample(NOON)
+    async with Proxy(database_url) as proxy, writing(proxy.url, spool, told) as writer:
+        put(writer, 1, 100)
+        await until(lambda: writer.written_trades == 100)
+        asking = asyncio.create_task(Reasker(exchange, engine_of(proxy.url), clock, writer).run())
+        await proxy.cut()
+        for first in (101, 201, 301):
+            put(writer, first, 100)
+            await until(lambda: writer.is_away)
+            assert await writer.save()
+        spoil(tmp_path, spool.bytes // 2)
+        await proxy.restore()
+        await until(lambda: stored(database_url)[0] == list(range(1, 401)))
+        await until(lambda: [row[2] for row in gap_rows(database_url)] == ["refilled"])
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    assert exchange.asked == [(201, 300)]
+    assert told.names().count("spool_damaged") == 1
+
+
+async def test_a_row_that_postgres_refuses_is_set_aside_and_holds_up_nobody(database_url, tmp_path):
+    told = Told()
+    async with writing(database_url, Spool(tmp_path, reserve_bytes=0), told) as writer:
+        impossible = Trade("BTC-USDT", 50, NOON, Decimal(10) ** 30, Decimal(1), Side.BUY)
+        writer.put(trades=[*map(trade, range(1, 50)), impossible, *map(trade, range(51, 101))])
+        writer.put(candles=[candle(100)])
+        put(writer, 101, 100)
+        await until(lambda: stored(database_url)[0] == [*range(1, 50), *range(51, 201)])
+        assert writer.pending_trades == 0
+    assert [n for n, _ in stored(database_url)[1]] == [100, 200]
+    assert gap_rows(database_url) == [(50, 50, "unfillable")]
+    assert told.names() == ["rows_refused"]
+    assert json.loads((tmp_path / "damaged" / "refused.jsonl").read_text())["trade_id"] == 50
+
+
+async def test_a_disk_that_fills_in_the_middle_of_an_outage_keeps_what_it_has_and_the_order(
+    database_url, tmp_path
+):
+    """A file size limit of the kernel stands for the full disk: the same failed write."""
+    told, spool = Told(), Spool(tmp_path, reserve_bytes=0)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    async with Proxy(database_url) as proxy, writing(proxy.url, spool, told) as writer:
+        await writer.recovered.wait()
+        await proxy.cut()
+        put(writer, 1, 2_000)
+        await until(lambda: writer.health()["spool"]["trades"] == 2_000)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (spool.bytes + START + 1_000, hard))
+        try:
+            put(writer, 2_001, 2_000)
+            await until(lambda: writer.health()["spool"]["state"] == "full")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        assert writer.health()["spool"]["trades"] == 2_000
+        await proxy.restore()
+        await until(lambda: stored(database_url)[0] == list(range(1, 4_001)))
+    assert told.committed == list(range(100, 4_001, 100))
+    assert told.names().count("spool_full") == 1
+    assert "File too large" in dict(told.events)["spool_full"]
+    assert list(tmp_path.iterdir()) == []
