@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import groupby
 
@@ -37,7 +37,7 @@ class FakeExchange:
     ) -> None:
         self.tape = sorted(tape, key=lambda trade: trade.timestamp_ms)
         self.fault = fault
-        self.rest_is_away = False
+        self.rest_is_away = self.history_is_away = False
         self.asked_ids: list[tuple[int, int]] = []
         self.other_volumes: dict[tuple[str, Timeframe, int], Decimal] = {}
         self._start_ms = start_ms
@@ -84,6 +84,17 @@ class FakeExchange:
         await self._answer()
         self.asked_ids.append((first_id, last_id))
         return [trade for trade in self._until_now(symbol) if first_id <= trade.trade_id <= last_id]
+
+    async def trade_pages(
+        self, symbol: str, start_ms: int, end_ms: int, before_id: int | None = None
+    ) -> AsyncGenerator[list[Trade], None]:
+        """Matches of a time, a hundred a page, the newest page first."""
+        await self._answer()
+        if self.history_is_away:
+            raise Unavailable("told to have no history")
+        found = [trade for trade in self._until_now(symbol) if start_ms <= trade.timestamp_ms < end_ms]
+        for end in range(len(found), 0, -100):
+            yield found[max(0, end - 100) : end]
 
     async def candles(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> list[Candle]:
         """Confirmed candles of the tape."""

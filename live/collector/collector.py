@@ -95,7 +95,7 @@ class Collector:
         self._writer = Writer(engine, self._publisher.finals, on_event, spool)
         url = engine.url.render_as_string(hide_password=False)
         self._history = History(rest, engine, url, self._timeframes, history_days, self._release)
-        self._reconciler = Reconciler(rest, engine, clock, self._timeframes, self._release, on_event)
+        self._reconciler = Reconciler(rest, engine, clock, self._timeframes, self._put_right, on_event)
         self._streams: dict[str, SymbolStream] = {}
         self._refillers: dict[str, Refiller] = {}
         self._early: defaultdict[str, list[Trade]] = defaultdict(list)
@@ -289,6 +289,9 @@ class Collector:
 
     def _release(self, candles: Sequence[Candle]) -> None:
         self._writer.put(candles=candles)
+
+    def _put_right(self, trades: Sequence[Trade], candles: Sequence[Candle]) -> None:
+        self._writer.put(trades=trades, candles=candles)
 
     def _publish_running(self, stream: SymbolStream, now_ms: int) -> None:
         last_at, last_close_ms = self._published.get(stream.symbol, (0.0, 0))

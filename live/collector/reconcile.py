@@ -1,4 +1,4 @@
-"""Every closed minute against the exchange's own confirmed row: soon after it closed, and daily once more."""
+"""Our candles against the exchange's own: minutes soon after they closed, and everything again days later."""
 
 import asyncio
 from collections import Counter
@@ -6,31 +6,28 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
-import msgspec
 import structlog
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Engine
 
 from core.candles import Candle
 from core.clock import Clock
 from core.errors import BadInput
 from core.timeframes import Timeframe
+from core.trades import Trade
+from live.collector.compare import Comparer, Found
 from live.collector.patience import until_it_answers
+from live.collector.rollup import periods_of, roll_up_stored
 from live.collector.stream import SymbolStream
 from live.messages import iso
 from pipelines.exchanges.base import ExchangeRest
+from pipelines.warehouse.gaps import close_covered
 from pipelines.warehouse.reconciliation import (
-    Difference,
     Explanation,
     Kind,
-    numbers,
-    open_differences,
+    differences,
     reconciled_through,
-    record_difference,
-    record_reconciled,
-    resolve_difference,
-    unfilled_gaps,
+    settle_differences,
 )
-from pipelines.warehouse.resume import exact_candles
 
 M1 = Timeframe.M1
 DAY_MS = Timeframe.D1.ms
@@ -44,45 +41,33 @@ DAILY_AFTER_MS = 30 * M1.ms
 """Exchange time after midnight at which the day before is compared again."""
 LONGEST_MS = DAY_MS
 """Compared at once, and looked back when nothing was compared before."""
+WEEK_MS = 7 * DAY_MS
+"""A day is compared once more when a week has passed: the exchange may revise a candle days later."""
+AGAIN = 5
+"""Minutes that are looked at once more in one comparison, because something was to be put right in them."""
 
 LEVELS: dict[Explanation, str] = {
     "unexplained": "error",
+    "missing_trades": "warning",
     "known_gap": "warning",
+    "missing_candle": "warning",
+    "stale": "warning",
+    "exchange_row": "warning",
     "exchange_revision": "info",
 }
 
 _log = structlog.get_logger("reconcile")
 
 
-class Found(msgspec.Struct):
-    """What a comparison of one symbol found. taken_over: the exchange's rows to store in place of ours."""
-
-    compared: int = 0
-    through_ms: int = 0
-    differing: list[tuple[int, Explanation]] = []
-    taken_over: list[Candle] = []
-
-
-def explain(ours: Candle, compared_before: bool, in_gap: bool) -> Explanation:
-    """Why a minute may differ from the exchange's row.
-
-    compared_before: an earlier comparison found them equal; in_gap: trades are known to be missing there
-    """
-    if ours.source == "exchange":
-        return "exchange_revision"
-    if ours.provisional or in_gap:
-        return "known_gap"
-    return "exchange_revision" if compared_before else "unexplained"
-
-
 class Reconciler:
-    """Compares, stores what differs, tells it, and takes the exchange's row over where it is known to be the
-    better one: where we lack trades, and where the exchange revised its own. A difference that nothing
-    explains is left standing, because our minute is made of an unbroken sequence of trades.
+    """Compares on a schedule, puts right what is ours to put right, and tells what differs, once.
+
+    Every minute is compared within minutes of its close, the next day and a week later; longer candles the
+    next day. What is told of a symbol is not told again before one of its comparisons found nothing.
 
     Parameters
     ----------
-    on_candles: stores and publishes candles of which the builder does not know any more
+    store: stores and publishes trades and candles of which the builder does not know any more
     on_event: told (level, event, message) of differences
     """
 
@@ -92,18 +77,20 @@ class Reconciler:
         engine: Engine,
         clock: Clock,
         timeframes: Sequence[Timeframe],
-        on_candles: Callable[[Sequence[Candle]], None],
+        store: Callable[[Sequence[Trade], Sequence[Candle]], None],
         on_event: Callable[[str, str, str], None],
     ) -> None:
         self._rest = rest
         self._engine = engine
         self._clock = clock
         self._timeframes = timeframes
-        self._on_candles = on_candles
+        self._store = store
         self._on_event = on_event
+        self._comparer = Comparer(rest, engine, clock)
         self._compared: Counter[Kind] = Counter()
         self._explanations: Counter[Explanation] = Counter()
         self._through: dict[str, int] = {}
+        self._told: set[tuple[str, Kind, Explanation]] = set()
         self._next_ms: dict[Kind, int] = {"recent": 0, "daily": 0}
 
     def health(self) -> dict[str, Any]:
@@ -111,10 +98,10 @@ class Reconciler:
         return {
             "compared": self._compared["recent"],
             "compared_daily": self._compared["daily"],
+            "compared_weekly": self._compared["weekly"],
+            "compared_longer": self._compared["longer"],
             "differing": self._explanations.total(),
-            "known_gap": self._explanations["known_gap"],
-            "exchange_revision": self._explanations["exchange_revision"],
-            "unexplained": self._explanations["unexplained"],
+            **{explanation: self._explanations[explanation] for explanation in LEVELS},
             "through_ms": dict(self._through),
         }
 
@@ -135,134 +122,131 @@ class Reconciler:
                     if done:
                         await self._daily(stream, midnight)
 
+    # --- the schedule
+
     async def _recent(self, stream: SymbolStream) -> None:
         through_ms = stream.builder.closed_through_ms - SETTLED_MS
         if stream.continuity.gaps:
             # Minutes that wait for missing trades are compared when they have them.
             through_ms = min(through_ms, M1.open_ms(min(gap.after_ms for gap in stream.continuity.gaps)))
+        await self._again(stream)
         await self._from_last(stream, "recent", through_ms)
 
     async def _daily(self, stream: SymbolStream, midnight_ms: int) -> None:
         await self._from_last(stream, "daily", midnight_ms)
+        await self._from_last(stream, "weekly", midnight_ms - WEEK_MS + DAY_MS)
+        await self._from_last(stream, "longer", midnight_ms)
+        await self._answered("ledger", lambda: self._close_ledger(stream.symbol))
 
     async def _from_last(self, stream: SymbolStream, kind: Kind, through_ms: int) -> None:
         """Compare from where the last comparison of that kind ended, at most a day at once."""
         symbol = stream.symbol
-        after_ms = await until_it_answers(
-            "reconciliation", lambda: asyncio.to_thread(self._start, symbol, kind)
-        )
+        after_ms = await self._answered("reconciliation", lambda: self._start(symbol, kind))
         after_ms = through_ms - LONGEST_MS if after_ms is None else after_ms
         while after_ms < through_ms:
             end_ms = min(through_ms, after_ms + LONGEST_MS)
-            try:
-                found = await until_it_answers(
-                    f"comparison of {symbol}", partial(self._compare, symbol, kind, after_ms, end_ms)
-                )
-            except BadInput as error:
-                _log.warning("no comparison", symbol=symbol, reason=str(error))
+            found = await self._compare(stream, kind, after_ms, end_ms)
+            if found is None or found.through_ms <= after_ms:
                 return
-            await self._take_over(stream, found.taken_over)
-            self._tell(symbol, kind, found)
-            if found.through_ms <= after_ms:
-                return
+            self._compared[kind] += found.compared
+            if kind == "recent":
+                self._through[symbol] = max(self._through.get(symbol, 0), found.through_ms)
             after_ms = found.through_ms
 
-    async def _compare(self, symbol: str, kind: Kind, after_ms: int, through_ms: int) -> Found:
-        theirs = await self._rest.candles(symbol, M1, after_ms, through_ms)
-        rows = {candle.close_ms: candle for candle in theirs}
-        return await asyncio.to_thread(self._compare_stored, symbol, kind, after_ms, through_ms, rows)
+    async def _again(self, stream: SymbolStream) -> None:
+        """Minutes in which something was put right, until it is; and those to which trades came that the
+        builder could not count in."""
+        late, stream.builder.late_minutes = stream.builder.late_minutes, set()
+        pending = await self._answered("reconciliation", lambda: self._pending(stream.symbol))
+        minutes = sorted(late | pending)
+        for close_ms in minutes[:AGAIN]:
+            await self._compare(stream, None, close_ms - M1.ms, close_ms)
+        stream.builder.late_minutes.update(late & set(minutes[AGAIN:]))
 
-    def _compare_stored(
-        self, symbol: str, kind: Kind, after_ms: int, through_ms: int, rows: Mapping[int, Candle]
-    ) -> Found:
-        """In a thread, one transaction."""
-        found, now_ms = Found(), self._clock.now_ms()
-        with self._engine.begin() as connection:
-            stored = exact_candles(connection, symbol, M1, after_ms, through_ms)
-            # What either side does not have yet is left for the next time.
-            ends = [max(rows, default=after_ms), max((c.close_ms for c in stored), default=after_ms)]
-            found.through_ms = min(through_ms, *ends)
-            pairs = [
-                (ours, rows[ours.close_ms])
-                for ours in stored
-                if ours.close_ms in rows
-                and ours.close_ms <= found.through_ms
-                and (kind == "daily" or ours.source != "exchange")
-            ]
-            found.compared = len(pairs)
-            known = open_differences(connection, symbol, M1.value, after_ms, found.through_ms)
-            for ours, row in pairs:
-                if ours.close_ms in known and numbers(ours) == numbers(row):
-                    resolve_difference(connection, ours, now_ms)
-            differing = [pair for pair in pairs if numbers(pair[0]) != numbers(pair[1])]
-            self._judge(connection, kind, found, differing, known)
-            if found.through_ms > after_ms:
-                record_reconciled(
-                    connection, symbol, kind, found.through_ms, found.compared, len(found.differing)
-                )
+    # --- one comparison
+
+    async def _compare(
+        self, stream: SymbolStream, kind: Kind | None, after_ms: int, end_ms: int
+    ) -> Found | None:
+        """None when the exchange does not know the symbol."""
+        symbol, comparer = stream.symbol, self._comparer
+        longer = [timeframe for timeframe in self._timeframes if timeframe is not M1]
+        ask = (
+            partial(comparer.longer, symbol, longer, after_ms, end_ms)
+            if kind == "longer"
+            else partial(comparer.minutes, symbol, kind, after_ms, end_ms)
+        )
+        try:
+            found = await until_it_answers(f"comparison of {symbol}", ask)
+        except BadInput as error:
+            _log.warning("no comparison", symbol=symbol, reason=str(error))
+            return None
+        await self._put_right(stream, found)
+        self._tell(symbol, kind or "recent", found)
         return found
 
-    def _judge(
-        self,
-        connection: Connection,
-        kind: Kind,
-        found: Found,
-        differing: Sequence[tuple[Candle, Candle]],
-        known: Mapping[int, Difference],
-    ) -> None:
-        """Explain and store what differs; what was told before with the same numbers is not told again."""
-        if not differing:
-            return
-        symbol = differing[0][0].symbol
-        gaps = unfilled_gaps(connection, symbol)
-        seen_ms = (reconciled_through(connection, symbol, "recent") or 0) if kind == "daily" else 0
-        for ours, row in differing:
-            before = known.get(ours.close_ms)
-            if before is not None and before.theirs == numbers(row):
-                continue
-            in_gap = any(start < ours.close_ms and end >= ours.open_ms for start, end in gaps)
-            reason = explain(ours, before is not None or ours.close_ms <= seen_ms, in_gap)
-            taken = reason != "unexplained"
-            record_difference(connection, ours, row, reason, self._clock.now_ms(), taken)
-            found.differing.append((ours.close_ms, reason))
-            if taken:
-                count = ours.trades_count
-                found.taken_over.append(
-                    msgspec.structs.replace(row, trades_count=count, revision=ours.revision + 1)
-                )
+    async def _put_right(self, stream: SymbolStream, found: Found) -> None:
+        """What replaces ours, with the longer candles made of it: through the builder, which keeps what is
+        made of these minutes right from now on, and to the store for what it does not know any more."""
+        better = [judgement.candle for judgement in found.judgements if judgement.candle is not None]
+        minutes = {candle.close_ms: candle for candle in better if candle.timeframe is M1}
+        candles = [*found.confirmed, *(candle for candle in better if candle.timeframe is not M1)]
+        candles += [candle for candle in minutes.values() if not stream.builder.correct(candle)]
+        periods = periods_of(minutes, self._timeframes, stream.builder.closed_through_ms)
+        rolled = await self._answered(
+            "stored minutes", lambda: roll_up_stored(self._engine, stream.symbol, periods, minutes)
+        )
+        for (timeframe, close_ms), candle in rolled.items():
+            candles += [candle] if candle else await self._theirs(stream.symbol, timeframe, close_ms)
+        trades = [trade for judgement in found.judgements for trade in judgement.trades]
+        if trades or candles:
+            self._store(trades, candles)
 
-    async def _take_over(self, stream: SymbolStream, candles: Sequence[Candle]) -> None:
-        """Through the builder, which re-issues what is made of these minutes, or straight to the store."""
-        for candle in candles:
-            if stream.builder.correct(candle):
-                continue
-            self._on_candles([candle])
-            for timeframe in self._timeframes:
-                close_ms = timeframe.close_ms(candle.open_ms)
-                if timeframe is not M1 and close_ms <= self._clock.now_ms():
-                    self._on_candles(
-                        await until_it_answers(
-                            "a revised candle",
-                            partial(
-                                self._rest.candles,
-                                stream.symbol,
-                                timeframe,
-                                close_ms - timeframe.ms,
-                                close_ms,
-                            ),
-                        )
-                    )
+    async def _theirs(self, symbol: str, timeframe: Timeframe, close_ms: int) -> list[Candle]:
+        """The exchange's candle, where we lack minutes to make it of."""
+        return await until_it_answers(
+            "a revised candle",
+            partial(self._rest.candles, symbol, timeframe, close_ms - timeframe.ms, close_ms),
+        )
+
+    # --- telling
 
     def _tell(self, symbol: str, kind: Kind, found: Found) -> None:
-        self._compared[kind] += found.compared
-        self._through[symbol] = max(self._through.get(symbol, 0), found.through_ms)
-        for reason, level in LEVELS.items():
-            at = [close_ms for close_ms, why in found.differing if why == reason]
-            if at:
-                self._explanations[reason] += len(at)
-                text = f"{symbol}: {len(at)} of {found.compared} minutes are not the exchange's ({reason}), "
-                self._on_event(level, "candles_differ", text + f"the first at {iso(min(at))}")
+        for explanation, level in LEVELS.items():
+            new = [difference for difference in found.new if difference.explanation == explanation]
+            self._explanations[explanation] += len(new)
+            if new and (symbol, kind, explanation) not in self._told:
+                self._told.add((symbol, kind, explanation))
+                first = min(new, key=lambda difference: difference.close_ms)
+                self._on_event(
+                    level,
+                    "candles_differ",
+                    f"{symbol}: {len(new)} of {found.compared} candles are not the exchange's "
+                    f"({explanation}), the first {first.timeframe} at {iso(first.close_ms)}: {first.detail}",
+                )
+        told = {known for known in self._told if known[:2] == (symbol, kind)}
+        if told and found.compared and not found.judgements:
+            self._told -= told
+            self._on_event("info", "candles_agree", f"{symbol}: {found.compared} candles are the exchange's")
+
+    # --- the database, in a thread
+
+    async def _answered(self, what: str, read: Callable[[], Any]) -> Any:
+        return await until_it_answers(what, lambda: asyncio.to_thread(read))
 
     def _start(self, symbol: str, kind: Kind) -> int | None:
         with self._engine.connect() as connection:
             return reconciled_through(connection, symbol, kind)
+
+    def _pending(self, symbol: str) -> set[int]:
+        """Settle what was put right; the minutes in which it is not done yet."""
+        now_ms = self._clock.now_ms()
+        with self._engine.begin() as connection:
+            settle_differences(connection, symbol, now_ms)
+            left = differences(connection, symbol, [M1], now_ms - WEEK_MS - DAY_MS, now_ms, only_open=True)
+        return {difference.close_ms for difference in left if difference.explanation != "unexplained"}
+
+    def _close_ledger(self, symbol: str) -> None:
+        """Holes that were given up, and whose trades came after all."""
+        with self._engine.begin() as connection:
+            close_covered(connection, symbol, self._clock.now_ms(), "reconciliation", ("unfillable",))

@@ -124,3 +124,15 @@ def exact_candles(
         )
         for row in rows
     ]
+
+
+def newest_candle_ms(connection: Connection, symbol: str, timeframe: Timeframe) -> int | None:
+    """Close time in ms of the newest stored candle of a series."""
+    newest = connection.execute(
+        text(
+            "SELECT timestamp FROM market_data WHERE exchange = :exchange AND symbol = :symbol "
+            "AND timeframe = :timeframe ORDER BY timestamp DESC LIMIT 1"
+        ),
+        {"exchange": EXCHANGE, "symbol": symbol, "timeframe": timeframe.value},
+    ).scalar()
+    return None if newest is None else to_ms(newest)
