@@ -70,6 +70,16 @@ class Refiller:
         """There may be a gap."""
         self._wake.set()
 
+    def newer(self, trades: Sequence[Trade]) -> None:
+        """The exchange has trades that the feed did not bring, these among them."""
+        self._take(trades)
+
+    def refused(self) -> None:
+        """Trades could not be taken: they show as a gap later."""
+
+    def feed_is(self, state: str) -> None:
+        """The feed's state changed: what it missed shows as a gap later."""
+
     async def run(self) -> None:
         """Refill, for ever."""
         while True:

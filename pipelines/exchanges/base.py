@@ -4,9 +4,14 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from typing import Protocol
 
 from core.candles import Candle
+from core.errors import Unavailable
 from core.instruments import Instrument
 from core.timeframes import Timeframe
 from core.trades import Trade
+
+
+class TooOld(Unavailable):
+    """The exchange does not give trades from that long ago."""
 
 
 class ExchangeRest(Protocol):

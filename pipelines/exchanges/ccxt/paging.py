@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 
 from core.errors import Unavailable
 from core.trades import Trade
+from pipelines.exchanges.base import TooOld
 
 WINDOW_MS = 3_600_000
 """Read forwards before the window before it is: what is kept in memory."""
@@ -23,7 +24,7 @@ Since = Callable[[int | None], Awaitable[list[Trade]]]
 async def pages_by_time(since: Since, start_ms: int, end_ms: int) -> AsyncGenerator[list[Trade], None]:
     """Trades with start_ms <= timestamp < end_ms, a window a page, the newest first; oldest first inside.
 
-    Unavailable when the exchange does not give trades as old as that.
+    TooOld when the exchange does not give trades as old as that.
     """
     newest = await since(None)
     if not newest:
@@ -68,7 +69,7 @@ async def _from_before(since: Since, start_ms: int) -> list[Trade]:
         if page and page[0].timestamp_ms < start_ms:
             return page
     if page:
-        raise Unavailable(
+        raise TooOld(
             f"{page[0].symbol}: the exchange gives no trades as old as {_iso(start_ms)}, only from "
             f"{_iso(page[0].timestamp_ms)} on"
         )

@@ -114,7 +114,7 @@ class CcxtRest:
         """Trades with start_ms <= timestamp < end_ms in pages, the newest page first; oldest first inside.
         With `before_id` only those of smaller id.
 
-        Unavailable when the exchange does not give trades as old as that.
+        TooOld when the exchange does not give trades as old as that.
         """
         if not self.consecutive_ids:
             if before_id is not None:

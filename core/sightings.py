@@ -1,0 +1,62 @@
+"""Which trades of one symbol were seen, where ids only tell one trade from another and show no holes."""
+
+from collections.abc import Iterable
+
+from core.continuity import Continuity, Gap
+from core.trades import Trade
+
+KEPT_IDS = 50_000
+"""Ids remembered to tell new trades from repeated ones; what is older than these counts as repeated."""
+OPEN_END_MS = 1 << 62
+
+
+class Sightings(Continuity):
+    """Passes each id on once, in any order, and knows one kind of gap: an interruption, told from outside,
+    from the last trade before it until it is told that everything since then was asked for.
+
+    Ids grow with the time of the trades. `gaps` holds one gap while there is an interruption; its ids and
+    its size mean nothing.
+    """
+
+    def __init__(self, last_id: int | None = None, last_ms: int = 0, kept: int = KEPT_IDS) -> None:
+        super().__init__(last_id, last_ms)
+        self.first_after_ms: int | None = None
+        self._kept = kept
+        self._seen: set[int] = set()
+        self._forgotten_id = -1 if last_id is None else last_id
+
+    def take(self, trades: Iterable[Trade]) -> list[Trade]:
+        """The trades that are new, in the order given."""
+        new = []
+        for trade in trades:
+            if trade.trade_id <= self._forgotten_id or trade.trade_id in self._seen:
+                self.duplicates += 1
+                continue
+            self._seen.add(trade.trade_id)
+            self.last_id = max(self.last_id or 0, trade.trade_id)
+            self.last_ms = max(self.last_ms, trade.timestamp_ms)
+            new.append(trade)
+        if new and self.gaps and self.first_after_ms is None:
+            self.first_after_ms = new[0].timestamp_ms
+        if len(self._seen) > self._kept:
+            self._forget()
+        return new
+
+    def interrupt(self) -> None:
+        """From the last trade on some may be missing, until `resume`. A second call changes nothing."""
+        if not self.gaps:
+            next_id = (self.last_id or 0) + 1
+            self.gaps = [Gap(next_id, next_id, self.last_ms, OPEN_END_MS)]
+            self.first_after_ms = None
+
+    def resume(self) -> None:
+        """All trades since the interruption were handed in."""
+        self.gaps = []
+
+    def _forget(self) -> None:
+        """The older half, but nothing that may come again to fill an interruption."""
+        bound = self.gaps[0].first_id if self.gaps else OPEN_END_MS
+        old = sorted(trade_id for trade_id in self._seen if trade_id < bound)[: self._kept // 2]
+        if old:
+            self._seen.difference_update(old)
+            self._forgotten_id = old[-1]
