@@ -2,7 +2,7 @@
 
 import structlog
 from sqlalchemy import Connection, Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 SUPERVISOR_LOCK = 7_205_004
 """7_205_001 to 003 are taken: migrations, partitions, the daemon."""
@@ -39,7 +39,7 @@ class Lease:
             try:
                 # Closing the session would give it up too, but only when the server notices.
                 connection.execute(text("SELECT pg_advisory_unlock_all()"))
-            except DBAPIError as error:
-                _log.debug("the lease went with its connection", error=str(error.orig))
+            except SQLAlchemyError as error:  # of the driver, or because the session is gone already
+                _log.debug("the lease went with its connection", error=str(error))
             connection.invalidate()
             connection.close()

@@ -9,6 +9,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import text
+from sqlalchemy.exc import DBAPIError
 
 from core.candles import Candle
 from core.errors import BadInput, Unavailable
@@ -16,6 +17,7 @@ from core.instruments import Instrument
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from pipelines.warehouse import candles, controls, database, health, instruments, resume, trades
+from pipelines.warehouse.bot_lease import Lease
 from pipelines.warehouse.lock import DaemonLock
 from pipelines.warehouse.tables import metadata
 
@@ -208,3 +210,21 @@ def test_a_lock_whose_connection_was_ended_is_taken_again(database_url):
     assert lock.hold()
     assert not DaemonLock(engine).hold()
     lock.release()
+
+
+def test_a_lease_whose_session_was_ended_is_an_outage_and_then_taken_again(database_url):
+    """The supervisor of the bots waits for the database; it does not crash on the end of its session."""
+    engine = database.engine(database_url)
+    lease = Lease(engine)
+    assert lease.hold()
+    with engine.begin() as connection:
+        ended = text(
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()"
+        )
+        assert connection.execute(ended).scalars().all() == [True]
+    with pytest.raises(DBAPIError):
+        lease.hold()
+    assert lease.hold()
+    assert not Lease(engine).hold()
+    lease.release()
