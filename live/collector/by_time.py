@@ -1,4 +1,4 @@
-"""Exchanges whose trade ids show no holes: where a stream begins, and what brings trades after an interruption.
+"""Exchanges whose trade ids show no holes: where a stream begins, and what fills it after an interruption.
 
 Nothing proves such a stream complete. Every interruption that is known of is followed by asking for all
 trades since the last one before it; what nobody noticed shows in the comparison with the exchange's candles.
@@ -17,7 +17,6 @@ from core.sightings import Sightings
 from core.timeframes import Timeframe
 from core.trades import Trade
 from live.collector.batch import GapRecord
-from live.collector.refill import LAGGING_S, RETRY_S
 from live.collector.start import Opened
 from live.collector.stream import SymbolStream
 from pipelines.exchanges.base import ExchangeRest, TooOld
@@ -25,6 +24,9 @@ from pipelines.warehouse.resume import ResumePoint, resume_point, trades_since
 
 LONGEST_REFILL_MS = 3_600_000
 """What was missed longer ago is closed by the exchange's candles."""
+RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
+LAGGING_S = 1.0
+"""Pause before a history that has not come as far as the feed is asked again."""
 MOST_TRIES = 12
 
 _log = structlog.get_logger("refill")
@@ -72,7 +74,7 @@ async def _resumed(
 async def _fresh(
     symbol: str, timeframes: Sequence[Timeframe], rest: ExchangeRest, point: ResumePoint | None, now_ms: int
 ) -> Opened:
-    """Begin with the present minute, or with the next one where the exchange does not give all of this one."""
+    """Begin with the present minute, or with the next one if the exchange does not give all of this one."""
     start_ms = Timeframe.M1.open_ms(now_ms)
     try:
         recent = await _between(rest, symbol, start_ms, now_ms + 1)
@@ -91,7 +93,7 @@ async def _fresh(
 
 
 class TimeRefiller:
-    """Asks for what an interruption of the feed may have left out; used as `live.collector.refill.Refiller` is.
+    """Asks for what an interruption of the feed may have left out; used like `refill.Refiller`.
 
     `continuity` is a `Sightings`. Nothing is asked for before the feed is live again: what happened until
     then might be left out as well. The exchange's answer counts when it reaches the first trade that came

@@ -18,6 +18,7 @@ from core.timeframes import Timeframe
 from core.trades import Trade
 from live.collector.adopt import abandoned
 from live.collector.batch import GapRecord
+from live.collector.by_time import TimeRefiller, open_stream_by_time
 from live.collector.follow import follow_clock, sample
 from live.collector.history import History
 from live.collector.lost import Reasker
@@ -97,7 +98,7 @@ class Collector:
         self._history = History(rest, engine, url, self._timeframes, history_days, self._release)
         self._reconciler = Reconciler(rest, engine, clock, self._timeframes, self._put_right, on_event)
         self._streams: dict[str, SymbolStream] = {}
-        self._refillers: dict[str, Refiller] = {}
+        self._refillers: dict[str, Refiller | TimeRefiller] = {}
         self._early: defaultdict[str, list[Trade]] = defaultdict(list)
         self._changed: set[str] = set()
         self._published: dict[str, tuple[float, int]] = {}
@@ -187,11 +188,13 @@ class Collector:
         await until_it_answers("instruments", self._store_instruments)
 
     async def _start_symbol(self, symbol: str) -> None:
+        is_numbered = self._rest.consecutive_ids
+        open_it = open_stream if is_numbered else open_stream_by_time
         opened = await until_it_answers(
-            f"start of {symbol}", lambda: open_stream(symbol, self._timeframes, self._rest, self._engine)
+            f"start of {symbol}", lambda: open_it(symbol, self._timeframes, self._rest, self._engine)
         )
         stream, hole = opened.stream, opened.too_large
-        refiller = Refiller(
+        refiller = (Refiller if is_numbered else TimeRefiller)(
             symbol,
             stream.continuity,
             self._rest,
@@ -212,6 +215,7 @@ class Collector:
         # Together: a kill in between would leave trades behind a hole that nobody knows of.
         self._writer.put(trades=opened.new, gaps=gaps)
         self._on_trades(self._early.pop(symbol, []))
+        refiller.feed_is(self._feed_state[0])
         refiller.wake()
 
     async def _tell_abandoned(self) -> None:
@@ -245,6 +249,8 @@ class Collector:
         if self._writer.is_full:
             # Left out here, these ids show as a gap later and are asked for again.
             self._refused += len(trades)
+            for symbol in {trade.symbol for trade in trades} & self._refillers.keys():
+                self._refillers[symbol].refused()
             return
         for symbol, run in groupby(trades, key=attrgetter("symbol")):
             ours = list(run)
@@ -313,7 +319,8 @@ class Collector:
             if not self._knows(stream, recent):
                 # The feed may be on the way with them, as aggregates that single matches would cut up.
                 await asyncio.sleep(PATIENCE_S)
-                self._on_trades(recent)
+                if not self._knows(stream, recent):
+                    self._refillers[stream.symbol].newer(recent)
             if self._knows(stream, recent):
                 stream.confirm_quiet(through_ms)
         except Unavailable as error:
@@ -334,6 +341,8 @@ class Collector:
     def _on_feed_state(self, state: str, detail: str) -> None:
         # Degraded: one of several sockets is away, and the trades flow.
         self._feed_state = ("live" if state == "degraded" else state, detail)
+        for refiller in self._refillers.values():
+            refiller.feed_is(state)
         level = "info" if state in {"live", "connecting"} else "warning"
         self._on_event(level, f"feed_{state}", detail)
 

@@ -42,15 +42,18 @@ class Reasker:
         found = wanted = 0
         for first, last in missing:
             wanted += last - first + 1
-            for low in range(first, last + 1, PAGE_IDS):
-                high = min(low + PAGE_IDS - 1, last)
+            # Elsewhere ids count milliseconds rather than trades.
+            step = PAGE_IDS if self._rest.consecutive_ids else last - first + 1
+            for low in range(first, last + 1, step):
+                high = min(low + step - 1, last)
                 trades = await until_it_answers(
                     f"lost trades of {symbol}",
                     lambda low=low, high=high: self._rest.trades_by_id(symbol, low, high),  # type: ignore[misc]
                 )
                 self._writer.put(trades=trades)
                 found += sum(trade.count for trade in trades)
-        state: GapState = "refilled" if found >= wanted else "unfillable"
+        is_whole = found >= wanted or not self._rest.consecutive_ids
+        state: GapState = "refilled" if is_whole else "unfillable"
         note = f"lost on disk; the exchange had {found} of {wanted} missing ids"
         self._writer.put(
             gaps=[GapRecord(symbol, first_id, last_id, state, self._clock.now_ms(), note, "refill")]

@@ -30,7 +30,7 @@ async def backfill_trades(
     """Store every match with start_ms <= time < end_ms, as far back as the exchange keeps them (3 months).
 
     Goes from the newest to the oldest; where it meets an unbroken run of stored ids it jumps to its
-    beginning. `missing` counts ids inside the fetched range that the exchange left out.
+    beginning. `missing` counts ids inside the fetched range that the exchange left out, where they tell.
     """
     if start_ms >= end_ms:
         raise BadInput("from", "must be before `to`")
@@ -57,7 +57,7 @@ async def backfill_trades(
         end_ms=end,
         rows=work.rows,
         already=0,
-        missing=work.missing,
+        missing=work.missing if rest.consecutive_ids else 0,
     )
 
 
