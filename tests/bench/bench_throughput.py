@@ -1,32 +1,38 @@
-"""How many trades a second go from a socket to committed rows, with the sender and Postgres beside it.
+"""How many trades a second go from a socket to committed rows, with the sender and Postgres beside it, and
+what receiving one costs beside ccxt.pro.
 
 Run with `pytest tests/bench/bench_throughput.py -s`. BENCH_THROUGHPUT (default 80000) is the load,
 BENCH_SECONDS (default 60) its length, BENCH_SOCKETS (default 1) the number of parallel connections.
 """
 
 import asyncio
-import json
 import os
 import sys
 import time
 
+import ccxt.pro
 import psutil
 import pytest
 from sqlalchemy import text
 
+from core.continuity import Continuity
 from core.timeframes import Timeframe
 from live.collector.collector import Collector
+from live.collector.stream import SymbolStream
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import ExchangeClock, SystemClock
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.parallel import ParallelFeed
 from pipelines.warehouse.database import engine as engine_of
 from tests.bench.bench_collector import NoRest
+from tests.bench.firehose import FIRST_ID, Firehose
 
 RATE = int(os.environ.get("BENCH_THROUGHPUT", "80000"))
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
 SOCKETS = int(os.environ.get("BENCH_SOCKETS", "1"))
 SYMBOLS = tuple(f"C{n}-USDT" for n in range(10))
+BESIDE_CCXT = 3_000
+"""Trades a second to compare what receiving costs; ccxt.pro stops reading for good when far more come."""
 
 
 def postgres_cpu_s() -> float:
@@ -39,56 +45,119 @@ def postgres_cpu_s() -> float:
     return total
 
 
+def feed_of(url: str):
+    feeds = [OkxTradeFeed(url) for _ in range(SOCKETS)]
+    return feeds[0] if SOCKETS == 1 else ParallelFeed(feeds)
+
+
 @pytest.mark.servers
 async def test_trades_a_second_from_socket_to_committed_rows(database_url, redis_url, capsys):
-    sender = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "tests.bench.firehose", str(RATE), str(SECONDS), ",".join(SYMBOLS), str(SOCKETS),
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    assert sender.stdout is not None
-    port = int(await sender.stdout.readline())
-    feeds = [OkxTradeFeed(f"ws://127.0.0.1:{port}/ws/v5") for _ in range(SOCKETS)]
-    feed = feeds[0] if SOCKETS == 1 else ParallelFeed(feeds)
     bus, engine = RedisBus(redis_url), engine_of(database_url)
-    collector = Collector(
-        SYMBOLS,
-        tuple(Timeframe),
-        NoRest(),
-        feed,
-        engine,
-        bus,
-        ExchangeClock(),
-        SystemClock(),
-        history_days=0,
-        on_event=lambda level, event, message: None,
-    )
-    running = asyncio.create_task(collector.run())
-    while not collector.health()["received_trades"]:
-        await asyncio.sleep(0.005)
-        assert not running.done(), running.exception()
-    started, cpu, server_cpu = time.monotonic(), time.process_time(), postgres_cpu_s()
-    told = json.loads(await sender.stdout.readline())
-    pending = collector.health()["pending_trades"]
-    while collector.health()["written_trades"] < told["sent"]:
-        await asyncio.sleep(0.01)
-        assert not running.done(), running.exception()
-    took_s, cpu, server_cpu = (
-        time.monotonic() - started,
-        time.process_time() - cpu,
-        postgres_cpu_s() - server_cpu,
-    )
-    running.cancel()
-    await asyncio.gather(running, return_exceptions=True)
+    async with Firehose(RATE, SECONDS, SYMBOLS, SOCKETS) as sender:
+        collector = Collector(
+            SYMBOLS,
+            tuple(Timeframe),
+            NoRest(),
+            feed_of(sender.url),
+            engine,
+            bus,
+            ExchangeClock(),
+            SystemClock(),
+            history_days=0,
+            on_event=lambda level, event, message: None,
+        )
+        running = asyncio.create_task(collector.run())
+        while not collector.health()["received_trades"]:
+            await asyncio.sleep(0.005)
+            assert not running.done(), running.exception()
+        started, cpu, server_cpu = time.monotonic(), time.process_time(), postgres_cpu_s()
+        told = await sender.done()
+        pending = collector.health()["pending_trades"]
+        while collector.health()["written_trades"] < told["sent"]:
+            await asyncio.sleep(0.01)
+            assert not running.done(), running.exception()
+            refused = collector.health()["refused_trades"]
+            assert not refused, f"{refused} trades did not fit into memory: {RATE} a second is too much here"
+        took_s = time.monotonic() - started
+        cpu, server_cpu = time.process_time() - cpu, postgres_cpu_s() - server_cpu
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
     await bus.close()
     with engine.connect() as connection:
         rows = connection.execute(text("SELECT count(*) FROM raw_trades")).scalar()
     assert rows == told["sent"]
+    micro = 1e6 / told["sent"]
     with capsys.disabled():
         sys.stdout.write(
-            f"\n{SOCKETS} socket(s): {told['sent']} trades sent in {told['took_s']:.1f} s, all committed after "
-            f"{took_s:.1f} s: {told['sent'] / took_s:.0f} a second (asked {RATE}); waiting at the end of sending: "
-            f"{pending}\nprocessor time a trade: sender {told['cpu_s'] / told['sent'] * 1e6:.1f} µs, collector "
-            f"{cpu / told['sent'] * 1e6:.1f} µs, PostgreSQL {server_cpu / told['sent'] * 1e6:.1f} µs\n"
+            f"\n{SOCKETS} socket(s): {told['sent']} trades sent in {told['took_s']:.1f} s (asked {RATE} a "
+            f"second), all committed in {took_s:.1f} s: {told['sent'] / took_s:.0f} a second; waiting when "
+            f"the last was sent: {pending}\n"
+            f"processor time a trade: sender {told['cpu_s'] * micro:.1f} µs, collector {cpu * micro:.1f} µs, "
+            f"PostgreSQL {server_cpu * micro:.1f} µs; load {os.getloadavg()[0]:.1f}\n"
         )
-    sender.stdin.close()
-    await sender.wait()
+
+
+async def ours(sender: Firehose) -> tuple[float, int]:
+    """Receive, decode, check continuity and aggregate to candles: processor seconds, trades."""
+    minute = time.time_ns() // 60_000_000_000 * 60_000
+    streams = {symbol: SymbolStream(symbol, Timeframe, minute, Continuity(FIRST_ID)) for symbol in SYMBOLS}
+    feed = OkxTradeFeed(sender.url)
+    started = time.process_time()
+    receiving = asyncio.create_task(
+        feed.run(SYMBOLS, lambda new: streams[new[0].symbol].take(new), lambda *state: None)
+    )
+    await sender.done()
+    used = time.process_time() - started
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+    return used, sum(stream.trades for stream in streams.values())
+
+
+async def theirs(sender: Firehose) -> tuple[float, int]:
+    """Receive and parse with ccxt.pro, no continuity, no candles: the same."""
+    exchange = ccxt.pro.okx()
+    exchange.urls["api"]["ws"] = sender.url
+    slashed = [symbol.replace("-", "/") for symbol in SYMBOLS]
+    exchange.set_markets(
+        [
+            exchange.safe_market_structure(
+                {
+                    "id": market,
+                    "symbol": name,
+                    "base": name[:2],
+                    "quote": "USDT",
+                    "type": "spot",
+                    "spot": True,
+                }
+            )
+            for market, name in zip(SYMBOLS, slashed, strict=True)
+        ]
+    )
+
+    async def receive() -> None:
+        while True:
+            await exchange.watch_trades_for_symbols(slashed)
+
+    started = time.process_time()
+    receiving = asyncio.create_task(receive())
+    await sender.done()
+    used = time.process_time() - started
+    receiving.cancel()
+    await asyncio.gather(receiving, return_exceptions=True)
+    await exchange.close()
+    return used, sum(int(kept[-1]["id"]) - FIRST_ID for kept in exchange.trades.values())
+
+
+async def test_processor_time_of_a_trade_beside_ccxt_pro(capsys):
+    """The same frames at the same pace; ccxt.pro is divided by what it parsed."""
+    micro = {}
+    for receive in (ours, theirs):
+        async with Firehose(BESIDE_CCXT, 5, SYMBOLS) as sender:
+            used, count = await receive(sender)
+        micro[receive] = used / count * 1e6
+        with capsys.disabled():
+            sys.stdout.write(
+                f"\n{receive.__name__}: {micro[receive]:.2f} µs a trade, {count} of {BESIDE_CCXT * 5} trades"
+            )
+    with capsys.disabled():
+        sys.stdout.write(f"\nccxt.pro takes {micro[theirs] / micro[ours]:.1f} times as long\n")

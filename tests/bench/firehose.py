@@ -1,6 +1,6 @@
-"""An exchange that only pushes trades, as fast as it is told to: `python -m tests.bench.firehose RATE SECONDS`.
+"""An exchange that only pushes trades: `python -m tests.bench.firehose RATE SECONDS SYMBOL,… SOCKETS`.
 
-Prints its port; once every symbol of the first connection is subscribed it sends RATE trades a second, one
+Prints its port; once so many sockets subscribed all symbols it sends RATE trades a second, one
 to a frame as OKX does, round robin over the symbols, and then a line with what it sent and what that cost.
 Every trade carries the wall time of its sending.
 """
@@ -9,6 +9,8 @@ import asyncio
 import json
 import sys
 import time
+from asyncio.subprocess import PIPE
+from collections.abc import Sequence
 
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest, ws_create_server
 
@@ -48,12 +50,15 @@ class Subscriber(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """picows: a request; every argument is acknowledged."""
-        if frame.msg_type != WSMsgType.TEXT or frame.get_payload_as_bytes() == b"ping":
+        if frame.msg_type != WSMsgType.TEXT:
+            return
+        if frame.get_payload_as_bytes() == b"ping":
+            transport.send(WSMsgType.TEXT, b"pong")
             return
         request = json.loads(frame.get_payload_as_bytes())
         for argument in request["args"]:
             self.symbols.append(argument["instId"])
-            ack = {"id": request["id"], "event": "subscribe", "arg": argument, "connId": "1"}
+            ack = {"id": request.get("id"), "event": "subscribe", "arg": argument, "connId": "1"}
             transport.send(WSMsgType.TEXT, json.dumps(ack).encode())
 
 
@@ -90,6 +95,33 @@ async def main(rate: int, seconds: float, symbols: list[str], sockets: int) -> N
     await asyncio.sleep(1)
     await send(everyone, symbols, rate, seconds)
     await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+class Firehose:
+    """The sender as a process of its own: `async with Firehose(…) as sender`."""
+
+    def __init__(self, rate: int, seconds: float, symbols: Sequence[str], sockets: int = 1) -> None:
+        self._arguments = [str(rate), str(seconds), ",".join(symbols), str(sockets)]
+        self.url = ""
+
+    async def __aenter__(self) -> "Firehose":
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "tests.bench.firehose", *self._arguments, stdin=PIPE, stdout=PIPE
+        )
+        self.url = f"ws://127.0.0.1:{int(await self._line())}/ws/v5"
+        return self
+
+    async def __aexit__(self, *exception: object) -> None:
+        self._process.kill()
+        await self._process.wait()
+
+    async def done(self) -> dict[str, float]:
+        """Wait until all is sent: `sent`, `took_s`, `cpu_s`."""
+        return json.loads(await self._line())
+
+    async def _line(self) -> bytes:
+        assert self._process.stdout is not None
+        return await self._process.stdout.readline()
 
 
 if __name__ == "__main__":

@@ -238,3 +238,38 @@ def test_no_garbage_raises(raw: bytes | str):
     codec = Codec()
     frame = codec.decode(raw)
     assert codec.unknown.total() == isinstance(frame, Unknown)
+
+
+def push(number: int, damage: str) -> bytes:
+    raw = AGGREGATE.replace(b"130639474", str(number).encode())
+    match damage:
+        case "torn":
+            return raw[:-20]
+        case "newline":
+            return raw.replace(b",", b",\n")
+        case "negative":
+            return raw.replace(b"42219.9", b"-1")
+        case "not a number":
+            return raw.replace(b"0.12060306", b"NaN")
+        case "other symbol":
+            return raw.replace(b"BTC-USDT", b"ETH-USDT")
+    return raw
+
+
+@given(
+    st.lists(
+        st.sampled_from(["none", "none", "torn", "newline", "negative", "not a number", "other symbol"]),
+        max_size=12,
+    )
+)
+def test_many_pushes_give_what_each_gives(damages):
+    """Decoded together, whole pushes give their trades and damaged ones are counted, each by itself."""
+    pushes = [push(number, damage) for number, damage in enumerate(damages, 1)]
+    one_by_one, together = Codec(), Codec()
+    expected: dict[str, list[Trade]] = {}
+    for raw in pushes:
+        frame = one_by_one.decode(raw)
+        if isinstance(frame, TradesPush):
+            expected.setdefault(frame.symbol, []).extend(frame.trades)
+    assert together.decode_trades(pushes) == expected
+    assert together.unknown == one_by_one.unknown

@@ -1,12 +1,14 @@
 """WebSocket frames → typed values. No frame raises; an unknown one is counted and handed on as `Unknown`."""
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from decimal import InvalidOperation
 from typing import Any
 
 import msgspec
 import structlog
 
+from core.trades import Trade
 from pipelines.exchanges.okx import wire
 from pipelines.exchanges.okx.frames import (
     Ack,
@@ -37,7 +39,7 @@ _BOOK_CHANNELS = frozenset(
 
 
 class _TradesFrame(msgspec.Struct, frozen=True, gc=False):
-    arg: wire.Argument
+    # `arg` is left undecoded: each row names its symbol as well.
     data: list[wire.TradeRow]
 
 
@@ -51,7 +53,14 @@ _books = msgspec.json.Decoder(list[Book], strict=False)
 _instrument_rows = msgspec.json.Decoder(list[wire.InstrumentRow], strict=False)
 _notes = msgspec.json.Decoder(list[dict[str, Any]])
 
+_GARBAGE = (msgspec.MsgspecError, InvalidOperation, UnicodeDecodeError, RecursionError)
+
 _log = structlog.get_logger("codec")
+
+
+def is_trades(raw: bytes) -> bool:
+    """Whether a frame is a push of `trades` with the fields in OKX's own order."""
+    return raw.startswith(_TRADES_PREFIX)
 
 
 class Codec:
@@ -61,24 +70,35 @@ class Codec:
         self.unknown: Counter[str] = Counter()
 
     def decode(self, raw: bytes | str) -> Frame:
-        """The frame's meaning. A malformed or unknown frame is an `Unknown`, counted; nothing is raised.
-
-        A `trades` push with the fields in OKX's own order takes the short way (about 2 µs a trade).
-        """
+        """The frame's meaning. A malformed or unknown frame is an `Unknown`, counted; nothing is raised."""
         data = raw.encode(errors="replace") if isinstance(raw, str) else raw
         try:
-            if data.startswith(_TRADES_PREFIX):
-                push = _trades_frame.decode(data)
-                return TradesPush("trades", push.arg.instId or "", wire.checked(push.data))
             if data == b"pong":
                 return Pong()
             frame = _meaning(_envelope.decode(data))
-        except (msgspec.MsgspecError, InvalidOperation, UnicodeDecodeError, RecursionError) as error:
+        except _GARBAGE as error:
             frame = _why(error)
         if isinstance(frame, str):
             self._count(frame, data)
             return Unknown(frame, data[:_RAW_KEPT])
         return frame
+
+    def decode_trades(self, pushes: Sequence[bytes]) -> dict[str, list[Trade]]:
+        """The trades of many pushes of `trades`, by symbol, each list in the order they came.
+
+        All are decoded in one call, which takes half the time of one call for each; when one of them is
+        malformed each is decoded by itself, so that it alone is left out, and counted.
+        """
+        try:
+            frames = _trades_frame.decode_lines(b"\n".join(pushes))
+            rows: Sequence[Trade] = wire.checked([row for frame in frames for row in frame.data])
+        except _GARBAGE:
+            decoded = [self.decode(raw) for raw in pushes]
+            rows = [row for push in decoded if isinstance(push, TradesPush) for row in push.trades]
+        by_symbol: defaultdict[str, list[Trade]] = defaultdict(list)
+        for row in rows:
+            by_symbol[row.symbol].append(row)
+        return by_symbol
 
     def _count(self, reason: str, data: bytes) -> None:
         """Every unknown frame is counted, the first of each reason is also logged."""

@@ -2,13 +2,12 @@
 
 import asyncio
 import time
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from core.trades import Trade
-from pipelines.exchanges.okx.codec import Codec
+from pipelines.exchanges.okx.codec import Codec, is_trades
 from pipelines.exchanges.okx.frames import Ack, ErrorFrame, Notice, TradesPush
 from pipelines.exchanges.okx.hosts import refused_channel
 from pipelines.exchanges.okx.limits import SUBSCRIPTIONS_PER_HOUR, Budget
@@ -55,7 +54,7 @@ class Session:
         self._batches: dict[str, tuple[str, ...]] = {}
         self._socket: Socket | None = None
         self._ticker: asyncio.Task[None] | None = None
-        self._waiting: defaultdict[str, list[Trade]] = defaultdict(list)
+        self._pushes: list[bytes] = []
 
     async def open(self) -> None:
         """Connect and subscribe; Unavailable when the exchange does not answer."""
@@ -114,16 +113,16 @@ class Session:
         self._watch.probed(symbol, now)
 
     def _on_text(self, raw: bytes) -> None:
-        frame = self._codec.decode(raw)
-        match frame:
+        if is_trades(raw):
+            self._keep(raw)
+            return
+        match self._codec.decode(raw):
             case TradesPush():
-                if not self._waiting:
-                    self._loop.call_soon(self._hand_on)
-                self._waiting[frame.symbol] += frame.trades
+                self._keep(raw)
             case Ack(event="subscribe", symbol=str(symbol)):
                 self._watch.acknowledged(symbol, time.monotonic())
                 self._settle()
-            case ErrorFrame():
+            case ErrorFrame() as frame:
                 for symbol in self._batches.get(frame.id or "", ()):
                     self._watch.refused(symbol)
                 self._on_state("refused", refused_channel(self._url, frame.code, frame.message))
@@ -133,14 +132,19 @@ class Session:
             case Notice(code=code) if code == UPGRADE_NOTICE:
                 self.moving.set()
 
+    def _keep(self, push: bytes) -> None:
+        if not self._pushes:
+            self._loop.call_soon(self._hand_on)
+        self._pushes.append(push)
+
     def _hand_on(self) -> None:
         """The trades of all frames that one read of the socket brought, a symbol at a time: OKX puts one
         trade into a frame, and what is done once for each call would cost as much as the trade itself."""
         assert self._socket is not None
-        waiting, self._waiting = self._waiting, defaultdict(list)
+        pushes, self._pushes = self._pushes, []
         now = time.monotonic()
         try:
-            for symbol, trades in waiting.items():
+            for symbol, trades in self._codec.decode_trades(pushes).items():
                 self._watch.heard(symbol, now)
                 self._on_trades(trades)
         except Exception as error:
