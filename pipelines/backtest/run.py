@@ -30,13 +30,14 @@ def execute(
     candles: a candle frame; None reads the database. save: keep run, signals, trades and equity in the
     database, in one transaction; without a database nothing is kept. data: what was mended when the candles
     were read. path: bars inside the candles, if they are handed in (see `pipelines.backtest.intrabar`).
-    validate: say how far the result can be believed; trials: variants tried, for its deflated
-    Sharpe ratio (none: as counted in the database). BadInput names a wrong strategy, parameter or stretch.
+    validate: say how far the result can be believed; trials: variants tried, for its deflated Sharpe ratio
+    (none: as counted in the database). BadInput names a wrong strategy, parameter or stretch.
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
     history = request.risk.history if request.risk else 0
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
-    outcome = run(strategy, piece.candles, request, piece.warm, _path(request, piece, database_url, path))
+    inside = _path(request, piece, database_url, path)
+    outcome = run(strategy, piece.candles, request, piece.warm, inside)
     first = piece.candles["timestamp"][piece.warm]
     result = BacktestResult(
         id=uuid4().hex[:12],
@@ -55,7 +56,7 @@ def execute(
 
         family = (strategy.name, request.symbol, request.timeframe)
         tried = trials_of(trials, database_url, family, saved_parameters(result))
-        result = replace(result, validation=validated(strategy, piece, request, outcome, tried))
+        result = replace(result, validation=validated(strategy, piece, request, outcome, tried, inside))
     if save and database_url is not None:
         from pipelines.backtest.store import save_run
 

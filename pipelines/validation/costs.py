@@ -3,9 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
+import polars as pl
+
 from pipelines.backtest.candles import Stretch
 from pipelines.backtest.engine import run
-from pipelines.backtest.request import Market
+from pipelines.backtest.execution import Execution
+from pipelines.backtest.request import BacktestRequest, Market
 from strategies.base import Strategy
 
 M = TypeVar("M", bound=Market)
@@ -13,17 +16,23 @@ MULTIPLES = (0.0, 1.0, 2.0)
 SHOWN = ("total_return", "sharpe", "max_drawdown", "trades", "fees")
 
 
-def cost_sensitivity(strategy: Strategy, piece: Stretch, market: Market) -> list[dict[str, Any]]:
+def cost_sensitivity(
+    strategy: Strategy, piece: Stretch, market: Market, path: pl.DataFrame | None = None
+) -> list[dict[str, Any]]:
     """The run at each multiple of its costs: multiple, fee, slippage and the metrics of `SHOWN`."""
-    return [
-        cost_row(multiple, market, run(strategy, piece.candles, dearer(market, multiple), piece.warm).metrics)
-        for multiple in MULTIPLES
-    ]
+    table = []
+    for multiple in MULTIPLES:
+        costing = dearer(market, multiple)
+        metrics = run(strategy, piece.candles, costing, piece.warm, path).metrics
+        table.append(cost_row(multiple, market, metrics))
+    return table
 
 
 def dearer(market: M, multiple: float) -> M:
-    """The market with its fee and slippage so many times as high."""
-    costs = {"fee": market.fee * multiple, "slippage": market.slippage * multiple}
+    """The market with everything that a fill costs so many times as high."""
+    costs: dict[str, Any] = {"fee": market.fee * multiple, "slippage": market.slippage * multiple}
+    if isinstance(market, BacktestRequest) and market.execution is not None:
+        costs["execution"] = _dearer_execution(market.execution, multiple)
     return market.model_copy(update=costs)
 
 
@@ -31,3 +40,19 @@ def cost_row(multiple: float, market: Market, metrics: Mapping[str, Any]) -> dic
     """A row of the table for a run at that multiple of the market's costs."""
     costs = {"multiple": multiple, "fee": market.fee * multiple, "slippage": market.slippage * multiple}
     return costs | {name: metrics[name] for name in SHOWN}
+
+
+def _dearer_execution(execution: Execution, multiple: float) -> Execution:
+    maker = execution.maker_fee
+    tiers = (
+        tier.model_copy(update={"maker": tier.maker * multiple, "taker": tier.taker * multiple})
+        for tier in execution.fee_tiers
+    )
+    return execution.model_copy(
+        update={
+            "spread": execution.spread * multiple,
+            "impact": execution.impact * multiple,
+            "maker_fee": None if maker is None else maker * multiple,
+            "fee_tiers": tuple(tiers),
+        }
+    )

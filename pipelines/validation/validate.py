@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from core.statistics import bootstrap, description
@@ -30,14 +31,21 @@ LEAST_PERIODS, LEAST_TRADES = 10, 10
 
 
 def validate(
-    strategy: Strategy, piece: Stretch, market: Market, outcome: Outcome, trials: Trials | None
+    strategy: Strategy,
+    piece: Stretch,
+    market: Market,
+    outcome: Outcome,
+    trials: Trials | None,
+    path: pl.DataFrame | None = None,
 ) -> dict[str, Any]:
     """The `validation` part of a result's document; every number that cannot be had is None.
+
+    path: bars inside the candles, as of the run.
 
     It runs the strategy three times more, for the costs, and is the same for the same input.
     """
     described = describe(outcome, market, trials)
-    return described | {"costs": cost_sensitivity(strategy, piece, market)}
+    return described | {"costs": cost_sensitivity(strategy, piece, market, path)}
 
 
 def describe(outcome: Outcome, market: Market, trials: Trials | None) -> dict[str, Any]:

@@ -1,0 +1,358 @@
+"""Walk-forward: its windows, what it may know, and the record it leaves."""
+
+import json
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+from math import log1p
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from core.errors import BadInput
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.run import execute
+from pipelines.sweep.request import SweepRequest
+from pipelines.walk_forward.result import WalkForwardResult
+from pipelines.walk_forward.run import execute_walk_forward
+from pipelines.walk_forward.stability import efficiency, overfitting, rank, stability
+from pipelines.walk_forward.windows import Span, Window, duration, parse, plan, written
+from strategies.sample import sample_candles
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+GRID: dict[str, Any] = {"fast_period": [5, 10, 20], "slow_period": [30, 60]}
+
+
+def planned(text: str, days: float, candle: timedelta = HOUR) -> list[Window]:
+    """The windows of so many days from the first of January."""
+    return plan(parse(text), Span(START, START + timedelta(days=days)), candle)
+
+
+def days(window: Window) -> tuple[list[tuple[float, float]], tuple[float, float]]:
+    """Training and test in days from the first of January."""
+    train = [((s.start - START) / DAY, (s.end - START) / DAY) for s in window.train]
+    return train, ((window.test.start - START) / DAY, (window.test.end - START) / DAY)
+
+
+def test_rolling_windows_follow_each_other() -> None:
+    """Ten days of training move on by each test of five; the last test may be shorter, down to half."""
+    assert [days(w) for w in planned("rolling:train=10d,test=5d", 28)] == [
+        ([(0, 10)], (10, 15)),
+        ([(5, 15)], (15, 20)),
+        ([(10, 20)], (20, 25)),
+        ([(15, 25)], (25, 28)),
+    ]
+    assert len(planned("rolling:train=10d,test=5d", 27)) == 3
+
+
+def test_anchored_windows_keep_their_beginning() -> None:
+    """Each training begins at the beginning; a purge is left out before each test."""
+    assert [days(w) for w in planned("anchored:train=10d,test=5d,purge=1d", 21)] == [
+        ([(0, 10)], (11, 16)),
+        ([(0, 15)], (16, 21)),
+    ]
+
+
+def test_purged_folds_train_on_both_sides() -> None:
+    """Every fold is tested once and trained on all the rest, purge and embargo left out around it."""
+    assert [days(w) for w in planned("purged:folds=3,purge=1d,embargo=2d", 30)] == [
+        ([(13, 30)], (0, 10)),
+        ([(0, 9), (23, 30)], (10, 20)),
+        ([(0, 19)], (20, 30)),
+    ]
+
+
+@given(
+    mode=st.sampled_from(["rolling", "anchored"]),
+    train=st.integers(1, 400),
+    test=st.integers(1, 200),
+    purge=st.integers(0, 50),
+    hours=st.integers(1, 2_000),
+)
+def test_no_window_knows_its_future(mode: str, train: int, test: int, purge: int, hours: int) -> None:
+    """Trainings end a purge before their test, tests touch each other and never overlap, all on candles."""
+    span = Span(START, START + hours * HOUR)
+    walk = parse(f"{mode}:train={train}h,test={test}h,purge={purge}h")
+    try:
+        windows = plan(walk, span, HOUR)
+    except BadInput:
+        assert hours < train + purge + test / 2 or (hours - train - purge) / test > 999
+        return
+    for n, window in enumerate(windows):
+        (trained,) = window.train
+        assert window.n == n
+        assert trained.end + purge * HOUR == window.test.start
+        assert trained.start >= span.start
+        assert window.test.end <= span.end
+        assert (window.test.start - START) % HOUR == timedelta(0)
+        if mode == "rolling":
+            assert trained.end - trained.start == train * HOUR
+    for one, two in pairwise(windows):
+        assert one.test.end == two.test.start
+    assert span.end - windows[-1].test.end < max(test * HOUR / 2, HOUR)
+
+
+@given(folds=st.integers(2, 20), purge=st.integers(0, 5), embargo=st.integers(0, 5))
+def test_folds_tile_the_stretch(folds: int, purge: int, embargo: int) -> None:
+    """All of the stretch is tested exactly once, and no training comes nearer to its test than it may."""
+    span = Span(START, START + 1_003 * HOUR)
+    windows = plan(parse(f"purged:folds={folds},purge={purge}h,embargo={embargo}h"), span, HOUR)
+    assert (windows[0].test.start, windows[-1].test.end, len(windows)) == (span.start, span.end, folds)
+    for window in windows:
+        for trained in window.train:
+            before = window.test.start - trained.end
+            after = trained.start - window.test.end
+            assert before >= purge * HOUR or after >= (purge + embargo) * HOUR
+    for one, two in pairwise(windows):
+        assert one.test.end == two.test.start
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("sideways:train=1d,test=1d", "rolling"),
+        ("rolling", "rolling needs train"),
+        ("rolling:train=60d", "needs test"),
+        ("rolling:train=60d,test=x", "'x' is not a length of time"),
+        ("rolling:train=60d,test=0d", "greater than 0"),
+        ("rolling:train=60d,test=1d,test=2d", "given twice"),
+        ("rolling:train=60d,test=1d,folds=3", "has no folds"),
+        ("rolling:train=60d,test=1d,embargo=1d", "has no embargo"),
+        ("rolling:train=60d,test=1d,colour=3d", "colour"),
+        ("purged:folds=1", "folds"),
+        ("purged:folds=many", "folds"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(text: str, said: str) -> None:
+    """The message names the option, what is wrong, and how it is written."""
+    with pytest.raises(BadInput, match="--walk-forward") as caught:
+        parse(text)
+    assert said in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "span_days", "said"),
+    [
+        ("rolling:train=10d,test=5d", 5, "fit into 5d"),
+        ("rolling:train=10m,test=5d", 5, "at least a candle"),
+        ("purged:folds=200", 5, "leave nothing"),
+        ("purged:folds=2,purge=9d", 5, "leave nothing"),
+        ("rolling:train=1h,test=1h", 100, "more than 1,000"),
+    ],
+)
+def test_windows_that_do_not_fit_are_refused(text: str, span_days: int, said: str) -> None:
+    """Too little data, windows below a candle or too many of them are one line."""
+    with pytest.raises(BadInput) as caught:
+        planned(text, span_days)
+    assert said in caught.value.message
+
+
+def test_lengths_are_written_as_they_are_read() -> None:
+    """60d, 36h, 90m and 2w keep their meaning."""
+    for text, shown in (("60d", "60d"), ("36h", "36h"), ("90m", "90m"), ("2w", "14d"), ("1.5d", "36h")):
+        assert written(duration(text)) == shown
+
+
+def test_efficiency_by_hand() -> None:
+    """21 % in 20 days of training and 10 % in 20 days of tests is half the growth rate."""
+    trained = [{"total_return": 0.1}, {"total_return": 0.1}]
+    tested = [{"total_return": 0.1}, {"total_return": 0.0}]
+    assert efficiency(trained, tested, 20, 20) == pytest.approx(0.5)
+    assert efficiency(trained, tested, 20, 10) == pytest.approx(1.0)
+    assert efficiency(tested[1:], tested, 20, 20) is None
+    assert efficiency([{"total_return": -0.5}], tested, 20, 20) is None
+
+
+def test_stability_by_hand() -> None:
+    """10, 10, 20: two of three chose 10, one of two changes, a deviation of 43 % of the mean."""
+    found = stability([{"p": 10, "s": "a"}, {"p": 10, "s": "a"}, {"p": 20, "s": "a"}])
+    assert (found["p"]["most_common"], found["p"]["share"], found["p"]["changes"]) == (10, 2 / 3, 0.5)
+    assert found["p"]["variation"] == pytest.approx(5.7735 / 13.3333, abs=1e-4)
+    assert found["s"] == {
+        "values": ["a"] * 3,
+        "most_common": "a",
+        "share": 1,
+        "changes": 0,
+        "variation": None,
+    }
+
+
+def test_rank_and_overfitting_by_hand() -> None:
+    """The best of five has rank 1, the middle one a half; undefined is worse than all."""
+    assert rank(5.0, [1.0, 2.0, 3.0, 4.0, 5.0]) == 1
+    assert rank(3.0, [1.0, 2.0, 3.0, 4.0, 5.0]) == 0.5
+    assert rank(3.0, [3.0, 3.0, None], True) == 0.75
+    assert rank(1.0, [1.0, 2.0], descending=False) == 1
+    assert rank(None, [1.0, 2.0]) is None
+    assert overfitting([1.0, 0.5, 0.2, None]) == pytest.approx(2 / 3)
+    assert overfitting([None]) is None
+
+
+@pytest.fixture(scope="module")
+def candles() -> pl.DataFrame:
+    """Eight days of minutes."""
+    return sample_candles(8 * 1440)
+
+
+def walked(
+    candles: pl.DataFrame, text: str = "rolling:train=3d,test=1d", **options: Any
+) -> WalkForwardResult:
+    """An EMA crossover walked over them."""
+    values = {
+        "strategy": "ema_crossover",
+        "grid": GRID,
+        "symbol": "BTC-USDT",
+        "timeframe": "1m",
+        "slippage": 2e-4,
+    }
+    return execute_walk_forward(SweepRequest(**values | options), parse(text), candles=candles)
+
+
+@pytest.fixture(scope="module")
+def result(candles: pl.DataFrame) -> WalkForwardResult:
+    """Rolling, three days for one."""
+    return walked(candles)
+
+
+def test_each_choice_is_the_best_of_its_training(candles: pl.DataFrame, result: WalkForwardResult) -> None:
+    """The parameters of a window are those whose single backtest over the training has the highest Sharpe."""
+    window = result.windows[1]
+    (span,) = window.window.train
+    best: dict[tuple[int, int], float] = {}
+    for fast in GRID["fast_period"]:
+        for slow in GRID["slow_period"]:
+            request = BacktestRequest(
+                strategy="ema_crossover", symbol="BTC-USDT", timeframe="1m", slippage=2e-4,
+                parameters={"fast_period": fast, "slow_period": slow}, start=span.start, end=span.end,
+            )  # fmt: skip
+            best[fast, slow] = float(execute(request, candles=candles).metrics["sharpe"] or -1e9)
+    assert tuple(window.parameters.values()) == max(best, key=lambda pair: best[pair])
+    assert window.score == pytest.approx(max(best.values()), rel=1e-9)
+
+
+def test_nothing_of_a_test_reaches_its_choice(candles: pl.DataFrame, result: WalkForwardResult) -> None:
+    """With other prices from the second test on, the first two choices and the first test stay the same."""
+    cut = result.windows[1].window.test.start
+    scale = pl.when(pl.col("timestamp") > cut).then(1.7).otherwise(1.0)
+    changed = candles.with_columns(pl.col(name) * scale for name in ("open", "high", "low", "close"))
+    other = walked(changed.with_columns(volume=pl.lit(1.0)))
+    assert [w.parameters for w in other.windows[:2]] == [w.parameters for w in result.windows[:2]]
+    assert other.windows[0].test == result.windows[0].test
+    assert other.windows[1].test != result.windows[1].test
+
+
+def test_a_test_is_warmed_up_by_what_lies_before(candles: pl.DataFrame, result: WalkForwardResult) -> None:
+    """A test's trades are those of a single backtest over it with all history before, up to the last one,
+    which is sold at the end."""
+    window = result.windows[0]
+    span = window.window.test
+    request = BacktestRequest(
+        strategy="ema_crossover", symbol="BTC-USDT", timeframe="1m", slippage=2e-4,
+        parameters=window.parameters, start=span.start, end=span.end,
+    )  # fmt: skip
+    alone = execute(request, candles=candles).trades
+    inside = result.record.trades.filter(pl.col("exit_time") <= span.end)
+    assert inside.height == alone.height > 2
+    assert inside.head(-1).equals(alone.head(-1))
+    assert inside["entry_time"][-1] == alone["entry_time"][-1]
+
+
+def test_the_record_adds_up(result: WalkForwardResult) -> None:
+    """Tests chain into one account: returns multiply, trades and fees sum, the curve has no hole."""
+    record = result.record
+    assert len(result.windows) == 5
+    growth = sum(log1p(float(w.test["total_return"] or 0)) for w in result.windows)
+    assert log1p(float(record.metrics["total_return"] or 0)) == pytest.approx(growth)
+    assert record.final_value == pytest.approx(10_000 + record.trades["pnl"].sum())
+    assert record.metrics["fees"] == pytest.approx(record.trades["fees"].sum())
+    assert record.metrics["trades"] == sum(int(w.test["trades"] or 0) for w in result.windows)
+    assert set(record.equity["timestamp"].diff().drop_nulls()) == {MINUTE}
+    assert record.candles == 5 * 1440
+    assert "end" not in record.trades["exit_reason"]
+
+
+def test_a_position_at_a_tests_end_pays_for_its_exit(candles: pl.DataFrame) -> None:
+    """What is open at the end of a test is sold at its last close less the slippage, for a fee."""
+    found = walked(candles, strategy="sma_crossover")
+    sold = found.record.trades.filter(pl.col("exit_reason") == "window")
+    assert sold.height > 0
+    closes = dict(candles.select("timestamp", "close").iter_rows())
+    for row in sold.iter_rows(named=True):
+        assert row["exit_price"] == pytest.approx(closes[row["exit_time"]] * (1 - 2e-4))
+        sold_for = row["quantity"] * row["exit_price"]
+        assert row["fees"] == pytest.approx(0.001 * (row["quantity"] / 0.999 * row["entry_price"] + sold_for))
+    assert found.record.final_value == pytest.approx(10_000 + found.record.trades["pnl"].sum())
+
+
+def test_costs_hurt_the_record(result: WalkForwardResult) -> None:
+    """The record without costs is better than with them, and with twice the costs worse; the middle row is
+    the record itself."""
+    free, own, twice = (row["total_return"] for row in (result.record.validation or {})["costs"])
+    assert free > own > twice
+    assert own == pytest.approx(result.record.metrics["total_return"])
+
+
+def test_purged_and_anchored_walks_have_records_too(candles: pl.DataFrame) -> None:
+    """Purged tests cover all candles, trained on both sides; anchored ones all after the first training."""
+    purged = walked(candles, "purged:folds=4,purge=1h,embargo=1h")
+    assert purged.record.candles == candles.height
+    assert [len(w.window.train) for w in purged.windows] == [1, 2, 2, 1]
+    anchored = walked(candles, "anchored:train=4d,test=2d", sort="total_return")
+    assert anchored.record.candles == 4 * 1440
+    assert anchored.windows[1].window.train[0].start == anchored.windows[0].window.train[0].start
+
+
+def test_the_score_of_two_stretches_is_their_weighted_mean(candles: pl.DataFrame) -> None:
+    """In a fold between two trainings a combination's score is the mean of both, weighted by length."""
+    found = walked(candles, "purged:folds=4", sort="total_return").windows[1]
+    scores = []
+    for span in found.window.train:
+        request = BacktestRequest(
+            strategy="ema_crossover", symbol="BTC-USDT", timeframe="1m", slippage=2e-4,
+            parameters=found.parameters, start=span.start, end=span.end,
+        )  # fmt: skip
+        scores.append(execute(request, candles=candles).metrics["total_return"])
+    assert found.score == pytest.approx(scores[0] / 3 + scores[1] * 2 / 3)  # type: ignore[operator]
+
+
+def test_exits_can_be_walked(candles: pl.DataFrame) -> None:
+    """A stop in the grid is chosen like a parameter and applied in the test."""
+    found = walked(candles, grid={"fast_period": [5, 10], "stop_loss": [0.001, 0.002]})
+    assert {"fast_period", "stop_loss"} == set(found.windows[0].parameters)
+    assert "stop_loss" in set(found.record.trades["exit_reason"])
+
+
+def test_the_windows_are_data(result: WalkForwardResult) -> None:
+    """A row a window in a table, the same in the JSON, and the document of a backtest around it."""
+    table = result.table()
+    assert table.height == len(result.windows)
+    assert {"train_start", "test_end", "fast_period", "train_sharpe", "test_sharpe", "test_rank"} <= set(
+        table.columns
+    )
+    document = json.loads(json.dumps(result.to_document(), allow_nan=False))
+    assert document["windows"][0]["train"][0]["from"] == "2026-01-01T00:00:00Z"
+    assert document["windows"][2]["parameters"] == result.windows[2].parameters
+    assert document["walk_forward"]["combinations"] == 6
+    assert document["metrics"]["trades"] == len(document["trades"])
+    assert document["validation"]["sharpe"]["trials"] == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "options", "said"),
+    [
+        ("rolling:train=12h,test=1d", {}, "no combination has a sharpe"),
+        ("rolling:train=3d,test=1d", {"symbol": "A-B,C-D"}, "one symbol"),
+        ("purged:folds=3", {"search": "optuna"}, "optuna"),
+        ("rolling:train=30d,test=1d", {}, "fit into 8d"),
+    ],
+)
+def test_a_walk_that_cannot_be_is_one_line(
+    candles: pl.DataFrame, text: str, options: dict[str, Any], said: str
+) -> None:
+    """What is missing is named with its remedy."""
+    with pytest.raises(BadInput) as caught:
+        walked(candles, text, **options)
+    assert said in caught.value.message
