@@ -22,12 +22,19 @@ FULL_RETRY_S = 5.0
 
 
 class Bounds(msgspec.Struct, frozen=True):
-    """What is kept in memory. capacity_trades: beyond these no more are taken in (about 300 MB); spill_trades
-    and spill_s: beyond either, memory goes to disk."""
+    """What is kept in memory, and when people are told.
+
+    capacity_trades: beyond these no more are taken in (about 300 MB)
+    spill_trades, spill_s: beyond either, memory goes to disk
+    hung_s: a transaction that takes longer counts as an outage: a server may accept and never answer
+    lasting_s: an outage of that length is told once more
+    """
 
     capacity_trades: int = 1_000_000
     spill_trades: int = 200_000
     spill_s: float = 300.0
+    hung_s: float = 10.0
+    lasting_s: float = 60.0
 
 
 class Backlog:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import math
 import time
 from collections.abc import Callable, Sequence
 
@@ -41,6 +40,9 @@ class Refiller:
     ledger: stores a line of data_gaps
     on_event: told (level, event, message) of what people should know
     adopted: (first id, last id) of holes that an earlier process left open in the ledger
+    retry_s: pauses after answers without any of the missing ids; the last one repeats
+    lagging_s: pause where nothing would change at once
+    lasting_s: people are told of a hole that stays open longer
     """
 
     def __init__(
@@ -53,6 +55,9 @@ class Refiller:
         ledger: Callable[[GapRecord], None],
         on_event: Callable[[str, str, str], None],
         adopted: Sequence[tuple[int, int]] = (),
+        retry_s: Sequence[float] = RETRY_S,
+        lagging_s: float = LAGGING_S,
+        lasting_s: float = LASTING_S,
     ) -> None:
         self._symbol = symbol
         self._continuity = continuity
@@ -62,6 +67,9 @@ class Refiller:
         self._ledger = ledger
         self._on_event = on_event
         self._adopted = list(adopted)
+        self._retry_s = retry_s
+        self._lagging_s = lagging_s
+        self._lasting_s = lasting_s
         self._started_with = continuity.last_id or 0
         self._wake = asyncio.Event()
         self.refilled = 0
@@ -104,10 +112,12 @@ class Refiller:
     async def _refill(self, first_id: int, last_id: int) -> None:
         self._record(first_id, last_id, "open", by="start" if first_id <= self._started_with else "feed")
         self._record(first_id, last_id, "refilling")
-        alert = _Alert(self._tell_lasting, first_id, last_id)
+        told, due = False, time.monotonic() + self._lasting_s
         fruitless, lost = 0, 0
         while missing := self._continuity.missing_within(first_id, last_id):
-            alert.check()
+            if not told and time.monotonic() >= due:
+                told = True
+                self._tell_lasting(first_id, last_id)
             low = max(first_id, missing[0].first_id)
             high = min(low + CHUNK_IDS - 1, last_id, missing[0].last_id)
             if await self._ask(low, high):
@@ -121,7 +131,7 @@ class Refiller:
                     self._record(low, high, "unfillable", NOT_THERE)
                 fruitless = 0
             else:
-                await asyncio.sleep(RETRY_S[min(fruitless, len(RETRY_S)) - 1])
+                await asyncio.sleep(self._retry_s[min(fruitless, len(self._retry_s)) - 1])
         self._close(first_id, last_id, lost)
 
     def _close(self, first_id: int, last_id: int, lost: int) -> None:
@@ -143,7 +153,7 @@ class Refiller:
         try:
             trades = await self._rest.trades_by_id(self._symbol, first_id, last_id)
             if not trades and not await self._reaches(last_id):
-                await asyncio.sleep(LAGGING_S)
+                await asyncio.sleep(self._lagging_s)
                 return True
         except Unavailable as error:
             _log.warning("refill failed", symbol=self._symbol, reason=str(error))
@@ -151,8 +161,12 @@ class Refiller:
                 async with asyncio.timeout(1.0):
                     await self._filled(first_id, last_id)
             return True
+        before = self._continuity.missing_within(first_id, last_id)
         self._take(trades)
         self.refilled += len(trades)
+        if trades and self._continuity.missing_within(first_id, last_id) == before:
+            # Memory is full while the database is away: asking again at once would change nothing.
+            await asyncio.sleep(self._lagging_s)
         return bool(trades)
 
     async def _reaches(self, last_id: int) -> bool:
@@ -168,23 +182,10 @@ class Refiller:
         self._on_event(
             "warning",
             "gap_open",
-            f"{self._symbol}: trades {first_id} to {last_id} have been missing for {LASTING_S:.0f} s",
+            f"{self._symbol}: trades {first_id} to {last_id} have been missing for {self._lasting_s:.0f} s",
         )
 
     def _record(
         self, first_id: int, last_id: int, state: GapState, note: str | None = None, by: GapActor = "refill"
     ) -> None:
         self._ledger(GapRecord(self._symbol, first_id, last_id, state, self._clock.now_ms(), note, by))
-
-
-class _Alert:
-    """Tells once of a hole that stays open."""
-
-    def __init__(self, tell: Callable[[int, int], None], first_id: int, last_id: int) -> None:
-        self._tell, self._hole = tell, (first_id, last_id)
-        self._due = time.monotonic() + LASTING_S
-
-    def check(self) -> None:
-        if time.monotonic() >= self._due:
-            self._due = math.inf
-            self._tell(*self._hole)

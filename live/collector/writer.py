@@ -24,10 +24,7 @@ from pipelines.warehouse.spool import spool_position
 
 FLUSH_S = 0.025
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
-HUNG_S = 10.0
-"""A transaction that takes longer counts as an outage: a server may accept and never answer."""
-LASTING_S = 60.0
-"""An outage of that length is told once more."""
+WATCH_S = 0.25
 
 _log = structlog.get_logger("writer")
 
@@ -58,12 +55,12 @@ class Writer:
         self._engine = engine
         self._on_committed = on_committed
         self._on_event = on_event
-        self._capacity = bounds.capacity_trades
+        self._bounds = bounds
         self._backlog = Backlog(spool, bounds, on_event)
         self._connection: Connection | None = None
         self._thread = ThreadPoolExecutor(1, "writer")
         self._away_since: float | None = None
-        self._told_lasting = False
+        self._told_lasting = self._told_full = False
         self._draining_since: float | None = None
         self._drained = 0
         self._stopping = asyncio.Event()
@@ -84,7 +81,7 @@ class Writer:
     @property
     def is_full(self) -> bool:
         """Whether no more trades should be taken in."""
-        return self.pending_trades >= self._capacity
+        return self.pending_trades >= self._bounds.capacity_trades
 
     @property
     def is_away(self) -> bool:
@@ -278,16 +275,27 @@ class Writer:
     # --- outages, told
 
     async def _watch(self) -> None:
-        """Notice a server that hangs, and say so when an outage lasts."""
+        """Notice a server that hangs, and say so when an outage lasts, or memory is full."""
+        hung_s, lasting_s = self._bounds.hung_s, self._bounds.lasting_s
         while True:
-            await asyncio.sleep(1)
-            if self._backlog.waited_s > HUNG_S and not self.is_away:
-                self._set_away(f"no answer for {HUNG_S:.0f} s")
+            await asyncio.sleep(WATCH_S)
+            if self._backlog.waited_s > hung_s and not self.is_away:
+                self._set_away(f"no answer for {hung_s:.0f} s")
             since = self._away_since
-            if since is not None and not self._told_lasting and time.monotonic() - since > LASTING_S:
+            if since is not None and not self._told_lasting and time.monotonic() - since > lasting_s:
                 self._told_lasting = True
-                text = f"Postgres has been away for {LASTING_S:.0f} s; {self._waiting()}"
+                text = f"Postgres has been away for {lasting_s:.0f} s; {self._waiting()}"
                 self._on_event("error", "postgres_outage", text)
+            self._tell_full()
+
+    def _tell_full(self) -> None:
+        if self.is_full and not self._told_full:
+            self._told_full = True
+            text = f"{self._waiting()}; new trades are left out, and asked for by id when there is room"
+            self._on_event("error", "memory_full", text)
+        elif self._told_full and self.pending_trades < self._bounds.capacity_trades // 2:
+            self._told_full = False
+            self._on_event("info", "memory_has_room", self._waiting())
 
     def _set_away(self, reason: str) -> None:
         if self._away_since is None:

@@ -134,15 +134,19 @@ async def test_an_outage_goes_to_disk_and_back_in_order_with_memory_bounded(data
 
 async def test_an_outage_longer_than_the_bound_goes_to_disk_however_little_waits(database_url, tmp_path):
     told, spool = Told(), Spool(tmp_path, reserve_bytes=0)
-    bounds = Bounds(spill_s=0.5)
+    bounds = Bounds(spill_s=0.5, lasting_s=1)
     async with Proxy(database_url) as proxy, writing(proxy.url, spool, told, bounds) as writer:
         await writer.recovered.wait()
         await proxy.cut()
         put(writer, 1, 100)
         await until(lambda: writer.health()["spool"]["trades"] >= 100)
+        await until(lambda: "postgres_outage" in told.names())
         await proxy.restore()
         await until(lambda: "spool_drained" in told.names())
     assert stored(database_url) == (list(range(1, 101)), [(100, 0)])
+    assert told.names() == [
+        "postgres_away", "spool_started", "postgres_outage", "postgres_back", "spool_drained"
+    ]  # fmt: skip
 
 
 async def test_stopped_during_an_outage_it_leaves_all_to_the_next_start(database_url, tmp_path):
@@ -172,9 +176,13 @@ async def test_a_full_disk_is_told_once_and_trades_wait_in_memory_up_to_the_capa
         assert not writer.is_full
         put(writer, 2_001, 3_000)
         assert writer.is_full
+        await until(lambda: "memory_full" in told.names())
         await proxy.restore()
         await until(lambda: writer.written_trades == 5_000)
-        assert told.names().count("spool_full") == 1
+        await until(lambda: "memory_has_room" in told.names())
+        assert [told.names().count(name) for name in ("spool_full", "memory_full", "memory_has_room")] == [
+            1
+        ] * 3
         assert not writer.is_full
     assert stored(database_url)[0] == list(range(1, 5_001))
 
