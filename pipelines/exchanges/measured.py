@@ -141,24 +141,29 @@ class ConnectionQuality:
     def _follow(self, trades: Sequence[Trade]) -> bool:
         """Count what is missing and what came again. Whether the newest trade is news: what answers a
         subscription may be hours old."""
-        newest = trades[-1]
-        last = self._last_ids.get(newest.symbol)
-        if last is not None and newest.trade_id - last == sum([trade.count for trade in trades]):
-            # The usual case, without looking at each: as many ids as there should be.
-            self._last_ids[newest.symbol] = newest.trade_id
-            return True
-        fresh = False
-        for trade in trades:
-            last = self._last_ids.get(trade.symbol)
-            if last is None:
-                self._last_ids[trade.symbol] = trade.trade_id
-                continue
-            if fresh := trade.trade_id > last:
-                self._counts.lost_ids += max(0, trade.trade_id - trade.count - last)
-                self._last_ids[trade.symbol] = trade.trade_id
+        symbol = trades[0].symbol
+        last = self._last_ids.get(symbol)
+        if last is not None:
+            # The usual case first, 50 ns a trade: each follows the one before.
+            for trade in trades:
+                if trade.trade_id - trade.count != last or trade.symbol != symbol:
+                    break
+                last = trade.trade_id
             else:
-                self._counts.repeated += 1
-        return fresh
+                self._last_ids[symbol] = last
+                return True
+        return [self._follow_one(trade) for trade in trades][-1]
+
+    def _follow_one(self, trade: Trade) -> bool:
+        last = self._last_ids.get(trade.symbol)
+        if last is not None and trade.trade_id <= last:
+            self._counts.repeated += 1
+            return False
+        self._last_ids[trade.symbol] = trade.trade_id
+        if last is None:
+            return False
+        self._counts.lost_ids += max(0, trade.trade_id - trade.count - last)
+        return True
 
 
 class Connections:
