@@ -4,6 +4,8 @@ A condition is true on the candles where the strategy acts. `pl.col("rsi") < 30`
 it lasts; `becomes(...)` and the crossings are true on one candle.
 """
 
+from functools import lru_cache
+
 import polars as pl
 
 Line = str | float | pl.Expr
@@ -19,12 +21,12 @@ def line(value: Line) -> pl.Expr:
 def crosses_above(first: Line, second: Line) -> pl.Expr:
     """True on the candle where `first` is above `second` and was not on the candle before (equal is not
     above). Null while either has no value yet."""
-    return _crosses(line(first), line(second))
+    return _crosses(first, second)
 
 
 def crosses_below(first: Line, second: Line) -> pl.Expr:
     """True on the candle where `first` is below `second` and was not on the candle before."""
-    return _crosses(line(second), line(first))
+    return _crosses(second, first)
 
 
 def becomes(condition: pl.Expr) -> pl.Expr:
@@ -32,7 +34,19 @@ def becomes(condition: pl.Expr) -> pl.Expr:
     return condition & ~condition.shift(1)
 
 
-def _crosses(upper: pl.Expr, lower: pl.Expr) -> pl.Expr:
+def _crosses(upper: Line, lower: Line) -> pl.Expr:
+    if isinstance(upper, pl.Expr) or isinstance(lower, pl.Expr):
+        return _crossing(line(upper), line(lower))
+    return _kept_crossing(upper, lower)
+
+
+@lru_cache(maxsize=4_096, typed=True)
+def _kept_crossing(upper: str | float, lower: str | float) -> pl.Expr:
+    """The same object for the same lines: a sweep asks for it once a combination."""
+    return _crossing(line(upper), line(lower))
+
+
+def _crossing(upper: pl.Expr, lower: pl.Expr) -> pl.Expr:
     # The comparison is shifted, not the lines: a shifted constant would be null.
     return (upper > lower) & (upper <= lower).shift(1)
 

@@ -29,11 +29,15 @@ def crossing_pair(strategy: Strategy) -> Pair | None:
         for second in indicators:
             if (
                 first != second
-                and buy.meta.eq(crosses_above(first, second))
-                and sell.meta.eq(crosses_below(first, second))
+                and _same(buy, crosses_above(first, second))
+                and _same(sell, crosses_below(first, second))
             ):
                 return indicators[first], indicators[second]
     return None
+
+
+def _same(one: pl.Expr, other: pl.Expr) -> bool:
+    return one is other or one.meta.eq(other)
 
 
 def lines_at_once(candles: int) -> int:

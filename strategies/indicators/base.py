@@ -11,6 +11,7 @@ A new one is one function:
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from inspect import signature
 from math import ceil, log
 from typing import Any, ParamSpec
@@ -61,7 +62,7 @@ def indicator(
     def decorate(function: Callable[P, pl.Expr]) -> Callable[P, Indicator]:
         shape = signature(function)
 
-        def make(*args: P.args, **kwargs: P.kwargs) -> Indicator:
+        def made(*args: P.args, **kwargs: P.kwargs) -> Indicator:
             bound = shape.bind(*args, **kwargs)
             bound.apply_defaults()
             return Indicator(
@@ -71,6 +72,15 @@ def indicator(
                 warmup=warmup(*args, **kwargs),
                 memory=(memory or warmup)(*args, **kwargs),
             )
+
+        # A sweep asks for the same few indicators once a combination.
+        kept = lru_cache(maxsize=4_096, typed=True)(made)
+
+        def make(*args: P.args, **kwargs: P.kwargs) -> Indicator:
+            try:
+                return kept(*args, **kwargs)  # type: ignore[arg-type] or the error below
+            except TypeError:  # an argument that is no key of a cache, or a wrong one
+                return made(*args, **kwargs)
 
         make.__name__, make.__doc__ = function.__name__, function.__doc__
         return make
