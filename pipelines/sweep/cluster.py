@@ -1,13 +1,14 @@
 """Chunks on a Dask cluster: the same work and the same rows as on this machine."""
 
 import logging
+import socket
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from contextlib import contextmanager
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import polars as pl
 
@@ -60,13 +61,45 @@ def walk_chunk(market: Market, key: str, points: Points) -> pl.DataFrame:
         return _ready[key].table(points)
 
 
+@contextmanager
+def connected(address: str) -> Iterator[Any]:
+    """A client of the scheduler at HOST:PORT, with at least one worker. BadInput or Unavailable otherwise,
+    within seconds."""
+    host, _, port = address.removeprefix("tcp://").rpartition(":")
+    if not host or not port.isdecimal() or int(port) > 65_535:
+        raise BadInput("--scheduler", f"{address!r} is not HOST:PORT, such as 127.0.0.1:8786")
+    silent = Unavailable(
+        f"--scheduler {address}: no scheduler answers there; start one with `dask scheduler`"
+    )
+    try:
+        # Before Dask, which tries again and again and says much about it.
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
+    except OSError:
+        raise silent from None
+    from distributed import Client
+
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said here
+    try:
+        client = Client(f"tcp://{host}:{port}", timeout=CONNECT_S, set_as_default=False)
+    except OSError:
+        raise silent from None
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=CONNECT_S)
+        except TimeoutError:
+            raise Unavailable(
+                f"--scheduler {address}: it has no workers; start one with `dask worker {address}`"
+            ) from None
+        yield client
+
+
 class Cluster:
     """Sends chunks to the workers of a scheduler; a worker that dies costs what it was walking, no more."""
 
     def __init__(
-        self, address: str, space: Space, pieces: Sequence[Stretch], windows: Sequence[int], mark: str
+        self, client: Any, space: Space, pieces: Sequence[Stretch], windows: Sequence[int], mark: str
     ) -> None:
-        self._address, self._mark = address, mark
+        self._client, self._mark = client, mark
         request = space.request.model_dump(mode="json", exclude_unset=True)
         source = source_mark(space.strategy)
         self._markets = [
@@ -74,35 +107,6 @@ class Cluster:
             for n, (piece, window) in enumerate(zip(pieces, windows, strict=True))
         ]
         self._scattered: dict[int, Any] = {}
-
-    def __enter__(self) -> Self:
-        """Connect. Unavailable when nobody answers, or no worker is there."""
-        from distributed import Client
-
-        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # what matters of it is said below
-        address = self._address if "://" in self._address else f"tcp://{self._address}"
-        try:
-            self._client = Client(address, timeout=CONNECT_S, set_as_default=False)
-        except ValueError as error:
-            raise BadInput("--scheduler", f"{self._address!r} is not HOST:PORT: {error}") from None
-        except OSError:
-            raise Unavailable(
-                f"--scheduler {self._address}: no scheduler answers there; start one with `dask scheduler`"
-            ) from None
-        try:
-            self._client.wait_for_workers(1, timeout=CONNECT_S)
-        except TimeoutError:
-            self._client.close()
-            raise Unavailable(
-                f"--scheduler {self._address}: it has no workers; start one with "
-                f"`dask worker {self._address}`"
-            ) from None
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._client.close()
 
     def walk(self, chunks: Iterable[Chunk], within: Within) -> Iterator[tuple[Chunk, pl.DataFrame]]:
         """See `local.Executor.walk`; the chunks come as they are done."""
@@ -148,11 +152,8 @@ class Cluster:
 
     def _still_there(self, losses: int) -> None:
         if self._client.status != "running":
-            raise Unavailable(
-                f"--scheduler {self._address}: it went away; what is done is kept: run the same command again"
-            )
+            raise Unavailable("--scheduler: it went away; what is done is kept: run the same command again")
         if losses > MOST_LOSSES:
             raise TcpError(
-                f"--scheduler {self._address}: a chunk was lost {losses} times with its worker, which may be "
-                "short of memory"
+                f"--scheduler: a chunk was lost {losses} times with its worker, which may be short of memory"
             )

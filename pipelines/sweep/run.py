@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from uuid import uuid4
 
 import polars as pl
 
-from core.errors import BadInput, TcpError
+from core.errors import BadInput
 from pipelines.backtest.candles import Stretch, stretch
 from pipelines.sweep.local import Executor, Local
 from pipelines.sweep.request import SweepRequest
@@ -47,6 +47,7 @@ class Sweep:
     sweep_id: str | None = None
     source: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
+    chunk: int | None = None
     on_progress: Progress = lambda done, of: None
 
 
@@ -87,35 +88,48 @@ def run_sweep(sweep: Sweep) -> Outcome:
     space = Space(request)
     if sweep.out is not None:
         prepare_target(sweep.out)
-    reaches = [space.reach(market.timeframe) for market in request.markets]
-    pieces = [
-        stretch(market, *reach, sweep.database_url, _frame(sweep.candles, market))
-        for market, reach in zip(request.markets, reaches, strict=True)
-    ]
+    with _connected(sweep.scheduler) as client:
+        reaches = [space.reach(market.timeframe) for market in request.markets]
+        pieces = [
+            stretch(market, *reach, sweep.database_url, _frame(sweep.candles, market))
+            for market, reach in zip(request.markets, reaches, strict=True)
+        ]
+        mark, windows = fingerprint(space, pieces), [window for window, _ in reaches]
+        results, note = _results(sweep, space, pieces, mark)
+        executor: Executor = Local(space, pieces, windows)
+        if client is not None:
+            from pipelines.sweep.cluster import Cluster
+
+            executor = Cluster(client, space, pieces, windows, mark)
+        run = _Run(sweep, space, search_of(space, request, note["chunk"]), results, note["id"])
+        outcome = _recorded(run, pieces, executor)
+    if isinstance(results, Parts):
+        results.discard()
+    return outcome
+
+
+def _results(
+    sweep: Sweep, space: Space, pieces: list[Stretch], mark: str
+) -> tuple[Parts | InMemory, dict[str, Any]]:
+    """Where the rows go, and the note about the sweep: that of an unfinished one if it is there."""
+    request = sweep.request
     note = {
         "id": sweep.sweep_id or uuid4().hex[:12],
         "request": request.model_dump(mode="json", exclude_unset=True),
         "source": sweep.source,
         "end": max(piece.candles["timestamp"][-1] for piece in pieces).isoformat(),
-        "chunk": chunk_size(space, pieces, sweep.scheduler is not None),
+        "chunk": sweep.chunk or chunk_size(space, pieces, sweep.scheduler is not None),
     }
-    mark = fingerprint(space, pieces)
     folder = partial_folder(sweep.out, sweep.state, mark)
-    results: Parts | InMemory = InMemory(request.sort, request.descending, sweep.most)
     if sweep.resume is not None and (folder is None or not folder.is_dir()):
         raise BadInput(
             "--resume",
             f"{sweep.resume}: its candles or its strategy changed since; run the command anew without it",
         )
-    if folder is not None:
-        results = Parts(folder, sweep.out or folder / "result", request.sort, request.descending)
-        note = results.begin(note)
-    run = _Run(sweep, space, search_of(space, request, note["chunk"]), results, note["id"])
-    with _executor(sweep, space, pieces, [window for window, _ in reaches], mark) as executor:
-        outcome = _recorded(run, pieces, executor)
-    if isinstance(results, Parts):
-        results.discard()
-    return outcome
+    if folder is None:
+        return InMemory(request.sort, request.descending, sweep.most), note
+    parts = Parts(folder, sweep.out or folder / "result", request.sort, request.descending)
+    return parts, parts.begin(note)
 
 
 @dataclass
@@ -193,12 +207,12 @@ def _frame(candles: Candles | None, market: SweepRequest) -> pl.DataFrame | None
     return candles(market) if callable(candles) else candles
 
 
-def _executor(sweep: Sweep, space: Space, pieces: list[Stretch], windows: list[int], mark: str) -> Any:
-    if sweep.scheduler is None:
-        return nullcontext(Local(space, pieces, windows))
-    from pipelines.sweep.cluster import Cluster
+def _connected(scheduler: str | None) -> Any:
+    if scheduler is None:
+        return nullcontext()
+    from pipelines.sweep.cluster import connected
 
-    return Cluster(sweep.scheduler, space, pieces, windows, mark)
+    return connected(scheduler)
 
 
 def _recorded(run: _Run, pieces: list[Stretch], executor: Executor) -> Outcome:
@@ -206,6 +220,8 @@ def _recorded(run: _Run, pieces: list[Stretch], executor: Executor) -> Outcome:
     if run.sweep.database_url is None:
         run.walk(executor, lambda number, table: None)
         return run.outcome(run.results.finish())
+    from sqlalchemy.exc import SQLAlchemyError
+
     from pipelines.sweep.store import Recorder
 
     recorder = Recorder(run.sweep.database_url, run.id, run.sweep.request, run.space, pieces)
@@ -215,7 +231,8 @@ def _recorded(run: _Run, pieces: list[Stretch], executor: Executor) -> Outcome:
         recorder.finish(
             outcome.rows, outcome.dropped, outcome.failed, outcome.best, outcome.finished.batches()
         )
-    except (TcpError, KeyboardInterrupt) as error:
-        recorder.stopped(str(error) or "interrupted")
+    except BaseException as error:
+        with suppress(SQLAlchemyError):  # where the database itself has gone, that is the error to show
+            recorder.stopped(str(error) or "interrupted")
         raise
     return outcome
