@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
+from live.collector.backlog import Bounds
 from live.collector.collector import Collector
 from pipelines.bus.base import Bus
 from pipelines.bus.memory import MemoryBus
@@ -241,6 +242,33 @@ async def test_a_collector_that_was_stopped_goes_on_where_it_was(database_url):
     assert_complete(database_url, tape, MIDNIGHT, MIDNIGHT + 15 * 60_000)
 
 
+async def test_a_collector_that_ends_in_the_middle_of_a_refill_leaves_rows_that_the_next_start_closes(
+    database_url,
+):
+    tape = tape_of(minutes=30, start_ms=MIDNIGHT, seed=12)
+    lost = [t for t in tape if MIDNIGHT + 240_000 <= t.timestamp_ms < MIDNIGHT + 255_000]
+    exchange = FakeExchange(
+        tape, MIDNIGHT + 30_000, 60.0, lambda frame: [t for t in frame if not overlaps(t, lost)]
+    )
+    async with collecting(exchange, database_url, MemoryBus()) as collector:
+        await until(lambda: collector.health()["history"] == "complete")
+        exchange.rest_is_away = True
+        await until(lambda: bool(ledger(database_url, "refilling")))
+    holes = ledger(database_url, "refilling")
+    exchange.rest_is_away = False
+    async with collecting(exchange, database_url, MemoryBus()) as collector:
+        await until(lambda: set(holes) <= set(ledger(database_url, "refilled")))
+        await until(lambda: closed_through(database_url) >= MIDNIGHT + 5 * 60_000)
+        await until(lambda: not provisional(database_url) and not missing(collector))
+    assert_complete(database_url, tape, MIDNIGHT, MIDNIGHT + 5 * 60_000)
+
+
+def ledger(database_url: str, state: str) -> list[tuple]:
+    query = text("SELECT symbol, first_id, last_id FROM data_gaps WHERE state = :state ORDER BY 1, 2")
+    with engine_of(database_url).connect() as connection:
+        return [tuple(row) for row in connection.execute(query, {"state": state})]
+
+
 async def test_a_hole_too_large_to_refill_by_id_is_closed_by_the_exchanges_candles(database_url):
     later = [
         msgspec.structs.replace(trade, trade_id=trade.trade_id + 100_000)
@@ -321,7 +349,7 @@ async def test_trades_refused_by_a_full_queue_are_asked_for_again(database_url):
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED)
     target = MIDNIGHT + 12 * 60_000
     async with Proxy(database_url) as proxy, collecting(exchange, proxy.url, MemoryBus()) as collector:
-        collector._writer._capacity = 100
+        collector._writer._bounds = Bounds(capacity_trades=100)
         await until(lambda: closed_through(database_url) >= MIDNIGHT + 2 * 60_000)
         await proxy.cut()
         await until(lambda: collector.health()["refused_trades"] > 100)
