@@ -128,7 +128,8 @@ class ConnectionQuality:
         self._counts.trades += len(trades)
         fresh = self._follow(trades) if self._counts_ids else True
         if fresh and self.latencies.is_due() and self._clock.is_set:
-            late_ms = self._clock.now_ms() - trades[-1].timestamp_ms
+            # Never below 0, though the clock may be wrong by its uncertainty.
+            late_ms = max(0, self._clock.now_ms() - trades[-1].timestamp_ms)
             self.latencies.add(late_ms / max(self._clock.rate, 0.001))
 
     def told(self, state: str) -> None:

@@ -282,7 +282,7 @@ async def test_rest_names_a_wrong_address():
 
 async def test_what_a_connection_loses_and_repeats_is_counted():
     """Ids that never came and trades that came again, exactly; latency is measured; cuts are counted."""
-    faults = {"seed": 4, "gap": 0.1, "duplicate": 0.1, "garbage": 0.05, "disconnect": {"every_s": 2}}
+    faults = {"seed": 4, "gap": 0.1, "duplicate": 0.1, "garbage": 0.05, "disconnect": {"every_s": 1}}
     async with exchange(faults=faults, connection_limits=False) as sim:
         clock = ExchangeClock()
         rest = OkxRest(sim.rest_url, Requester(sim.rest_url, budgets={}))
