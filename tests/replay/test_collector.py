@@ -246,14 +246,14 @@ async def test_a_collector_that_ends_in_the_middle_of_a_refill_leaves_rows_that_
     database_url,
 ):
     tape = tape_of(minutes=30, start_ms=MIDNIGHT, seed=12)
-    lost = [t for t in tape if MIDNIGHT + 240_000 <= t.timestamp_ms < MIDNIGHT + 255_000]
+    lost = [t for t in tape if MIDNIGHT + 150_000 <= t.timestamp_ms < MIDNIGHT + 165_000]
     exchange = FakeExchange(
         tape, MIDNIGHT + 30_000, 60.0, lambda frame: [t for t in frame if not overlaps(t, lost)]
     )
     async with collecting(exchange, database_url, MemoryBus()) as collector:
         await until(lambda: collector.health()["history"] == "complete")
         exchange.rest_is_away = True
-        await until(lambda: bool(ledger(database_url, "refilling")))
+        await until(lambda: len(ledger(database_url, "refilling")) == len(SYMBOLS), 60)
     holes = ledger(database_url, "refilling")
     exchange.rest_is_away = False
     async with collecting(exchange, database_url, MemoryBus()) as collector:
