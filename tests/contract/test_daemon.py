@@ -1,5 +1,6 @@
 """The live daemon as a process: one a database, seen by its heartbeat, stopped cleanly, killed at no loss."""
 
+import asyncio
 import json
 import os
 import signal
@@ -8,12 +9,15 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import text
 
 from config.settings import PROJECT_ROOT
 from core.timeframes import Timeframe
+from pipelines.bus.books import read_book
+from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.database import engine as engine_of
 from tests.sql_candles import candles_by_sql
 
@@ -86,7 +90,20 @@ def own_minutes(database_url: str) -> int:
         return connection.execute(query).scalar() or 0
 
 
-def test_it_says_how_it_is_refuses_a_second_one_and_stops_cleanly_in_five_seconds(environment, database_url):
+def book(redis_url: str, symbol: str) -> dict[str, Any] | None:
+    async def read() -> dict[str, Any] | None:
+        bus = RedisBus(redis_url)
+        try:
+            return await read_book(bus, symbol)
+        finally:
+            await bus.close()
+
+    return asyncio.run(read())
+
+
+def test_it_says_how_it_is_refuses_a_second_one_and_stops_cleanly_in_five_seconds(
+    environment, database_url, redis_url
+):
     daemon = start(environment)
     try:
         until(lambda: own_minutes(database_url) >= 4)
@@ -95,6 +112,13 @@ def test_it_says_how_it_is_refuses_a_second_one_and_stops_cleanly_in_five_second
         assert health["feed"] == "live"
         assert health["clock_rate"] == pytest.approx(60, rel=0.2)
         assert {symbol["state"] for symbol in health["symbols"].values()} == {"live"}
+        assert [(row["state"], row["unknown_frames"]) for row in health["connections"]] == [("live", 0)] * 2
+        assert all(row["trades"] > 0 and row["latency_p99_ms"] is not None for row in health["connections"])
+        assert health["rest_url"] == environment["TCP_OKX_REST_URL"]
+        for symbol in ("BTC-USDT", "ETH-USDT"):
+            until(lambda s=symbol: book(redis_url, s) is not None)
+            top = book(redis_url, symbol)
+            assert (len(top["bids"]), len(top["asks"])) == (5, 5)
 
         second = start(environment)
         _, errors = second.communicate(timeout=60)
