@@ -1,4 +1,4 @@
-"""`tcp backtest` and `tcp compare`."""
+"""`tcp backtest`."""
 
 import json
 from pathlib import Path
@@ -8,6 +8,7 @@ import typer
 
 from cli import markets
 from cli.research_options import Research, with_research_options
+from core.errors import BadInput
 
 if TYPE_CHECKING:
     from pipelines.backtest.result import BacktestResult
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 def backtest(
     given: Research,
     strategy: str = typer.Option(..., help="Name of a strategy; `tcp strategies list` shows them."),
+    validate: bool = typer.Option(
+        False, help="Say how far it can be believed: intervals, p-values, costs, luck of many trials."
+    ),
+    trials: int | None = typer.Option(
+        None, help="Variants tried before choosing this one; default: as counted in the database."
+    ),
+    report: Path | None = typer.Option(None, help="Write a report, validated: FILE.html or FILE.json."),
     out: Path | None = typer.Option(None, help="Folder for result.json, trades.parquet, equity.parquet."),
 ) -> None:
     """One strategy over one history, from the database or from a file."""
@@ -30,66 +38,41 @@ def backtest(
     chosen = markets.market(given.symbol, given.timeframe, given.candles, given.start, given.end)
     values = {"strategy": name, "parameters": parameters, **given.values()}
     BacktestRequest.read(values | chosen | {"timeframe": given.timeframe or "1m"})
+    judging = _judging(validate, trials, report)
     if given.candles is not None:
-        frame, report = markets.read_file(given.candles, given.timestamps, chosen)
-        result = execute(BacktestRequest.read(values | chosen), candles=frame, save=False, data=report)
+        frame, found = markets.read_file(given.candles, given.timestamps, chosen)
+        request = BacktestRequest.read(values | chosen)
+        result = execute(request, candles=frame, save=False, data=found, **judging)
     else:
-        result = execute(BacktestRequest.read(values | chosen), markets.database_url())
+        result = execute(BacktestRequest.read(values | chosen), markets.database_url(), **judging)
     if out is not None:
         from pipelines.backtest.export import write_result
 
         write_result(result, out)
+    if report is not None:
+        from pipelines.reports.backtest import backtest_report
+        from pipelines.reports.write import write_report
+
+        write_report(report, lambda: backtest_report(result), result.to_document())
     print(json.dumps(result.to_document(), allow_nan=False) if given.as_json else summary(result))
 
 
-def compare(
-    runs: list[str] = typer.Argument(
-        help="Run ids, or folders or result.json files of `tcp backtest --out`."
-    ),
-    as_json: bool = markets.JSON,
-) -> None:
-    """Backtest runs side by side."""
-    from pipelines.backtest.saved import is_file, read_runs
+def _judging(validate: bool, trials: int | None, report: Path | None) -> dict[str, Any]:
+    """The arguments of a run about its validation; BadInput for what cannot be."""
+    if report is not None:
+        from pipelines.reports.write import check_target
 
-    ids = [run for run in runs if not is_file(run)]
-    documents = read_runs(runs, markets.database_url() if ids else None)
-    if as_json:
-        print(json.dumps({"runs": documents}, allow_nan=False))
-        return
-    names = list(dict.fromkeys(name for document in documents for name in document["metrics"]))
-    rows = [["", *(f"{d['strategy']} {d['id']}" for d in documents)]]
-    rows += [[name, *(shown(name, d["metrics"].get(name)) for d in documents)] for name in names]
-    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
-    for row in rows:
-        cells = [f"{text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True)]
-        print(f"{row[0]:<{widths[0]}}  {'  '.join(cells)}")
-
-
-PERCENT = frozenset(
-    ("total_return", "cagr", "volatility", "max_drawdown", "win_rate", "exposure", "buy_and_hold_return")
-)
-COUNTS = frozenset(("trades", "closed_trades"))
-
-
-def shown(name: str, value: Any) -> str:
-    """A metric for people: fractions as percent, money with thousands, a dash where there is none."""
-    if value is None:
-        return "—"
-    if name in PERCENT:
-        return (
-            f"{value:+,.2%}"
-            if name.endswith("return") or name in ("cagr", "max_drawdown")
-            else f"{value:.2%}"
-        )
-    if name in COUNTS:
-        return f"{value:,}"
-    if name == "max_drawdown_duration":
-        return f"{value / 86_400:,.2f} days"
-    return f"{value:,.2f}"
+        check_target(report)
+    if trials is not None and trials < 1:
+        raise BadInput("--trials", f"{trials} is not a number of trials: at least 1, this run itself")
+    return {"validate": validate or report is not None or trials is not None, "trials": trials}
 
 
 def summary(result: "BacktestResult") -> str:
     """A result on one screen."""
+    from pipelines.reports.wording import between, shown
+    from pipelines.validation.caveats import caveats
+
     document = result.to_document()
     parameters = ", ".join(f"{name} {value}" for name, value in result.parameters.items()) or "no parameters"
     lines = [
@@ -97,9 +80,13 @@ def summary(result: "BacktestResult") -> str:
         f"{document['from']} to {document['to']}, {result.candles:,} candles",
         f"{result.request.cash:,.2f} became {result.final_value:,.2f}",
         "",
-        *(f"{name:<22} {shown(name, value):>16}" for name, value in result.metrics.items()),
     ]
+    intervals = (result.validation or {}).get("intervals", {})
+    for name, value in result.metrics.items():
+        known = intervals.get(name)
+        lines.append(f"{name:<22} {shown(name, value):>16}" + (f"   {between(name, known)}" if known else ""))
     mended = {name: value for name, value in document["data"].items() if name != "rows" and value}
     if mended:
         lines += ["", "data: " + ", ".join(f"{name} {value:,}" for name, value in mended.items())]
-    return "\n".join(lines)
+    said = caveats(document)
+    return "\n".join([*lines, *([""] if said else []), *said])

@@ -33,7 +33,7 @@ COMMANDS: dict[str, Command] = {
     "strategies": Command("cli.strategies:app", "List, show and check strategies."),
     "backtest": Command("cli.backtest:backtest", "One strategy over one history."),
     "sweep": Command("cli.sweep:sweep", "A strategy over a grid of parameters."),
-    "compare": Command("cli.backtest:compare", "Backtest runs side by side."),
+    "compare": Command("cli.compare:compare", "Backtest runs side by side, with significance."),
     "parity": Command("cli.parity:parity", "A live bot beside a backtest over the same candles."),
     "dashboard": Command("cli.dashboard:dashboard", "The dashboard alone."),
     "dagster": Command("cli.dagster:dagster", "Dagster alone: webserver, daemon and code."),

@@ -42,6 +42,12 @@ def sweep(
     resume: str | None = typer.Option(
         None, help="Go on with a killed sweep: its --out file or its id. The same command does so by itself."
     ),
+    walk_forward: str | None = typer.Option(
+        None,
+        help="Train and test in turns: rolling:train=60d,test=14d[,purge=1d], anchored:… or "
+        "purged:folds=6[,purge=1d,embargo=1d]. A row a window.",
+    ),
+    report: Path | None = typer.Option(None, help="Report of a walk-forward: FILE.html or FILE.json."),
     out: Path | None = typer.Option(None, help="Parquet file to write."),
 ) -> None:
     """A strategy over combinations of its parameters: a row each, its parameters and every metric.
@@ -49,6 +55,10 @@ def sweep(
     --symbol and --timeframe take several, with commas; --candles is then a path with {symbol} and {timeframe}
     in it.
     """
+    if walk_forward is not None or report is not None:
+        from cli.walk_forward import checked
+
+        walk = checked(walk_forward, report, resume, scheduler)
     if resume is not None:
         job = _resumed(resume, scheduler)
     else:
@@ -57,6 +67,12 @@ def sweep(
             given, {name: value for name, value in own.items() if value is not None}, grid, where, file, out
         )
         job.scheduler = scheduler
+    if walk_forward is not None:
+        from cli.walk_forward import run_walk_forward
+
+        with _progress() as job.on_progress:
+            print(run_walk_forward(job, walk, report, given.as_json))
+        return
     _run(job, given.as_json)
 
 
@@ -184,7 +200,7 @@ def _document(job: "Sweep", outcome: "Outcome", seconds: float) -> dict[str, Any
 
 
 def _show(job: "Sweep", outcome: "Outcome", seconds: float) -> None:
-    from cli.backtest import shown
+    from pipelines.reports.wording import shown
 
     market = ("symbol", "timeframe") if len(job.request.markets) > 1 else ()
     told = [*market, *outcome.names]

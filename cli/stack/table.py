@@ -13,6 +13,16 @@ def columns(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
+def figures(rows: Sequence[Sequence[str]]) -> str:
+    """Rows of cells, the first of each to the left, the others, which are numbers, to the right."""
+    widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
+    lines = []
+    for first, *others in rows:
+        cells = (f"{text:>{width}}" for text, width in zip(others, widths[1:], strict=True))
+        lines.append("  ".join([f"{first:<{widths[0]}}", *cells]))
+    return "\n".join(lines)
+
+
 def duration(seconds: int) -> str:
     """Whole seconds as people read them: 42 s, 5 min, 3 h 10 min, 2 d 4 h."""
     if seconds < 60:

@@ -51,12 +51,15 @@ def execute(
         outcome=outcome,
     )
     if validate:
+        from pipelines.validation.caveats import caveats
         from pipelines.validation.trials import trials_of
         from pipelines.validation.validate import validate as validated
 
         family = (strategy.name, request.symbol, request.timeframe)
         tried = trials_of(trials, database_url, family, saved_parameters(result))
-        result = replace(result, validation=validated(strategy, piece, request, outcome, tried, inside))
+        judged = validated(strategy, piece, request, outcome, tried, inside)
+        result = replace(result, validation=judged)
+        result = replace(result, validation=judged | {"warnings": caveats(result.to_document())})
     if save and database_url is not None:
         from pipelines.backtest.store import save_run
 

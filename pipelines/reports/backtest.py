@@ -147,6 +147,9 @@ def trades(frame: pl.DataFrame) -> str:
 def assumptions(document: Document, validation: Document) -> str:
     """How the numbers came about."""
     filled = "the next candle's open" if document["fill"] == "open" else "the close that gave the signal"
+    ending = "valued at the last close, without a fee"
+    if "walk_forward" in document:
+        ending = "sold at the last close of each test, costs included"
     rows = [
         ["Start", f"{document['initial_cash']:,.2f} of quote currency"],
         ["Fills", f"at {filled}"],
@@ -156,7 +159,7 @@ def assumptions(document: Document, validation: Document) -> str:
         ["Warm-up", f"{document['warmup_candles']:,} candles before the first"],
         ["Data", ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in document["data"].items())],
         ["Sharpe, Sortino, volatility", "daily equity, 365 days, no risk-free rate"],
-        ["Open position at the end", "valued at the last close, without a fee"],
+        ["Open position at the end", ending],
     ]
     if validation:
         returns = validation["returns"]

@@ -26,11 +26,16 @@ def write_report(path: Path, html: Callable[[], str], document: dict[str, Any]) 
     """The page or the document, as the file's name says; whole or not at all."""
     check_target(path)
     text = html() if path.suffix == ".html" else json.dumps(document, indent=2, allow_nan=False) + "\n"
+    write_whole(path, lambda target: target.write_text(text, encoding="utf-8"), "--report")
+
+
+def write_whole(path: Path, write: Callable[[Path], object], option: str) -> None:
+    """Write under a temporary name, then rename: a reader never sees half a file."""
     temporary = path.with_name(f".{path.name}.part")
     try:
-        temporary.write_text(text, encoding="utf-8")
+        write(temporary)
         temporary.replace(path)
     except OSError as error:
-        raise BadInput("--report", f"{path}: {error.strerror or error}") from None
+        raise BadInput(option, f"{path}: {error.strerror or error}") from None
     finally:
         temporary.unlink(missing_ok=True)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
-FEW_TRADES, SOME_TRADES = 10, 30
+FEW_TRADES, SOME_TRADES = 20, 50
 SIGNIFICANT = 0.05
 SURE = 0.95
 

@@ -160,7 +160,7 @@ def _notes(records: Sequence[Record], base: Record | None, table: pl.DataFrame, 
         notes.append(
             f"Few days: compared by {table.height} {unit} returns, which say nothing of other weather."
         )
-    few = [r.id for r in records if (r.document["metrics"].get("trades") or 0) < LEAST]
+    few = [r.id for r in records if r is not base and (r.document["metrics"].get("trades") or 0) < LEAST]
     if few:
         notes.append(f"Fewer than {LEAST} trades: {', '.join(few)}. Too few to say anything.")
     return notes

@@ -1,7 +1,7 @@
 """A walk-forward from request to result: train, take the best, test it on what follows, go on."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 from uuid import uuid4
@@ -17,6 +17,7 @@ from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.space import Space
+from pipelines.validation.caveats import caveats
 from pipelines.validation.costs import MULTIPLES, cost_row, dearer
 from pipelines.validation.trials import Trials
 from pipelines.validation.validate import describe
@@ -169,6 +170,8 @@ def _result(
         outcome=outcome,
         validation=describe(outcome, market, trials) | {"costs": costs},
     )
+    warnings = {"warnings": caveats(record.to_document())}
+    record = replace(record, validation=(record.validation or {}) | warnings)
     return WalkForwardResult(
         walk=walk,
         sort=request.sort,
