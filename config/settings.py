@@ -48,6 +48,9 @@ class Settings(BaseSettings):
     )
     symbols: str = Field("BTC-USDT,ETH-USDT,SOL-USDT", description="Comma list of collected symbols")
     timeframes: str = Field("1m,5m,15m,1h,4h,1d", description="Comma list of candle timeframes")
+    raw_trades: str = Field(
+        "all", description="Symbols whose trades are stored: all, none or a comma list; candles need none"
+    )
     config_dir: Path = Field(PROJECT_ROOT / "config", description="Folder of bots/, strategies/, sweeps/")
     strategies_dir: Path = Field(
         PROJECT_ROOT / "my_strategies", description="Folder of your own strategies, *.py"
@@ -101,6 +104,13 @@ class Settings(BaseSettings):
         _check_list(text, SYMBOL, "a pair such as BTC-USDT")
         return text
 
+    @field_validator("raw_trades")
+    @classmethod
+    def _raw_trades_are_pairs(cls, text: str) -> str:
+        if text not in {"all", "none"}:
+            _check_list(text, SYMBOL, "all, none or pairs such as BTC-USDT")
+        return text
+
     @field_validator("timeframes")
     @classmethod
     def _timeframes_are_known(cls, text: str) -> str:
@@ -128,6 +138,13 @@ class Settings(BaseSettings):
     def symbol_list(self) -> tuple[str, ...]:
         """Collected symbols, in order."""
         return tuple(part.strip() for part in self.symbols.split(",") if part.strip())
+
+    @property
+    def unkept_symbols(self) -> frozenset[str]:
+        """Collected symbols of which no raw trades are stored."""
+        if self.raw_trades == "all":
+            return frozenset()
+        return frozenset(self.symbol_list) - {part.strip() for part in self.raw_trades.split(",")}
 
     @property
     def timeframe_list(self) -> tuple[str, ...]:

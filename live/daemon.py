@@ -73,6 +73,7 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
         settings.history_days,
         events.tell,
         Spool(settings.home / "spool" / await asyncio.to_thread(database_id, engine)),
+        settings.unkept_symbols,
     )
     quality = QualityRecorder(connections, lambda: getattr(rest, "url", ""), engine, clock, wall)
     books = make_book_keeper(settings, bus)

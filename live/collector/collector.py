@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -69,6 +69,7 @@ class Collector:
     history_days: of 1m candles to have from before the first trade
     on_event: told of what people should know
     spool: where trades go when Postgres stays away; None keeps them in memory
+    unkept: symbols of which no raw trades are stored; their candles are complete all the same
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Collector:
         history_days: int,
         on_event: OnEvent,
         spool: Spool | None = None,
+        unkept: Collection[str] = (),
     ) -> None:
         self._symbols = tuple(symbols)
         self._timeframes = tuple(timeframes)
@@ -93,7 +95,7 @@ class Collector:
         self._clock = clock
         self._on_event = on_event
         self._publisher = Publisher(bus, wall, on_event)
-        self._writer = Writer(engine, self._publisher.finals, on_event, spool)
+        self._writer = Writer(engine, self._publisher.finals, on_event, spool, unkept=unkept)
         url = engine.url.render_as_string(hide_password=False)
         self._history = History(rest, engine, url, self._timeframes, history_days, self._release)
         self._reconciler = Reconciler(rest, engine, clock, self._timeframes, self._put_right, on_event)

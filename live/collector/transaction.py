@@ -1,6 +1,6 @@
 """A chunk of the backlog as one transaction, and what the database refuses of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import TypeVar
 
 import structlog
@@ -14,7 +14,8 @@ from live.collector.batch import Batch, Chunk, GapRecord, Lost
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.gaps import record_gap
 from pipelines.warehouse.spool import record_spool_position
-from pipelines.warehouse.trades import copy_trades, last_trade_ids
+from pipelines.warehouse.trade_marks import store_trades
+from pipelines.warehouse.trades import last_trade_ids
 
 Row = TypeVar("Row", Trade, Candle, GapRecord)
 Revisions = dict[tuple[str, Timeframe, int], int]
@@ -22,9 +23,12 @@ Revisions = dict[tuple[str, Timeframe, int], int]
 _log = structlog.get_logger("writer")
 
 
-def write_chunk(connection: Connection, chunk: Chunk) -> Revisions:
-    """All of it, in the caller's transaction; returns the revisions of new and changed candles."""
-    revisions = _write(connection, chunk.batch)
+def write_chunk(connection: Connection, chunk: Chunk, unkept: Collection[str] = ()) -> Revisions:
+    """All of it, in the caller's transaction; returns the revisions of new and changed candles.
+
+    unkept: symbols of which no raw trades are stored
+    """
+    revisions = _write(connection, chunk.batch, unkept)
     open_lost(connection, chunk.lost)
     if chunk.drained is not None:
         record_spool_position(connection, chunk.drained.segment, chunk.drained.offset)
@@ -72,8 +76,8 @@ def as_unfillable(refused: Batch, reason: str) -> list[GapRecord]:
     ]
 
 
-def _write(connection: Connection, batch: Batch) -> Revisions:
-    copy_trades(connection, batch.trades)
+def _write(connection: Connection, batch: Batch, unkept: Collection[str] = ()) -> Revisions:
+    store_trades(connection, batch.trades, unkept)
     revisions = upsert_candles(connection, batch.candles)
     for gap in batch.gaps:
         record_gap(connection, gap.symbol, gap.first_id, gap.last_id, gap.state, gap.at_ms, gap.by, gap.note)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -42,6 +42,7 @@ class Writer:
     on_committed: called in the event loop with the candles that a commit made new or changed, as stored
     on_event: told (level, event, message) of outages
     spool: where the backlog goes when memory is not enough; None keeps it in memory
+    unkept: symbols of which no raw trades are stored
     """
 
     def __init__(
@@ -51,11 +52,13 @@ class Writer:
         on_event: Callable[[str, str, str], None],
         spool: Spool | None = None,
         bounds: Bounds = Bounds(),  # noqa: B008 - frozen
+        unkept: Collection[str] = (),
     ) -> None:
         self._engine = engine
         self._on_committed = on_committed
         self._on_event = on_event
         self._bounds = bounds
+        self._unkept = frozenset(unkept)
         self._backlog = Backlog(spool, bounds, on_event)
         self._connection: Connection | None = None
         self._thread = ThreadPoolExecutor(1, "writer")
@@ -253,7 +256,7 @@ class Writer:
             if self._connection is None:
                 self._connection = self._engine.connect()
             with self._connection.begin():
-                return write_chunk(self._connection, chunk)
+                return write_chunk(self._connection, chunk, self._unkept)
         except BaseException:
             self._disconnect()
             raise

@@ -7,6 +7,7 @@ from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
+from pipelines.warehouse.trade_marks import last_mark
 from pipelines.warehouse.trades import StoredTrade, last_trade_ids
 
 DAY_MS = 86_400_000
@@ -26,14 +27,30 @@ class ResumePoint(msgspec.Struct, frozen=True):
 
 
 def resume_point(connection: Connection, symbol: str) -> ResumePoint | None:
-    """Where collecting `symbol` goes on; None when none of its trades is stored.
+    """Where collecting `symbol` goes on; None when nothing is known of its trades.
 
     That is the close of the newest minute built from trades, or the open of the oldest one of the day before
-    that was released with a hole (provisional): it may be completed now.
+    that was released with a hole (provisional): it may be completed now. Of a symbol whose raw trades are
+    not kept the last one before that point is known all the same; those after it are to be asked for.
     """
     last = last_trade_ids(connection, [symbol]).get(symbol)
+    start_ms = _start_ms(connection, symbol, last)
+    if start_ms is None:
+        return None
+    mark = last_mark(connection, symbol, start_ms)
+    if mark is not None and (last is None or mark.trade_id > last.trade_id):
+        return ResumePoint(mark, start_ms, mark)
     if last is None:
         return None
+    anchor = _last_before(connection, symbol, start_ms)
+    if mark is not None and (anchor is None or mark.trade_id > anchor.trade_id):
+        anchor = mark
+    if anchor is None and last.timestamp_ms < start_ms:
+        anchor = last  # nothing was traded for more than a day
+    return ResumePoint(last, start_ms, anchor)
+
+
+def _start_ms(connection: Connection, symbol: str, last: StoredTrade | None) -> int | None:
     key = {"exchange": EXCHANGE, "symbol": symbol}
     newest = connection.execute(
         text(
@@ -42,7 +59,9 @@ def resume_point(connection: Connection, symbol: str) -> ResumePoint | None:
         ),
         key,
     ).scalar()
-    start_ms = Timeframe.M1.open_ms(last.timestamp_ms) if newest is None else to_ms(newest)
+    if newest is None:
+        return None if last is None else Timeframe.M1.open_ms(last.timestamp_ms)
+    start_ms = to_ms(newest)
     provisional = connection.execute(
         text(
             "SELECT min(timestamp) FROM market_data WHERE exchange = :exchange AND symbol = :symbol "
@@ -50,19 +69,23 @@ def resume_point(connection: Connection, symbol: str) -> ResumePoint | None:
         ),
         {**key, "since": to_datetime(start_ms - DAY_MS)},
     ).scalar()
-    if provisional is not None:
-        start_ms = min(start_ms, to_ms(provisional) - Timeframe.M1.ms)
+    return start_ms if provisional is None else min(start_ms, to_ms(provisional) - Timeframe.M1.ms)
+
+
+def _last_before(connection: Connection, symbol: str, start_ms: int) -> StoredTrade | None:
     row = connection.execute(
         text(
             "SELECT trade_id, timestamp FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol "
             "AND timestamp < :start AND timestamp >= :day_before ORDER BY trade_id DESC LIMIT 1"
         ),
-        {**key, "start": to_datetime(start_ms), "day_before": to_datetime(start_ms - DAY_MS)},
+        {
+            "exchange": EXCHANGE,
+            "symbol": symbol,
+            "start": to_datetime(start_ms),
+            "day_before": to_datetime(start_ms - DAY_MS),
+        },
     ).first()
-    anchor = None if row is None else StoredTrade(row.trade_id, to_ms(row.timestamp))
-    if anchor is None and last.timestamp_ms < start_ms:
-        anchor = last  # nothing was traded for more than a day
-    return ResumePoint(last, start_ms, anchor)
+    return None if row is None else StoredTrade(row.trade_id, to_ms(row.timestamp))
 
 
 def trades_since(connection: Connection, symbol: str, since_ms: int) -> list[Trade]:

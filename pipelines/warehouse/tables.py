@@ -90,6 +90,16 @@ raw_trades = Table(
     postgresql_partition_by="RANGE (timestamp)",
 )
 
+trade_marks = Table(
+    "trade_marks",
+    metadata,
+    Column("exchange", Text, primary_key=True),
+    Column("symbol", Text, primary_key=True),
+    _time("timestamp", primary_key=True, comment="close time of the minute"),
+    Column("trade_id", BigInteger, nullable=False, comment="the last of the minute"),
+    _time("traded_at", nullable=False),
+)
+
 data_gaps = Table(
     "data_gaps",
     metadata,
