@@ -1,5 +1,6 @@
 """Which trades of one symbol were seen, where ids only tell one trade from another and show no holes."""
 
+import math
 from collections.abc import Iterable
 
 from core.continuity import Continuity, Gap
@@ -15,13 +16,13 @@ class Sightings(Continuity):
     from the last trade before it until it is told that everything since then was asked for.
 
     Ids grow with the time of the trades. `gaps` holds one gap while there is an interruption; its ids and
-    its size mean nothing.
+    its size mean nothing. first_after_ms: time of the first trade that came after the interruption
     """
 
     def __init__(self, last_id: int | None = None, last_ms: int = 0, kept: int = KEPT_IDS) -> None:
         super().__init__(last_id, last_ms)
         self.first_after_ms: int | None = None
-        self._kept = kept
+        self._kept = self._most = kept
         self._seen: set[int] = set()
         self._forgotten_id = -1 if last_id is None else last_id
 
@@ -38,25 +39,31 @@ class Sightings(Continuity):
             new.append(trade)
         if new and self.gaps and self.first_after_ms is None:
             self.first_after_ms = new[0].timestamp_ms
-        if len(self._seen) > self._kept:
+        if len(self._seen) > self._most:
             self._forget()
         return new
 
     def interrupt(self) -> None:
-        """From the last trade on some may be missing, until `resume`. A second call changes nothing."""
+        """From the last trade on some may be missing, until `resume`; in a second interruption before that,
+        from where the first one began."""
         if not self.gaps:
             next_id = (self.last_id or 0) + 1
             self.gaps = [Gap(next_id, next_id, self.last_ms, OPEN_END_MS)]
-            self.first_after_ms = None
+        self.first_after_ms = None
 
-    def resume(self) -> None:
-        """All trades since the interruption were handed in."""
-        self.gaps = []
+    def resume(self, through_ms: int | None = None) -> None:
+        """All trades since the interruption were handed in, or all through that time."""
+        if through_ms is None:
+            self.gaps = []
+        for gap in self.gaps:
+            gap.after_ms = max(gap.after_ms, through_ms or 0)
 
     def _forget(self) -> None:
-        """The older half, but nothing that may come again to fill an interruption."""
-        bound = self.gaps[0].first_id if self.gaps else OPEN_END_MS
-        old = sorted(trade_id for trade_id in self._seen if trade_id < bound)[: self._kept // 2]
+        """All but the newer half of what is kept, and what may come again to fill an interruption."""
+        bound = self.gaps[0].first_id if self.gaps else math.inf
+        surplus = len(self._seen) - self._kept // 2
+        old = sorted(trade_id for trade_id in self._seen if trade_id < bound)[:surplus]
         if old:
             self._seen.difference_update(old)
             self._forgotten_id = old[-1]
+        self._most = len(self._seen) + self._kept // 2

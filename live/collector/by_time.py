@@ -119,7 +119,7 @@ class TimeRefiller:
         self._on_event = on_event
         self._wake = asyncio.Event()
         self._is_live = False
-        self._was_refused = False
+        self._is_stale = False
         self.refilled = 0
 
     def wake(self) -> None:
@@ -132,20 +132,23 @@ class TimeRefiller:
 
     def refused(self) -> None:
         """Trades could not be taken."""
-        self._was_refused = True
-        self._seen.interrupt()
+        self._interrupt()
         self.wake()
 
     def feed_is(self, state: str) -> None:
         """The feed's state changed (see `TradeFeed`)."""
         if state in ("connecting", "reconnecting", "silent"):
             self._is_live = False
-            self._seen.interrupt()
+            self._interrupt()
         elif state in ("live", "degraded"):
             self._is_live = True
             if state == "degraded":
-                self._seen.interrupt()
+                self._interrupt()
             self.wake()
+
+    def _interrupt(self) -> None:
+        self._is_stale = True
+        self._seen.interrupt()
 
     async def run(self) -> None:
         """Refill, for ever."""
@@ -157,9 +160,9 @@ class TimeRefiller:
     async def _refill(self) -> None:
         tries = 0
         while self._seen.gaps and self._is_live:
-            since_ms, fence_ms = self._seen.gaps[0].after_ms, self._seen.first_after_ms
+            since_ms = self._seen.gaps[0].after_ms
             tries += 1
-            self._was_refused = False
+            self._is_stale = False
             try:
                 now_ms = await self._rest.server_time_ms()
                 found = await _between(self._rest, self._symbol, since_ms, now_ms + 1)
@@ -170,17 +173,23 @@ class TimeRefiller:
                 else:
                     await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S)) - 1])
                 continue
-            lags = fence_ms is not None and (not found or found[-1].timestamp_ms < fence_ms)
-            if lags and tries < MOST_TRIES:
-                await asyncio.sleep(LAGGING_S)
-                continue
-            before = self._seen.duplicates
-            self._take(found)
-            self.refilled += len(found) - (self._seen.duplicates - before)
-            if self._was_refused:
-                await asyncio.sleep(LAGGING_S)
-            else:
-                self._seen.resume()
+            fence_ms = self._seen.first_after_ms
+            lags = fence_ms is not None and _newest_ms(found) < fence_ms
+            await self._hand_on(found, lags and tries < MOST_TRIES)
+
+    async def _hand_on(self, found: list[Trade], lags: bool) -> None:
+        before = self._seen.duplicates
+        self._take(found)
+        self.refilled += len(found) - (self._seen.duplicates - before)
+        if self._is_stale:
+            # It was interrupted again after what was found had been asked for.
+            await asyncio.sleep(LAGGING_S)
+        elif lags:
+            if found:
+                self._seen.resume(through_ms=_newest_ms(found))
+            await asyncio.sleep(LAGGING_S)
+        else:
+            self._seen.resume()
 
     def _give_up(self, reason: str) -> None:
         self._seen.resume()
@@ -195,6 +204,10 @@ async def _between(rest: ExchangeRest, symbol: str, start_ms: int, end_ms: int) 
     """Trades with start_ms <= timestamp < end_ms, oldest first."""
     pages = [page async for page in rest.trade_pages(symbol, start_ms, end_ms)]
     return [trade for page in reversed(pages) for trade in page]
+
+
+def _newest_ms(trades: Sequence[Trade]) -> int:
+    return trades[-1].timestamp_ms if trades else 0
 
 
 def _point(engine: Engine, symbol: str) -> ResumePoint | None:

@@ -1,0 +1,124 @@
+"""The collector on an exchange whose trade ids show no holes: interruptions and restarts cost no trade."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from sqlalchemy import text
+
+from core.trades import Trade
+from pipelines.bus.redis import RedisBus
+from pipelines.exchanges.ccxt.trades import time_id
+from pipelines.warehouse.database import engine as engine_of
+from tests.exchange import FakeExchange
+from tests.replay.test_collector import (
+    MIDNIGHT,
+    SPEED,
+    assert_complete,
+    closed_through,
+    collecting,
+    tape_of,
+    until,
+)
+
+pytestmark = pytest.mark.servers
+
+MINUTE = 60_000
+BEGUN = MIDNIGHT + 30 * MINUTE
+
+
+class Unnumbered(FakeExchange):
+    """Ids as they are of exchanges without a sequence. The feed is cut every second and back 0.3 s later with
+    its last trade; REST shows trades `lag_ms` after they happened."""
+
+    consecutive_ids = False
+
+    def __init__(self, tape: Sequence[Trade], start_ms: int, speed: float, lag_ms: int = 0) -> None:
+        super().__init__(tape, start_ms, speed)
+        self._lag_ms = lag_ms
+        self.cuts = 0
+
+    async def run(
+        self,
+        symbols: Sequence[str],
+        on_trades: Callable[[list[Trade]], None],
+        on_state: Callable[[str, str], None],
+    ) -> None:
+        """The feed."""
+        on_state("connecting", "")
+        while True:
+            on_state("live", "")
+            on_trades([self._until_now(symbol)[-1] for symbol in symbols])
+            sent, began = self._count(), asyncio.get_running_loop().time()
+            while asyncio.get_running_loop().time() < began + 1.0:
+                await asyncio.sleep(0.005)
+                until_now = self._count()
+                if frame := self.tape[sent:until_now]:
+                    on_trades(list(frame))
+                sent = until_now
+            self.cuts += 1
+            on_state("reconnecting", "told to")
+            await asyncio.sleep(0.3)
+
+    async def trade_pages(
+        self, symbol: str, start_ms: int, end_ms: int, before_id: int | None = None
+    ) -> AsyncGenerator[list[Trade], None]:
+        """A hundred at a time."""
+        await self._answer()
+        known = [t for t in self._until_now(symbol, self._lag_ms) if start_ms <= t.timestamp_ms < end_ms]
+        for last in range(len(known), 0, -100):
+            yield known[max(last - 100, 0) : last]
+
+    async def recent_trades(self, symbol: str, limit: int = 500) -> list[Trade]:
+        """The newest matches."""
+        await self._answer()
+        return self._until_now(symbol, self._lag_ms)[-limit:]
+
+    def _count(self) -> int:
+        now = self.now_ms()
+        return sum(trade.timestamp_ms <= now for trade in self.tape)
+
+    def _until_now(self, symbol: str, lag_ms: int = 0) -> list[Trade]:
+        now = self.now_ms() - lag_ms
+        return [trade for trade in self.tape if trade.symbol == symbol and trade.timestamp_ms <= now]
+
+
+def unnumbered(tape: Sequence[Trade]) -> list[Trade]:
+    return [msgspec.structs.replace(t, trade_id=time_id(t.timestamp_ms, str(t.trade_id * 7))) for t in tape]
+
+
+def rows_of(database_url: str, query: str) -> list[tuple]:
+    with engine_of(database_url).connect() as connection:
+        return [tuple(row) for row in connection.execute(text(query))]
+
+
+@pytest.mark.parametrize("lag_ms", [0, 150_000], ids=["", "lagging"])
+async def test_cuts_of_the_feed_cost_no_trade(database_url: str, redis_url: str, lag_ms: int):
+    """Each id once, each candle that of the tape, no hole invented; also when REST lags the feed."""
+    tape = unnumbered(tape_of(130, MIDNIGHT))
+    exchange, bus = Unnumbered(tape, BEGUN, SPEED, lag_ms), RedisBus(redis_url)
+    through = BEGUN + 40 * MINUTE
+    async with collecting(exchange, database_url, bus):
+        await until(lambda: closed_through(database_url) >= through)
+        await until(lambda: not rows_of(database_url, "SELECT 1 FROM market_data WHERE provisional"))
+    await bus.close()
+    assert exchange.cuts >= 3
+    assert_complete(database_url, tape, BEGUN, through)
+    assert rows_of(database_url, "SELECT * FROM data_gaps") == []
+
+
+async def test_a_restart_goes_on_where_it_was(database_url: str, redis_url: str, tmp_path: Path):
+    """What happened while nobody collected is asked for by time; the candles are one unbroken series."""
+    tape = unnumbered(tape_of(130, MIDNIGHT))
+    exchange, bus = Unnumbered(tape, BEGUN, SPEED), RedisBus(redis_url)
+    async with collecting(exchange, database_url, bus):
+        await until(lambda: closed_through(database_url) >= BEGUN + 8 * MINUTE)
+    await asyncio.sleep(1)  # five minutes of the market
+    through = BEGUN + 30 * MINUTE
+    async with collecting(exchange, database_url, bus):
+        await until(lambda: closed_through(database_url) >= through)
+    await bus.close()
+    assert_complete(database_url, tape, BEGUN, through)
+    assert rows_of(database_url, "SELECT * FROM data_gaps") == []
