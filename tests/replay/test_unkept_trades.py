@@ -70,7 +70,7 @@ def stored_trades(database_url: str, symbol: str) -> int:
 
 
 async def test_restarts_without_raw_trades_cost_no_candle_and_no_digit(database_url):
-    """Four runs over a feed that loses and repeats; the second keeps all trades: a change of mind and back."""
+    """Four runs over a feed that loses and repeats; the second keeps all trades, as after a change."""
     tape = tape_of(minutes=40, start_ms=MIDNIGHT, seed=8)
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED, Misbehaviour(3))
     for minutes, unkept in ((4, {UNKEPT}), (8, set()), (12, {UNKEPT}), (16, {UNKEPT})):
