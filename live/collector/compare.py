@@ -174,7 +174,10 @@ class Comparer:
             equal_before = candle.close_ms <= seen_ms and (
                 before is None or before.resolution not in (None, "ours_stands")
             )
-            in_gap = any(start < candle.close_ms and end >= candle.open_ms for start, end in gaps)
+            # Where ids show no holes nothing says that our trades are all there were.
+            in_gap = not self._rest.consecutive_ids or any(
+                start < candle.close_ms and end >= candle.open_ms for start, end in gaps
+            )
             pairs.differing.append((candle, row, Known(equal_before, in_gap)))
 
     def _longer(
@@ -217,6 +220,7 @@ class Comparer:
         """The exchange's own trades of a minute; None when they cannot be had, or not all of them."""
         trades: dict[int, Trade] = {}
         pages = 0
+        is_numbered = self._rest.consecutive_ids
         try:
             async with aclosing(self._rest.trade_pages(symbol, close_ms - M1.ms, close_ms)) as found:
                 async for page in found:
@@ -224,14 +228,14 @@ class Comparer:
                     pages += 1
                     if pages > MOST_PAGES:
                         return None
-            if trades and _holes(trades):
+            if trades and is_numbered and _holes(trades):
                 more = await self._rest.trades_by_id(symbol, min(trades), max(trades))
                 trades.update((trade.trade_id, trade) for trade in more)
         except (Unavailable, BadInput):
             return None
         ordered = [trades[trade_id] for trade_id in sorted(trades)]
         made = candle_of(symbol, close_ms, ordered)
-        if made is None or _holes(trades):
+        if made is None or (is_numbered and _holes(trades)):
             return None
         return Evidence(made, await asyncio.to_thread(self._unknown, symbol, ordered))
 

@@ -8,10 +8,12 @@ import msgspec
 import pytest
 from sqlalchemy import text
 
+from core.timeframes import Timeframe
 from core.trades import Trade
 from pipelines.bus.redis import RedisBus
 from pipelines.exchanges.ccxt.trades import time_id
 from pipelines.warehouse.database import engine as engine_of
+from tests.aggregation import candles_of, trades_frame
 from tests.exchange import FakeExchange
 from tests.replay.test_collector import (
     MIDNIGHT,
@@ -19,9 +21,11 @@ from tests.replay.test_collector import (
     assert_complete,
     closed_through,
     collecting,
+    stored_candles,
     tape_of,
     until,
 )
+from tests.sql_candles import candles_by_sql
 
 pytestmark = pytest.mark.servers
 
@@ -122,3 +126,42 @@ async def test_a_restart_goes_on_where_it_was(database_url: str, redis_url: str,
     await bus.close()
     assert_complete(database_url, tape, BEGUN, through)
     assert rows_of(database_url, "SELECT * FROM data_gaps") == []
+
+
+class Forgetful(Unnumbered):
+    """Loses some trades without a sign, and is never cut."""
+
+    async def run(
+        self,
+        symbols: Sequence[str],
+        on_trades: Callable[[list[Trade]], None],
+        on_state: Callable[[str, str], None],
+    ) -> None:
+        """The feed."""
+        on_state("live", "")
+        sent = self._count()
+        while True:
+            await asyncio.sleep(0.005)
+            until_now = self._count()
+            if frame := [trade for n, trade in enumerate(self.tape[sent:until_now], sent) if n % 40]:
+                on_trades(frame)
+            sent = until_now
+
+
+async def test_what_nobody_noticed_is_put_right_by_comparison(database_url: str, redis_url: str):
+    """Trades lost without a sign: the exchange's candles differ, its trades of those minutes are fetched, and
+    ours become what they make."""
+    tape = unnumbered(tape_of(130, MIDNIGHT))
+    exchange, bus = Forgetful(tape, BEGUN, SPEED), RedisBus(redis_url)
+    through = BEGUN + 20 * MINUTE
+    mended = "SELECT symbol, (extract(epoch FROM timestamp) * 1000)::bigint FROM candle_differences WHERE "
+    mended += "explanation = 'missing_trades' AND resolution = 'completed' AND timeframe = '1m'"
+    async with collecting(exchange, database_url, bus):
+        await until(lambda: closed_through(database_url) >= through)
+        await until(lambda: len(rows_of(database_url, mended)) >= 5)
+    await bus.close()
+    for symbol, close_ms in rows_of(database_url, mended):
+        ours = trades_frame([trade for trade in tape if trade.symbol == symbol])
+        truth = {row[0]: row for row in candles_of(ours, Timeframe.M1, close_ms)}[close_ms]
+        stored = {row[0]: row for row in stored_candles(database_url, symbol, Timeframe.M1, False)}
+        assert stored[close_ms] == candles_by_sql(database_url, symbol, Timeframe.M1)[close_ms] == truth
