@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import markets
+from cli import execution_options, markets
 from cli.research_options import Research, with_research_options
 from core.errors import BadInput
 
@@ -17,13 +17,22 @@ if TYPE_CHECKING:
 @with_research_options
 def backtest(
     given: Research,
-    strategy: str = typer.Option(..., help="Name of a strategy; `tcp strategies list` shows them."),
+    strategy: str = markets.STRATEGY,
     validate: bool = typer.Option(
         False, help="Say how far it can be believed: intervals, p-values, costs, luck of many trials."
     ),
     trials: int | None = typer.Option(
         None, help="Variants tried before choosing this one; default: as counted in the database."
     ),
+    order: str | None = execution_options.ORDER,
+    offset: float | None = execution_options.OFFSET,
+    expires: int | None = execution_options.EXPIRES,
+    maker_fee: float | None = execution_options.MAKER_FEE,
+    fee_tiers: str | None = execution_options.FEE_TIERS,
+    volume_share: float | None = execution_options.VOLUME_SHARE,
+    spread: float | None = execution_options.SPREAD,
+    impact: float | None = execution_options.IMPACT,
+    intrabar: str | None = execution_options.INTRABAR,
     report: Path | None = typer.Option(None, help="Write a report, validated: FILE.html or FILE.json."),
     out: Path | None = typer.Option(None, help="Folder for result.json, trades.parquet, equity.parquet."),
 ) -> None:
@@ -33,12 +42,24 @@ def backtest(
     from strategies.registry import build
 
     # Everything that can be wrong is found before a file is read or a server started.
-    parameters = given.parameters()
-    name = build(strategy, parameters, given.timeframe).name
+    named, parameters = markets.strategy_of(strategy, given.parameters())
+    name = build(named, parameters, given.timeframe).name
     chosen = markets.market(given.symbol, given.timeframe, given.candles, given.start, given.end)
     values = {"strategy": name, "parameters": parameters, **given.values()}
+    values |= execution_options.execution_of(
+        order=order,
+        offset=offset,
+        expires=expires,
+        maker_fee=maker_fee,
+        fee_tiers=fee_tiers,
+        volume_share=volume_share,
+        spread=spread,
+        impact=impact,
+        intrabar=intrabar,
+    )
     BacktestRequest.read(values | chosen | {"timeframe": given.timeframe or "1m"})
     judging = _judging(validate, trials, report)
+    judging["path"] = execution_options.path_inside(intrabar, given.timestamps)
     if given.candles is not None:
         frame, found = markets.read_file(given.candles, given.timestamps, chosen)
         request = BacktestRequest.read(values | chosen)

@@ -19,6 +19,11 @@ TO = typer.Option(None, "--to", help="End, as --from.")
 PARAM = typer.Option([], "--param", help="NAME=VALUE, repeatable; the rest by default.")
 CANDLES = typer.Option(None, "--candles", help="CSV or Parquet file; then no database is needed.")
 TIMESTAMPS = typer.Option("close", help="What the file's times are: those of the close, or of the open.")
+STRATEGY = typer.Option(
+    ...,
+    help="Name of a strategy (`tcp strategies list` shows them), or a parameter file such as "
+    "config/strategies/ema_crossover.json.",
+)
 JSON = typer.Option(False, "--json", help="Print one JSON document.")
 
 
@@ -33,6 +38,17 @@ def parameters(given: list[str]) -> dict[str, Any]:
             raise BadInput("--param", f"{name.strip()} is given twice")
         values[name.strip()] = value.strip()
     return values
+
+
+def strategy_of(text: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """Name and parameters of a strategy that is named, or that a parameter file names; what was `given` goes
+    over the file's."""
+    if not text.endswith((".json", ".yaml", ".yml")):
+        return text, given
+    from config.files import StrategyFile, plain, read_model
+
+    file = read_model(StrategyFile, Path(text))
+    return file.strategy_name, plain(file.parameters) | given
 
 
 def market(

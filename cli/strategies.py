@@ -97,7 +97,7 @@ def check(
     from strategies.registry import build
 
     chosen: dict[str, Any] = {"timeframe": timeframe or (None if candles else "1m")}
-    given = markets.parameters(param)
+    name, given = markets.strategy_of(name, markets.parameters(param))
     strategy = build(name, given, chosen["timeframe"])
     if candles is not None:
         frame = markets.read_file(candles, timestamps, chosen)[0]

@@ -8,9 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from core.errors import BadInput
 
 RISK_DESCRIPTION = (
-    "Fraction of equity put at risk by one position, kept with the strategy for the record. It sizes nothing "
-    "by itself: signals do not depend on it, a backtest goes all in, and a bot's size comes from its risk "
-    "block."
+    "Fraction of equity that a position may lose at its stop: the size of a buy when a backtest or sweep is "
+    "told to size by risk (--sizing risk) and given no --size. Signals do not depend on it, other sizings do "
+    "not use it, and a bot buys what its risk block allows."
 )
 
 

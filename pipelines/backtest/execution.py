@@ -49,9 +49,9 @@ class Execution(BaseModel):
     impact: float = Field(
         0.0,
         ge=0,
-        le=10,
-        description="How much worse an order as large as the candle's volume fills, a fraction; a smaller "
-        "one by the square of its part",
+        le=0.5,
+        description="How much worse an order of the candle's whole volume (or more) fills, a fraction; a "
+        "smaller one by the square of its part",
     )
     intrabar: str | None = Field(
         None,

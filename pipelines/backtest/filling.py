@@ -8,7 +8,7 @@ import numpy as np
 from pipelines.backtest import account
 from pipelines.backtest.account import Bools, Floats, Ints
 from pipelines.backtest.compiled import njit_inlined
-from pipelines.backtest.exits import Rules
+from pipelines.backtest.exits import TOUCH, Rules
 
 bought = njit_inlined(account.bought)
 
@@ -70,8 +70,9 @@ class Book(NamedTuple):
 
 @njit_inlined
 def worse(price: float, side: float, coins: float, volume: float, rules: Rules, terms: Terms) -> float:
-    """What a market order gets: half the spread, the slippage and its own impact against it."""
-    part = coins / volume if volume > 0.0 else 0.0
+    """What a market order gets: half the spread, the slippage and its own impact against it. One that is
+    larger than the volume has the impact of all of it."""
+    part = min(coins / volume, 1.0) if volume > 0.0 else 0.0
     against = rules.slippage + terms.impact * part * part
     return (price + side * 0.5 * terms.spread) * (1.0 + side * against)
 
@@ -90,7 +91,7 @@ def buy(
         if whole[KIND] == LIMIT:
             paid_price = min(paid_price, carried[TRIGGER])
     dearest = most * paid_price * (1.0 + fee if rules.pays_in_quote else 1.0)
-    spend = min(budget, dearest)
+    spend = dearest if dearest < budget * (1.0 - TOUCH) else budget  # no order waits for a rounding
     coins, paid = bought(spend, paid_price, fee, rules.pays_in_quote)
     gross = coins if rules.pays_in_quote else spend / paid_price
     carried[CASH] -= spend
@@ -114,7 +115,7 @@ def buy(
 def sell(price: float, volume: float, carried: Floats, rules: Rules, terms: Terms) -> bool:
     """Sell what the bar's volume allows of everything; whether that was all."""
     most = terms.share * volume if terms.share > 0.0 else np.inf
-    coins = min(carried[COINS], most)
+    coins = most if most < carried[COINS] * (1.0 - TOUCH) else carried[COINS]
     got = worse(price, -1.0, coins, volume, rules, terms)
     proceeds = coins * got
     charged = proceeds * carried[TAKER]

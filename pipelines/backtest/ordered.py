@@ -40,6 +40,8 @@ def walk_ordered(
     execution, risk, traded = market.execution or Execution(), market.risk or Risk(), candles.slice(warm)
     if execution.needs_volume and not (traded["volume"] > 0).any():
         raise BadInput("volume", "volume_share and impact need candles with a volume; these have none")
+    if execution.spread >= float(traded["low"].min() or 0):  # type: ignore[arg-type]
+        raise BadInput("spread", f"{execution.spread:g} is not below every price of {market.symbol}")
     laid = lay_under(traded, path, Timeframe(market.timeframe))
     most = int(np.count_nonzero(buy)) + 1
     book = Book(

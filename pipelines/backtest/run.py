@@ -7,6 +7,7 @@ from uuid import uuid4
 import polars as pl
 
 from core.errors import BadInput
+from core.timeframes import Timeframe
 from pipelines.backtest.candles import Stretch, stretch
 from pipelines.backtest.checks import DataReport
 from pipelines.backtest.engine import run
@@ -78,8 +79,12 @@ def _path(
         raise BadInput(
             "--intrabar", f"{wanted} is read from the database: with --candles give a file instead"
         )
-    from pipelines.backtest.intrabar import path_from_warehouse
+    from pipelines.backtest.intrabar import TRADES, path_from_warehouse
 
+    if wanted != TRADES and Timeframe.parse(wanted, "--intrabar").ms >= request.candle_ms:
+        raise BadInput(
+            "--intrabar", f"{wanted} is not inside {request.timeframe} candles: name a shorter one"
+        )
     close_ms = piece.candles["timestamp"].dt.epoch("ms")
     begins_ms = int(close_ms[piece.warm]) - request.candle_ms
     return path_from_warehouse(database_url, request.symbol, wanted, begins_ms, int(close_ms[-1]))
