@@ -74,11 +74,11 @@ def indicator(
             )
 
         # A sweep asks for the same few indicators once a combination.
-        kept = lru_cache(maxsize=4_096, typed=True)(made)
+        kept: Callable[..., Indicator] = lru_cache(maxsize=4_096, typed=True)(made)
 
         def make(*args: P.args, **kwargs: P.kwargs) -> Indicator:
             try:
-                return kept(*args, **kwargs)  # type: ignore[arg-type] or the error below
+                return kept(*args, **kwargs)
             except TypeError:  # an argument that is no key of a cache, or a wrong one
                 return made(*args, **kwargs)
 
