@@ -1,7 +1,7 @@
 """The order book of one symbol, kept from pushes, and proof by sequence that none was missed."""
 
 import heapq
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 
 import msgspec
@@ -110,12 +110,13 @@ class OrderBook:
 
 
 def _is_possible(book: Book) -> bool:
-    """Whether all prices and sizes are numbers that a book can have: a decimal can also be made of NaN."""
-    return all(
-        level.price.is_finite()
-        and level.size.is_finite()
-        and _ZERO < level.price < _TOO_LARGE
-        and _ZERO <= level.size < _TOO_LARGE
-        for side in (book.bids, book.asks)
-        for level in side
-    )
+    """Whether all prices and sizes are numbers that a book can have: a decimal can also be made of NaN, which
+    cannot be compared."""
+    try:
+        for side in (book.bids, book.asks):
+            for level in side:
+                if not (_ZERO < level.price < _TOO_LARGE and _ZERO <= level.size < _TOO_LARGE):
+                    return False
+    except InvalidOperation:
+        return False
+    return True
