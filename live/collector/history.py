@@ -19,6 +19,9 @@ HIGHER_CANDLES = 300
 """Candles of each higher timeframe: one page of the exchange's."""
 FIRST_MINUTES = 360
 """Minutes fetched before all else, or back to midnight if that is more."""
+UNCONFIRMED_S = 1.0
+UNCONFIRMED_ATTEMPTS = 60
+"""How long is waited for the exchange to confirm the last minutes before the start."""
 DAY_MS = 86_400_000
 
 _log = structlog.get_logger("history")
@@ -75,12 +78,18 @@ class History:
                 await self._load(symbol, timeframe, end_ms - HIGHER_CANDLES * timeframe.ms, end_ms)
 
     async def _first_minutes(self, stream: SymbolStream, start_ms: int) -> None:
+        """Again while the last of them are not confirmed: without them no longer candle has a beginning."""
         first_ms = min(start_ms - start_ms % DAY_MS, start_ms - FIRST_MINUTES * Timeframe.M1.ms)
-        await self._load(stream.symbol, Timeframe.M1, first_ms, start_ms)
-        minutes = await until_it_answers(
-            "stored minutes", lambda: asyncio.to_thread(self._stored, stream.symbol, first_ms, start_ms)
-        )
-        self._on_candles(stream.builder.seed(minutes))
+        for _ in range(UNCONFIRMED_ATTEMPTS):
+            await self._load(stream.symbol, Timeframe.M1, first_ms, start_ms)
+            minutes = await until_it_answers(
+                "stored minutes", lambda: asyncio.to_thread(self._stored, stream.symbol, first_ms, start_ms)
+            )
+            self._on_candles(stream.builder.seed(minutes))
+            if not minutes or _whole(minutes, start_ms):
+                return
+            await asyncio.sleep(UNCONFIRMED_S)
+        _log.warning("the exchange does not confirm its last minutes", symbol=stream.symbol)
 
     def _stored(self, symbol: str, after_ms: int, through_ms: int) -> list[Candle]:
         with self._engine.connect() as connection:
@@ -99,3 +108,8 @@ class History:
             _log.warning("no history", symbol=symbol, timeframe=timeframe.value, reason=str(error))
             return
         _log.debug("history loaded", symbol=symbol, timeframe=timeframe.value, rows=report.rows)
+
+
+def _whole(minutes: Sequence[Candle], end_ms: int) -> bool:
+    """Whether they follow one another without a hole up to `end_ms`."""
+    return len(minutes) == (end_ms - minutes[0].open_ms) // Timeframe.M1.ms
