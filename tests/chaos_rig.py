@@ -15,8 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, text
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy import Engine
 
 from cli.stack import postgres, process
 from config.settings import PROJECT_ROOT
@@ -114,7 +113,8 @@ class Daemon:
 
 @dataclass
 class Rig:
-    """Everything that runs. `engine` is for looking on, from the test's side."""
+    """Everything that runs. `engine` is for looking on, from the test's side; trades: how many are emitted;
+    began: monotonic time of the exchange's start."""
 
     market: Market
     daemon: Daemon
@@ -122,15 +122,8 @@ class Rig:
     redis: OwnServer
     engine: Engine
     emitted: Emitted
+    trades: int
     began: float
-
-    def counted(self, query: str) -> int:
-        """The number that a query returns; 0 while the server is away."""
-        try:
-            with self.engine.connect() as connection:
-                return int(connection.execute(text(query)).scalar() or 0)
-        except DBAPIError:
-            return 0
 
     def settled(self, seconds: float) -> tuple[list[str], dict[str, int]]:
         """What is still different, and what was compared, when nothing is or when time is up."""
@@ -183,6 +176,10 @@ def chaos_rig(market: Market, folder: Path) -> Iterator[Rig]:
         redis = stack.enter_context(own_redis())
         migrate(database.url)
         (folder / "config" / "bots").mkdir(parents=True)
+        engine = engine_of(database.url)
+        stack.callback(engine.dispose)
+        emitted = Emitted(engine, market.seed, market.activity, SYMBOLS, market.start_ms, market.end_ms)
+        trades = emitted.load()
         exchange = stack.enter_context(_exchange(market, folder))
         began = time.monotonic()
         environment = {
@@ -196,12 +193,9 @@ def chaos_rig(market: Market, folder: Path) -> Iterator[Rig]:
             "TCP_HISTORY_DAYS": "1",
             "TCP_CONFIG_DIR": str(folder / "config"),
         }
-        engine = engine_of(database.url)
-        stack.callback(engine.dispose)
-        emitted = Emitted(engine, market.seed, market.activity, SYMBOLS, market.start_ms, market.end_ms)
         daemon = Daemon(environment, folder / "live.log")
         try:
-            yield Rig(market, daemon, database, redis, engine, emitted, began)
+            yield Rig(market, daemon, database, redis, engine, emitted, trades, began)
         finally:
             if daemon.pid is not None:
                 daemon.stop()
