@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
 from core.trades import Side, Trade
-from pipelines.exchanges.okx.codec import Codec
+from pipelines.exchanges.okx.codec import Codec, is_trades
 from pipelines.exchanges.okx.frames import (
     Ack,
     BookPush,
@@ -133,7 +133,7 @@ def test_candles_and_instruments_are_typed():
         ("ping", "not JSON"),
         ('{"event":"login","code":"0"}', "event login"),
         ('{"arg":{"channel":"funding-rate"},"data":[{}]}', "channel funding-rate"),
-        ('{"arg":{"channel":"trades","instId":"A-B"}}', "invalid: Object missing required field `data`"),
+        ('{"arg":{"channel":"trades","instId":"A-B"}}', "trades without data"),
         ('{"arg":{"channel":"tickers","instId":"A-B"}}', "tickers without data"),
         ('{"code":"0","data":[]}', "neither event nor arg"),
     ],
@@ -230,6 +230,23 @@ def damaged(draw: st.DrawFn) -> bytes:
             | st.sampled_from([b'"', b"null", b"NaN", b"[]", b"{}", b"1e9", b"-1", b'"sNaN"'])
         )
     return bytes(frame) + draw(st.sampled_from([b"", b" ", *PIECES]))
+
+
+@given(st.lists(damaged(), max_size=6))
+def test_many_pushes_are_what_each_of_them_is(pushes: list[bytes]):
+    """Decoded together, pushes of trades give the trades that each gives alone, by symbol and in order; one
+    that is damaged costs no other and is counted once."""
+    head = AGGREGATE[: AGGREGATE.index(b'"data"')]
+    pushes = [push for push in pushes if push.startswith(head) and b"\n" not in push]
+    assert all(map(is_trades, pushes))
+    together, alone = Codec(), Codec()
+    found = together.decode_trades(pushes)
+    expected: dict[str, list[Trade]] = {}
+    for push in map(alone.decode, pushes):
+        for trade in push.trades if isinstance(push, TradesPush) else ():
+            expected.setdefault(trade.symbol, []).append(trade)
+    assert found == expected
+    assert together.unknown == alone.unknown
 
 
 @given(st.binary(max_size=300) | st.text(st.characters(), max_size=300) | damaged())
