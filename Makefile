@@ -39,8 +39,9 @@ browser: ## Install Chromium for the browser tests where apt and root allow
 bench: $(READY) ## Measure the engines
 	@$(VENV)/bin/pytest -q -p no:randomly -o python_files="bench_*.py" tests/bench
 
-soak: $(READY) ## Run the stack for MINUTES (30) at SPEED (60) and watch memory, lag and gaps
-	@$(VENV)/bin/python -m tests.e2e.soak --minutes $${MINUTES:-30} --speed $${SPEED:-60}
+soak: $(READY) ## Chaos, memory and stack, MINUTES (30) each; WHAT=chaos, memory or stack for one of them
+	@$(VENV)/bin/python -m tests.e2e.soak --what $${WHAT:-all} --minutes $${MINUTES:-30} \
+		--rate $${RATE:-5000} --speed $${SPEED:-60}
 
 docs: $(READY) ## Serve lineage and model documentation
 	@exec $(VENV)/bin/tcp docs
