@@ -264,6 +264,22 @@ async def test_an_exchange_that_only_has_its_newest_trades_is_taken_as_far_as_th
         await collected(served, T0 + 100_000, T0 + 1_000_000)
 
 
+async def test_an_exchange_that_answers_nothing_for_the_past_is_not_taken_at_its_word():
+    """Nor one that stands still: its newest trades show that there must be more."""
+    served = Served(tape(every_ms=1_000, count=1_000), page=100)
+
+    async def nothing(since_ms: int | None) -> list[Trade]:
+        return await served.since(since_ms) if since_ms is None else []
+
+    async def stuck(since_ms: int | None) -> list[Trade]:
+        return await served.since(None if since_ms is None else T0 + 499_000)
+
+    with pytest.raises(TooOld):
+        [page async for page in pages_by_time(nothing, T0 + 500_000, T0 + HOUR)]
+    with pytest.raises(Unavailable, match="do not go on"):
+        [page async for page in pages_by_time(stuck, T0 + 500_000, T0 + HOUR)]
+
+
 async def test_a_market_without_trades_is_no_error():
     """Nothing held, nothing found; nothing in the range, nothing found."""
     assert await collected(Served([], 10), T0, T0 + HOUR) == []

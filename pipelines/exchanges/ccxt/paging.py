@@ -14,7 +14,7 @@ from pipelines.exchanges.base import TooOld
 
 WINDOW_MS = 3_600_000
 """Read forwards before the window before it is: what is kept in memory."""
-LOOK_BACK_MS = (1_000, 60_000, 3_600_000, 86_400_000)
+LOOK_BACK_MS = (1_000, 60_000, 3_600_000, 86_400_000, 30 * 86_400_000)
 """How far before a window the trade is looked for that proves its beginning complete."""
 
 Since = Callable[[int | None], Awaitable[list[Trade]]]
@@ -36,7 +36,7 @@ async def pages_by_time(since: Since, start_ms: int, end_ms: int) -> AsyncGenera
     high = min(end_ms, newest[-1].timestamp_ms + 1)
     while high > start_ms:
         low = max(high - WINDOW_MS, start_ms)
-        if wanted := _within(await _window(since, low, high), low, high):
+        if wanted := _within(await _window(since, low, high, newest[-1]), low, high):
             yield wanted
         high = low
 
@@ -45,35 +45,32 @@ def _within(trades: Iterable[Trade], start_ms: int, end_ms: int) -> list[Trade]:
     return [trade for trade in trades if start_ms <= trade.timestamp_ms < end_ms]
 
 
-async def _window(since: Since, start_ms: int, end_ms: int) -> list[Trade]:
-    page = await _from_before(since, start_ms)
+async def _window(since: Since, start_ms: int, end_ms: int, newest: Trade) -> list[Trade]:
+    page = await _from_before(since, start_ms, newest)
     found = {trade.trade_id: trade for trade in page}
-    while page and page[-1].timestamp_ms < end_ms:
+    while page[-1].timestamp_ms < end_ms and page[-1].trade_id < newest.trade_id:
         last = page[-1]
         page = await since(last.timestamp_ms)
-        if last.trade_id not in {trade.trade_id for trade in page}:
+        if page and page[-1].trade_id > last.trade_id and last.trade_id in {trade.trade_id for trade in page}:
+            found.update((trade.trade_id, trade) for trade in page)
+        else:
             raise Unavailable(
                 f"{last.symbol}: the exchange's trades do not go on from {_iso(last.timestamp_ms)}"
             )
-        if page[-1].trade_id == last.trade_id:
-            break
-        found.update((trade.trade_id, trade) for trade in page)
     return [found[trade_id] for trade_id in sorted(found)]
 
 
-async def _from_before(since: Since, start_ms: int) -> list[Trade]:
-    """A page whose first trade is from before `start_ms`; empty when there is no trade at all."""
-    page: list[Trade] = []
+async def _from_before(since: Since, start_ms: int, newest: Trade) -> list[Trade]:
+    """A page whose first trade is from before `start_ms`."""
     for back_ms in LOOK_BACK_MS:
         page = await since(start_ms - back_ms)
         if page and page[0].timestamp_ms < start_ms:
             return page
-    if page:
-        raise TooOld(
-            f"{page[0].symbol}: the exchange gives no trades as old as {_iso(start_ms)}, only from "
-            f"{_iso(page[0].timestamp_ms)} on"
-        )
-    return []
+    oldest = page[0] if page else newest
+    raise TooOld(
+        f"{newest.symbol}: the exchange gives no trades as old as {_iso(start_ms)}, only from "
+        f"{_iso(oldest.timestamp_ms)} on"
+    )
 
 
 def _iso(at_ms: int) -> str:
