@@ -38,7 +38,16 @@ def dask_cluster(port: int, folder: Path, workers: int) -> Iterator[DaskCluster]
     log = (folder / "scheduler.log").open("wb")
     with log:
         scheduler = subprocess.Popen(
-            [*_DASK, "scheduler", "--host", "127.0.0.1", "--port", str(port), "--no-dashboard"],
+            [
+                *_DASK,
+                "scheduler",
+                "--host",
+                "127.0.0.1",
+                "--port",
+                str(port),
+                "--dashboard-address",
+                "127.0.0.1:0",
+            ],
             stdout=log,
             stderr=log,
             cwd=folder,
@@ -56,8 +65,8 @@ def dask_cluster(port: int, folder: Path, workers: int) -> Iterator[DaskCluster]
 
 
 def _wait_for_workers(cluster: DaskCluster, count: int) -> None:
-    """Until so many have registered, by the scheduler's log."""
-    deadline = time.monotonic() + 60
-    while (cluster.folder / "scheduler.log").read_text().count("Register worker") < count:
-        assert time.monotonic() < deadline, (cluster.folder / "scheduler.log").read_text()
+    """Until the scheduler listens and so many have registered, by its log."""
+    deadline, log = time.monotonic() + 90, cluster.folder / "scheduler.log"
+    while "Scheduler at:" not in log.read_text() or log.read_text().count("Register worker") < count:
+        assert time.monotonic() < deadline, log.read_text()
         time.sleep(0.05)
