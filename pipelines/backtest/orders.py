@@ -303,24 +303,27 @@ def walk_orders(
     by_day = np.zeros(TIER_DAYS + 1)
     whole[DAY] = bars.day[0] - 1
     held, candle, busy, many = 0, 0, False, weights.size > 1
-    for b in range(bars.close.size):
-        if bars.day[b] != whole[DAY]:
-            _new_day(bars.day[b], carried, whole, by_day, terms)
-        if bars.traded[b]:
+    # Taken out of their tuples once: inside the loop that would count references at every bar.
+    closes, traded, ends, days, equity = bars.close, bars.traded, bars.ends, bars.day, book.equity
+    for b in range(closes.size):
+        if days[b] != whole[DAY]:
+            _new_day(days[b], carried, whole, by_day, terms)
+        if traded[b]:
             busy = True
-            _trade(b, candle, bars, carried, whole, rules, terms, book)
-        if bars.ends[b] < 0:
+            if whole[ORDER] != 0 or carried[COINS] > 0.0:
+                _trade(b, candle, bars, carried, whole, rules, terms, book)
+        if ends[b] < 0:
             continue
         whole[SILENT] = 0 if busy else whole[SILENT] + 1
-        close = bars.close[b]
+        close = closes[b]
         carried[LAST_VALUE] = carried[CASH] + carried[COINS] * close
         carried[PEAK] = max(carried[PEAK], carried[LAST_VALUE])
-        book.equity[candle] = carried[LAST_VALUE]
+        equity[candle] = carried[LAST_VALUE]
         held += carried[COINS] > 0.0
         side = 1 if buys[candle] else -1 if sells[candle] else 0
         _decide(candle, side, close, carried, whole, rules, terms, weights[candle if many else 0])
         candle, busy = candle + 1, False
     if carried[COINS] > 0.0:
-        last = bars.close.size - 1
-        _end_trip(-1, 2 * last + 1, STILL_OPEN, bars.close[last], carried, whole, book)
+        last = closes.size - 1
+        _end_trip(-1, 2 * last + 1, STILL_OPEN, closes[last], carried, whole, book)
     return whole[COUNT], held
