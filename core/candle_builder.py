@@ -41,6 +41,7 @@ class CandleBuilder:
         self._folds: dict[Timeframe, Fold] = {}
         self._waiting: list[tuple[Timeframe, int]] = []
         self._revised: set[int] = set()
+        self._is_seeded = False
 
     @property
     def next_close_ms(self) -> int:
@@ -100,6 +101,17 @@ class CandleBuilder:
         """Whether the next minute has trades, or a price before it to be flat at."""
         return self.next_close_ms in self._open or self.last_close is not None
 
+    def begin_with_first_trade(self) -> None:
+        """Leave out the minutes before the first trade, of which there is no price: once `seed` has been
+        called, none is to come any more."""
+        if not self._is_seeded or not self._open or self.can_close():
+            return
+        self.closed_through_ms = min(self._open) - MINUTE_MS
+        for timeframe in self._higher:
+            fold = Fold(timeframe, timeframe.close_ms(self.closed_through_ms))
+            fold.through_ms = self.closed_through_ms
+            self._folds[timeframe] = fold
+
     def close(self, provisional: bool = False) -> list[Candle]:
         """Close the next minute: its candle, then those of the higher timeframes that end with it."""
         close_ms = self.next_close_ms
@@ -120,6 +132,7 @@ class CandleBuilder:
 
         Returns the candles of higher timeframes that could not be built for want of these minutes.
         """
+        self._is_seeded = True
         for candle in candles:
             if candle.close_ms <= self.closed_through_ms and candle.close_ms not in self._closed:
                 self._closed[candle.close_ms] = Minute.of_candle(candle)

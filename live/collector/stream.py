@@ -72,6 +72,7 @@ class SymbolStream:
                 self._blocked_since = None
 
     def _verdict(self, due_through_ms: int, monotonic_s: float) -> Verdict:
+        self.builder.begin_with_first_trade()
         close_ms = self.builder.next_close_ms
         if close_ms > due_through_ms or not self.builder.can_close():
             return Verdict.WAIT

@@ -126,6 +126,18 @@ def test_an_empty_first_minute_without_a_known_price_cannot_be_closed():
     assert not builder.can_close()
 
 
+def test_a_market_without_a_past_begins_with_the_minute_of_its_first_trade():
+    builder = CandleBuilder("NEW-USDT", FRAMES, START)
+    builder.add(Trade("NEW-USDT", 1, START + 180_005, Decimal(7), Decimal(2), Side.BUY))
+    builder.begin_with_first_trade()
+    assert not builder.can_close()  # minutes from before may still be on their way
+    builder.seed([])
+    builder.begin_with_first_trade()
+    candles = close_all(builder, START + 900_000)
+    ends = [(candle.timeframe, (candle.close_ms - START) // 60_000) for candle in candles if candle.volume]
+    assert ends == [(Timeframe.M1, 4), (Timeframe.M5, 5), (Timeframe.M15, 15)]
+
+
 def test_a_provisional_minute_is_reissued_when_it_turns_out_complete():
     builder = CandleBuilder("BTC-USDT", FRAMES, START)
     builder.add(Trade("BTC-USDT", 1, START, Decimal(1), Decimal(2), Side.SELL))
