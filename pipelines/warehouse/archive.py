@@ -54,11 +54,30 @@ _DELETE = text(
     "DELETE FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol "
     "AND timestamp >= :start AND timestamp < :end"
 )
+# A probe a day: partitions are days, and are named after them.
 _DAYS = text("""
-    SELECT DISTINCT (timestamp AT TIME ZONE 'UTC')::date AS day FROM raw_trades
-    WHERE exchange = :exchange AND symbol = :symbol ORDER BY day
+    SELECT day FROM (
+        SELECT to_date(right(child.relname, 8), 'YYYYMMDD') AS day
+        FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
+        WHERE inhparent = CAST('public.raw_trades' AS regclass)
+    ) AS partitions
+    WHERE EXISTS (
+        SELECT 1 FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol
+          AND timestamp >= day::timestamp AT TIME ZONE 'UTC'
+          AND timestamp < (day + 1)::timestamp AT TIME ZONE 'UTC'
+    ) ORDER BY day
 """)
-_SYMBOLS = text("SELECT DISTINCT symbol FROM raw_trades WHERE exchange = :exchange ORDER BY symbol")
+# A probe a symbol.
+_SYMBOLS = text("""
+    WITH RECURSIVE found AS (
+        (SELECT symbol FROM raw_trades WHERE exchange = :exchange ORDER BY symbol LIMIT 1)
+        UNION ALL
+        SELECT (SELECT symbol FROM raw_trades WHERE exchange = :exchange AND symbol > found.symbol
+                ORDER BY symbol LIMIT 1)
+        FROM found WHERE found.symbol IS NOT NULL
+    )
+    SELECT symbol FROM found WHERE symbol IS NOT NULL ORDER BY symbol
+""")
 
 
 def day_bounds(day: date) -> tuple[datetime, datetime]:

@@ -21,6 +21,41 @@ _ESTIMATES = text("""
 _ESTIMATE = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = CAST(:name AS regclass)")
 
 
+# The newest row by the indexes there are: a probe for each series, symbol or bot instead of the whole table.
+_NEWEST = {
+    "market_data": text("""
+        WITH RECURSIVE series AS (
+            (SELECT exchange, symbol, timeframe FROM market_data
+             ORDER BY exchange, symbol, timeframe LIMIT 1)
+            UNION ALL
+            SELECT n.exchange, n.symbol, n.timeframe FROM series AS s CROSS JOIN LATERAL (
+                SELECT exchange, symbol, timeframe FROM market_data
+                WHERE (exchange, symbol, timeframe) > (s.exchange, s.symbol, s.timeframe)
+                ORDER BY exchange, symbol, timeframe LIMIT 1) AS n
+        )
+        SELECT max((SELECT max(timestamp) FROM market_data AS m WHERE m.exchange = s.exchange
+                    AND m.symbol = s.symbol AND m.timeframe = s.timeframe)) FROM series AS s
+    """),
+    "raw_trades": text("""
+        WITH RECURSIVE found AS (
+            (SELECT exchange, symbol FROM raw_trades ORDER BY exchange, symbol LIMIT 1)
+            UNION ALL
+            SELECT n.exchange, n.symbol FROM found AS f CROSS JOIN LATERAL (
+                SELECT exchange, symbol FROM raw_trades WHERE (exchange, symbol) > (f.exchange, f.symbol)
+                ORDER BY exchange, symbol LIMIT 1) AS n
+        )
+        SELECT max((SELECT timestamp FROM raw_trades AS t WHERE t.exchange = f.exchange
+                    AND t.symbol = f.symbol ORDER BY trade_id DESC LIMIT 1)) FROM found AS f
+    """),
+    **{
+        name: text(
+            f"SELECT max((SELECT max(timestamp) FROM {name} AS t WHERE t.bot_id = b.id)) FROM bots AS b"
+        )
+        for name in ("signals", "orders", "trades", "bot_performance")
+    },
+}
+
+
 class TableState(msgspec.Struct, frozen=True):
     """newest_ms: time of the newest row, None for an empty table; rows_estimate: the planner's."""
 
@@ -35,7 +70,8 @@ def table_states(engine: Engine, tables: Iterable[str]) -> list[TableState]:
     with engine.connect() as connection:
         for name in tables:
             table = metadata.tables[name]
-            newest = connection.scalar(select(func.max(table.c[_TIME_COLUMNS.get(name, "timestamp")])))
+            column = _TIME_COLUMNS.get(name, "timestamp")
+            newest = connection.scalar(_NEWEST.get(name, select(func.max(table.c[column]))))
             partitioned = table.dialect_options["postgresql"]["partition_by"] is not None
             rows = connection.scalar(_ESTIMATES if partitioned else _ESTIMATE, {"name": f"public.{name}"})
             states.append(TableState(name, None if newest is None else to_ms(newest), int(rows or 0)))

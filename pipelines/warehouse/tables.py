@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
@@ -212,6 +213,7 @@ signals = Table(
     Column("latency_ms", Double, comment="candle published to signal committed"),
     _created(),
     UniqueConstraint("bot_id", "timestamp"),
+    Index("signals_decisions", "bot_id", "timestamp", postgresql_where=text("signal_type <> 'hold'")),
 )
 
 orders = Table(

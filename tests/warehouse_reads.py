@@ -1,0 +1,132 @@
+"""Each read the product makes of a table that grows: the pages' and the API's, the collector's, the bots',
+the lake's and Dagster's."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+
+from sqlalchemy import Connection, Engine
+
+from core.timeframes import Timeframe
+from core.trades import Side, Trade
+from dashboards.queries import bots, market, system
+from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume
+from pipelines.warehouse.bot_ledger import Ledger
+from pipelines.warehouse.bots import list_bots
+from pipelines.warehouse.candles import read_candles
+from pipelines.warehouse.trade_frames import read_trades
+from pipelines.warehouse.trade_marks import last_mark
+from pipelines.warehouse.trades import DAY_MS, last_trade_ids
+from tests.big_tables import START_MS
+
+SYMBOL, BOT = "ETH-USDT", 7
+NOON_MS = START_MS + DAY_MS // 2
+NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
+DAY = date(2025, 9, 2)
+DAGSTER_TABLES = (
+    "market_data",
+    "raw_trades",
+    "signals",
+    "trades",
+    "bot_performance",
+    "orders",
+    "system_events",
+)
+
+Read = Callable[[Engine], object]
+
+
+def reads() -> dict[str, Read]:
+    """By name; each may send several statements."""
+    return {
+        **{f"page: {name}": read for name, read in _pages().items()},
+        **{f"collector: {name}": read for name, read in _collector().items()},
+        **{f"bot: {name}": read for name, read in _bot().items()},
+        **{f"lake: {name}": read for name, read in _lake().items()},
+    }
+
+
+def _pages() -> dict[str, Read]:
+    cursor = (NOON, "bot_007-100")
+    return {
+        "all bots": lambda engine: bots.overview(engine, NOON),
+        "one bot": lambda engine: bots.overview(engine, NOON, "bot_007"),
+        "fills": lambda engine: bots.fills(engine, BOT, 100),
+        "fills, next page": lambda engine: bots.fills(engine, BOT, 100, cursor),
+        "fills of a chart": lambda engine: bots.fills_between(engine, BOT, NOON, NOON + timedelta(hours=8)),
+        "signals": lambda engine: bots.signal_rows(engine, BOT, 100),
+        "signals, next page": lambda engine: bots.signal_rows(engine, BOT, 100, cursor),
+        "buys": lambda engine: bots.signal_rows(engine, BOT, 100, None, "buy"),
+        "performance": lambda engine: bots.performance_rows(engine, BOT, 500),
+        "performance, next page": lambda engine: bots.performance_rows(engine, BOT, 500, NOON),
+        "candles": lambda engine: market.candle_rows(engine, SYMBOL, "1m", 500),
+        "candles of a stretch": lambda engine: market.candle_rows(
+            engine, SYMBOL, "1m", 500, NOON, NOON + timedelta(hours=6)
+        ),
+        "candles, next page": lambda engine: market.candle_rows(engine, SYMBOL, "5m", 500, before=NOON),
+        "chart": lambda engine: read_candles(engine, SYMBOL, "1m", limit=1000),
+        "price at": lambda engine: market.price_at(engine, SYMBOL, NOON),
+        "symbols": market.symbols,
+        "freshness": system.freshness,
+        "events": system.events,
+        "gaps": system.gaps,
+    }
+
+
+def _collector() -> dict[str, Read]:
+    trades = [Trade(SYMBOL, n, NOON_MS, Decimal(1), Decimal(1), Side.BUY) for n in (1_500, 1_501)]
+    return {
+        "where to resume": _in(lambda connection: resume.resume_point(connection, SYMBOL)),
+        "trades since": _in(lambda connection: resume.trades_since(connection, SYMBOL, _LATE_MS)),
+        "stored minutes": _in(
+            lambda connection: resume.exact_candles(
+                connection, SYMBOL, Timeframe.M1, NOON_MS, NOON_MS + 3_600_000
+            )
+        ),
+        "newest trades": _in(lambda connection: last_trade_ids(connection, ["BTC-USDT", SYMBOL])),
+        "newest mark": _in(lambda connection: last_mark(connection, SYMBOL, NOON_MS)),
+        "missing ids": _in(lambda connection: gaps.missing_ids(connection, SYMBOL, 1_500, 2_500)),
+        "neighbours": _in(lambda connection: gaps.neighbour_times(connection, SYMBOL, 1_500, 1_600)),
+        "unfilled gaps": _in(lambda connection: reconciliation.unfilled_gaps(connection, SYMBOL)),
+        "settled differences": _in(
+            lambda connection: reconciliation.settle_differences(connection, SYMBOL, NOON_MS)
+        ),
+        "aggregates": _in(lambda connection: coverage.aggregated_ids(connection, trades)),
+        "missing candles": lambda engine: coverage.missing_candles(
+            engine, SYMBOL, Timeframe.M1, START_MS, START_MS + DAY_MS
+        ),
+    }
+
+
+def _bot() -> dict[str, Read]:
+    def ledger(engine: Engine) -> Ledger:
+        return Ledger(engine, BOT, SYMBOL, Timeframe.M1)
+
+    return {
+        "list": list_bots,
+        "restore": lambda engine: ledger(engine).restore(),
+        "candles after": lambda engine: ledger(engine).candles_after(NOON_MS),
+        "candle at": lambda engine: ledger(engine).candle_at(NOON_MS),
+        "last signal": lambda engine: ledger(engine).last_signal_ms(),
+    }
+
+
+def _lake() -> dict[str, Read]:
+    return {
+        "symbols": _in(archive.traded_symbols),
+        "days": _in(lambda connection: archive.stored_days(connection, SYMBOL)),
+        "a day of trades": _in(lambda connection: archive.read_trades_of_day(connection, SYMBOL, DAY)),
+        "path inside candles": lambda engine: read_trades(engine, SYMBOL, NOON_MS, NOON_MS + 600_000),
+        "table states": lambda engine: inventory.table_states(engine, DAGSTER_TABLES),
+    }
+
+
+_LATE_MS = START_MS + 10 * DAY_MS - 60_000
+
+
+def _in(read: Callable[[Connection], object]) -> Read:
+    def run(engine: Engine) -> object:
+        with engine.connect() as connection:
+            return read(connection)
+
+    return run
