@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     dagster_port: int = Field(3000, ge=1, le=65535)
     docs_port: int = Field(8051, ge=1, le=65535)
     history_days: int = Field(7, ge=0, le=3650, description="Days of 1m candles fetched on first start")
+    refill_ids: int = Field(
+        50_000, ge=0, description="Missing trades of a symbol refilled by id; candles close what is larger"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("exchange")

@@ -74,6 +74,7 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
         events.tell,
         Spool(settings.home / "spool" / await asyncio.to_thread(database_id, engine)),
         settings.unkept_symbols,
+        settings.refill_ids,
     )
     quality = QualityRecorder(connections, lambda: getattr(rest, "url", ""), engine, clock, wall)
     books = make_book_keeper(settings, bus)

@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -28,6 +28,7 @@ SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT", "DOGE-USDT")
 POSTGRES = {**postgres.TESTS, "synchronous_commit": "on"}
 """What is acknowledged must survive the kill of the server, though not of the machine."""
 RESTART_S = 0.3
+START_S = 60.0
 STOP_S = 15.0
 DAY_MS = 86_400_000
 
@@ -61,11 +62,15 @@ class Market:
 
 
 class Daemon:
-    """`tcp live`, started again whenever it ends, as a supervisor does it. Its log is `log`."""
+    """`tcp live`, started again whenever it ends, as a supervisor does it. Its log is `log`.
+
+    exits: exit codes so far, each of a life of its own
+    """
 
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self.log = log
         self.exits: list[int] = []
+        self._life_at = 0
         self._environment = dict(environment)
         self._stopping = threading.Event()
         self._process: subprocess.Popen[bytes] | None = None
@@ -78,11 +83,26 @@ class Daemon:
         running = self._process
         return running.pid if running is not None and running.poll() is None else None
 
-    def kill(self) -> None:
-        """SIGKILL, whatever it does at that moment; one that is about to be started again is waited for."""
-        process.wait_until(lambda: self.pid is not None, STOP_S, "the daemon")
-        assert self._process is not None
-        self._process.kill()
+    @property
+    def collects(self) -> bool:
+        """Whether the running process has got as far as the exchange's trades."""
+        with self.log.open("rb") as log:
+            log.seek(self._life_at)
+            return self.pid is not None and b'"feed_live"' in log.read()
+
+    def kill(self, collecting: bool, after_s: float) -> None:
+        """SIGKILL some time after it was started, or after it began to collect: in whichever life gets so far
+        first."""
+        while True:
+            process.wait_until(
+                lambda: self.collects if collecting else self.pid is not None, START_S, "the daemon"
+            )
+            pid = self.pid
+            time.sleep(after_s)
+            if pid is not None and pid == self.pid and self._process is not None:
+                self._process.kill()
+                self._process.wait()
+                return
 
     def stop(self) -> int:
         """SIGTERM; the exit code."""
@@ -99,6 +119,7 @@ class Daemon:
     def _keep(self) -> None:
         with self.log.open("ab") as output:
             while not self._stopping.is_set():
+                self._life_at = self.log.stat().st_size
                 self._process = subprocess.Popen(
                     _tcp("live"),
                     cwd=PROJECT_ROOT,
@@ -137,35 +158,40 @@ class Rig:
 
 @dataclass(frozen=True)
 class Havoc:
-    """When what is killed and stopped, all drawn from a seed.
+    """What is killed and stopped, and when: drawn from a seed.
 
-    kills, stops: of the daemon; of each of Postgres and Redis, every stop at most `longest_s` long
+    kills: of the daemon, each within `life_s` after it began to collect, one in eight while it starts
+    stops: of each of Postgres and Redis, every stop at most `away_s` long, one each `pause_s` or so
     """
 
     seed: int
     kills: int
     stops: int
-    longest_s: float = 4.0
+    life_s: float = 12.0
+    away_s: float = 4.0
+    pause_s: float = 12.0
 
-    def wreak(self, rig: Rig, until: float) -> None:
-        """Do it, spread over the time until `until` (monotonic), and leave everything running."""
-        for at, action in sorted(self._plan(rig, time.monotonic(), until), key=lambda step: step[0]):
-            time.sleep(max(0.0, at - time.monotonic()))
-            action()
+    def wreak(self, rig: Rig) -> None:
+        """Do all of it, and leave everything running."""
+        stopper = threading.Thread(target=self._stop_servers, args=(rig,), name="stopper")
+        stopper.start()
+        drawn = random.Random(f"{self.seed}/kills")
+        try:
+            for place in range(self.kills):
+                starting = place % 8 == 7
+                rig.daemon.kill(not starting, drawn.uniform(0, 1 if starting else self.life_s))
+        finally:
+            stopper.join()
 
-    def _plan(self, rig: Rig, begins: float, ends: float) -> list[tuple[float, Callable[[], None]]]:
-        drawn = random.Random(self.seed)
-        plan = [(drawn.uniform(begins, ends), rig.daemon.kill) for _ in range(self.kills)]
-        for server in (rig.postgres, rig.redis):
-            for place in range(self.stops):
-                # one in each part of the time, so that they never overlap
-                share = (ends - begins) / self.stops
-                at = begins + (place + drawn.uniform(0, 0.5)) * share
-                plan += [
-                    (at, drawn.choice((server.kill, server.stop))),
-                    (at + min(drawn.uniform(1, self.longest_s), 0.45 * share), server.start),
-                ]
-        return plan
+    def _stop_servers(self, rig: Rig) -> None:
+        drawn = random.Random(f"{self.seed}/stops")
+        servers = [rig.postgres, rig.redis] * self.stops
+        drawn.shuffle(servers)
+        for server in servers:
+            time.sleep(drawn.uniform(0.3, 1.7) * self.pause_s)
+            drawn.choice((server.kill, server.stop))()
+            time.sleep(drawn.uniform(1, self.away_s))
+            server.start()
 
 
 @contextmanager
@@ -191,6 +217,7 @@ def chaos_rig(market: Market, folder: Path, truth: bool = True) -> Iterator[Rig]
             "TCP_OKX_WS_URL": exchange["ws"],
             "TCP_SYMBOLS": ",".join(SYMBOLS),
             "TCP_HISTORY_DAYS": "1",
+            "TCP_REFILL_IDS": "1000000",
             "TCP_CONFIG_DIR": str(folder / "config"),
         }
         daemon = Daemon(environment, folder / "live.log")

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -27,7 +28,7 @@ from live.collector.publisher import Publisher
 from live.collector.reconcile import Reconciler
 from live.collector.refill import PATIENCE_S, Refiller
 from live.collector.spool import Spool
-from live.collector.start import open_stream
+from live.collector.start import LARGEST_REFILL_IDS, open_stream
 from live.collector.stream import SymbolStream, Verdict
 from live.collector.writer import Writer
 from pipelines.bus.base import Bus
@@ -70,6 +71,7 @@ class Collector:
     on_event: told of what people should know
     spool: where trades go when Postgres stays away; None keeps them in memory
     unkept: symbols of which no raw trades are stored; their candles are complete all the same
+    largest_refill: missing trades of a symbol that are asked for by id; candles close what is larger
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Collector:
         on_event: OnEvent,
         spool: Spool | None = None,
         unkept: Collection[str] = (),
+        largest_refill: int = LARGEST_REFILL_IDS,
     ) -> None:
         self._symbols = tuple(symbols)
         self._timeframes = tuple(timeframes)
@@ -94,6 +97,7 @@ class Collector:
         self._engine = engine
         self._clock = clock
         self._on_event = on_event
+        self._largest_refill = largest_refill
         self._publisher = Publisher(bus, wall, on_event)
         self._writer = Writer(engine, self._publisher.finals, on_event, spool, unkept=unkept)
         url = engine.url.render_as_string(hide_password=False)
@@ -191,7 +195,8 @@ class Collector:
 
     async def _start_symbol(self, symbol: str) -> None:
         is_numbered = self._rest.consecutive_ids
-        open_it = open_stream if is_numbered else open_stream_by_time
+        by_id = partial(open_stream, largest_refill=self._largest_refill)
+        open_it = by_id if is_numbered else open_stream_by_time
         opened = await until_it_answers(
             f"start of {symbol}", lambda: open_it(symbol, self._timeframes, self._rest, self._engine)
         )

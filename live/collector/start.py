@@ -16,7 +16,7 @@ from pipelines.exchanges.base import ExchangeRest
 from pipelines.warehouse.resume import ResumePoint, resume_point, trades_since
 
 LARGEST_REFILL_IDS = 50_000
-"""A larger hole is closed by the exchange's candles: by id it would take more than a minute."""
+"""A larger hole is closed by the exchange's candles, unless told otherwise: by id it takes over a minute."""
 PAGE_IDS = 500
 
 _log = structlog.get_logger("start")
@@ -37,7 +37,11 @@ class Opened(msgspec.Struct, frozen=True):
 
 
 async def open_stream(
-    symbol: str, timeframes: Sequence[Timeframe], rest: ExchangeRest, engine: Engine
+    symbol: str,
+    timeframes: Sequence[Timeframe],
+    rest: ExchangeRest,
+    engine: Engine,
+    largest_refill: int = LARGEST_REFILL_IDS,
 ) -> Opened:
     """Where the symbol goes on. Raises core.errors.Unavailable when the exchange does not answer."""
     point = await asyncio.to_thread(_point, engine, symbol)
@@ -46,9 +50,9 @@ async def open_stream(
     now_ms = recent[-1].timestamp_ms if recent else await rest.server_time_ms()
     if point is not None and last_id is not None:
         newest = recent[-1].trade_id if recent else last_id
-        if 0 <= newest - last_id <= LARGEST_REFILL_IDS:
+        if 0 <= newest - last_id <= largest_refill:
             stream = await asyncio.to_thread(_resumed, symbol, timeframes, engine, point)
-            if sum(gap.size for gap in stream.continuity.gaps) <= LARGEST_REFILL_IDS:
+            if sum(gap.size for gap in stream.continuity.gaps) <= largest_refill:
                 # Before anything new is taken: the ledger is compared with what is stored.
                 adopted = await asyncio.to_thread(
                     adopt_ledger, engine, symbol, stream.continuity, last_id, None, now_ms

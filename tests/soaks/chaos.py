@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tests.chaos_rig import SYMBOLS, Havoc, chaos_rig
-from tests.e2e.test_chaos import FIRST_CANDLES_S, HAVOC, LAST_KILL_S, MARKET, SETTLE_S
+from tests.e2e.test_chaos import FIRST_CANDLES_S, HAVOC, MARKET, SETTLE_S
 from tests.soaks.report import say
 from tests.stack import eventually
 
@@ -23,7 +23,7 @@ def run(minutes: float) -> list[str]:
         )
         ends = rig.began + market.wall_s
         say(f"{rig.trades} trades, {havoc.kills} kills, {havoc.stops} stops of each server: {minutes:g} min")
-        havoc.wreak(rig, ends - LAST_KILL_S)
+        havoc.wreak(rig)
         time.sleep(max(0.0, ends - time.monotonic()))
         faults, compared = rig.settled(SETTLE_S * max(1.0, times))
         say(f"stored and compared: {compared}; exit codes of the daemon: {sorted(set(rig.daemon.exits))}")
