@@ -43,6 +43,18 @@ class Feed:
         return self._beat["details"] if self._beat else {}
 
     @property
+    def connections(self) -> list[dict[str, Any]]:
+        """The daemon's connections to the exchange, as it measured them; empty before it said anything."""
+        said: list[dict[str, Any]] = self._details.get("connections") or []
+        return said
+
+    @property
+    def clock_offset_ms(self) -> int | None:
+        """The exchange's clock minus the daemon's machine's; None where it has a time of its own."""
+        offset: int | None = (self._details.get("clock") or {}).get("offset_ms")
+        return offset
+
+    @property
     def rate(self) -> float:
         """Exchange seconds a wall second: 1, or the speed of a simulation."""
         rate = self._details.get("clock_rate")

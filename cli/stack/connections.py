@@ -80,8 +80,10 @@ def _remarks(document: Mapping[str, Any]) -> Iterator[str]:
         side = "ahead of" if offset >= 0 else "behind"
         yield (
             f"exchange's clock: {abs(offset)} ms {side} this machine's, ± {clock['uncertainty_ms']} ms "
-            f"(round trip {clock['round_trip_ms']} ms, {document['rest_url']})"
+            f"(round trip {clock['round_trip_ms']} ms)"
         )
+    if document.get("rest_url"):
+        yield f"REST: {document['rest_url']}"
     if books.get("state"):
         yield f"order books: {books['state']}, {books['channel']}, {books['resyncs']} resyncs, {books['url']}"
 

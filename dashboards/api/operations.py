@@ -10,6 +10,14 @@ from dashboards.api.documents import answer
 from dashboards.hub import Hub
 from dashboards.services import Services
 
+CONNECTION_COUNTS = {
+    "trades": "Trades that the connection brought since the daemon's start",
+    "lost_ids": "Trade ids that it did not bring",
+    "repeated": "Trades that it had brought before",
+    "unknown_frames": "Frames that could not be read",
+    "reconnects": "Times that it was lost",
+    "silences": "Subscriptions that fell silent",
+}
 FEED_STATES = ("live", "silent", "exchange", "daemon", "bus", "database")
 
 
@@ -53,6 +61,7 @@ def exposition(hub: Hub) -> Iterator[str]:
             "tcp_feed_lag_seconds", "From publishing a candle to this process", [({}, feed["lag_ms"] / 1000)]
         )
     yield from _gauge("tcp_exchange_rate", "Exchange seconds a wall second", [({}, feed["rate"])])
+    yield from _connections(hub)
     yield from _gauge("tcp_kill_switch", "1 while no bot may buy", [({}, int(feed["kill_switch"]))])
     bots = hub.bots
     yield from _gauge(
@@ -74,6 +83,33 @@ def exposition(hub: Hub) -> Iterator[str]:
         "Last price, quote currency",
         [({"symbol": symbol}, price) for symbol, price in sorted(hub.prices.items())],
     )
+
+
+def _connections(hub: Hub) -> Iterator[str]:
+    rows = [({"connection": row["connection"]}, row) for row in hub.feed.connections]
+    yield from _gauge(
+        "tcp_connection_live",
+        "1 for a connection to the exchange that brings trades",
+        [(labels, int(row["state"] == "live")) for labels, row in rows],
+    )
+    yield from _gauge(
+        "tcp_connection_latency_seconds",
+        "From the exchange's time of a trade to its arrival, over the last minute",
+        [
+            ({**labels, "quantile": quantile}, row[name] / 1000)
+            for labels, row in rows
+            for quantile, name in (("0.5", "latency_p50_ms"), ("0.99", "latency_p99_ms"))
+            if row[name] is not None
+        ],
+    )
+    for name, text in CONNECTION_COUNTS.items():
+        yield from _gauge(f"tcp_connection_{name}", text, [(labels, row[name]) for labels, row in rows])
+    if (offset_ms := hub.feed.clock_offset_ms) is not None:
+        yield from _gauge(
+            "tcp_exchange_clock_offset_seconds",
+            "The exchange's clock minus that of the daemon's machine",
+            [({}, offset_ms / 1000)],
+        )
 
 
 def _of(bot: dict[str, Any]) -> dict[str, str]:

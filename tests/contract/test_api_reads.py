@@ -150,16 +150,17 @@ def test_books_and_the_quality_of_connections(api, redis_url):
     wall_ms = time.time_ns() // 1_000_000
     for minute in range(2):
         record_quality(api.database, NOW_MS + minute * 60_000, [row])
-    beat(
-        api.database,
-        "live",
-        wall_ms,
-        NOW_MS,
-        {"connections": [{"state": "live"}], "clock": {"offset_ms": -4}},
-    )
+    socket = {"connection": "trades 1", "state": "live", "latency_p50_ms": None, "latency_p99_ms": 80.0}
+    socket |= dict.fromkeys(("trades", "repeated", "unknown_frames", "reconnects", "silences"), 0)
+    socket |= {"lost_ids": 3}
+    beat(api.database, "live", wall_ms, NOW_MS, {"connections": [socket], "clock": {"offset_ms": -4}})
     health = models.DataHealth.model_validate(api.get("/api/data/health").json)
-    assert health.connections == [{"state": "live"}]
+    assert health.connections == [socket]
     assert health.clock == {"offset_ms": -4}
+    line = 'tcp_connection_latency_seconds{connection="trades 1",quantile="0.99"} 0.08'
+    until(lambda: line in api.get("/metrics").text, 20, "the connection's gauges")
+    assert 'tcp_connection_lost_ids{connection="trades 1"} 3' in api.get("/metrics").text
+    assert "tcp_exchange_clock_offset_seconds -0.004" in api.get("/metrics").text
     assert [(row["connection"], row["lost_ids"], row["latency_p99_ms"]) for row in health.quality] == [
         ("trades 1", 3, 80.0)
     ] * 2
