@@ -1,8 +1,8 @@
 """How long it takes until a trade is a committed row, and until a closed candle is published, from outside.
 
 Run with `pytest tests/bench/bench_finality.py -s`. BENCH_FINALITY_RATE (default 2000) is the number of trades
-a second over ten symbols, BENCH_FINALITY_SECONDS (default 130, so that two minutes end in it) the length. Sender
-and onlooker are processes of their own; the collector and its database are the product's.
+a second over ten symbols, BENCH_FINALITY_SECONDS (default 130, so that two minutes end in it) the length.
+Sender and onlooker are processes of their own; the collector and its database are the product's.
 """
 
 import asyncio
