@@ -101,10 +101,10 @@ _SEQUENCE = """
 """
 _ROWS = """
     SELECT r.symbol || ' ' || r.trade_id || ' is not as it was emitted' AS fault
-    FROM raw_trades r JOIN truth.emitted e
-      ON e.symbol = r.symbol AND e.trade_id BETWEEN r.trade_id - r.count + 1 AND r.trade_id
+    FROM (SELECT *, generate_series(trade_id - count + 1, trade_id) AS id FROM raw_trades) r
+    LEFT JOIN truth.emitted e ON e.symbol = r.symbol AND e.trade_id = r.id
     GROUP BY r.symbol, r.trade_id, r.count, r.price, r.size, r.timestamp, r.side
-    HAVING count(*) <> r.count OR sum(e.size) <> r.size OR min(e.price) <> r.price OR max(e.price) <> r.price
+    HAVING count(e.trade_id) <> r.count OR sum(e.size) <> r.size OR min(e.price) <> r.price OR max(e.price) <> r.price
         OR max(e.at_ms) <> extract(epoch FROM r.timestamp) * 1000 OR min(e.side) <> r.side
     ORDER BY 1 LIMIT 20
 """
@@ -141,6 +141,8 @@ class Emitted:
                         copy.write(self._lines(symbol, day))
             for timeframe in Timeframe:
                 connection.execute(text(_EXPECTED), self._values(timeframe))
+            connection.execute(text("ANALYZE truth.emitted"))
+            connection.execute(text("ANALYZE truth.candles"))
             query = text("SELECT count(*) FROM truth.emitted WHERE at_ms >= :start")
             return int(connection.execute(query, {"start": self._start_ms}).scalar_one())
 
