@@ -195,6 +195,7 @@ def _document(job: "Sweep", outcome: "Outcome", seconds: float) -> dict[str, Any
         "resumed_chunks": outcome.resumed,
         "seconds": seconds,
         "sort": job.request.sort,
+        "luck": outcome.luck.document(),
         "best": outcome.best.to_dicts(),
     }
 
@@ -215,6 +216,11 @@ def _show(job: "Sweep", outcome: "Outcome", seconds: float) -> None:
     counts = f"{outcome.rows:,} combinations in {seconds:.1f} s"
     counts += f", {outcome.dropped:,} dropped by constraints" if outcome.dropped else ""
     print(counts + (f", {outcome.failed:,} failed" if outcome.failed else ""))
+    expected = outcome.luck.document()["expected_maximum"]
+    if expected is not None:
+        print(
+            f"luck alone finds a sharpe of {expected:.2f} among so many: validate before you believe the best"
+        )
     for error in outcome.errors:
         named = ", ".join(f"{name} {error[name]}" for name in told)
         print(f"{named}: {error['error']}")

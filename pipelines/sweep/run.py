@@ -18,6 +18,7 @@ from pipelines.sweep.results import BEST, Finished, InMemory, Parts, Results
 from pipelines.sweep.search import Chunk, Search, search_of
 from pipelines.sweep.space import Space
 from pipelines.sweep.state import chunk_size, fingerprint, partial_folder
+from pipelines.validation.luck import Luck
 
 Progress = Callable[[int, int], None]
 Candles = pl.DataFrame | Callable[[SweepRequest], pl.DataFrame]
@@ -54,7 +55,7 @@ class Sweep:
 @dataclass(frozen=True)
 class Outcome:
     """rows: combinations that were walked; dropped: those that constraints or the strategy ruled out; failed:
-    rows with an error; resumed: chunks that were there already."""
+    rows with an error; resumed: chunks that were there already; luck: what the best owes to their number."""
 
     id: str
     names: tuple[str, ...]
@@ -65,6 +66,7 @@ class Outcome:
     best: pl.DataFrame
     errors: list[dict[str, Any]]
     finished: Finished
+    luck: Luck
 
 
 def execute_sweep(
@@ -139,6 +141,7 @@ class _Run:
     search: Search
     results: Results
     id: str
+    luck: Luck = field(default_factory=Luck)
     done: int = 0
     given: int = 0
     resumed: int = 0
@@ -170,6 +173,7 @@ class _Run:
                 for row in errors.iter_rows(named=True)
             ],
             finished=finished,
+            luck=self.luck,
         )
 
     def _missing(self, chunks: Any, record: Callable[[int, pl.DataFrame], None]) -> Iterator[Chunk]:
@@ -184,6 +188,7 @@ class _Run:
 
     def _passed(self, chunk: Chunk, table: pl.DataFrame) -> None:
         self.search.learn(chunk, table)
+        self.luck.add(table["sharpe"])
         self.given += chunk.points.size
         self.done += chunk.covers
         self.sweep.on_progress(self.done, self.search.total)

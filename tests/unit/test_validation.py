@@ -8,10 +8,12 @@ import polars as pl
 import pytest
 
 from core.errors import BadInput
+from core.statistics.sharpe import expected_maximum_sharpe
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
 from pipelines.backtest.run import execute
 from pipelines.validation.caveats import caveats
+from pipelines.validation.luck import Luck
 from pipelines.validation.periods import periods_of
 from pipelines.validation.trials import Trials, trials_of
 from strategies.sample import sample_candles
@@ -122,3 +124,17 @@ def test_caveats_name_what_flatters(candles: pl.DataFrame) -> None:
     for words in ("No fee", "nobody can trade", "50 variants", "hour returns"):
         assert words in said
     assert "No fee" not in " ".join(caveats(validated(candles).to_document()))
+
+
+def test_luck_of_a_sweep_is_that_of_all_its_rows() -> None:
+    """Taken in piece by piece, the spread is that of the whole; rows without a ratio count as trials."""
+    ratios = np.random.default_rng(3).normal(1.0, 2.0, 300)
+    luck = Luck()
+    for piece in (ratios[:1], ratios[1:100], ratios[100:]):
+        luck.add(pl.Series([*piece, None], dtype=pl.Float64))
+    luck.add(pl.Series([None, None], dtype=pl.Float64))
+    found = luck.document()
+    assert found["trials"] == 305
+    assert found["deviation"] == pytest.approx(np.std(ratios, ddof=1))
+    assert found["expected_maximum"] == pytest.approx(expected_maximum_sharpe(305, np.std(ratios, ddof=1)))
+    assert Luck().document() == {"trials": 0, "deviation": None, "expected_maximum": None}
