@@ -83,7 +83,7 @@ def show(name: str = NAME, as_json: bool = markets.JSON) -> None:
 
 @app.command()
 def check(
-    name: str = NAME,
+    name: str | None = typer.Argument(None, help="Name of a strategy; none: all of them, your own included."),
     param: list[str] = markets.PARAM,
     timeframe: str | None = markets.TIMEFRAME,
     candles: Path | None = typer.Option(None, help="CSV or Parquet file; default: made-up candles."),
@@ -92,22 +92,59 @@ def check(
     seed: int = typer.Option(7, help="Chooses the points."),
     as_json: bool = markets.JSON,
 ) -> None:
-    """Look for look-ahead and for a warm-up that is too short; exit code 1 when there is any."""
+    """Look for look-ahead and for a warm-up that is too short, on every timeframe unless one is named; exit
+    code 1 when there is any."""
+    from strategies.registry import catalogue, names
+
+    problems = [] if name else catalogue().problems()
+    documents = []
+    for one in [name] if name else names():
+        reports = _checked(one, param, timeframe, candles, timestamps, cuts, seed)
+        documents.append(_document(reports))
+        if not as_json:
+            print("\n".join(_verdict(report) for report in reports))
+    for problem in problems:
+        print(f"tcp: {problem}", file=sys.stderr)
+    passed = not problems and all(document["passed"] for document in documents)
+    if as_json:
+        everything = {"passed": passed, "strategies": documents, "problems": problems}
+        print(json.dumps(documents[0] if name else everything))
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _checked(
+    name: str,
+    param: list[str],
+    timeframe: str | None,
+    candles: Path | None,
+    timestamps: str,
+    cuts: int,
+    seed: int,
+) -> list["CheckReport"]:
     from strategies.check import check as run_check
+    from strategies.check import check_everywhere
     from strategies.registry import build
 
-    chosen: dict[str, Any] = {"timeframe": timeframe or (None if candles else "1m")}
     name, given = markets.strategy_of(name, markets.parameters(param))
-    strategy = build(name, given, chosen["timeframe"])
+    if timeframe is None and candles is None:
+        return check_everywhere(name, given, cuts, seed)
+    chosen: dict[str, Any] = {"timeframe": timeframe}
+    strategy = build(name, given, timeframe)
     if candles is not None:
         frame = markets.read_file(candles, timestamps, chosen)[0]
         strategy = build(name, given, chosen["timeframe"])  # now that the file has said which
     else:
         frame = _made_up(strategy, chosen["timeframe"])
-    report = run_check(strategy, frame, cuts, seed)
-    print(json.dumps(asdict(report) | {"passed": report.passed}) if as_json else _verdict(report))
-    if not report.passed:
-        raise typer.Exit(1)
+    return [run_check(strategy, frame, cuts, seed)]
+
+
+def _document(reports: list["CheckReport"]) -> dict[str, Any]:
+    """The first timeframe's report, with the findings of all of them, and all reports."""
+    passed = all(report.passed for report in reports)
+    findings = [asdict(finding) for report in reports for finding in report.findings]
+    each = [asdict(report) | {"passed": report.passed} for report in reports]
+    return each[0] | {"passed": passed, "findings": findings, "reports": each}
 
 
 def _made_up(strategy: "Strategy", timeframe: str) -> "pl.DataFrame":
@@ -127,10 +164,11 @@ def _bounds(parameter: dict[str, Any]) -> str:
 
 def _verdict(report: "CheckReport") -> str:
     tried = (
-        f"{report.strategy}: {report.cuts} points of {report.candles:,} candles "
+        f"{report.strategy} {report.timeframe}: {report.cuts} points of {report.candles:,} candles "
         f"({report.buys} buys, {report.sells} sells), warm-up {report.warmup}, window {report.window}"
     )
     if report.passed:
-        return f"{tried}\nno look-ahead, warm-up long enough"
+        settles = ", ".join(f"{name} after {candles or '?'}" for name, candles in report.settles.items())
+        return f"{tried}\n  no look-ahead, warm-up long enough" + (f"; settled: {settles}" if settles else "")
     found = [f"  {finding.kind} at {finding.at}: {finding.what}" for finding in report.findings[:10]]
-    return "\n".join([tried, f"{len(report.findings)} findings:", *found])
+    return "\n".join([tried, f"  {len(report.findings)} findings:", *found])

@@ -1,26 +1,35 @@
 """Does a strategy look ahead, and does it need more history than it says?
 
-Look-ahead: signals on candles cut off at a point must be those that the whole history gives up to there.
-Warm-up: the newest signal on the last `window` candles must be that of the whole history, and its
-indicators within 1e-9 of theirs. Both are tried at random points; a strategy that passes can still be wrong
-at others, so the points are many and their choice is told by a seed.
+Look-ahead: signals, confidences and indicators on candles cut off at a point must be those that the whole
+history gives up to there. Changed future: they must also be what they were when the candles after the point
+have other prices. Warm-up: the newest signal on the last `window` candles must be that of the whole history,
+its indicators within 1e-9. Repeat: judging the same candles twice must give the same. All are tried at random
+points; a strategy that passes can still be wrong at others, so the points are many and their choice is told
+by a seed.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from core.errors import BadInput
+from core.timeframes import Timeframe
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
+from strategies.registry import build
+from strategies.sample import sample_candles
 
+TRIED_CANDLES = 3_000
 TOLERANCE = 1e-9
+CONFIDENCE = 1e-6
+"""Confidences go through exponentials of small differences; a bot's may be this far from a backtest's."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One disagreement: kind is look-ahead or warm-up; at: close time, ISO 8601; what: in a sentence."""
+    """One disagreement. kind: look-ahead, warm-up or repeat; at: close time, ISO 8601; what: a sentence."""
 
     kind: str
     at: str
@@ -29,9 +38,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What was tried and what was found; no findings is a pass."""
+    """What was tried and what was found; no findings is a pass.
+
+    settles: for each indicator the candles after which its value is that of the whole history, as measured;
+    None: not within those that there are
+    """
 
     strategy: str
+    timeframe: str
     candles: int
     warmup: int
     window: int
@@ -39,12 +53,38 @@ class CheckReport:
     seed: int
     buys: int
     sells: int
+    settles: dict[str, int | None]
     findings: list[Finding]
 
     @property
     def passed(self) -> bool:
         """Whether nothing was found."""
         return not self.findings
+
+
+def check_everywhere(
+    name: str, parameters: dict[str, Any], cuts: int = 100, seed: int = 7, most: int = 20_000
+) -> list[CheckReport]:
+    """Check a strategy on made-up candles of every timeframe that suits it.
+
+    most: candles at most; a strategy that needs more for its warm-up is not tried on that timeframe. BadInput
+    when none suits it.
+    """
+    reports, refusal = [], BadInput("timeframe", f"none suits {name}")
+    for n, timeframe in enumerate(Timeframe):
+        try:
+            strategy = build(name, parameters, timeframe.value)
+        except BadInput as error:
+            if error.field != "timeframe":
+                raise
+            refusal = error
+            continue
+        wanted = max(TRIED_CANDLES, strategy.warmup + 1_000, min(strategy.window, most) + 500)
+        if strategy.warmup + 10 <= most:
+            reports.append(check(strategy, sample_candles(wanted, timeframe.value, seed + n), cuts, seed))
+    if not reports:
+        raise refusal
+    return reports
 
 
 def check(strategy: Strategy, candles: pl.DataFrame, cuts: int = 100, seed: int = 7) -> CheckReport:
@@ -59,12 +99,15 @@ def check(strategy: Strategy, candles: pl.DataFrame, cuts: int = 100, seed: int 
         )
     whole = evaluate(strategy, candles)
     points = _points(whole, strategy.warmup, cuts, seed)
-    findings: list[Finding] = []
+    findings = _differences("repeat", strategy, evaluate(strategy, candles), whole)
     for point in points:
         findings += _look_ahead(strategy, candles, whole, point)
         findings += _warm_up(strategy, candles, whole, point)
+    for point in points[:: max(1, len(points) // 10)]:
+        findings += _changed_future(strategy, candles, whole, point)
     return CheckReport(
         strategy=strategy.name,
+        timeframe=strategy.timeframe.value if strategy.timeframe else "any",
         candles=candles.height,
         warmup=strategy.warmup,
         window=strategy.window,
@@ -72,6 +115,7 @@ def check(strategy: Strategy, candles: pl.DataFrame, cuts: int = 100, seed: int 
         seed=seed,
         buys=int(whole["buy"].sum()),
         sells=int(whole["sell"].sum()),
+        settles=_settling(strategy, candles, whole),
         findings=findings,
     )
 
@@ -101,7 +145,18 @@ def _look_ahead(strategy: Strategy, candles: pl.DataFrame, whole: pl.DataFrame, 
                     f"{later} when all are",
                 )
             ]
-    return _indicators("look-ahead", strategy, seen, expected)
+    return _differences("look-ahead", strategy, seen, expected)
+
+
+def _changed_future(
+    strategy: Strategy, candles: pl.DataFrame, whole: pl.DataFrame, point: int
+) -> list[Finding]:
+    """Other prices after the point, as many candles: finds what looks ahead without minding the end."""
+    later = pl.int_range(pl.len()) > point
+    prices = pl.col("open", "high", "low", "close")
+    other = candles.with_columns(pl.when(later).then(prices * 1.37).otherwise(prices))
+    seen, expected = evaluate(strategy, other).head(point + 1), whole.head(point + 1)
+    return _differences("look-ahead", strategy, seen, expected)
 
 
 def _warm_up(strategy: Strategy, candles: pl.DataFrame, whole: pl.DataFrame, point: int) -> list[Finding]:
@@ -109,25 +164,52 @@ def _warm_up(strategy: Strategy, candles: pl.DataFrame, whole: pl.DataFrame, poi
         return []
     begin = point + 1 - strategy.window
     seen = evaluate(strategy, candles.slice(begin, strategy.window)).tail(1)
-    expected = whole.slice(point, 1)
-    apart = _indicators("warm-up", strategy, seen, expected)
-    for name in ("buy", "sell"):
-        if not apart and seen[name][0] != expected[name][0]:
-            known, whole_has = ("has", "none") if seen[name][0] else ("has no", "one")
-            at = seen["timestamp"][0].isoformat()
-            what = f"the window {known} {name} signal and the whole history {whole_has}"
-            apart = [Finding("warm-up", at, what)]
-    return apart
+    return _differences("warm-up", strategy, seen, whole.slice(point, 1))
 
 
-def _indicators(kind: str, strategy: Strategy, seen: pl.DataFrame, expected: pl.DataFrame) -> list[Finding]:
-    # Relative to the value, or to a thousandth of the price for those that pass through zero.
+def _settling(strategy: Strategy, candles: pl.DataFrame, whole: pl.DataFrame) -> dict[str, int | None]:
+    """For each indicator the fewest candles, of those tried, from which on its newest value stays that of the
+    whole history."""
+    lengths, length = [], max(strategy.warmup, 1)
+    while length < candles.height:
+        lengths.append(length)
+        length = length * 5 // 4 + 1
+    expected, settled = whole.tail(1), dict[str, int | None](dict.fromkeys(strategy.indicator_names))
+    unsettled = set(settled)
+    for length in reversed(lengths):
+        seen = evaluate(strategy, candles.tail(length)).tail(1)
+        unsettled -= {name for name in unsettled if _apart(seen, expected, name).item()}
+        settled |= dict.fromkeys(unsettled, length)
+    return settled
+
+
+def _differences(kind: str, strategy: Strategy, seen: pl.DataFrame, expected: pl.DataFrame) -> list[Finding]:
+    """The first indicator, signal or confidence that differs between part of the history and all of it."""
     for name in strategy.indicator_names:
-        one, two = seen[name], expected[name]
-        apart = ((one - two).abs() > TOLERANCE * (two.abs() + seen["close"] / 1000)).fill_null(False)
-        wrong = (apart | (one.is_null() != two.is_null())).arg_true()
+        wrong = _apart(seen, expected, name).arg_true()
         if wrong.len():
             row = int(wrong[0])
-            at = seen["timestamp"][row].isoformat()
-            return [Finding(kind, at, f"{name} is {one[row]} on part of the history and {two[row]} on all")]
+            values = f"{seen[name][row]} on part of the history and {expected[name][row]} on all"
+            return [Finding(kind, seen["timestamp"][row].isoformat(), f"{name} is {values}")]
+    for name in ("buy", "sell"):
+        wrong = (seen[name] != expected[name]).arg_true()
+        if wrong.len():
+            row = int(wrong[0])
+            sides = ("a", "none") if seen[name][row] else ("no", "one")
+            what = f"there is {sides[0]} {name} signal on part of the history and {sides[1]} on all"
+            return [Finding(kind, seen["timestamp"][row].isoformat(), what)]
+    signals = expected["buy"] | expected["sell"]
+    wrong = (signals & ((seen["confidence"] - expected["confidence"]).abs() > CONFIDENCE)).arg_true()
+    if wrong.len():
+        row = int(wrong[0])
+        one, two = seen["confidence"][row], expected["confidence"][row]
+        what = f"the confidence is {one} on part of the history and {two} on all"
+        return [Finding(kind, seen["timestamp"][row].isoformat(), what)]
     return []
+
+
+def _apart(seen: pl.DataFrame, expected: pl.DataFrame, name: str) -> pl.Series:
+    # Relative to the value, or to a thousandth of the price for those that pass through zero.
+    one, two = seen[name], expected[name]
+    apart = ((one - two).abs() > TOLERANCE * (two.abs() + seen["close"] / 1000)).fill_null(False)
+    return apart | (one.is_null() != two.is_null())

@@ -64,7 +64,7 @@ def test_a_backtest_from_the_shell(
     command = [sys.executable, "-m", "cli.main", "backtest", "--strategy", "ema_crossover"]
     taken = seconds(*command, "--candles", str(folder / file), "--json", *options)
     more = taken - bare
-    print(
+    print(  # noqa: T201 a benchmark prints
         f"\ntcp backtest {file} {' '.join(options)}: {taken:.2f} s, bare import {bare:.2f} s: {more:+.2f} s"
     )
     assert more <= allowed

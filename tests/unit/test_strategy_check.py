@@ -3,9 +3,10 @@
 import polars as pl
 import pytest
 
+from core.errors import BadInput
 from strategies import registry
 from strategies.base import VectorStrategy
-from strategies.check import check
+from strategies.check import check, check_everywhere
 from strategies.conditions import crosses_above, crosses_below
 from strategies.indicators.averages import ema
 from strategies.indicators.base import Indicator, indicator
@@ -54,42 +55,132 @@ class Planted(VectorStrategy[Nothing]):
 
 @pytest.mark.parametrize("name", registry.shipped())
 def test_every_shipped_strategy_passes(name: str) -> None:
-    """None of the shipped strategies looks ahead or needs more history than it says."""
-    strategy = registry.build(name, {"trend_period": 5} if name == "trend_filter" else {}, "1m")
-    report = check(strategy, sample_candles(3_000), cuts=30)
-    assert report.findings == []
-    assert report.passed
+    """None of the shipped strategies looks ahead or needs more history than it says, on any timeframe that
+    suits it."""
+    short = {"trend_period": 5, "trend_timeframe": "1h"} if name == "trend_filter" else {}
+    reports = check_everywhere(name, short, cuts=12)
+    assert [report.findings for report in reports if report.findings] == []
+    assert len(reports) == {"trend_filter": 3, "grid_trading": 5}.get(name, 6)
+    assert all(report.buys for report in reports)
 
 
-@pytest.mark.parametrize(
-    ("strategy", "kind"),
-    [
-        (Planted(tomorrow()), "look-ahead"),
-        (Planted(normalised()), "look-ahead"),
-        (Planted(ema(5), pl.col("close").shift(-1) > pl.col("close")), "look-ahead"),
-        (Planted(ema(5), pl.col("close") >= pl.col("close").max()), "look-ahead"),
-        (Planted(short_memory(50)), "warm-up"),
-    ],
-    ids=["next close", "mean of all", "condition on the next candle", "highest of all", "short warm-up"],
-)
-def test_planted_mistakes_are_found(strategy: VectorStrategy[Nothing], kind: str) -> None:
-    """A leak in an indicator or in a condition, and a warm-up that is too short, are each found and named."""
-    if kind == "warm-up":
-        strategy.indicators = lambda: {"line": short_memory(50), "slow": short_memory(20)}  # type: ignore[method-assign]
+@pytest.mark.parametrize("name", sorted(set(registry.names()) - set(registry.shipped())) or ["none"])
+def test_every_strategy_of_ones_own_passes(name: str) -> None:
+    """What lies in the user's folder is checked with the rest; a file that cannot be loaded fails here."""
+    assert registry.catalogue().problems() == []
+    if name != "none":
+        assert [report.findings for report in check_everywhere(name, {}, cuts=12) if report.findings] == []
+
+
+CLOSE = pl.col("close")
+HOUR = pl.col("timestamp").dt.offset_by("-1us").dt.truncate("1h")
+
+
+def leak(expression: pl.Expr) -> Indicator:
+    """An indicator that says it needs nothing and takes what it wants."""
+    return Indicator("leak", (), expression, warmup=1, memory=1)
+
+
+LEAKS: dict[str, Indicator | pl.Expr] = {
+    "the next close": tomorrow(),
+    "a centred mean": leak(CLOSE.rolling_mean(window_size=21, center=True, min_samples=1)),
+    "a mean of everything": normalised(),
+    "a z-score of everything": leak((CLOSE - CLOSE.mean()) / CLOSE.std() * 0.1 + CLOSE),
+    "a min-max of everything": leak((CLOSE - CLOSE.min()) / (CLOSE.max() - CLOSE.min()) * 10 + 95),
+    "a backward fill": leak(pl.when(pl.int_range(pl.len()) % 5 == 4).then(CLOSE).backward_fill()),
+    "an interpolation": leak(pl.when(pl.int_range(pl.len()) % 5 == 0).then(CLOSE).interpolate()),
+    "the hour's close before it": leak(CLOSE.last().over(HOUR)),
+    "the hour's high before it": leak(pl.col("high").max().over(HOUR)),
+    "hours labelled by their open": leak(CLOSE.last().over(pl.col("timestamp").dt.truncate("1h"))),
+    "a rank among everything": leak(CLOSE.rank() / 100),
+    "the mean from the end": leak(
+        CLOSE.reverse().cum_sum().reverse() / CLOSE.reverse().cum_count().reverse()
+    ),
+    "a condition on the next candle": CLOSE.shift(-1) > CLOSE,
+    "a condition on the next open": pl.col("open").shift(-1) > CLOSE,
+    "the highest of all": CLOSE.max() <= CLOSE,
+    "the last candle alone": (pl.int_range(pl.len()) == pl.len() - 1) & (pl.col("open") < CLOSE),
+}
+
+
+@pytest.mark.parametrize("name", LEAKS)
+def test_planted_leaks_are_found(name: str) -> None:
+    """A leak in an indicator or a condition, of one candle or of all, is found and named."""
+    planted = LEAKS[name]
+    strategy = Planted(planted) if isinstance(planted, Indicator) else Planted(ema(5), planted)
     report = check(strategy, sample_candles(1_500), cuts=40)
     assert not report.passed
-    assert report.findings[0].kind == kind
+    assert report.findings[0].kind == "look-ahead", report.findings[0]
     assert report.findings[0].what
 
 
-def test_a_higher_timeframe_leak_is_found() -> None:
-    """A higher candle that is seen before its close is found."""
+def test_a_higher_candle_before_its_close_is_found() -> None:
+    """A strategy that lays hours under minutes by their open instead of their close sees what is to come."""
 
-    class Leaky(Planted):
+    class Early(Planted):
         def judge(self, candles: pl.DataFrame) -> pl.DataFrame:
             judged = super().judge(candles)
-            hour = pl.col("timestamp").dt.offset_by("-1us").dt.truncate("1h")
-            return judged.with_columns(buy=pl.col("close").last().over(hour) > pl.col("close"))
+            hours = candles.group_by_dynamic("timestamp", every="1h").agg(
+                pl.col("close").last().alias("hour")
+            )
+            joined = judged.join_asof(hours, on="timestamp")
+            return joined.with_columns(buy=pl.col("hour") > pl.col("close")).drop("hour")
 
-    report = check(Leaky(ema(5)), sample_candles(1_500), cuts=40)
+    report = check(Early(ema(5)), sample_candles(1_500), cuts=40)
     assert report.findings[0].kind == "look-ahead"
+
+
+def test_a_leak_on_one_timeframe_is_found_there() -> None:
+    """What leaks only where an hour has more than one candle passes on hours and is found on minutes."""
+    strategy = Planted(leak(CLOSE.last().over(HOUR)))
+    assert not check(strategy, sample_candles(800, "15m"), cuts=40).passed
+    assert check(strategy, sample_candles(800, "1h"), cuts=40).passed
+
+
+def test_a_confidence_that_looks_ahead_is_found() -> None:
+    """Signals can be honest and their confidence not."""
+
+    class Sure(Planted):
+        def confidence(self) -> pl.Expr:
+            return (CLOSE.shift(-1).fill_null(CLOSE) / CLOSE - 0.5).clip(0, 1)
+
+    report = check(Sure(ema(5)), sample_candles(1_500), cuts=40)
+    assert report.findings[0].kind == "look-ahead"
+    assert "confidence" in report.findings[0].what
+
+
+def test_a_fill_that_knows_its_candle_is_found() -> None:
+    """A strategy that buys only where the candle of its fill will rise depends on that candle."""
+    next_rises = (pl.col("close").shift(-1) > pl.col("open").shift(-1)).fill_null(False)
+    report = check(Planted(ema(5), next_rises), sample_candles(1_500), cuts=40)
+    assert report.findings[0].kind == "look-ahead"
+
+
+def test_a_memory_outside_the_state_is_found() -> None:
+    """A strategy that keeps something in the object says another thing the second time."""
+
+    class Counting(Planted):
+        times = 0
+
+        def judge(self, candles: pl.DataFrame) -> pl.DataFrame:
+            self.times += 1
+            rows = pl.int_range(pl.len())
+            return super().judge(candles).with_columns(buy=(rows + self.times) % 7 == 0)
+
+    assert check(Counting(ema(5)), sample_candles(500), cuts=10).findings[0].kind == "repeat"
+
+
+def test_a_warm_up_that_is_too_short_is_found_and_measured() -> None:
+    """An EMA that says its period is enough is found; the report says after how many candles it settles."""
+    strategy = Planted(short_memory(50))
+    strategy.indicators = lambda: {"line": short_memory(50), "slow": short_memory(20)}  # type: ignore[method-assign]
+    report = check(strategy, sample_candles(1_500), cuts=40)
+    assert report.findings[0].kind == "warm-up"
+    assert 300 < (report.settles["line"] or 0) < 1_500
+    assert 100 < (report.settles["slow"] or 0) < (report.settles["line"] or 0)
+
+
+def test_too_few_candles_are_refused() -> None:
+    """A check without candles after the warm-up would pass everything."""
+    with pytest.raises(BadInput, match="are too few"):
+        check(registry.build("ema_crossover"), sample_candles(30))
