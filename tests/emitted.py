@@ -104,8 +104,9 @@ _ROWS = """
     FROM (SELECT *, generate_series(trade_id - count + 1, trade_id) AS id FROM raw_trades) r
     LEFT JOIN truth.emitted e ON e.symbol = r.symbol AND e.trade_id = r.id
     GROUP BY r.symbol, r.trade_id, r.count, r.price, r.size, r.timestamp, r.side
-    HAVING count(e.trade_id) <> r.count OR sum(e.size) <> r.size OR min(e.price) <> r.price OR max(e.price) <> r.price
-        OR max(e.at_ms) <> extract(epoch FROM r.timestamp) * 1000 OR min(e.side) <> r.side
+    HAVING count(e.trade_id) <> r.count OR sum(e.size) <> r.size OR min(e.price) <> r.price
+        OR max(e.price) <> r.price OR max(e.at_ms) <> extract(epoch FROM r.timestamp) * 1000
+        OR min(e.side) <> r.side
     ORDER BY 1 LIMIT 20
 """
 _GAPS = """
