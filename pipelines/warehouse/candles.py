@@ -1,8 +1,8 @@
 """Candles in Postgres: read as frames, write exactly."""
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import polars as pl
 from psycopg import sql
 from sqlalchemy import Connection, Engine
 
@@ -11,15 +11,8 @@ from core.timeframes import Timeframe
 from pipelines.warehouse.database import copying
 from pipelines.warehouse.sql import EXCHANGE
 
-FRAME_SCHEMA = {
-    "timestamp": pl.Int64,
-    "open": pl.Float64,
-    "high": pl.Float64,
-    "low": pl.Float64,
-    "close": pl.Float64,
-    "volume": pl.Float64,
-    "trades_count": pl.Int64,
-}
+if TYPE_CHECKING:
+    import polars as pl
 
 _READ = sql.SQL(
     """COPY (
@@ -70,10 +63,12 @@ def read_candles(
     end_ms: int | None = None,
     limit: int | None = None,
     exchange: str | None = None,
-) -> pl.DataFrame:
+) -> "pl.DataFrame":
     """Stored candles whose close time is in [start_ms, end_ms], oldest first, as a candle frame with
     trades_count (Int64); `limit` keeps the newest; exchange: None is the one
     in force. Floats, for charts and indicators: never for money."""
+    import polars as pl  # the daemon only writes: it starts faster and stays smaller without
+
     times: sql.Composable = sql.SQL("")
     if start_ms is not None:
         times += sql.SQL(" AND timestamp >= to_timestamp({} / 1000.0)").format(start_ms)
@@ -88,7 +83,9 @@ def read_candles(
     )
     with engine.connect() as connection, copying(connection, query) as copy:
         text = b"".join(copy)
-    frame = pl.read_csv(text, has_header=False, new_columns=list(FRAME_SCHEMA), schema=FRAME_SCHEMA)
+    numbers = dict.fromkeys(("open", "high", "low", "close", "volume"), pl.Float64)
+    schema = {"timestamp": pl.Int64, **numbers, "trades_count": pl.Int64}
+    frame = pl.read_csv(text, has_header=False, new_columns=list(schema), schema=schema)
     return frame.with_columns(pl.from_epoch("timestamp", time_unit="us").dt.replace_time_zone("UTC"))
 
 
