@@ -13,6 +13,7 @@ from core.timeframes import Timeframe
 if TYPE_CHECKING:
     from pipelines.lake.archive import ArchivedFile
     from pipelines.lake.status import DataStatus
+    from pipelines.retention import Pruned
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -151,6 +152,50 @@ def compact(as_json: bool = JSON) -> None:
         print(json.dumps({"merged": merged, "removed": done.removed}))
     else:
         print(f"{len(done.merged):,} days merged, {len(done.removed):,} unknown files removed")
+
+
+@app.command()
+def prune(
+    dry_run: bool = typer.Option(False, "--dry-run", help="Count only; remove nothing."), as_json: bool = JSON
+) -> None:
+    """Remove what is older than TCP_RAW_TRADES_DAYS, TCP_BOT_DETAIL_DAYS and TCP_EVENTS_DAYS say: raw trades
+    only when the lake has them, holds, snapshots between the hours, events. Unset keeps everything."""
+    from cli.stack.ensure import ensure
+    from pipelines.clock import SystemClock
+    from pipelines.retention import prune as prune_all
+
+    done = prune_all(ensure(database=True), SystemClock().now_ms(), dry_run)
+    if as_json:
+        print(json.dumps({"dry_run": dry_run, **_pruned_document(done)}))
+    else:
+        _print_pruned(done, "would go" if dry_run else "removed")
+
+
+def _pruned_document(done: "Pruned") -> dict[str, Any]:
+    days = [
+        {"symbol": d.symbol, "date": str(d.day), "dropped": d.dropped, "kept_because": d.kept_because}
+        for d in done.trades or []
+    ]
+    return {
+        "raw_trades": None if done.trades is None else days,
+        "signals": done.signals,
+        "snapshots": done.snapshots,
+        "events": done.events,
+    }
+
+
+def _print_pruned(done: "Pruned", verb: str) -> None:
+    for day in done.trades or []:
+        what = f"{day.dropped:,} rows {verb}" if day.kept_because is None else f"kept: {day.kept_because}"
+        print(f"raw trades  {day.symbol:<12} {day.day}  {what}")
+    counts = {"signals": done.signals, "snapshots": done.snapshots, "events": done.events}
+    for name, count in counts.items():
+        if count is not None:
+            print(f"{name:<11} {count:,} rows {verb}")
+    if done.trades is None and all(count is None for count in counts.values()):
+        print("everything is kept: set TCP_RAW_TRADES_DAYS, TCP_BOT_DETAIL_DAYS or TCP_EVENTS_DAYS")
+    elif done.trades == []:
+        print("raw trades  no day is past its time")
 
 
 def _archive_document(symbol: str, day: str, file: "ArchivedFile") -> dict[str, Any]:

@@ -51,6 +51,15 @@ class Settings(BaseSettings):
     raw_trades: str = Field(
         "all", description="Symbols whose trades are stored: all, none or a comma list; candles need none"
     )
+    raw_trades_days: int | None = Field(
+        None, ge=1, description="Days after which `tcp data prune` drops raw trades that are in the lake"
+    )
+    bot_detail_days: int | None = Field(
+        None, ge=1, description="Days after which it thins holds and snapshots; unset keeps them"
+    )
+    events_days: int | None = Field(
+        None, ge=1, description="Days after which it drops system events; unset keeps them"
+    )
     config_dir: Path = Field(PROJECT_ROOT / "config", description="Folder of bots/, strategies/, sweeps/")
     strategies_dir: Path = Field(
         PROJECT_ROOT / "my_strategies", description="Folder of your own strategies, *.py"

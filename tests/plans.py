@@ -31,7 +31,7 @@ class Plan:
 
 @contextmanager
 def explained(engine: Engine) -> Iterator[list[Plan]]:
-    """The plans of all statements that read rows, on connections that the engine opens inside, in their order."""
+    """The plans of all statements that read rows, on connections that the engine opens inside."""
     plans: list[Plan] = []
 
     class Explaining(psycopg.Cursor[Any]):

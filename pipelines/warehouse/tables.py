@@ -233,6 +233,7 @@ orders = Table(
     _created(),
     _time("updated_at", nullable=False, server_default=func.now()),
     Index("orders_bot_timestamp", "bot_id", "timestamp"),
+    Index("orders_signal", "signal_id"),
 )
 
 trades = Table(
@@ -251,6 +252,8 @@ trades = Table(
     Column("balance_after", MONEY, nullable=False, comment="cash after the fill, quote currency"),
     _created(),
     Index("trades_bot_timestamp", "bot_id", "timestamp"),
+    Index("trades_signal", "signal_id"),
+    Index("trades_order", "order_id"),
 )
 
 positions = Table(
