@@ -39,7 +39,7 @@ from pipelines.warehouse.reconciliation import (
 from pipelines.warehouse.resume import exact_candles, newest_candle_ms
 
 M1 = Timeframe.M1
-MOST_EVIDENCE = 5
+MOST_EVIDENCE = 60
 """Minutes of which the trades are asked for in one comparison: more differ only in another market."""
 MOST_PAGES = 100
 """Pages of trades of one minute, at most: ten seconds of the exchange's request limit."""
@@ -49,15 +49,14 @@ MOST_MISSING = 20
 
 class Found(msgspec.Struct):
     """What a comparison found. new: judgements that were not known with the same numbers. confirmed: candles
-    that went out provisional and are the exchange's all the same. missing: candles that only it had. agreed:
-    (timeframe, close time) of those that differed before and do not any more"""
+    that went out provisional and are the exchange's all the same. agreed: (timeframe, close time) of those
+    that differed before and do not any more"""
 
     compared: int = 0
     through_ms: int = 0
     judgements: list[Judgement] = []
     new: list[Difference] = []
     confirmed: list[Candle] = []
-    missing: int = 0
     agreed: list[tuple[Timeframe, int]] = []
 
 
@@ -89,11 +88,13 @@ class Comparer:
         pairs = await asyncio.to_thread(self._pairs, symbol, kind, after_ms, through_ms, rows)
         found = pairs.found
         for n, (ours, theirs, known) in enumerate(pairs.differing):
-            evidence = await self._evidence(symbol, ours.close_ms) if n < MOST_EVIDENCE else None
+            # Of minutes from before the first trade here none is to be stored: they would be an island.
+            is_collected = ours.source != "exchange" or known.in_gap
+            asked = is_collected and n < MOST_EVIDENCE
+            evidence = await self._evidence(symbol, ours.close_ms) if asked else None
             found.judgements.append(judge(ours, theirs, known, evidence))
         found.judgements += [without_counterpart(candle) for candle in pairs.alone]
         found.judgements += [missing(row) for row in pairs.missing]
-        found.missing = len(pairs.missing)
         await asyncio.to_thread(self._record, symbol, kind, after_ms, found, list(pairs.before.values()))
         return found
 
