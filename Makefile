@@ -36,8 +36,13 @@ lint: $(READY) ## Format, lint, types and imports
 browser: ## Install Chromium for the browser tests where apt and root allow
 	@.ci/browser
 
-bench: $(READY) ## Measure the engines
+bench: $(READY) .peers/.ready ## Measure the engines beside their peers
 	@$(VENV)/bin/pytest -q -p no:randomly -o python_files="bench_*.py" tests/bench
+
+.peers/.ready: tests/bench/peers/requirements.txt
+	@$(PYTHON) -m venv .peers
+	@$(VENV)/bin/uv pip install -q --python .peers/bin/python -r $<
+	@touch $@
 
 soak: $(READY) ## Chaos, memory and stack, MINUTES (30) each; WHAT=chaos, memory or stack for one of them
 	@$(VENV)/bin/python -m tests.e2e.soak --what $${WHAT:-all} --minutes $${MINUTES:-30} \

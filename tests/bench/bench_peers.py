@@ -1,0 +1,150 @@
+"""Numbers and speed beside vectorbt (Rust engine) and backtesting.py, on the same candles in the same run.
+
+Run with `make bench`, which makes the peers' environment, or `pytest tests/bench/bench_peers.py -s`. The
+candles are the recorded BTC-USDT minutes; fees 0.1 %, filled at the close that gave the signal.
+"""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+import polars as pl
+import pytest
+
+from pipelines.backtest.files import load_candles
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.run import execute
+from pipelines.backtest.warm import warm
+from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.run import execute_sweep
+
+HERE = Path(__file__).parent / "peers"
+PYTHON = Path(__file__).parents[2] / ".peers" / "bin" / "python"
+GRID: dict[str, list[int | float]] = {
+    "fast_period": list(range(5, 15)),
+    "slow_period": list(range(20, 70, 5)),
+}
+PAIRS = [[fast, slow] for fast in GRID["fast_period"] for slow in GRID["slow_period"]]
+FEE, CASH = 0.001, 10_000.0
+MARKET: dict[str, Any] = {
+    "strategy": "ema_crossover",
+    "symbol": "BTC-USDT",
+    "timeframe": "1m",
+    "fill": "close",
+    "fee": FEE,
+    "cash": CASH,
+}
+SINGLE = 3
+"""Pairs that backtesting.py runs; it takes seconds for each."""
+
+
+@pytest.fixture(scope="module")
+def candles(shared_data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[pl.DataFrame, Path]:
+    if not PYTHON.exists():
+        pytest.fail("the peers' environment is missing: run `make bench`")
+    frame = load_candles(shared_data / "candles" / "BTCUSDT_1m.csv.gz", timestamps="open")
+    path = tmp_path_factory.mktemp("peers") / "candles.parquet"
+    frame.select("timestamp", "open", "high", "low", "close", "volume").write_parquet(path)
+    return frame, path
+
+
+def peer(script: str, path: Path, pairs: list[list[int]]) -> dict[str, Any]:
+    """What the peer's script printed."""
+    request = path.with_suffix(".json")
+    request.write_text(json.dumps({"pairs": pairs, "fee": FEE, "cash": CASH}))
+    done = subprocess.run(
+        [PYTHON, "-W", "ignore", HERE / script, path, request], capture_output=True, text=True, check=True
+    )
+    found: dict[str, Any] = json.loads(done.stdout[done.stdout.index("{") :])
+    return found
+
+
+def bare_loop_s(frame: pl.DataFrame) -> float:
+    """Comparing the same pairs of lines at every candle and counting, on all cores, and nothing else."""
+    lines = {
+        n: frame["close"].ewm_mean(span=n, adjust=False).to_numpy()
+        for n in {int(period) for pair in PAIRS for period in pair}
+    }
+    rows = sorted(lines)
+    values = np.array([lines[n] for n in rows])
+    chosen = np.array([[rows.index(fast), rows.index(slow)] for fast, slow in PAIRS])
+
+    @numba.njit(parallel=True)
+    def count(values, chosen):
+        above = np.zeros(chosen.shape[0], np.int64)
+        for c in numba.prange(chosen.shape[0]):
+            one, two = values[chosen[c, 0]], values[chosen[c, 1]]
+            found = 0
+            for t in range(one.size):
+                found += one[t] > two[t]
+            above[c] = found
+        return above
+
+    count(values[:, :100], chosen)
+    return best(lambda: count(values, chosen))
+
+
+def best(action: Any, times: int = 5) -> float:
+    """The shortest of several runs, in seconds: others use this machine too."""
+    took = []
+    for _ in range(times):
+        started = time.perf_counter()
+        action()
+        took.append(time.perf_counter() - started)
+    return min(took)
+
+
+@pytest.mark.real_data
+def test_a_sweep_equals_vectorbts_and_takes_a_fraction_of_its_time(candles, capsys):
+    frame, path = candles
+    theirs = peer("vectorbt_sweep.py", path, PAIRS)
+    warm()
+    request = SweepRequest(grid=GRID, **MARKET)
+    table = execute_sweep(request, candles=frame).sort("fast_period", "slow_period")
+    ours_s = best(lambda: execute_sweep(request, candles=frame))
+    bare_s = bare_loop_s(frame)
+    worst = {}
+    for metric in ("total_return", "max_drawdown", "trades", "win_rate", "fees", "sharpe_bar"):
+        ours, other = table[metric].to_numpy().astype(float), np.array(theirs[metric], float)
+        worst[metric] = float(np.max(np.abs(ours - other) / np.maximum(1, np.abs(other))))
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n{len(PAIRS)} EMA crossovers on {frame.height} candles, load {os.getloadavg()[0]:.1f}\n"
+            f"largest difference from vectorbt {theirs['version']} (Rust): "
+            f"{', '.join(f'{name} {value:.1e}' for name, value in worst.items())}\n"
+            f"vectorbt {theirs['took_s']:.2f} s, here {ours_s * 1000:.1f} ms: "
+            f"{theirs['took_s'] / ours_s:.0f} times; comparing and counting alone {bare_s * 1000:.1f} ms: {ours_s / bare_s:.1f} times\n"
+        )
+    assert max(worst.values()) < 1e-9
+
+
+@pytest.mark.real_data
+def test_single_runs_equal_backtesting_py(candles, capsys):
+    frame, path = candles
+    theirs = peer("backtesting_run.py", path, PAIRS[:SINGLE])
+    largest, ours_s = 0.0, 0.0
+    for (fast, slow), run in zip(PAIRS, theirs["runs"], strict=False):
+        request = BacktestRequest(parameters={"fast_period": fast, "slow_period": slow}, **MARKET)
+        started = time.perf_counter()
+        document = execute(request, candles=frame, save=False).to_document()
+        ours_s += time.perf_counter() - started
+        metrics = document["metrics"]
+        assert metrics["closed_trades"] == run["closed_trades"]
+        for ours, other in (
+            (document["final_value"] / CASH, run["final_value"] / CASH),
+            (metrics["total_return"], run["total_return"]),
+            (metrics["max_drawdown"], run["max_drawdown"]),
+        ):
+            largest = max(largest, abs(ours - other))
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\nbacktesting.py: largest difference {largest:.1e}; {theirs['took_s']:.2f} s a run, here "
+            f"{ours_s / SINGLE * 1000:.0f} ms: {theirs['took_s'] * SINGLE / ours_s:.0f} times\n"
+        )
+    assert largest < 1e-9
