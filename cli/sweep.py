@@ -94,7 +94,10 @@ def _new(
 
     values: dict[str, Any] = read_sweep_file(file) if file else {}
     market = {"symbol": given.symbol, "timeframe": given.timeframe}
-    values |= own | given.values() | {name: value for name, value in market.items() if value is not None}
+    options = given.values()
+    if "risk" in values and "risk" in options:
+        options["risk"] = values["risk"] | options["risk"]
+    values |= own | options | {name: value for name, value in market.items() if value is not None}
     values["grid"] = {**values.get("grid", {}), **parse_arguments(grid)}
     values["parameters"] = {**values.get("parameters", {}), **given.parameters()}
     values["where"] = [*values.get("where", []), *where]

@@ -56,7 +56,8 @@ def parse_values(name: str, given: Sequence[Any] | str) -> Sequence[Any]:
     `a,b,c`. `none` is None. BadInput when there are none or too many."""
     if isinstance(given, str) and ":" in given:
         return _range(name, given)
-    values = [_plain(part) for part in given.split(",")] if isinstance(given, str) else list(given)
+    parts = given.split(",") if isinstance(given, str) else given
+    values = [_plain(part) if isinstance(part, str) else part for part in parts]
     if not values or "" in values:
         raise BadInput(name, f"{given!r} has no values; write start:stop:step or a,b,c")
     return list(dict.fromkeys(values))

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -199,22 +200,17 @@ class SortedFile:
                 yield found
 
 
-class _told:
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
     """Turns a failure to write into one line that names the file and what is kept."""
+    try:
+        yield
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise _no_room(path, getattr(error, "strerror", None) or str(error)) from None
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
 
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        import duckdb
-
-        if isinstance(
-            error, OSError | duckdb.IOException | duckdb.OutOfMemoryException | pl.exceptions.ComputeError
-        ):
-            said = getattr(error, "strerror", None) or str(error).splitlines()[0]
-            raise TcpError(
-                f"--out: {self._path}: {said}; what is done is kept: make room and run the same command again"
-            ) from None
+def _no_room(path: Path, said: str) -> TcpError:
+    return TcpError(
+        f"--out: {path}: {said.splitlines()[0]}; what is done is kept: make room and run the same command "
+        "again"
+    )

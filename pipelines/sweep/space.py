@@ -249,7 +249,7 @@ def _axes(strategy: type[Strategy], request: SweepRequest) -> tuple[Axis, ...]:
         raise BadInput(
             "grid", f"is empty and {strategy.name} declares no ranges: name one, such as fast_period=5:50:5"
         )
-    both = set(grid) & set(request.parameters)
+    both = set(grid) & {*request.parameters, *(request.risk.model_fields_set if request.risk else ())}
     if both:
         raise BadInput(min(both), "is both in the grid and fixed")
     axes = []
