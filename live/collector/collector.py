@@ -232,7 +232,7 @@ class Collector:
             self._on_event("warning", "gap_abandoned", text)
 
     async def _make_partitions(self) -> None:
-        """Have those of today and the next two days: at midnight nobody should have to make any."""
+        """Have those of today and the next days: at midnight nobody should have to make any."""
         while True:
             await until_it_answers("partitions", lambda: asyncio.to_thread(self._ensure_partitions))
             await asyncio.sleep(PARTITIONS_EVERY_S)
@@ -240,7 +240,7 @@ class Collector:
     def _ensure_partitions(self) -> None:
         now_ms = self._clock.now_ms()
         with self._engine.begin() as connection:
-            ensure_partitions(connection, now_ms, now_ms + 2 * DAY_MS)
+            ensure_partitions(connection, now_ms, now_ms + partitions_ahead_ms(self._clock.rate))
 
     async def _store_instruments(self) -> None:
         listed = await self._rest.instruments()
@@ -356,3 +356,9 @@ class Collector:
     async def _watch(self, writing: "asyncio.Task[None]") -> None:
         """An error of the writer ends the collector; its own end does not come before ours."""
         await asyncio.shield(writing)
+
+
+def partitions_ahead_ms(rate: float) -> int:
+    """How far ahead of the exchange's clock partitions are made: two days, and more for a clock that runs so
+    fast that they would be used up before the next look."""
+    return int(max(2 * DAY_MS, 3 * PARTITIONS_EVERY_S * 1000 * rate))
