@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -173,15 +174,17 @@ class Havoc:
 
     def wreak(self, rig: Rig) -> None:
         """Do all of it, and leave everything running."""
-        stopper = threading.Thread(target=self._stop_servers, args=(rig,), name="stopper")
-        stopper.start()
+        # The servers are started by this thread: they end with the one that started them.
+        with ThreadPoolExecutor(1, "killer") as killer:
+            killing = killer.submit(self._kill, rig.daemon)
+            self._stop_servers(rig)
+            killing.result()
+
+    def _kill(self, daemon: Daemon) -> None:
         drawn = random.Random(f"{self.seed}/kills")
-        try:
-            for place in range(self.kills):
-                starting = place % 8 == 7
-                rig.daemon.kill(not starting, drawn.uniform(0, 1 if starting else self.life_s))
-        finally:
-            stopper.join()
+        for place in range(self.kills):
+            starting = place % 8 == 7
+            daemon.kill(not starting, drawn.uniform(0, 1 if starting else self.life_s))
 
     def _stop_servers(self, rig: Rig) -> None:
         drawn = random.Random(f"{self.seed}/stops")
