@@ -40,8 +40,11 @@ async def open_stream_by_time(
     point = await asyncio.to_thread(_point, engine, symbol)
     now_ms = await rest.server_time_ms()
     opened = None
-    if point is not None and now_ms - point.last.timestamp_ms <= LONGEST_REFILL_MS:
-        opened = await _resumed(symbol, timeframes, rest, engine, point, now_ms)
+    if point is not None:
+        # From the first minute that is not final: an interruption may not have been refilled in it.
+        since_ms = min(point.start_ms, point.last.timestamp_ms)
+        if now_ms - since_ms <= LONGEST_REFILL_MS:
+            opened = await _resumed(symbol, timeframes, rest, engine, point, since_ms, now_ms)
     if opened is None:
         opened = await _fresh(symbol, timeframes, rest, point, now_ms)
     assert isinstance(opened.stream.continuity, Sightings)
@@ -55,11 +58,12 @@ async def _resumed(
     rest: ExchangeRest,
     engine: Engine,
     point: ResumePoint,
+    since_ms: int,
     now_ms: int,
 ) -> Opened | None:
     """None when the exchange does not go back that far."""
     try:
-        missed = await _between(rest, symbol, point.last.timestamp_ms, now_ms + 1)
+        missed = await _between(rest, symbol, since_ms, now_ms + 1)
     except TooOld:
         return None
     anchor = point.anchor
@@ -67,7 +71,7 @@ async def _resumed(
     stream = SymbolStream(symbol, timeframes, point.start_ms, known)
     stream.take(await asyncio.to_thread(_stored, engine, symbol, point.start_ms))
     new = stream.take(missed)
-    _log.info("resumed", symbol=symbol, last_ms=point.last.timestamp_ms, new=len(new))
+    _log.info("resumed", symbol=symbol, since_ms=since_ms, new=len(new))
     return Opened(stream, new, None, [])
 
 

@@ -114,15 +114,17 @@ async def test_cuts_of_the_feed_cost_no_trade(database_url: str, redis_url: str,
 
 
 async def test_a_restart_goes_on_where_it_was(database_url: str, redis_url: str, tmp_path: Path):
-    """What happened while nobody collected is asked for by time; the candles are one unbroken series."""
+    """What happened while nobody collected, and what was not refilled before, is asked for by time; the
+    candles are one unbroken series."""
     tape = unnumbered(tape_of(130, MIDNIGHT))
-    exchange, bus = Unnumbered(tape, BEGUN, SPEED), RedisBus(redis_url)
+    exchange, bus = Unnumbered(tape, BEGUN, SPEED, lag_ms=150_000), RedisBus(redis_url)
     async with collecting(exchange, database_url, bus):
         await until(lambda: closed_through(database_url) >= BEGUN + 8 * MINUTE)
     await asyncio.sleep(1)  # five minutes of the market
     through = BEGUN + 30 * MINUTE
     async with collecting(exchange, database_url, bus):
         await until(lambda: closed_through(database_url) >= through)
+        await until(lambda: not rows_of(database_url, "SELECT 1 FROM market_data WHERE provisional"))
     await bus.close()
     assert_complete(database_url, tape, BEGUN, through)
     assert rows_of(database_url, "SELECT * FROM data_gaps") == []
