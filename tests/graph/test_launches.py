@@ -85,6 +85,17 @@ SWEEP = {
 }
 
 
+SEARCH = {
+    "strategy": "rsi_reversion",
+    "symbol": "ADA-USDT,XRP-USDT",
+    "timeframe": "1m",
+    "grid": {"period": "5:14:1", "stop_loss": [0.01, 0.02]},
+    "where": ["period != 7"],
+    "search": "optuna",
+    "trials": 6,
+}
+
+
 @dataclass(frozen=True)
 class Launched:
     """Ids of the runs, launched together: their starts overlap, and two of them run at a time."""
@@ -116,6 +127,7 @@ def launched(dagster_stack: DagsterStack) -> Launched:
         ),
         "backtest": launch("backtest_job", {"ops": {"backtest": {"config": BACKTEST}}}),
         "sweep": launch("sweep_job", {"ops": {"sweeps": {"config": {"file": "ema_small"}}}}),
+        "search": launch("sweep_job", {"ops": {"sweeps": {"config": SEARCH}}}),
         "future": launch("candle_backfill_job", partition={"date": days_ago(-5), "symbol": "BTC-USDT"}),
     }
     return Launched(days, backfill, archived_day, runs)
@@ -194,6 +206,19 @@ def test_a_sweep_file_is_run(dagster_stack: DagsterStack, launched: Launched):
     assert (run["status"], run["errors"]) == ("SUCCESS", [])
     combinations = rows(
         dagster_stack,
-        "SELECT count(*), count(DISTINCT parameters) FROM sweep_results WHERE symbol = 'XRP-USDT'",
+        "SELECT count(*), count(DISTINCT parameters) FROM sweep_results WHERE symbol = 'XRP-USDT' "
+        "AND parameters ? 'fast_period'",
     )
     assert combinations == [(9, 9)]
+
+
+def test_a_sweep_of_the_launchpad_is_run(dagster_stack: DagsterStack, launched: Launched):
+    """A search over exits on two symbols, written in the launchpad, becomes its rows."""
+    run = dagster_stack.ended(launched.runs["search"])
+    assert (run["status"], run["errors"]) == ("SUCCESS", [])
+    found = rows(
+        dagster_stack,
+        "SELECT symbol, count(*), count(DISTINCT parameters) FROM sweep_results "
+        "WHERE parameters ? 'stop_loss' AND parameters->>'period' <> '7' GROUP BY 1 ORDER BY 1",
+    )
+    assert found == [("ADA-USDT", 6, 6), ("XRP-USDT", 6, 6)]

@@ -1,5 +1,6 @@
 """The pure parts of orchestration: dbt's environment, stretches of days, files of sweeps."""
 
+import json
 from datetime import date
 
 import pytest
@@ -7,7 +8,8 @@ import pytest
 from core.errors import BadInput
 from orchestration.days import Stretch, stretches
 from orchestration.dbt_command import connection_environment
-from orchestration.sweeps import sweep_files
+from orchestration.defs.backtests.config import SweepConfig
+from orchestration.sweeps import sweep_files, sweep_requests
 
 
 def test_a_url_becomes_the_variables_of_the_profile():
@@ -63,3 +65,23 @@ def test_sweeps_are_chosen_by_file_name(tmp_path):
     assert sweep_files(tmp_path, "b") == sweep_files(tmp_path, "b.json") == [folder / "b.json"]
     with pytest.raises(BadInput, match=r"'c' is not one of a\.json, b\.json"):
         sweep_files(tmp_path, "c")
+
+
+def test_a_launched_sweep_is_a_file_with_what_is_given_or_all_given(tmp_path):
+    """Fields of the launchpad go over those of a file; with a strategy and no file they are the sweep."""
+    (tmp_path / "sweeps").mkdir()
+    sweep = {"strategy": "ema_crossover", "symbol": "A-B", "timeframe": "1m", "grid": {"fast_period": "5,6"}}
+    (tmp_path / "sweeps" / "a.json").write_text(json.dumps(sweep))
+    empty = SweepConfig()
+    assert sweep_requests(tmp_path, "", empty.document())["a.json"].grid == {"fast_period": "5,6"}
+    given = SweepConfig(
+        symbol="C-D,E-F", search="random", trials=7, where=["fast_period > 5"], risk={"stop_loss": 0.02}
+    )
+    (request,) = sweep_requests(tmp_path, "a", given.document()).values()
+    assert (request.symbol, request.search, request.draws) == ("C-D,E-F", "random", 7)
+    assert (request.grid, request.where) == ({"fast_period": "5,6"}, ["fast_period > 5"])
+    assert str(request.risk.stop_loss) == "0.02"
+    alone = SweepConfig(strategy="macd_trend", symbol="A-B", timeframe="5m", grid={"stop_loss": [0.01]})
+    assert list(sweep_requests(tmp_path, "", alone.document())) == ["macd_trend"]
+    with pytest.raises(BadInput, match="search: must be"):
+        sweep_requests(tmp_path, "a", SweepConfig(search="luck").document())

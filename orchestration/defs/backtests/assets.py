@@ -6,7 +6,6 @@ from config.settings import settings
 from orchestration.defs.backtests.config import BacktestConfig, SweepConfig
 from orchestration.failures import mistakes_fail_at_once
 from orchestration.resources import page_url, warehouse_url
-from orchestration.sweeps import sweep_files
 
 
 @dg.asset(deps=[dg.AssetKey(["public", "market_data"])], group_name="backtests", kinds={"python", "postgres"})
@@ -30,14 +29,18 @@ def backtest(context: dg.AssetExecutionContext, config: BacktestConfig) -> dg.Ma
 
 @dg.asset(deps=[dg.AssetKey(["public", "market_data"])], group_name="backtests", kinds={"python", "postgres"})
 def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """The grids of config/sweeps over stored candles; every combination a row of sweep_results."""
-    from pipelines.sweep.run import execute_sweep
-    from pipelines.sweep.sweepfile import request_of
+    """The sweeps of config/sweeps, or of the launchpad, over stored candles; every combination a row of
+    sweep_results."""
+    from orchestration.sweeps import sweep_requests
+    from pipelines.sweep.run import Sweep, run_sweep
 
     rows: dict[str, int] = {}
     with mistakes_fail_at_once():
-        for path in sweep_files(settings().config_dir, config.file):
-            request = request_of(path)
-            rows[path.name] = execute_sweep(request, database_url=warehouse_url()).height
-            context.log.info(f"{path.name}: {rows[path.name]} combinations")
+        for name, request in sweep_requests(settings().config_dir, config.file, config.document()).items():
+            sweep = Sweep(request, warehouse_url(), state=settings().home / "sweeps")
+            sweep.scheduler = config.scheduler or None
+            done = run_sweep(sweep)
+            rows[name] = done.rows
+            counts = f"{done.rows} combinations, {done.dropped} dropped, {done.failed} failed"
+            context.log.info(f"{name}: {counts}; sweep {done.id}")
     return dg.MaterializeResult(metadata={"dagster/row_count": sum(rows.values()), "combinations": rows})

@@ -30,6 +30,35 @@ class BacktestConfig(dg.Config):
 
 
 class SweepConfig(dg.Config):
-    """Which sweeps to run."""
+    """Which sweeps to run: a file of config/sweeps, all of them, or one made up here. The other fields are
+    those of `pipelines.sweep.request.SweepRequest` and go over those of a file; empty ones do not."""
 
-    file: str = Field("", description="A file of config/sweeps; empty: all of them, in order of name")
+    file: str = Field(
+        "", description="A file of config/sweeps; empty, and no strategy: all of them, in order of name"
+    )
+    strategy: str = Field("", description="Name of a strategy: a sweep without a file")
+    symbol: str = Field("", description="Pair, or several with commas")
+    timeframe: str = Field("", description="1m, 5m, 15m, 1h, 4h or 1d, or several with commas")
+    exchange: str = Field("", description="Whose stored candles; empty: the exchange in force")
+    start: str = Field("", description="ISO 8601, UTC; empty: the oldest stored candle")
+    end: str = Field("", description="ISO 8601, UTC; empty: the newest stored candle")
+    grid: dict[str, Any] = Field(
+        {},
+        description="Parameter or exit (stop_loss, take_profit, max_candles …) → values: a list, "
+        "start:stop:step or a,b,c; empty: the ranges the strategy declares",
+    )
+    parameters: dict[str, Any] = Field({}, description="Parameters that stay the same")
+    where: list[str] = Field([], description="Conditions, such as fast_period * 2 < slow_period")
+    search: str = Field("", description="grid, random or optuna; empty: grid")
+    trials: int = Field(0, description="Combinations of a random or optuna search; 0: 100")
+    seed: int = Field(0, description="Of a random or optuna search")
+    risk: dict[str, Any] = Field({}, description="Exits and sizes that stay the same, as a bot's risk block")
+    fee: float | None = Field(None, description="Taker fee of a fill, a fraction; none: 0.001")
+    slippage: float | None = Field(None, description="How much worse than the market a fill is; none: 0")
+    sort: str = Field("", description="Metric to sort by and to search for; empty: sharpe")
+    scheduler: str = Field("", description="HOST:PORT of a Dask cluster; empty: this machine")
+
+    def document(self) -> dict[str, Any]:
+        """The request's fields, without the empty ones."""
+        given = self.model_dump(exclude={"file", "scheduler"})
+        return {name: value for name, value in given.items() if value not in ("", None, 0, {}, [])}
