@@ -230,6 +230,39 @@ class Kraken(Served):
         }
 
 
+class Zaif(Served):
+    """btc_jpy: no WebSocket in ccxt, no candles, the newest `page` trades only, times in seconds."""
+
+    page = 150
+    urls_of = staticmethod(lambda base: {"rest": f"http://{base}"})
+
+    def answer(self, path: str, query: dict[str, str]) -> str:
+        if path.endswith("/currency_pairs/all"):
+            return json.dumps([self._market()])
+        if path.endswith("/currencies/all"):
+            return json.dumps([])
+        assert path.endswith("/trades/btc_jpy"), path
+        return "[" + ",".join(self.pushed(trade) for trade in self.tape[-self.page :][::-1]) + "]"
+
+    def pushed(self, trade: Trade) -> str:
+        side = "bid" if trade.side is Side.BUY else "ask"
+        return (
+            f'{{"date":{trade.timestamp_ms // 1000},"price":{trade.price},"amount":{trade.size},'
+            f'"tid":{trade.trade_id},"currency_pair":"btc_jpy","trade_type":"{side}"}}'
+        )
+
+    def _market(self) -> dict[str, Any]:
+        return {
+            "currency_pair": "btc_jpy",
+            "name": "BTC/JPY",
+            "aux_unit_step": 5.0,
+            "aux_unit_min": 5.0,
+            "aux_unit_point": 0,
+            "item_unit_step": 0.0001,
+            "item_unit_min": 0.0001,
+        }
+
+
 def tape_of(symbol: str, hours: int, end_ms: int) -> list[Trade]:
     """A trade every ten seconds until `end_ms`, sizes with more digits than a float has, consecutive ids."""
     count = hours * 360

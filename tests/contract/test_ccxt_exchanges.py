@@ -19,7 +19,7 @@ from pipelines.exchanges.ccxt.rest import CcxtRest
 from pipelines.exchanges.ccxt.trades import time_id
 from pipelines.exchanges.okx.backoff import Backoff
 from pipelines.exchanges.okx.watch import Patience
-from tests.ccxt_exchanges import Binance, Kraken, Served, tape_of
+from tests.ccxt_exchanges import Binance, Kraken, Served, Zaif, tape_of
 
 NOW = 1_789_000_000_000 - 1_789_000_000_000 % 86_400_000 + 45_296_789
 MINUTE = 60_000
@@ -172,3 +172,28 @@ async def test_an_unreadable_message_ends_the_connection_only_where_it_may_hide_
         else:
             await until(lambda: at.server.subscriptions == 2, "a new connection")
             assert any("cannot be read" in detail for state, detail in states if state == "reconnecting")
+
+
+async def test_an_exchange_without_a_websocket_is_asked_every_second():
+    """Each trade is handed on once; more of them than an answer holds are told as lost."""
+    tape = tape_of("BTC-JPY", 1, NOW - NOW % 1_000)
+    seconds = [msgspec.structs.replace(t, timestamp_ms=t.timestamp_ms // 1_000 * 1_000) for t in tape]
+    server, later = Zaif(seconds[:200], NOW), seconds[200:]
+    await server.start()
+    trades: list[Trade] = []
+    states: list[str] = []
+    feed = CcxtTradeFeed("zaif", Zaif.urls_of(server.base))
+    task = asyncio.create_task(feed.run(["BTC-JPY"], trades.extend, lambda state, _: states.append(state)))
+    try:
+        await until(lambda: len(trades) == 150, "the newest trades")
+        server.tape += later[:10]
+        await until(lambda: len(trades) == 160, "ten more")
+        assert trades == [arriving(trade, False, "rest") for trade in server.tape[50:]]
+        assert states == ["connecting", "live"]
+        server.tape += later[10:]
+        await until(lambda: "degraded" in states, "told as lost")
+        assert trades[-1] == arriving(server.tape[-1], False, "rest")
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await server.stop()

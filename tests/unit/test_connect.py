@@ -1,10 +1,16 @@
 """From settings to the exchange's adapters."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from config.settings import Settings
 from core.errors import BadInput
-from pipelines.exchanges.connect import make_book_feed, make_feed, make_rest
+from pipelines.exchanges.ccxt.feed import CcxtTradeFeed
+from pipelines.exchanges.ccxt.rest import CcxtRest
+from pipelines.exchanges.connect import check_exchange, make_book_feed, make_feed, make_rest
 from pipelines.exchanges.okx.books import OkxBookFeed
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.okx.hosts import REST_URLS, WS_URLS
@@ -73,3 +79,44 @@ async def test_a_simulated_exchange_without_an_address_is_named():
         make_rest(configured(exchange="sim"))
     with pytest.raises(BadInput, match="TCP_OKX_WS_URL"):
         make_feed(configured(exchange="sim"))
+
+
+@pytest.mark.parametrize(
+    ("name", "ccxt_id", "column"),
+    [
+        ("sim", None, "okx"),
+        ("okx", None, "okx"),
+        ("ccxt:okx", "okx", "okx"),
+        ("kraken", "kraken", "kraken"),
+        ("ccxt:binance", "binance", "binance"),
+    ],
+)
+async def test_every_other_name_is_one_of_ccxt(name: str, ccxt_id: str | None, column: str):
+    """With the name that stands in the exchange column; books and several sockets are OKX's alone."""
+    settings = configured(exchange=name, okx_rest_url="http://h:1", okx_ws_url="ws://h:1/ws/v5")
+    assert (settings.ccxt_id, settings.exchange_name) == (ccxt_id, column)
+    check_exchange(settings)
+    rest, feed = make_rest(settings), make_feed(settings)
+    assert isinstance(rest, CcxtRest if ccxt_id else OkxRest)
+    assert isinstance(feed, CcxtTradeFeed if ccxt_id else OkxTradeFeed)
+    assert (make_book_feed(settings) is None) == (ccxt_id is not None)
+    assert rest.consecutive_ids == (column != "kraken")
+    await rest.close()
+
+
+def test_a_name_that_nobody_knows_is_told_with_its_remedy():
+    """By whichever comes first."""
+    for ask in (check_exchange, make_rest, make_feed):
+        with pytest.raises(BadInput, match=r"TCP_EXCHANGE: 'mtgox' is not sim, okx or an exchange of ccxt"):
+            ask(configured(exchange="mtgox"))
+    with pytest.raises(ValueError, match="'Mt Gox' is not sim, okx or an exchange of ccxt"):
+        configured(exchange="Mt Gox")
+
+
+@pytest.mark.parametrize(("name", "column"), [("kraken", "kraken"), ("sim", "okx")])
+def test_the_exchange_column_has_its_name(name: str, column: str):
+    """From the start of a process to its end."""
+    code = "from pipelines.warehouse.sql import EXCHANGE; print(EXCHANGE)"
+    environment = {**os.environ, "TCP_EXCHANGE": name}
+    said = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True)
+    assert said.strip() == column

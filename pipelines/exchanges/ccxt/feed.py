@@ -8,7 +8,7 @@ from typing import Any
 
 from core.errors import BadInput, Unavailable
 from pipelines.exchanges.ccxt import markets
-from pipelines.exchanges.ccxt.client import open_exchange
+from pipelines.exchanges.ccxt.client import exchange_class, open_exchange
 from pipelines.exchanges.ccxt.requests import Caller
 from pipelines.exchanges.ccxt.traits import Traits, traits_of
 from pipelines.exchanges.ccxt.watching import OnState, OnTrades, Stretch
@@ -25,7 +25,8 @@ class CcxtTradeFeed:
 
     ccxt keeps the last trades of each symbol until they are looked at; what was pushed out unseen is told as
     `degraded`, naming the symbol. A subscription that is silent is compared with the exchange's newest trades
-    by REST: if there are some that it did not bring, the connection is replaced.
+    by REST: if there are some that it did not bring, the connection is replaced. BadInput for an id that ccxt
+    does not know.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class CcxtTradeFeed:
         traits: Traits | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        exchange_class(exchange_id)  # a wrong name is told here, not when the feed runs
         self.exchange_id = exchange_id
         self._urls = urls or {}
         self._backoff = backoff or Backoff()
