@@ -88,7 +88,7 @@ def check(
     timeframe: str | None = markets.TIMEFRAME,
     candles: Path | None = typer.Option(None, help="CSV or Parquet file; default: made-up candles."),
     timestamps: str = markets.TIMESTAMPS,
-    cuts: int = typer.Option(100, min=1, max=10_000, help="Random points to try."),
+    cuts: int = typer.Option(50, min=1, max=10_000, help="Random points to try on each timeframe."),
     seed: int = typer.Option(7, help="Chooses the points."),
     as_json: bool = markets.JSON,
 ) -> None:
