@@ -8,7 +8,7 @@ from typing import Any
 import ccxt
 import msgspec
 
-from core.errors import Unavailable
+from core.errors import BadInput, Unavailable
 from core.trades import Trade
 from pipelines.exchanges.ccxt.client import TRADES_KEPT
 from pipelines.exchanges.ccxt.requests import translated
@@ -22,14 +22,16 @@ OnState = Callable[[str, str], None]
 SETTLE_S = 5.0
 """ccxt tells of no acknowledgement: to be connected without an error for that long is taken for one."""
 POLL_S = 1.0
+REFUSED_S = 300.0
+"""When every symbol was refused they are tried again after that."""
 
 
 class _End(msgspec.Struct, frozen=True):
-    """Why a symbol is not watched any more. lasting: asking again will not help."""
+    """Why a symbol is not watched any more. refusal: the exchange's words, when it will not serve it."""
 
     symbol: str
     reason: str
-    lasting: bool = False
+    refusal: str | None = None
 
 
 class Stretch:
@@ -66,21 +68,26 @@ class Stretch:
         settling = asyncio.create_task(self._settle(), name="settle")
         try:
             if not watching:
-                await asyncio.Event().wait()  # every symbol was refused
+                await asyncio.sleep(REFUSED_S)
+                return "the exchange serves none of the symbols"
             done, _ = await asyncio.wait(watching, return_when=asyncio.FIRST_COMPLETED)
             ends = [task.result() for task in done]
-            end = next((end for end in ends if end.lasting and self._names(end)), ends[0])
-            self.refused = end.symbol if end.lasting and self._names(end) else None
-            return end.reason
+            refused = next((end for end in ends if self._is_refused(end)), None)
+            self.refused = None if refused is None else refused.symbol
+            return (refused or ends[0]).reason
         finally:
             for task in (*watching, settling):
                 task.cancel()
             await asyncio.gather(*watching, settling, return_exceptions=True)
 
-    def _names(self, end: _End) -> bool:
+    def _is_refused(self, end: _End) -> bool:
         """ccxt tells every symbol of a connection of an error that is of one of them."""
+        if end.refusal is None:
+            return False
         pair = self._pairs[end.symbol]
-        return len(self._pairs) == 1 or self._exchange.market(pair)["id"] in end.reason.split(":", 1)[-1]
+        market = self._exchange.market(pair)
+        names = {pair, market["id"], market.get("wsId") or pair}
+        return len(self._pairs) == 1 or any(name in end.refusal for name in names)
 
     async def _settle(self) -> None:
         with contextlib.suppress(TimeoutError):
@@ -101,8 +108,8 @@ class Stretch:
                         return _End(symbol, fault)
                     continue
             except ccxt.BaseError as error:
-                reason = str(translated(self._exchange.id, symbol, error))
-                return _End(symbol, reason, lasting=not isinstance(error, ccxt.OperationFailed))
+                told = translated(self._exchange.id, symbol, error)
+                return _End(symbol, str(told), str(error) if isinstance(told, BadInput) else None)
             except Unavailable as error:
                 return _End(symbol, str(error))
             if found:
