@@ -18,6 +18,13 @@ from dashboards.services import Services
 EVERY_MS = 5_000
 SHOWN_EVENTS = 200
 
+CONNECTION_TROUBLES = {
+    "lost_ids": "ids lost",
+    "reconnects": "times lost",
+    "silences": "silences",
+    "unknown_frames": "unknown frames",
+}
+
 Component = tuple[str, str, str, int | None, str]
 
 
@@ -81,7 +88,30 @@ def component_rows(
                 _detail(beat["details"]),
             )
         )
+        if not silent:
+            rows += connection_rows(beat["details"], heard)
     return rows
+
+
+def connection_rows(details: dict[str, Any], heard: int) -> list[Component]:
+    """The daemon's connections to the exchange as its heartbeat measured them: trades, then order books."""
+    rows: list[Component] = []
+    for row in details.get("connections") or []:
+        parts = [row["url"]]
+        if row["latency_p99_ms"] is not None:
+            parts.append(f"latency {row['latency_p50_ms']:.0f} ms, p99 {row['latency_p99_ms']:.0f} ms")
+        parts += [f"{row[name]:,} {words}" for name, words in CONNECTION_TROUBLES.items() if row[name]]
+        rows.append((row["connection"], *_connection_state(row["state"]), heard, " · ".join(parts)))
+    books = details.get("books") or {}
+    if "state" in books:
+        detail = f"{books['url']} · {books['channel']} · {books['resyncs']:,} asked for anew"
+        rows.append(("order books", *_connection_state(books["state"]), heard, detail))
+    return rows
+
+
+def _connection_state(state: str) -> tuple[str, str]:
+    """(tone, word)"""
+    return ("good" if state == "live" else "warn"), state.capitalize()
 
 
 def _detail(details: dict[str, Any]) -> str:

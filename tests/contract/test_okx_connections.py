@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import json
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -15,12 +16,13 @@ from core.trades import Trade
 from pipelines.clock import ExchangeClock
 from pipelines.exchanges.measured import Connections
 from pipelines.exchanges.okx.backoff import Backoff
+from pipelines.exchanges.okx.books import OkxBookFeed
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.okx.hosts import Hosts
 from pipelines.exchanges.okx.limits import SUBSCRIPTIONS_PER_HOUR
 from pipelines.exchanges.okx.requests import Requester
 from pipelines.exchanges.okx.rest import OkxRest
-from pipelines.exchanges.okx.socket import dial
+from pipelines.exchanges.okx.socket import Socket, dial
 from pipelines.exchanges.okx.watch import Patience
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import RunningSim, serve
@@ -181,6 +183,37 @@ async def test_a_half_open_connection_is_noticed():
         assert not socket.ended.done()
         socket.tick(now + 30)
         assert await socket.ended == "no answer to ping in 8 s"
+
+
+@pytest.mark.parametrize("turns", range(5))
+@pytest.mark.parametrize("kind", ["trades", "books"])
+async def test_stopping_while_a_connection_is_lost_is_not_swallowed(kind: str, turns: int):
+    """A daemon told to stop at the moment its exchange went away went on dialling for 36 minutes: whenever
+    the cancellation comes, it ends what is cancelled."""
+    async with exchange() as sim:
+        live = asyncio.Event()
+        if kind == "trades":
+            run = OkxTradeFeed(sim.ws_url).run(SYMBOLS, lambda trades: live.set(), lambda *said: None)
+        else:
+            run = OkxBookFeed(Hosts([sim.ws_url])).run(SYMBOLS, lambda book: live.set(), lambda *said: None)
+        task = asyncio.create_task(run)
+        await live.wait()
+        lost = asyncio.get_running_loop().create_future()
+        for listener in _sockets():
+            listener.ended.add_done_callback(lambda _: lost.done() or lost.set_result(None))
+        sim.server.set_faults({"disconnect": {"every_s": 0.01}})
+        await lost
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.wait({task}, timeout=2)
+        ended, _ = task.cancelled(), task.cancel()
+        assert ended
+
+
+def _sockets() -> list[Socket]:
+    """The open connections of this process."""
+    return [thing for thing in gc.get_objects() if isinstance(thing, Socket) and not thing.ended.done()]
 
 
 # --- addresses that are dead or wrong

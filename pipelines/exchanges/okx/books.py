@@ -1,7 +1,6 @@
 """Live order books from OKX, on connections of their own: what goes wrong here touches no trade."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -126,12 +125,12 @@ class BookSession:
                 self._request("subscribe", symbol, str(number))
             return await asyncio.shield(socket.ended)
         finally:
-            ticking.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await ticking
             socket.close("closed")
             for book in self._books.values():
                 book.reset()
+            ticking.cancel()
+            # Not `await ticking` and its cancellation suppressed: that would swallow our own as well.
+            await asyncio.gather(ticking, return_exceptions=True)
 
     def _request(self, operation: str, symbol: str, identity: str) -> None:
         assert self._socket is not None

@@ -1,7 +1,6 @@
 """Live trades from OKX, for as long as the process runs: one session after the other, without storms."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -115,7 +114,6 @@ async def _ended_or_moving(session: Session) -> str | None:
         return ended.result() if ended.done() else None
     finally:
         for waiter in (ended, moving):
-            if not waiter.done():
-                waiter.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await waiter
+            waiter.cancel()
+        # To await them one by one, their cancellation suppressed, would swallow our own as well.
+        await asyncio.gather(ended, moving, return_exceptions=True)
