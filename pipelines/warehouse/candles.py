@@ -27,7 +27,8 @@ _READ = sql.SQL(
 )
 
 # A candle that is already there with the same numbers is left alone, so that repeats are harmless. One with
-# other numbers is a revision. What trades say goes over what the exchange's history says about the count.
+# other numbers is a revision, and so is one that is not provisional any more. What trades say goes over what
+# the exchange's history says about the count.
 _UPSERT = """
     INSERT INTO market_data AS old
         (exchange, symbol, timeframe, timestamp, open, high, low, close, volume, trades_count, source,
@@ -46,6 +47,7 @@ _UPSERT = """
         revision = old.revision + CASE WHEN
             (old.open, old.high, old.low, old.close, old.volume)
             IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+            OR (old.provisional AND NOT excluded.provisional)
             THEN 1 ELSE 0 END
     WHERE (old.open, old.high, old.low, old.close, old.volume)
           IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)

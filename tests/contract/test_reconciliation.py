@@ -360,6 +360,11 @@ async def test_a_longer_candle_that_all_its_minutes_make_stands_against_the_exch
     assert desk.differences() == [("15m", at, "unexplained", 30, 31, None)]
     assert desk.told() == [("error", "candles_differ")]
     assert desk.stored(Timeframe.M15, at).volume == 30
+    desk.exchange.other_volumes.clear()
+    with desk.engine.begin() as connection:
+        connection.execute(text("DELETE FROM reconciliations"))
+    await desk.compare("longer")
+    assert desk.differences()[0][-1] == "equal_again"
 
 
 async def test_a_longer_candle_is_explained_by_the_minute_that_differs_in_it(desk):

@@ -105,8 +105,8 @@ def test_a_candle_with_other_numbers_is_a_revision_and_a_repeat_is_nothing(datab
     with database.engine(database_url).begin() as connection:
         assert candles.upsert_candles(connection, [candle(provisional=True)]) == {key: 0}
         assert candles.upsert_candles(connection, [candle(provisional=True)]) == {}
-        assert candles.upsert_candles(connection, [candle()]) == {key: 0}
-        assert candles.upsert_candles(connection, [candle(volume=Decimal(2))]) == {key: 1}
+        assert candles.upsert_candles(connection, [candle()]) == {key: 1}
+        assert candles.upsert_candles(connection, [candle(volume=Decimal(2))]) == {key: 2}
         assert candles.upsert_candles(connection, [candle(volume=Decimal(2))]) == {}
 
 

@@ -359,19 +359,49 @@ async def test_trades_refused_by_a_full_queue_are_asked_for_again(database_url):
     assert_complete(database_url, tape, MIDNIGHT, target)
 
 
-async def test_a_candle_past_the_budget_goes_out_provisional_and_comes_again_complete(database_url):
+async def test_a_candle_past_the_budget_goes_out_provisional_and_comes_again_complete_with_all_above(
+    database_url, redis_url
+):
     tape = tape_of(minutes=60, start_ms=MIDNIGHT, seed=6)
     lost = [t for t in tape if MIDNIGHT + 120_000 <= t.timestamp_ms < MIDNIGHT + 150_000]
     exchange = FakeExchange(
         tape, MIDNIGHT + 30_000, 60.0, lambda frame: [t for t in frame if not overlaps(t, lost)]
     )
-    async with collecting(exchange, database_url, MemoryBus()) as collector:
+    finals: list[dict] = []
+    bus = RedisBus(redis_url)
+    reading = asyncio.create_task(read_finals(bus, finals))
+    async with collecting(exchange, database_url, bus) as collector:
         await until(lambda: closed_through(database_url) >= MIDNIGHT + 60_000)
         exchange.rest_is_away = True
-        await until(lambda: bool(provisional(database_url)), 20)
+        await until(lambda: any(f["timeframe"] == "5m" and f["provisional"] for f in finals), 30)
         exchange.rest_is_away = False
         await until(lambda: not provisional(database_url) and not missing(collector))
-    assert_complete(database_url, tape, MIDNIGHT, MIDNIGHT + 3 * 60_000)
+        await until(lambda: revised(finals) == {"1m", "5m"})
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    await bus.close()
+    assert_complete(database_url, tape, MIDNIGHT, MIDNIGHT + 5 * 60_000)
+    issues: dict[tuple, list[dict]] = {}
+    for final in finals:
+        issues.setdefault((final["symbol"], final["timeframe"], final["timestamp"]), []).append(final)
+    for issued in issues.values():
+        assert [f["revision"] for f in issued] == list(range(len(issued)))
+        counts = [f["trades_count"] for f in issued]
+        assert counts == sorted(counts)
+    stored = revisions(database_url)
+    assert {key: issued[-1]["revision"] for key, issued in issues.items()}.items() <= stored.items()
+
+
+def revised(finals: Sequence[dict]) -> set[str]:
+    """Timeframes of which a candle was published again, complete."""
+    return {f["timeframe"] for f in finals if f["revision"] and not f["provisional"]}
+
+
+def revisions(database_url: str) -> dict[tuple, int]:
+    query = text("SELECT symbol, timeframe, timestamp AT TIME ZONE 'UTC' AS at, revision FROM market_data")
+    with engine_of(database_url).connect() as connection:
+        rows = connection.execute(query).all()
+    return {(row.symbol, row.timeframe, row.at.isoformat() + "Z"): row.revision for row in rows}
 
 
 def overlaps(trade: Trade, lost: Sequence[Trade]) -> bool:
