@@ -61,6 +61,9 @@ class BookKeeper:
             except Exception:
                 # A bug here must not cost a trade: the books start anew, everything else goes on.
                 _log.exception("the order books failed and start anew")
+                if (task := asyncio.current_task()) is not None and task.cancelling():
+                    # A group that fails while it is cancelled tells of the failure only.
+                    raise asyncio.CancelledError from None
             self._books.clear()
             await asyncio.sleep(backoff.next_delay_s())
 
