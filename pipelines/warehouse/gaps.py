@@ -30,14 +30,18 @@ FROM_STATES: dict[GapState, tuple[GapState, ...]] = {
 }
 """The states each state may follow. Open follows none: see `record_gap` for a hole that is found again."""
 UNCLOSED: tuple[GapState, ...] = ("open", "refilling")
-MOST_MATCHES = 100_000
-"""No trade aggregates more matches: bounds the search for the one that covers an id."""
 
+# Records do not overlap: of those behind the last id only the first can reach back to it.
 _STORED = text("""
     SELECT greatest(trade_id - count + 1, :first_id) AS first_id, least(trade_id, :last_id) AS last_id
-    FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol
-      AND trade_id BETWEEN :first_id AND :last_id + :most AND trade_id - count < :last_id
-    ORDER BY trade_id
+    FROM (
+        (SELECT trade_id, count FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol
+           AND trade_id BETWEEN :first_id AND :last_id)
+        UNION ALL
+        (SELECT trade_id, count FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol
+           AND trade_id > :last_id ORDER BY trade_id LIMIT 1)
+    ) AS near
+    WHERE trade_id - count < :last_id ORDER BY trade_id
 """)
 _NEIGHBOURS = text("""
     SELECT (SELECT timestamp FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol
@@ -128,7 +132,7 @@ def missing_ids(connection: Connection, symbol: str, first_id: int, last_id: int
     """The stretches (first, last) of these ids that no stored trade covers, lowest first."""
     keys = {"exchange": EXCHANGE, "symbol": symbol, "first_id": first_id, "last_id": last_id}
     missing, at = [], first_id
-    for row in connection.execute(_STORED, {**keys, "most": MOST_MATCHES}):
+    for row in connection.execute(_STORED, keys):
         if row.first_id > at:
             missing.append((at, row.first_id - 1))
         at = max(at, row.last_id + 1)
