@@ -5,7 +5,7 @@ from pathlib import Path
 
 import duckdb
 
-MEMORY = "400MB"
+MEMORY = "256MB"
 """Beyond that the sort goes to the disk, beside the parts."""
 
 

@@ -1,5 +1,6 @@
 """Rows of a sweep as they come: in memory, or as files from which a killed sweep goes on."""
 
+import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -9,7 +10,7 @@ from typing import Any, Protocol
 
 import polars as pl
 
-from core.errors import TcpError
+from core.errors import BadInput, TcpError
 
 HIDDEN = ("n", "point")
 """Columns that order the rows and are not part of the result."""
@@ -123,10 +124,16 @@ class Parts:
 
     def begin(self, note: dict[str, Any]) -> dict[str, Any]:
         """Make the folder with the note in it, or return the note that is there. What an earlier process left
-        half-written goes."""
+        half-written goes. BadInput while another process is at it."""
         path = self._folder / self.NOTE
         with _told(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
+            self._lock = (self._folder / "lock").open("w")
+            try:  # it goes with the process, however that ends
+                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self._lock.close()
+                raise BadInput("--out", f"{self._target}: another process is at the same sweep") from None
             for left in self._folder.glob("*.part"):
                 left.unlink()
             if path.is_file():
@@ -165,8 +172,12 @@ class Parts:
         return SortedFile(self._target)
 
     def discard(self) -> None:
-        """Remove the folder; the target stays if it is not in it."""
+        """Remove the folder, and a target that is in it."""
         shutil.rmtree(self._folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Let others have the folder."""
+        self._lock.close()
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:08d}.parquet"

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,7 @@ def run_sweep(sweep: Sweep) -> Outcome:
     space = Space(request)
     if sweep.out is not None:
         prepare_target(sweep.out)
-    with _connected(sweep.scheduler) as client:
+    with _connected(sweep.scheduler) as client, ExitStack() as afterwards:
         reaches = [space.reach(market.timeframe) for market in request.markets]
         pieces = [
             stretch(market, *reach, sweep.database_url, _frame(sweep.candles, market))
@@ -98,6 +98,8 @@ def run_sweep(sweep: Sweep) -> Outcome:
         ]
         mark, windows = fingerprint(space, pieces), [window for window, _ in reaches]
         results, note = _results(sweep, space, pieces, mark)
+        if isinstance(results, Parts):
+            afterwards.callback(results.close)
         executor: Executor = Local(space, pieces, windows)
         if client is not None:
             from pipelines.sweep.cluster import Cluster
@@ -105,8 +107,8 @@ def run_sweep(sweep: Sweep) -> Outcome:
             executor = Cluster(client, space, pieces, windows, mark)
         run = _Run(sweep, space, search_of(space, request, note["chunk"]), results, note["id"])
         outcome = _recorded(run, pieces, executor)
-    if isinstance(results, Parts):
-        results.discard()
+        if isinstance(results, Parts):
+            results.discard()
     return outcome
 
 

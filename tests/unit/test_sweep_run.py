@@ -238,6 +238,18 @@ def test_other_candles_are_another_sweep(tmp_path: Path) -> None:
     assert run_sweep(sweep(same)).resumed == 1
 
 
+def test_two_processes_are_not_at_one_sweep(tmp_path: Path) -> None:
+    """The second one is refused; when the first is over, it would begin anew."""
+    values = request("rsi_reversion", grid=GRID)
+
+    def again(done: int, of: int) -> None:
+        with pytest.raises(BadInput, match="another process is at the same sweep"):
+            run_sweep(Sweep(values, candles=CANDLES, out=tmp_path / "x.parquet"))
+
+    sweep = Sweep(values, candles=CANDLES, out=tmp_path / "x.parquet", chunk=60, on_progress=again)
+    assert run_sweep(sweep).rows == 104
+
+
 def test_a_sweep_that_goes_on_under_another_name_is_refused(tmp_path: Path) -> None:
     """--resume of changed candles is an error, not a sweep from the start."""
     sweep = Sweep(request("rsi_reversion", grid=GRID), candles=CANDLES, out=tmp_path / "x.parquet")
