@@ -12,6 +12,7 @@ from strategies.base import Strategy
 from strategies.catalogue import line_of, said
 
 CANDLE_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
+_ADDED = ("buy", "sell", "confidence")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 
@@ -29,8 +30,8 @@ def evaluate(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
     names = strategy.indicator_names
     judged = _judge(strategy, candles.select(CANDLE_COLUMNS))
     return judged.select(
-        pl.col("timestamp"),
-        pl.col("close"),
+        candles["timestamp"],
+        candles["close"],
         *flags(strategy.warmup),
         pl.col("confidence").fill_nan(None).fill_null(1.0).clip(0.0, 1.0),
         *(pl.col(name) for name in names),
@@ -71,6 +72,11 @@ def _where(strategy: Strategy, error: BaseException) -> str:
 
 
 def _judge(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
+    shadowed = sorted({*_ADDED, *CANDLE_COLUMNS}.intersection(strategy.indicator_names))
+    if shadowed:
+        raise BadInput(
+            f"strategy {strategy.name}", f"an indicator is named {shadowed[0]}: choose another name"
+        )
     try:
         judged = strategy.judge(candles)
     except TcpError:
@@ -79,9 +85,27 @@ def _judge(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
         raise BadInput(
             f"strategy {strategy.name}", f"it failed{_where(strategy, error)}: {said(error)}"
         ) from error
-    if judged.height != candles.height:
-        raise BadInput(
-            f"strategy {strategy.name}",
-            f"returned {judged.height} rows for {candles.height} candles; one each is needed",
-        )
+    problem = _misanswer(strategy, candles, judged)
+    if problem:
+        raise BadInput(f"strategy {strategy.name}", problem)
     return judged
+
+
+def _misanswer(strategy: Strategy, candles: pl.DataFrame, judged: object) -> str | None:
+    """What is wrong with what `judge` returned; None if nothing is."""
+    if not isinstance(judged, pl.DataFrame):
+        return f"returned {type(judged).__name__}; a frame with a row for each candle is needed"
+    if judged.height != candles.height:
+        return f"returned {judged.height} rows for {candles.height} candles; one each is needed"
+    missing = [name for name in (*_ADDED, *strategy.indicator_names) if name not in judged.columns]
+    if missing:
+        return f"returned no column {', '.join(missing)}"
+    if "timestamp" not in judged.columns or not judged["timestamp"].equals(candles["timestamp"]):
+        return "returned other times than those of the candles, or in another order"
+    for name in ("buy", "sell"):
+        if judged.schema[name] not in (pl.Boolean, pl.Null):
+            return f"{name} is {judged.schema[name]}: a condition, true or false, is needed"
+    for name in ("confidence", *strategy.indicator_names):
+        if not judged.schema[name].is_numeric() and judged.schema[name] != pl.Null:
+            return f"{name} is {judged.schema[name]}: a number is needed"
+    return None

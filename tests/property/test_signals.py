@@ -1,5 +1,6 @@
 """One candle at a time or all at once: a strategy says the same."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import polars as pl
@@ -157,15 +158,53 @@ def test_a_strategy_that_raises_is_named() -> None:
         evaluate(Custom(pl.col("no_such_column") > 1), sample_candles(20))
 
 
-def test_a_wrong_length_is_refused() -> None:
-    """A strategy must return a row a candle."""
+def answers(change: Callable[[pl.DataFrame], object]) -> Custom:
+    """A strategy whose answer is changed on its way out."""
 
-    class Short(Custom):
+    class Wrong(Custom):
         def judge(self, candles: pl.DataFrame) -> pl.DataFrame:
-            return super().judge(candles).head(5)
+            return change(super().judge(candles))  # type: ignore[return-value]
 
-    with pytest.raises(BadInput, match="5 rows for 20 candles"):
-        evaluate(Short(pl.lit(True)), sample_candles(20))
+    return Wrong(pl.lit(True))
+
+
+class Shadowing(Custom):
+    """Names an indicator like a column of the candles."""
+
+    def indicators(self) -> dict[str, Indicator]:
+        return {"close": ema(2)}
+
+
+@pytest.mark.parametrize(
+    ("strategy", "said"),
+    [
+        (answers(lambda judged: judged.head(5)), "returned 5 rows for 20 candles"),
+        (answers(lambda judged: pl.concat([judged, judged])), "returned 40 rows for 20 candles"),
+        (answers(lambda judged: None), "returned NoneType; a frame"),
+        (answers(lambda judged: judged.drop("buy")), "returned no column buy"),
+        (answers(lambda judged: judged.drop("slow")), "returned no column slow"),
+        (answers(lambda judged: judged.reverse()), "other times than those of the candles"),
+        (answers(lambda judged: judged.with_columns(fast=pl.lit("high"))), "fast is String: a number"),
+        (Custom(pl.col("close")), "buy is Float64: a condition"),
+        (Custom((pl.col("close") > 0).cast(pl.Int8)), "buy is Int8: a condition"),
+        (Custom(pl.lit(True), pl.lit("no")), "sell is String: a condition"),
+        (Shadowing(pl.lit(True)), "an indicator is named close"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_wrong_answer_is_named(strategy: Strategy, said: str) -> None:
+    """A wrong number of rows, another order, missing or wrong columns: one line with the strategy's name."""
+    with pytest.raises(BadInput) as caught:
+        evaluate(strategy, sample_candles(20))
+    assert caught.value.field == f"strategy {strategy.name}"
+    assert said in caught.value.message
+
+
+def test_prices_are_those_of_the_candles() -> None:
+    """A strategy that changes a price column changes what it sees, never what is traded."""
+    strategy = answers(lambda judged: judged.with_columns(close=pl.col("close") * 2))
+    candles = sample_candles(20)
+    assert evaluate(strategy, candles)["close"].equals(candles["close"])
 
 
 def test_a_missing_column_is_named() -> None:
