@@ -85,11 +85,9 @@ def choose(request: SweepRequest, window: Window, candles: pl.DataFrame, before:
     best = table.row(0, named=True)
     if best[SCORE] is None:
         if not before:
-            raise BadInput(
-                OPTION,
-                f"no combination has a {request.sort} in the training {window.train[0].start.isoformat()} to "
-                f"{window.train[-1].end.isoformat()}: train longer, or --sort by total_return",
-            )
+            span = f"{window.train[0].start.isoformat()} to {window.train[-1].end.isoformat()}"
+            remedy = best["error"] or "train longer, or --sort total_return"
+            raise BadInput(OPTION, f"no combination has a {request.sort} in the training {span}: {remedy}")
         kept = table.filter(pl.all_horizontal(pl.col(n).eq_missing(before[-1].values[n]) for n in names))
         best = kept.row(0, named=True) if kept.height else best
     values = {name: best[name] for name in names}

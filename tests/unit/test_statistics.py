@@ -23,7 +23,7 @@ from core.statistics.sharpe import (
     moments,
     probabilistic_sharpe,
 )
-from core.statistics.superiority import difference, holm, long_run_variance, superiority
+from core.statistics.superiority import difference, holm, superiority
 from core.statistics.timing import timing_test
 from core.statistics.trade_order import trade_order
 
@@ -81,32 +81,10 @@ def test_expected_maximum_is_that_of_a_simulation() -> None:
     assert expected_maximum_sharpe(1, 0.3) == 0
 
 
-def test_moments_are_those_of_scipy() -> None:
-    """Skewness and kurtosis are the moments of the sample, kurtosis not in excess."""
-    from scipy import stats
-
-    series = np.random.default_rng(2).standard_t(4, 500) * 0.01 + 0.001
-    measured = moments(series)
-    assert measured is not None
-    assert measured.skewness == pytest.approx(stats.skew(series))
-    assert measured.kurtosis == pytest.approx(stats.kurtosis(series, fisher=False))
-    assert measured.sharpe == pytest.approx(series.mean() / series.std(ddof=1))
-
-
 @pytest.mark.parametrize("series", [[], [0.1], [0.1, 0.2], [0.0] * 50, [0.01] * 50])
 def test_what_does_not_vary_has_no_moments(series: list[float]) -> None:
     """Too short or constant series have no ratio to speak of."""
     assert moments(np.array(series, dtype=np.float64)) is None
-
-
-@pytest.mark.parametrize(("n", "factor"), [(50, 0.0), (500, 0.0), (500, 0.5), (1_000, 0.9), (400, -0.6)])
-def test_block_length_is_that_of_arch(n: int, factor: float) -> None:
-    """The automatic block length is the one the library arch computes, though never below 1."""
-    from arch import bootstrap
-
-    series = autoregressive(n, factor, n)
-    expected = float(bootstrap.optimal_block_length(series)["stationary"].iloc[0])
-    assert optimal_block_length(series) == pytest.approx(max(expected, 1.0), rel=1e-9)
 
 
 def test_blocks_have_their_mean_length() -> None:
@@ -117,17 +95,6 @@ def test_blocks_have_their_mean_length() -> None:
     # A new block begins where the old one would have gone on in one of 200 cases.
     assert follows == pytest.approx(5 / 6 + 1 / 6 / 200, abs=0.005)
     assert np.bincount(rows.ravel(), minlength=200).min() > 300
-
-
-def test_bootstrap_error_of_a_mean_is_that_of_arch() -> None:
-    """The deviation of resampled means of a remembering series is arch's and that of the closed form."""
-    from arch import bootstrap
-
-    series = autoregressive(300, 0.6, 3)
-    ours = resample(series, {"mean": lambda drawn: drawn.mean(axis=1)}, 8.0, 4_000)["mean"].std()
-    theirs = bootstrap.StationaryBootstrap(8, series, seed=1).apply(np.mean, 4_000).std()
-    assert ours == pytest.approx(theirs, rel=0.05)
-    assert ours == pytest.approx(math.sqrt(long_run_variance(series[:, None], 8.0)[0] / 300), rel=0.05)
 
 
 def test_intervals_cover_the_truth() -> None:
@@ -217,21 +184,6 @@ def test_ruin_by_counting() -> None:
     assert found is not None
     assert found.loss == pytest.approx(0.25, abs=0.01)
     assert found.ruin == pytest.approx(0.5, abs=0.01)
-
-
-def test_superiority_is_that_of_arch() -> None:
-    """Unstudentised, the three p-values are those of arch's reality check."""
-    from arch import bootstrap
-
-    random = np.random.default_rng(6)
-    benchmark = random.normal(0, 1, 250)
-    models = random.normal(0.0, 1, (250, 8)) + np.linspace(-0.5, 0.12, 8)
-    test = bootstrap.SPA(-benchmark, -models, block_size=4, reps=4_000, seed=1)
-    test.compute()
-    ours = superiority(models - benchmark[:, None], 4.0, 4_000, studentise=False)
-    assert ours is not None
-    assert [ours.lower, ours.consistent, ours.upper] == pytest.approx(list(test.pvalues), abs=0.02)
-    assert ours.best == int((models.mean(axis=0)).argmax())
 
 
 def test_the_best_of_many_lucky_ones_is_no_discovery() -> None:
