@@ -21,7 +21,7 @@ Pair = tuple[Indicator, Indicator]
 def crossing_pair(strategy: Strategy) -> Pair | None:
     """The two indicators, if all the strategy does is to buy where one crosses above the other and to sell
     where it crosses below; such sweeps need no signal columns at all."""
-    if not isinstance(strategy, VectorStrategy):
+    if not isinstance(strategy, VectorStrategy) or type(strategy).judge is not VectorStrategy.judge:
         return None
     indicators = strategy.indicators()
     buy, sell = strategy.buy(), strategy.sell()
