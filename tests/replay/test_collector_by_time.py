@@ -117,11 +117,14 @@ async def test_a_restart_goes_on_where_it_was(database_url: str, redis_url: str,
     """What happened while nobody collected, and what was not refilled before, is asked for by time; the
     candles are one unbroken series."""
     tape = unnumbered(tape_of(130, MIDNIGHT))
-    exchange, bus = Unnumbered(tape, BEGUN, SPEED, lag_ms=150_000), RedisBus(redis_url)
+    exchange, bus = Unnumbered(tape, BEGUN, SPEED), RedisBus(redis_url)
     async with collecting(exchange, database_url, bus):
-        await until(lambda: closed_through(database_url) >= BEGUN + 8 * MINUTE)
-    await asyncio.sleep(1)  # five minutes of the market
-    through = BEGUN + 30 * MINUTE
+        await until(lambda: closed_through(database_url) >= BEGUN + 4 * MINUTE)
+        exchange.rest_is_away = True
+        cuts = exchange.cuts
+        await until(lambda: exchange.cuts >= cuts + 2)
+    exchange.rest_is_away = False
+    through = BEGUN + 35 * MINUTE
     async with collecting(exchange, database_url, bus):
         await until(lambda: closed_through(database_url) >= through)
         await until(lambda: not rows_of(database_url, "SELECT 1 FROM market_data WHERE provisional"))
