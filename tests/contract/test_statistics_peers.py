@@ -2,13 +2,11 @@
 
 import math
 from pathlib import Path
+from types import ModuleType
 
-import empyrical
 import numpy as np
 import polars as pl
 import pytest
-from arch import bootstrap
-from scipy import stats
 
 from core.metrics import DAY_MS, Run, summarise
 from core.statistics.bootstrap import optimal_block_length, resample
@@ -16,6 +14,22 @@ from core.statistics.description import of_market, of_returns
 from core.statistics.sharpe import moments
 from core.statistics.superiority import long_run_variance, superiority
 from tests.unit.test_statistics import autoregressive
+
+
+@pytest.fixture(scope="module")
+def bootstrap() -> ModuleType:
+    """arch's; imported here, for that takes seconds and every worker collects every file."""
+    from arch import bootstrap
+
+    return bootstrap
+
+
+@pytest.fixture(scope="module")
+def empyrical() -> ModuleType:
+    """The library."""
+    import empyrical
+
+    return empyrical
 
 
 @pytest.fixture
@@ -45,7 +59,7 @@ def run_of(daily: np.ndarray, pnl: np.ndarray) -> Run:
 
 
 @pytest.mark.real_data
-def test_metrics_are_those_of_empyrical(daily: np.ndarray) -> None:
+def test_metrics_are_those_of_empyrical(daily: np.ndarray, empyrical: ModuleType) -> None:
     """Return, growth, volatility, Sharpe, Sortino, drawdown and Calmar agree to the last digits."""
     ours = summarise(run_of(daily, np.empty(0)))
     theirs = {
@@ -62,7 +76,7 @@ def test_metrics_are_those_of_empyrical(daily: np.ndarray) -> None:
 
 
 @pytest.mark.real_data
-def test_the_shape_of_returns_is_that_of_empyrical(daily: np.ndarray) -> None:
+def test_the_shape_of_returns_is_that_of_empyrical(daily: np.ndarray, empyrical: ModuleType) -> None:
     """Value at risk, its conditional, tail ratio and omega agree, alpha and beta against a market too."""
     ours = of_returns(daily)
     assert ours["value_at_risk"] == pytest.approx(empyrical.value_at_risk(daily))
@@ -77,6 +91,8 @@ def test_the_shape_of_returns_is_that_of_empyrical(daily: np.ndarray) -> None:
 
 def test_moments_are_those_of_scipy() -> None:
     """Skewness and kurtosis are the moments of the sample, kurtosis not in excess."""
+    from scipy import stats
+
     series = np.random.default_rng(2).standard_t(4, 500) * 0.01 + 0.001
     measured = moments(series)
     assert measured is not None
@@ -86,21 +102,21 @@ def test_moments_are_those_of_scipy() -> None:
 
 
 @pytest.mark.parametrize(("n", "factor"), [(50, 0.0), (500, 0.0), (500, 0.5), (1_000, 0.9), (400, -0.6)])
-def test_block_length_is_that_of_arch(n: int, factor: float) -> None:
+def test_block_length_is_that_of_arch(n: int, factor: float, bootstrap: ModuleType) -> None:
     """The automatic block length is the one the library arch computes, though never below 1."""
     series = autoregressive(n, factor, n)
     expected = float(bootstrap.optimal_block_length(series)["stationary"].iloc[0])
     assert optimal_block_length(series) == pytest.approx(max(expected, 1.0), rel=1e-9)
 
 
-def test_block_lengths_of_many_series_are_those_of_arch() -> None:
+def test_block_lengths_of_many_series_are_those_of_arch(bootstrap: ModuleType) -> None:
     """Also where the number of lags that matter is a close call."""
     many = np.column_stack([autoregressive(60, 0.4, seed) for seed in range(150)])
     expected = np.maximum(bootstrap.optimal_block_length(many)["stationary"].to_numpy(), 1.0)
     assert [optimal_block_length(column) for column in many.T] == pytest.approx(expected.tolist(), rel=1e-9)
 
 
-def test_bootstrap_error_of_a_mean_is_that_of_arch() -> None:
+def test_bootstrap_error_of_a_mean_is_that_of_arch(bootstrap: ModuleType) -> None:
     """The deviation of resampled means of a remembering series is arch's and that of the closed form."""
     series = autoregressive(300, 0.6, 3)
     ours = resample(series, {"mean": lambda drawn: drawn.mean(axis=1)}, 8.0, 4_000)["mean"].std()
@@ -109,7 +125,7 @@ def test_bootstrap_error_of_a_mean_is_that_of_arch() -> None:
     assert ours == pytest.approx(math.sqrt(long_run_variance(series[:, None], 8.0)[0] / 300), rel=0.05)
 
 
-def test_superiority_is_that_of_arch() -> None:
+def test_superiority_is_that_of_arch(bootstrap: ModuleType) -> None:
     """Unstudentised, the three p-values are those of arch's reality check."""
     random = np.random.default_rng(6)
     benchmark = random.normal(0, 1, 250)
