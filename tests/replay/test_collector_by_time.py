@@ -131,6 +131,9 @@ async def test_a_restart_goes_on_where_it_was(database_url: str, redis_url: str,
     await bus.close()
     assert_complete(database_url, tape, BEGUN, through)
     assert rows_of(database_url, "SELECT * FROM data_gaps") == []
+    assert (
+        rows_of(database_url, "SELECT * FROM candle_differences WHERE explanation = 'missing_trades'") == []
+    )
 
 
 class Forgetful(Unnumbered):
