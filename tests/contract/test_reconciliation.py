@@ -158,6 +158,18 @@ async def test_after_a_restart_it_goes_on_where_it_was(desk):
     assert desk.desk.health()["compared"] == 0
 
 
+async def test_it_catches_up_over_days_in_which_nothing_was_collected(desk):
+    desk.collect()
+    long_ago = msgspec.structs.replace(desk.tape[0], trade_id=0, timestamp_ms=MIDNIGHT - 4 * DAY)
+    desk.exchange.tape.insert(0, long_ago)
+    with desk.engine.begin() as connection:
+        record_reconciled(connection, SYMBOL, "recent", MIDNIGHT - 3 * DAY, 0, 0)
+    await desk.compare()
+    assert desk.desk.health()["compared"] == 18
+    assert desk.desk.health()["through_ms"] == {SYMBOL: MIDNIGHT + 18 * MINUTE}
+    assert desk.differences() == []
+
+
 async def test_trades_we_lack_are_fetched_and_the_candles_made_of_them_are_issued_again(desk):
     at = MIDNIGHT + 8 * MINUTE
     desk.collect(lost=frozenset({8}))
