@@ -57,5 +57,4 @@ def applied(request: SweepRequest, choice: Mapping[str, Any]) -> BacktestRequest
 
 def _swept(request: SweepRequest, span: Span, candles: pl.DataFrame) -> pl.DataFrame:
     piece = request.model_copy(update={"start": span.start, "end": span.end})
-    inside = candles.filter(pl.col("timestamp") <= span.end)
-    return execute_sweep(piece, candles=inside)
+    return execute_sweep(piece, candles=candles)
