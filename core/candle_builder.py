@@ -141,6 +141,16 @@ class CandleBuilder:
         waiting, self._waiting = self._waiting, []
         return [candle for timeframe, close_ms in waiting for candle in self._finish(timeframe, close_ms)]
 
+    def rolled_up(self) -> list[Candle]:
+        """The longer candles of every ended period of which all minutes are known."""
+        first_ms = min(self._closed, default=self.closed_through_ms) - MINUTE_MS
+        folds = [
+            self._fold(timeframe, close_ms)
+            for timeframe in self._higher
+            for close_ms in range(timeframe.close_ms(first_ms), self.closed_through_ms + 1, timeframe.ms)
+        ]
+        return [fold.candle(self.symbol) for fold in folds if fold.is_complete]
+
     def settle(self, close_ms: int) -> None:
         """A provisional minute is complete after all: re-issue it as a revision."""
         minute = self._closed.get(close_ms)

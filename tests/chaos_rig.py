@@ -19,6 +19,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from cli.stack import postgres, process
+from cli.stack.ports import free_port
 from config.settings import PROJECT_ROOT
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.database import migrate
@@ -50,13 +51,13 @@ class Market:
         """How long the exchange emits."""
         return (self.end_ms - self.start_ms) / 1000 / self.speed
 
-    def command(self) -> list[str]:
+    def command(self, port: int) -> list[str]:
         """`tcp sim` of this market."""
         start, end = (
             datetime.fromtimestamp(ms / 1000, UTC).isoformat() for ms in (self.start_ms, self.end_ms)
         )
         return [
-            *_tcp("sim", "--seed", str(self.seed), "--activity", str(self.activity)),
+            *_tcp("sim", "--port", str(port), "--seed", str(self.seed), "--activity", str(self.activity)),
             *("--speed", str(self.speed), "--start", start, "--end", end),
             *("--faults", json.dumps(dict(self.faults))),
         ]
@@ -84,19 +85,18 @@ class Daemon:
         running = self._process
         return running.pid if running is not None and running.poll() is None else None
 
-    @property
-    def collects(self) -> bool:
-        """Whether the running process has got as far as the exchange's trades."""
+    def says(self, event: str) -> bool:
+        """Whether the running process has logged that event."""
         with self.log.open("rb") as log:
             log.seek(self._life_at)
-            return self.pid is not None and b'"feed_live"' in log.read()
+            return self.pid is not None and f'"{event}"'.encode() in log.read()
 
     def kill(self, collecting: bool, after_s: float) -> None:
         """SIGKILL some time after it was started, or after it began to collect: in whichever life gets so far
         first."""
         while True:
             process.wait_until(
-                lambda: self.collects if collecting else self.pid is not None, START_S, "the daemon"
+                lambda: self.says("feed_live") if collecting else self.pid is not None, START_S, "the daemon"
             )
             pid = self.pid
             time.sleep(after_s)
@@ -106,10 +106,10 @@ class Daemon:
                 return
 
     def stop(self) -> int:
-        """SIGTERM; the exit code."""
+        """SIGTERM; the exit code. A second call only repeats it."""
         self._stopping.set()
-        running = self._process
-        assert running is not None
+        if (running := self._process) is None or not self._keeper.is_alive():
+            return self.exits[-1]
         running.terminate()
         self._keeper.join(STOP_S)
         if self._keeper.is_alive():
@@ -209,38 +209,38 @@ def chaos_rig(market: Market, folder: Path, truth: bool = True) -> Iterator[Rig]
         stack.callback(engine.dispose)
         emitted = Emitted(engine, market.seed, market.activity, SYMBOLS, market.start_ms, market.end_ms)
         trades = emitted.load() if truth else 0
-        exchange = stack.enter_context(_exchange(market, folder))
-        began = time.monotonic()
+        port = free_port()
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("TCP_")},
             "TCP_HOME": str(folder / "home"),
             "TCP_DATABASE_URL": database.url,
             "TCP_REDIS_URL": redis.url,
-            "TCP_OKX_REST_URL": exchange["rest"],
-            "TCP_OKX_WS_URL": exchange["ws"],
+            "TCP_OKX_REST_URL": f"http://127.0.0.1:{port}",
+            "TCP_OKX_WS_URL": f"ws://127.0.0.1:{port}/ws/v5",
             "TCP_SYMBOLS": ",".join(SYMBOLS),
             "TCP_HISTORY_DAYS": "1",
             "TCP_REFILL_IDS": "1000000",
             "TCP_CONFIG_DIR": str(folder / "config"),
         }
         daemon = Daemon(environment, folder / "live.log")
-        try:
-            yield Rig(market, daemon, database, redis, engine, emitted, trades, began)
-        finally:
-            if daemon.pid is not None:
-                daemon.stop()
+        stack.callback(daemon.stop)
+        # The market moves minutes a second: the daemon is there before it begins.
+        process.wait_until(lambda: daemon.says("feed_connecting"), START_S, "the daemon")
+        stack.enter_context(_exchange(market, port, folder))
+        yield Rig(market, daemon, database, redis, engine, emitted, trades, time.monotonic())
 
 
 @contextmanager
-def _exchange(market: Market, folder: Path) -> Iterator[dict[str, str]]:
+def _exchange(market: Market, port: int, folder: Path) -> Iterator[None]:
     with (folder / "sim.log").open("ab") as log:
         running = subprocess.Popen(
-            market.command(), cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=log, start_new_session=True
+            market.command(port), cwd=PROJECT_ROOT, stdout=subprocess.PIPE, stderr=log, start_new_session=True
         )
     assert running.stdout is not None
     with running.stdout:
         try:
-            yield json.loads(running.stdout.readline())
+            assert running.stdout.readline(), (folder / "sim.log").read_text()
+            yield
         finally:
             process.stop(running, signal.SIGTERM, STOP_S)
 

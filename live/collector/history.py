@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 import structlog
 from sqlalchemy import Engine
 
+from core.candle_builder import CandleBuilder
 from core.candles import Candle
 from core.errors import BadInput
 from core.timeframes import Timeframe
@@ -87,9 +88,23 @@ class History:
             )
             self._on_candles(stream.builder.seed(minutes))
             if not minutes or _whole(minutes, start_ms):
-                return
+                break
             await asyncio.sleep(UNCONFIRMED_S)
-        _log.warning("the exchange does not confirm its last minutes", symbol=stream.symbol)
+        else:
+            _log.warning("the exchange does not confirm its last minutes", symbol=stream.symbol)
+        await self._finish_longer(stream.symbol, start_ms)
+
+    async def _finish_longer(self, symbol: str, start_ms: int) -> None:
+        """Longer candles of today and yesterday out of stored minutes. An earlier process may have been
+        killed while they waited for the minutes before its start, and the exchange's own count no trades."""
+        since_ms = start_ms - start_ms % DAY_MS - DAY_MS
+        builder = CandleBuilder(symbol, self._timeframes, start_ms)
+        builder.seed(
+            await until_it_answers(
+                "stored minutes", lambda: asyncio.to_thread(self._stored, symbol, since_ms, start_ms)
+            )
+        )
+        self._on_candles(builder.rolled_up())
 
     def _stored(self, symbol: str, after_ms: int, through_ms: int) -> list[Candle]:
         with self._engine.connect() as connection:

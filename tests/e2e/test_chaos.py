@@ -43,9 +43,9 @@ FAULTS = {
 }
 MARKET = Market(
     seed=20261121,
-    activity=2.0,
+    activity=2.1,
     speed=460,
-    start_ms=MIDNIGHT - 25 * MINUTE,
+    start_ms=MIDNIGHT - 75 * MINUTE,
     end_ms=MIDNIGHT + 24 * HOUR + 7 * MINUTE + 30_000,
     faults=FAULTS,
 )
