@@ -14,11 +14,8 @@ EDGES: dict[str, tuple[list[float], list[float], dict[str, float | None]]] = {
     "no trades": ([100.0] * 3, [], {"sharpe": None, "volatility": 0.0, "expectancy": None}),
     "one trade, no loss": ([101.0, 103.0], [3.0], {"sqn": None, "profit_factor": None, "win_rate": 1.0}),
     "no losing day": ([101.0, 103.0], [], {"sortino": None, "calmar": None}),
-    "zero variance": (
-        [101.0, 102.01, 103.0301],
-        [1.0, 1.0],
-        {"sharpe": None, "sharpe_bar": None, "sqn": None},
-    ),
+    "equal returns": ([100 * 1.01**n for n in range(1, 30)], [], {"sharpe": None, "sharpe_bar": None}),
+    "equal trades": ([101.0, 102.0], [1.0, 1.0], {"sqn": None}),
     "a trade of zero": ([100.0, 100.0], [0.0], {"win_rate": 0.0, "profit_factor": None, "expectancy": 0.0}),
     "no gain": ([90.0, 80.0], [-20.0], {"profit_factor": 0.0, "win_rate": 0.0}),
     "wiped out": (
