@@ -104,6 +104,8 @@ class Recorder:
             described |= {"trials": request.draws, "seed": request.seed}
         if request.where:
             described["where"] = request.where
+        if request.exchange:
+            described["exchange"] = request.exchange
         return described | ({"risk": request.risk.document()} if request.risk else {})
 
     def _copy(self, connection: Connection, batches: Iterable[pl.DataFrame]) -> None:

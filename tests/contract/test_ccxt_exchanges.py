@@ -197,3 +197,39 @@ async def test_an_exchange_without_a_websocket_is_asked_every_second():
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await server.stop()
+
+
+class EightHoursOff(Binance):
+    """Its days begin at 16:00 UTC."""
+
+    def rows(self, timeframe: Timeframe) -> list[tuple]:
+        """Days at another hour."""
+        off_ms = 8 * 3_600_000 if timeframe is Timeframe.D1 else 0
+        return [(row[0] - off_ms, *row[1:]) for row in super().rows(timeframe)]
+
+
+async def test_days_that_are_no_utc_days_are_made_of_hours():
+    """As are longer candles that an exchange does not have."""
+    server = EightHoursOff(tape_of("BTC-USDT", 80, NOW), NOW)
+    await server.start()
+    rest = CcxtRest("binance", Binance.urls_of(server.base), rate_limit=False)
+    try:
+        midnight = NOW - NOW % Timeframe.D1.ms
+        days = await rest.candles("BTC-USDT", Timeframe.D1, midnight - 2 * Timeframe.D1.ms, NOW)
+        truth = Binance(server.tape, NOW).rows(Timeframe.D1)
+        assert days == [
+            Candle("BTC-USDT", Timeframe.D1, *row[:6], source="exchange")
+            for row in truth
+            if midnight - Timeframe.D1.ms <= row[0] <= midnight
+        ]
+        assert len(days) == 2
+        del rest._exchange.timeframes["4h"]
+        fours = await rest.candles("BTC-USDT", Timeframe.H4, midnight - Timeframe.D1.ms, midnight)
+        assert [(c.close_ms, c.volume) for c in fours] == [
+            (row[0], row[5])
+            for row in server.rows(Timeframe.H4)
+            if midnight - Timeframe.D1.ms < row[0] <= midnight
+        ]
+    finally:
+        await rest.close()
+        await server.stop()

@@ -55,7 +55,7 @@ def test_a_cluster_gives_the_rows_of_this_machine(
     assert pl.read_parquet(tmp_path / "there.parquet").equals(here)
 
 
-def test_candles_travel_once_and_a_lost_worker_costs_nothing(cluster: DaskCluster, tmp_path: Path) -> None:
+def test_a_lost_worker_costs_nothing(cluster: DaskCluster, tmp_path: Path) -> None:
     """A worker is killed in the middle: every row comes, once, as if nothing had happened."""
     doomed = cluster.add_worker()
     here = execute_sweep(SweepRequest.read(VALUES), candles=candles)

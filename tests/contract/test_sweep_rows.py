@@ -91,6 +91,7 @@ def test_a_stopped_sweep_goes_on_and_has_each_row_once(stored: str, tmp_path: Pa
     assert (run.status, run.error) == ("done", None)
     assert run.parameters["combinations"] == 36
     assert run.parameters["where"] == ["period != 9"]
+    assert run.parameters["exchange"] == "elsewhere"
     whole = execute_sweep(request, stored)
     assert [(row.symbol, row.parameters["period"], row.parameters["oversold"]) for row in rows] == list(
         whole.select("symbol", "period", "oversold").iter_rows()
