@@ -70,7 +70,7 @@ class CcxtRest:
 
     async def server_time_ms(self) -> int:
         """The exchange's clock, ms since the epoch; this machine's where the exchange does not tell."""
-        if not self._exchange.has["fetchTime"]:
+        if self._exchange.has["fetchTime"] is not True:
             return self._wall.now_ms()
         return int(await self._caller.call("time", self._exchange.fetch_time))
 
@@ -80,7 +80,7 @@ class CcxtRest:
         if self._traits.is_confirmed is None:
             end_ms = min(end_ms, await self.server_time_ms() - SETTLED_MS)
         part = source_of(timeframe, self._exchange.timeframes or {})
-        if not self._exchange.has["fetchOHLCV"] or part is None:
+        if self._exchange.has["fetchOHLCV"] is not True or part is None:
             raise BadInput(
                 "timeframe", f"{self.exchange_id} has no candles of which {timeframe} could be made"
             )
