@@ -72,18 +72,16 @@ class Daemon:
     def __init__(self, environment: Mapping[str, str], log: Path) -> None:
         self.log = log
         self.exits: list[int] = []
-        self._life_at = 0
         self._environment = dict(environment)
         self._stopping = threading.Event()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process = self._launch()
         self._keeper = threading.Thread(target=self._keep, name="keeper")
         self._keeper.start()
 
     @property
     def pid(self) -> int | None:
         """Of the running process."""
-        running = self._process
-        return running.pid if running is not None and running.poll() is None else None
+        return self._process.pid if self._process.poll() is None else None
 
     def says(self, event: str) -> bool:
         """Whether the running process has logged that event."""
@@ -100,7 +98,7 @@ class Daemon:
             )
             pid = self.pid
             time.sleep(after_s)
-            if pid is not None and pid == self.pid and self._process is not None:
+            if pid is not None and pid == self.pid:
                 self._process.kill()
                 self._process.wait()
                 return
@@ -108,8 +106,7 @@ class Daemon:
     def stop(self) -> int:
         """SIGTERM; the exit code. A second call only repeats it."""
         self._stopping.set()
-        if (running := self._process) is None or not self._keeper.is_alive():
-            return self.exits[-1]
+        running = self._process
         running.terminate()
         self._keeper.join(STOP_S)
         if self._keeper.is_alive():
@@ -118,19 +115,23 @@ class Daemon:
         return self.exits[-1]
 
     def _keep(self) -> None:
+        while True:
+            self.exits.append(self._process.wait())
+            if self._stopping.wait(RESTART_S):
+                return
+            self._process = self._launch()
+
+    def _launch(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as output:
-            while not self._stopping.is_set():
-                self._life_at = self.log.stat().st_size
-                self._process = subprocess.Popen(
-                    _tcp("live"),
-                    cwd=PROJECT_ROOT,
-                    env=self._environment,
-                    stdout=output,
-                    stderr=output,
-                    start_new_session=True,
-                )
-                self.exits.append(self._process.wait())
-                self._stopping.wait(RESTART_S)
+            self._life_at = output.tell()
+            return subprocess.Popen(
+                _tcp("live"),
+                cwd=PROJECT_ROOT,
+                env=self._environment,
+                stdout=output,
+                stderr=output,
+                start_new_session=True,
+            )
 
 
 @dataclass
