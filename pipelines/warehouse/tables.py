@@ -283,6 +283,7 @@ bot_performance = Table(
     Column("total_trades", Integer, nullable=False, comment="closed round trips"),
     Column("winning_trades", Integer, nullable=False),
     Column("total_fees", MONEY, nullable=False),
+    Index("bot_performance_value", "bot_id", "total_value"),
 )
 
 strategy_runs = Table(
