@@ -74,6 +74,7 @@ class Daemon:
         self.exits: list[int] = []
         self._environment = dict(environment)
         self._stopping = threading.Event()
+        self._starting = threading.Lock()
         self._process = self._launch()
         self._keeper = threading.Thread(target=self._keep, name="keeper")
         self._keeper.start()
@@ -105,8 +106,9 @@ class Daemon:
 
     def stop(self) -> int:
         """SIGTERM; the exit code. A second call only repeats it."""
-        self._stopping.set()
-        running = self._process
+        with self._starting:
+            self._stopping.set()
+            running = self._process
         running.terminate()
         self._keeper.join(STOP_S)
         if self._keeper.is_alive():
@@ -117,9 +119,11 @@ class Daemon:
     def _keep(self) -> None:
         while True:
             self.exits.append(self._process.wait())
-            if self._stopping.wait(RESTART_S):
-                return
-            self._process = self._launch()
+            self._stopping.wait(RESTART_S)
+            with self._starting:
+                if self._stopping.is_set():
+                    return
+                self._process = self._launch()
 
     def _launch(self) -> "subprocess.Popen[bytes]":
         with self.log.open("ab") as output:
