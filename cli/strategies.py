@@ -24,11 +24,16 @@ TRIED_CANDLES = 6_000
 @app.command("list")
 def list_all(as_json: bool = markets.JSON) -> None:
     """Every strategy in one line."""
+    from core.errors import BadInput
     from strategies.describe import describe
     from strategies.registry import catalogue, names
 
-    documents = [describe(name) for name in names()]
-    problems = catalogue().problems()
+    documents, problems = [], catalogue().problems()
+    for name in names():
+        try:
+            documents.append(describe(name))
+        except BadInput as error:
+            problems.append(str(error))
     if as_json:
         print(json.dumps({"strategies": documents, "problems": problems}, default=str))
         return

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import FileFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
-from inspect import getsourcelines, isabstract
+from inspect import getsourcefile, getsourcelines, isabstract
 from pathlib import Path
 from threading import RLock
 from types import CodeType, ModuleType
@@ -55,7 +55,9 @@ class Catalogue:
     """
 
     def __init__(self, own: Path | None, shipped: Path = Path(__file__).parent) -> None:
-        self._folders = {SHIPPED: shipped} | ({OWN: own.resolve()} if own is not None else {})
+        self._folders = {SHIPPED: shipped}
+        if own is not None and own.resolve() != shipped.resolve():
+            self._folders[OWN] = own.resolve()
         self._versions: dict[Path, _Version] = {}
         self._found: dict[Path, _Found] = {}
         self._broken: dict[Path, Problem] = {}
@@ -63,9 +65,9 @@ class Catalogue:
         self._lock = RLock()
 
     @property
-    def own_folder(self) -> Path | None:
-        """The user's folder."""
-        return self._folders.get(OWN)
+    def own_folder(self) -> Path:
+        """The user's folder; the package's where there is no other."""
+        return self._folders.get(OWN, self._folders[SHIPPED])
 
     def classes(self) -> dict[str, type[Strategy]]:
         """Name → class of every strategy that one file alone defines, sorted by name."""
@@ -217,6 +219,14 @@ def line_of(error: BaseException, path: Path) -> int | None:
 def place(path: Path, line: int | None) -> str:
     """Where in a file, for messages."""
     return str(path) if line is None else f"{path}, line {line}"
+
+
+def failure(strategy: type[Strategy], error: BaseException) -> BadInput:
+    """What a strategy's own code raised, with its file and line."""
+    source = getsourcefile(strategy)
+    line = line_of(error, Path(source)) if source else None
+    where = f" at {place(Path(source), line)}" if source and line else ""
+    return BadInput(f"strategy {strategy.name}", f"it failed{where}: {said(error)}")
 
 
 def said(error: BaseException) -> str:

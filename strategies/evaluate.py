@@ -1,15 +1,13 @@
 """Judging candles: the whole history at once for a backtest, the newest candle for a bot."""
 
 from datetime import UTC, datetime, timedelta
-from inspect import getsourcefile
-from pathlib import Path
 
 import polars as pl
 
 from core.errors import BadInput, TcpError
 from core.signals import Signal, SignalType
 from strategies.base import Strategy
-from strategies.catalogue import line_of, said
+from strategies.catalogue import failure
 
 CANDLE_COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
 _ADDED = ("buy", "sell", "confidence")
@@ -65,12 +63,6 @@ def last_signal(strategy: Strategy, candles: pl.DataFrame) -> Signal:
     )
 
 
-def _where(strategy: Strategy, error: BaseException) -> str:
-    source = getsourcefile(type(strategy))
-    line = line_of(error, Path(source)) if source else None
-    return f" at {source}, line {line}" if line else ""
-
-
 def _judge(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
     shadowed = sorted({*_ADDED, *CANDLE_COLUMNS}.intersection(strategy.indicator_names))
     if shadowed:
@@ -82,9 +74,7 @@ def _judge(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
     except TcpError:
         raise
     except Exception as error:
-        raise BadInput(
-            f"strategy {strategy.name}", f"it failed{_where(strategy, error)}: {said(error)}"
-        ) from error
+        raise failure(type(strategy), error) from error
     problem = _misanswer(strategy, candles, judged)
     if problem:
         raise BadInput(f"strategy {strategy.name}", problem)

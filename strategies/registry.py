@@ -4,9 +4,9 @@ from functools import cache
 from typing import Any
 
 from config.settings import settings
-from core.errors import BadInput
+from core.errors import BadInput, TcpError
 from strategies.base import Strategy
-from strategies.catalogue import Catalogue
+from strategies.catalogue import Catalogue, failure
 
 
 @cache
@@ -42,7 +42,8 @@ def build(
     """A strategy ready to judge candles of that timeframe (None: any).
 
     name: or its class, where thousands are built · parameters: by name, the rest by default; text is read as
-    numbers. BadInput names what is unknown, out of bounds or in the wrong order.
+    numbers. BadInput names what is unknown, out of bounds or in the wrong order, and the line of a strategy
+    that raises.
     """
     strategy = find(name) if isinstance(name, str) else name
     unsuited = {"timeframe"} & set(parameters or {})
@@ -50,6 +51,11 @@ def build(
         raise BadInput(
             "timeframe", f"{strategy.name} has no such parameter; it belongs to the bot or the run"
         )
-    built = strategy(timeframe=timeframe, **(parameters or {}))
-    _ = built.window  # a timeframe that does not suit the strategy is refused here, not at the first candle
+    try:
+        built = strategy(timeframe=timeframe, **(parameters or {}))
+        _ = built.window  # a timeframe that does not suit it is refused here, not at the first candle
+    except TcpError:
+        raise
+    except Exception as error:
+        raise failure(strategy, error) from error
     return built

@@ -115,7 +115,6 @@ def scaffold(name: str, kind: str, catalogue: Catalogue) -> Path:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", module) or keyword.iskeyword(module):
         raise BadInput("name", f"{name!r} must be a word such as my_idea: letters, digits, underscores")
     folder = catalogue.own_folder
-    assert folder is not None
     path = folder / f"{module}.py"
     if module in catalogue.classes() or path.exists():
         raise BadInput("name", f"{module!r} is taken; choose another")

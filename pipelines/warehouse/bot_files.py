@@ -104,8 +104,10 @@ def create_bot(engine: Engine, settings: Settings, path: Path) -> BotFile:
 
 
 def folder_version(settings: Settings) -> tuple[tuple[str, int, int], ...]:
-    """Something that changes whenever a bot or strategy file does: names, times and sizes."""
+    """Something that changes whenever a bot, a parameter file or a strategy of the user's does: names, times
+    and sizes."""
     files = [*_documents(bots_folder(settings)), *_documents(settings.config_dir / "strategies")]
+    files += sorted(settings.strategies_dir.glob("*.py"))
     seen = []
     for path in files:
         try:

@@ -26,7 +26,7 @@ def home(tmp_path: Path) -> Settings:
     (tmp_path / "bots").mkdir()
     (tmp_path / "strategies").mkdir()
     (tmp_path / "strategies" / "rsi.json").write_text('{"strategy_name": "RSI_Reversion"}')
-    return Settings(config_dir=tmp_path, home=tmp_path / "var")
+    return Settings(config_dir=tmp_path, home=tmp_path / "var", strategies_dir=tmp_path / "own")
 
 
 def _file(settings: Settings, name: str, document: object) -> Path:
@@ -102,9 +102,13 @@ def test_two_files_with_one_id_are_one_bot_and_one_problem(home):
 
 
 def test_an_edited_strategy_file_is_noticed(home):
-    """The version of the folder changes with any bot or strategy file."""
+    """The version of the folder changes with any bot, parameter or strategy file."""
     _file(home, "a.json", GOOD)
     before = folder_version(home)
     assert folder_version(home) == before
     (home.config_dir / "strategies" / "rsi.json").write_text('{"strategy_name": "Buy_And_Hold"}')
-    assert folder_version(home) != before
+    edited = folder_version(home)
+    assert edited != before
+    home.strategies_dir.mkdir()
+    (home.strategies_dir / "mine.py").write_text("x = 1")
+    assert folder_version(home) != edited

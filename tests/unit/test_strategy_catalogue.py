@@ -179,6 +179,33 @@ def test_a_strategy_that_raises_names_its_line(tmp_path: Path) -> None:
         evaluate(strategy, sample_candles(20))
 
 
+def test_a_strategy_that_raises_when_it_is_built_disturbs_no_list(tmp_path: Path) -> None:
+    """`tcp strategies list` names it with its line and shows the others; asking for it is one line."""
+    path = write(tmp_path, "mine.py")
+    path.write_text(path.read_text().replace("return {}", "return {'x': 1 / 0}"))
+    for arguments, code in ((["list"], 0), (["show", "mine"], 2)):
+        run = subprocess.run(
+            [sys.executable, "-m", "cli.main", "strategies", *arguments],
+            capture_output=True,
+            text=True,
+            cwd=PROJECT_ROOT,
+            env=os.environ | {"TCP_STRATEGIES_DIR": str(tmp_path)},
+        )
+        assert run.returncode == code
+        assert (
+            run.stderr
+            == f"tcp: strategy mine: it failed at {path}, line 13: ZeroDivisionError: division by zero\n"
+        )
+        assert ("ema_crossover" in run.stdout) is (code == 0)
+
+
+def test_the_packages_own_folder_is_not_searched_twice() -> None:
+    """TCP_STRATEGIES_DIR=strategies clashes with nothing."""
+    catalogue = Catalogue(PROJECT_ROOT / "strategies")
+    assert catalogue.problems() == []
+    assert catalogue.find("ema_crossover")
+
+
 @pytest.mark.parametrize("kind", ["vector", "steps"])
 @pytest.mark.parametrize(("name", "module"), [("my_idea", "my_idea"), ("MyIdea", "my_idea"), ("e_2", "e_2")])
 def test_a_scaffold_is_a_strategy(tmp_path: Path, kind: str, name: str, module: str) -> None:
