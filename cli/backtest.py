@@ -66,6 +66,11 @@ def backtest(
         result = execute(request, candles=frame, save=False, data=found, **judging)
     else:
         result = execute(BacktestRequest.read(values | chosen), markets.database_url(), **judging)
+    _write(result, out, report)
+    print(json.dumps(result.to_document(), allow_nan=False) if given.as_json else summary(result))
+
+
+def _write(result: "BacktestResult", out: Path | None, report: Path | None) -> None:
     if out is not None:
         from pipelines.backtest.export import write_result
 
@@ -75,7 +80,6 @@ def backtest(
         from pipelines.reports.write import write_report
 
         write_report(report, lambda: backtest_report(result), result.to_document())
-    print(json.dumps(result.to_document(), allow_nan=False) if given.as_json else summary(result))
 
 
 def _judging(validate: bool, trials: int | None, report: Path | None) -> dict[str, Any]:

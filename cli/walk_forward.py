@@ -56,14 +56,16 @@ def summary(result: "WalkForwardResult") -> str:
 
     names = list(result.stability)
     sort = result.sort
-    rows = [["test", *names, f"{sort} trained", f"{sort} tested", "return tested", "rank"]]
+    earned = [] if sort == "total_return" else ["total_return"]
+    header = ["test", *names, f"{sort} trained", f"{sort} tested", *(f"{name} tested" for name in earned)]
+    rows = [[*header, "better than"]]
     rows += [
         [
             f"{w.window.test.start:%Y-%m-%d %H:%M}",
             *(str(w.parameters[name]) for name in names),
             shown(sort, w.score),
             shown(sort, w.test[sort]),
-            shown("total_return", w.test["total_return"]),
+            *(shown(name, w.test[name]) for name in earned),
             "—" if w.test_rank is None else f"{w.test_rank:.0%}",
         ]
         for w in result.windows

@@ -148,15 +148,18 @@ def assumptions(document: Document, validation: Document) -> str:
     """How the numbers came about."""
     filled = "the next candle's open" if document["fill"] == "open" else "the close that gave the signal"
     ending = "valued at the last close, without a fee"
+    warmed = f"{document['warmup_candles']:,} candles before the first"
     if "walk_forward" in document:
         ending = "sold at the last close of each test, costs included"
+        warmed = "the candles before each test"
     rows = [
         ["Start", f"{document['initial_cash']:,.2f} of quote currency"],
         ["Fills", f"at {filled}"],
         ["Fee", f"{document['fee']:.4%} of each fill, a buy's paid in what is {document['fee_currency']}"],
         ["Slippage", f"{document['slippage']:.4%}"],
-        ["Exits and sizes", str(document["risk"] or "all in on a buy, out on a sell")],
-        ["Warm-up", f"{document['warmup_candles']:,} candles before the first"],
+        ["Exits and sizes", _set(document["risk"]) or "all in on a buy, out on a sell"],
+        ["Orders", _set(document.get("execution")) or "market orders, filled whole"],
+        ["Warm-up", warmed],
         ["Data", ", ".join(f"{name.replace('_', ' ')} {n:,}" for name, n in document["data"].items())],
         ["Sharpe, Sortino, volatility", "daily equity, 365 days, no risk-free rate"],
         ["Open position at the end", ending],
@@ -172,6 +175,10 @@ def assumptions(document: Document, validation: Document) -> str:
             ]
         )
     return table(("", ""), rows)
+
+
+def _set(block: Document | None) -> str:
+    return ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in (block or {}).items())
 
 
 def _order(order: Document) -> str:

@@ -40,8 +40,12 @@ def verdict(result: WalkForwardResult) -> list[str]:
     if result.efficiency is None:
         said.append("The trainings did not grow: there was nothing for the tests to keep.")
     else:
-        kept = f"Efficiency {result.efficiency:.0%}: the tests grew at that share of the trainings' rate"
-        said.append(kept + (", so little of it was real." if result.efficiency < LOW else "."))
+        kept = f"Efficiency {result.efficiency:.0%}: the tests "
+        if result.efficiency <= 0:
+            said.append(kept + "lost where the trainings gained.")
+        else:
+            little = ", so little of it was real" if result.efficiency < LOW else ""
+            said.append(f"{kept}grew at that share of the trainings' rate{little}.")
     if result.overfitting is not None:
         share = (
             f"In {result.overfitting:.0%} of the windows the training's best was no better than the middle"

@@ -16,7 +16,7 @@ from pipelines.backtest.engine import Outcome, run
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
 from pipelines.sweep.request import SweepRequest
-from pipelines.sweep.space import Space
+from pipelines.sweep.space import Space, declared
 from pipelines.validation.caveats import caveats
 from pipelines.validation.costs import MULTIPLES, cost_row, dearer
 from pipelines.validation.trials import Trials
@@ -26,7 +26,7 @@ from pipelines.walk_forward.stability import efficiency, overfitting, rank, stab
 from pipelines.walk_forward.stitch import liquidated, stitched
 from pipelines.walk_forward.train import SCORE, applied, scores
 from pipelines.walk_forward.windows import OPTION, Span, WalkForward, Window, plan
-from strategies.registry import build
+from strategies.registry import build, find
 
 Progress = Callable[[int, int], None]
 Parts = list[tuple[Outcome, BacktestRequest]]
@@ -151,40 +151,55 @@ def _result(
 ) -> WalkForwardResult:
     at_costs = {multiple: tested(choices, whole.candles, request, multiple) for multiple in MULTIPLES}
     parts, market = at_costs[1.0], applied(request, {})
-    outcome = stitched(parts, market)
     costs = [cost_row(m, market, stitched(done, market).metrics) for m, done in at_costs.items()]
-    trained = sum((s.end - s.start for c in choices for s in c.window.train), timedelta(0))
-    walked = sum((c.window.test.end - c.window.test.start for c in choices), timedelta(0))
-    ms = timedelta(milliseconds=1)
-    record = BacktestResult(
-        id=uuid4().hex[:12],
-        request=market,
-        parameters=request.parameters | {name: str(values) for name, values in request.grid.items()},
-        start=choices[0].window.test.start,
-        end=choices[-1].window.test.end,
-        candles=outcome.equity.height,
-        warmup_candles=whole.warm,
-        data=data,
-        outcome=outcome,
-        validation=describe(outcome, market, trials) | {"costs": costs},
-    )
-    warnings = {"warnings": caveats(record.to_document())}
-    record = replace(record, validation=(record.validation or {}) | warnings)
+    record = _record(request, choices, stitched(parts, market), data, trials, costs)
+    spans = [span for choice in choices for span in choice.window.train]
+    trained, walked = _length_ms(spans), _length_ms([choice.window.test for choice in choices])
+    tests = [part.metrics for part, _ in parts]
     return WalkForwardResult(
         walk=walk,
         sort=request.sort,
         windows=tuple(
-            Walked(c.window, c.values, c.score, c.train, part.metrics, c.test_rank)
-            for c, (part, _) in zip(choices, parts, strict=True)
+            Walked(c.window, c.values, c.score, c.train, test, c.test_rank)
+            for c, test in zip(choices, tests, strict=True)
         ),
         record=record,
         combinations=max(choice.combinations for choice in choices),
-        efficiency=efficiency(
-            [c.train for c in choices], [part.metrics for part, _ in parts], trained // ms, walked // ms
-        ),
+        efficiency=efficiency([choice.train for choice in choices], tests, trained, walked),
         stability=stability([choice.values for choice in choices]),
         overfitting=overfitting([choice.test_rank for choice in choices]),
     )
+
+
+def _record(
+    request: SweepRequest,
+    choices: Sequence[Choice],
+    outcome: Outcome,
+    data: DataReport,
+    trials: Trials,
+    costs: list[dict[str, Any]],
+) -> BacktestResult:
+    """The tests as one backtest, whose parameters are what they were chosen from."""
+    market = applied(request, {})
+    grid = {name: str(values) for name, values in (request.grid or declared(find(request.strategy))).items()}
+    record = BacktestResult(
+        id=uuid4().hex[:12],
+        request=market,
+        parameters=grid | request.parameters,
+        start=choices[0].window.test.start,
+        end=choices[-1].window.test.end,
+        candles=outcome.equity.height,
+        warmup_candles=0,
+        data=data,
+        outcome=outcome,
+    )
+    judged = describe(outcome, market, trials) | {"costs": costs}
+    record = replace(record, validation=judged)
+    return replace(record, validation=judged | {"warnings": caveats(record.to_document())})
+
+
+def _length_ms(spans: Sequence[Span]) -> int:
+    return sum((span.end - span.start for span in spans), timedelta(0)) // timedelta(milliseconds=1)
 
 
 def _walked_before(request: SweepRequest, database_url: str | None) -> Trials:
