@@ -57,6 +57,14 @@ def test_a_small_space_is_drawn_whole() -> None:
     assert drawn.sort(order).equals(everything.sort(order))
 
 
+def test_optuna_walks_nothing_twice() -> None:
+    """In a small space it draws again what it has seen: its rows are different ones, and few are missing."""
+    values = {"grid": {"fast_period": "2:7:1", "slow_period": "8:15:1"}}
+    found = execute_sweep(request(search="optuna", trials=100, **values), candles=CANDLES)
+    assert found.select("fast_period", "slow_period").is_unique().all()
+    assert 40 <= found.height <= 48
+
+
 def test_optuna_finds_better_ones_than_chance() -> None:
     """With as many trials, what was learned is on average worth more than what was drawn evenly."""
     values = {"grid": {"fast_period": "2:100:1", "slow_period": "5:500:1"}, "sort": "total_return"}
