@@ -36,7 +36,8 @@ def _method(document: dict[str, Any]) -> Iterator[str]:
         yield "Filled at the close that gave the signal, which nobody can trade."
     if document.get("fee") == 0:
         yield "No fee: real results are worse."
-    if document.get("slippage") == 0:
+    paid = document.get("execution") or {}
+    if document.get("slippage") == 0 and not paid.get("spread") and not paid.get("impact"):
         yield "No slippage: market orders cost more than this, the more so the larger they are."
 
 

@@ -124,6 +124,9 @@ def test_caveats_name_what_flatters(candles: pl.DataFrame) -> None:
     for words in ("No fee", "nobody can trade", "50 variants", "hour returns"):
         assert words in said
     assert "No fee" not in " ".join(caveats(validated(candles).to_document()))
+    for costs, named in ({"spread": 0.01}, False), ({"order": "limit", "offset": 0.001}, True):
+        document = validated(candles, execution=costs).to_document()
+        assert ("No slippage" in " ".join(document["validation"]["warnings"])) == named
 
 
 def test_luck_of_a_sweep_is_that_of_all_its_rows() -> None:
