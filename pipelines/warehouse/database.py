@@ -109,7 +109,7 @@ def copying(connection: Connection, statement: Query) -> Iterator[psycopg.Copy]:
 
 def migrate(url: str) -> None:
     """Bring the schema to this version's; safe to call by several processes at once."""
-    with _connect(url) as connection:
+    with _connected(url) as connection:
         connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": MIGRATION_LOCK})
         connection.commit()
         try:
@@ -126,7 +126,7 @@ def migrate(url: str) -> None:
 
 def check_schema(url: str) -> None:
     """Raise BadInput, naming the remedy, when the schema is missing, older or newer than this version's."""
-    with _connect(url) as connection:
+    with _connected(url) as connection:
         current = MigrationContext.configure(connection).get_current_revision()
         _refuse_unknown(url, connection)
     wanted = ScriptDirectory.from_config(_config()).get_current_head()
@@ -154,12 +154,16 @@ def _refuse_unknown(url: str, connection: Connection) -> None:
         )
 
 
-def _connect(url: str) -> Connection:
-    """A connection of its own, never pooled; Unavailable when the server does not answer."""
+@contextmanager
+def _connected(url: str) -> Iterator[Connection]:
+    """A connection of its own, never pooled; Unavailable when the server does not answer, or goes away."""
     own = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": CONNECT_TIMEOUT_S})
     try:
-        return own.connect()
-    except OperationalError as error:
+        with own.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        if not is_outage(error):
+            raise
         reason = str(error.orig).strip().splitlines()[0]
         raise Unavailable(f"PostgreSQL at {_shown(url)} does not answer: {reason}") from None
 

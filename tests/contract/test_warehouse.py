@@ -1,5 +1,6 @@
 """The warehouse on a real PostgreSQL."""
 
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -228,3 +229,20 @@ def test_a_lease_whose_session_was_ended_is_an_outage_and_then_taken_again(datab
     assert lease.hold()
     assert not Lease(engine).hold()
     lease.release()
+
+
+def test_a_server_that_goes_during_a_migration_is_an_outage(database_url):
+    """A process that is just starting then says so in one line, and its supervisor starts it again."""
+    with ThreadPoolExecutor(1) as pool, database.engine(database_url).connect() as connection:
+        key = {"key": database.MIGRATION_LOCK}
+        connection.execute(text("SELECT pg_advisory_lock(:key)"), key)
+        migrating = pool.submit(database.migrate, database_url)
+        ended = text(
+            "SELECT pg_terminate_backend(l.pid) FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+            "WHERE l.locktype = 'advisory' AND NOT l.granted AND d.datname = current_database()"
+        )
+        while not connection.execute(ended).all():
+            assert not migrating.done()
+        connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
+        with pytest.raises(Unavailable, match=r"PostgreSQL at .* does not answer: terminating"):
+            migrating.result(30)
