@@ -105,43 +105,41 @@ def compare_history(
     compare.
     """
     strategy, config = _strategy(history)
-    said = history.signals.filter(pl.col("timestamp").is_in(candles["timestamp"].implode()))
+    said = _among(history.signals, candles)
     inside = _between(said, start, end)
     if inside.is_empty():
         raise BadInput("bot", f"{history.row.name} has no signals in that time")
-    judged = evaluate(strategy, candles).filter(pl.col("timestamp").is_in(said["timestamp"].implode()))
-    own = candles.filter(pl.col("timestamp").is_in(said["timestamp"].implode()))
+    judged, own = _among(evaluate(strategy, candles), said), _among(candles, said)
     begins = _begins(said["timestamp"], Timeframe.parse(config.timeframe))
     held_up = _held_up(history.orders)
     quiet = pl.Series(begins) | judged["timestamp"].is_in(held_up["timestamp"].implode())
     heeded = judged.with_columns(buy=pl.col("buy") & ~quiet, sell=pl.col("sell") & ~quiet)
     walked = _walk(strategy, own, heeded, config, begins)
     replayed = pl.DataFrame({"timestamp": own["timestamp"], "equity": walked.equity})
-    fills = _fills(walked, own, config)
     lived = _due(history.fills, said["timestamp"][-1])
     rounding = _Rounding(lot_size, float(own["close"].max() or 0), lived.height)  # type: ignore[arg-type]
-    differences = [
-        *_signal_differences(strategy, inside, judged),
-        *_fill_differences(_between(lived, start, end), _between(fills, start, end), rounding),
-        *_balance_differences(_between(history.values, start, end), replayed, rounding),
-    ]
-    last = inside["timestamp"][-1]
-    counts = inside["signal_type"].value_counts()
+    at_end = pl.col("timestamp") == inside["timestamp"][-1]
     return ParityReport(
         bot=history.row.name,
         strategy=strategy.name,
         symbol=config.symbol,
         timeframe=config.timeframe,
         start=iso(inside["timestamp"][0]),
-        end=iso(last),
+        end=iso(inside["timestamp"][-1]),
         candles=inside.height,
-        signals=dict(sorted(counts.iter_rows())),
+        signals=dict(sorted(inside["signal_type"].value_counts().iter_rows())),
         fills=_between(lived, start, end).height,
         interruptions=int(begins.sum()) - 1,
         held_up=held_up.height,
-        live_balance=float(history.values.filter(pl.col("timestamp") == last)["total_value"].item()),
-        replay_balance=float(replayed.filter(pl.col("timestamp") == last)["equity"].item()),
-        differences=differences,
+        live_balance=float(history.values.filter(at_end)["total_value"].item()),
+        replay_balance=float(replayed.filter(at_end)["equity"].item()),
+        differences=[
+            *_signal_differences(strategy, inside, judged),
+            *_fill_differences(
+                _between(lived, start, end), _between(_fills(walked, own, config), start, end), rounding
+            ),
+            *_balance_differences(_between(history.values, start, end), replayed, rounding),
+        ],
     )
 
 
@@ -168,6 +166,11 @@ class _Rounding:
 def _strategy(history: BotHistory) -> tuple[Strategy, BotFile]:
     config = parse_model(BotFile, history.row.config, f"bot {history.row.name}")
     return build(config.strategy or "", config.parameters, config.timeframe), config
+
+
+def _among(frame: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
+    """The rows whose time is one of the other frame's."""
+    return frame.filter(pl.col("timestamp").is_in(other["timestamp"].implode()))
 
 
 def _between(frame: pl.DataFrame, start: datetime | None, end: datetime | None) -> pl.DataFrame:
