@@ -77,14 +77,14 @@ class Unconfirmed(FakeExchange):
 async def test_minutes_that_the_exchange_confirms_late_are_waited_for(database_url):
     """A longer candle that had begun at the start is released with all of its minutes."""
     start_ms = MIDNIGHT + 7 * 60 * MINUTE + 3 * MINUTE
-    exchange, released = Unconfirmed(TAPE, start_ms + 1, 0.0), list[Candle]()
+    exchange = Unconfirmed(TAPE, start_ms + 1, 0.0)
     stream = SymbolStream(SYMBOL, FRAMES, start_ms, Continuity())
+    await History(exchange, engine_of(database_url), database_url, FRAMES, 0, lambda candles: None).run(
+        {SYMBOL: stream}
+    )
     for trade in TAPE:
-        if start_ms <= trade.timestamp_ms < start_ms + 3 * MINUTE:
+        if start_ms <= trade.timestamp_ms < start_ms + 2 * MINUTE:
             stream.builder.add(trade)
-    for _ in range(2):
-        stream.builder.close()
-    history = History(exchange, engine_of(database_url), database_url, FRAMES, 0, released.extend)
-    await history.run({SYMBOL: stream})
-    five = [c for c in released if (c.timeframe, c.close_ms) == (Timeframe.M5, start_ms + 2 * MINUTE)]
+    released = [candle for _ in range(2) for candle in stream.builder.close()]
+    five = [candle for candle in released if candle.timeframe is Timeframe.M5]
     assert [candle.volume for candle in five] == [Decimal(20)] and exchange.asked > 1

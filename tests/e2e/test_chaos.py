@@ -43,7 +43,7 @@ FAULTS = {
 }
 MARKET = Market(
     seed=20261121,
-    activity=2.1,
+    activity=2.2,
     speed=460,
     start_ms=MIDNIGHT - 75 * MINUTE,
     end_ms=MIDNIGHT + 24 * HOUR + 7 * MINUTE + 30_000,
