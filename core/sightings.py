@@ -1,7 +1,7 @@
 """Which trades of one symbol were seen, where ids only tell one trade from another and show no holes."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from core.continuity import Continuity, Gap
 from core.trades import Trade
@@ -16,7 +16,7 @@ class Sightings(Continuity):
     from the last trade before it until it is told that everything since then was asked for.
 
     Ids grow with the time of the trades. `gaps` holds one gap while there is an interruption; its ids and
-    its size mean nothing. first_after_ms: time of the first trade that came after the interruption
+    its size mean nothing. first_after_ms: time of the first trade that came after it
     """
 
     def __init__(self, last_id: int | None = None, last_ms: int = 0, kept: int = KEPT_IDS) -> None:
@@ -51,12 +51,26 @@ class Sightings(Continuity):
             self.gaps = [Gap(next_id, next_id, self.last_ms, OPEN_END_MS)]
         self.first_after_ms = None
 
-    def resume(self, through_ms: int | None = None) -> None:
-        """All trades since the interruption were handed in, or all through that time."""
-        if through_ms is None:
+    def resume(self, through: Trade | None = None) -> None:
+        """All trades since the interruption were handed in, or all through this one."""
+        if through is None:
             self.gaps = []
-        for gap in self.gaps:
-            gap.after_ms = max(gap.after_ms, through_ms or 0)
+        else:
+            next_id = through.trade_id + 1
+            self.gaps = [Gap(next_id, next_id, through.timestamp_ms, OPEN_END_MS) for _ in self.gaps]
+
+    def contradicts(self, trades: Sequence[Trade]) -> bool:
+        """Whether these, said to be all since the interruption, oldest first, lack a trade that was seen in
+        their time: then the same trades go by other ids there, and each would count twice."""
+        if not trades:
+            return False
+        ids = {trade.trade_id for trade in trades}
+        known = {
+            gap.first_id - 1 for gap in self.gaps if gap.after_ms <= trades[-1].timestamp_ms
+        } & self._seen
+        low, high = trades[0].trade_id, trades[-1].trade_id
+        inside = (trade_id for trade_id in self._seen if low < trade_id < high)
+        return not ids.issuperset(known) or not ids.issuperset(inside)
 
     def _forget(self) -> None:
         """All but the newer half of what is kept, and what may come again to fill an interruption."""

@@ -177,6 +177,9 @@ class TimeRefiller:
                 else:
                     await asyncio.sleep(RETRY_S[min(tries, len(RETRY_S)) - 1])
                 continue
+            if self._seen.contradicts(found):
+                self._give_up("the exchange tells its trades by other ids on request than on the WebSocket")
+                continue
             fence_ms = self._seen.first_after_ms
             lags = fence_ms is not None and _newest_ms(found) < fence_ms
             await self._hand_on(found, lags and tries < MOST_TRIES)
@@ -190,7 +193,7 @@ class TimeRefiller:
             await asyncio.sleep(LAGGING_S)
         elif lags:
             if found:
-                self._seen.resume(through_ms=_newest_ms(found))
+                self._seen.resume(through=found[-1])
             await asyncio.sleep(LAGGING_S)
         else:
             self._seen.resume()

@@ -51,7 +51,12 @@ def tape_of(minutes: int, start_ms: int, seed: int = 1, every_ms: int = 900) -> 
 
 
 @asynccontextmanager
-async def collecting(exchange: FakeExchange, database_url: str, bus: Bus) -> AsyncIterator[Collector]:
+async def collecting(
+    exchange: FakeExchange,
+    database_url: str,
+    bus: Bus,
+    on_event: Callable[[str, str, str], None] = lambda level, event, message: None,
+) -> AsyncIterator[Collector]:
     """A collector at work; its errors are the test's."""
     collector = Collector(
         SYMBOLS,
@@ -63,7 +68,7 @@ async def collecting(exchange: FakeExchange, database_url: str, bus: Bus) -> Asy
         ExchangeClock(),
         SystemClock(),
         history_days=1,
-        on_event=lambda level, event, message: None,
+        on_event=on_event,
     )
     task = asyncio.create_task(collector.run())
     try:

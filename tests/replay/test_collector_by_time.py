@@ -136,6 +136,36 @@ async def test_a_restart_goes_on_where_it_was(database_url: str, redis_url: str,
     )
 
 
+class Disagreeing(Unnumbered):
+    """Its REST gives the same trades under other ids."""
+
+    async def trade_pages(
+        self, symbol: str, start_ms: int, end_ms: int, before_id: int | None = None
+    ) -> AsyncGenerator[list[Trade], None]:
+        """With the ids of nobody else."""
+        async for page in super().trade_pages(symbol, start_ms, end_ms, before_id):
+            yield [msgspec.structs.replace(trade, trade_id=trade.trade_id ^ 1 << 20) for trade in page]
+
+
+async def test_trades_that_go_by_two_ids_are_not_counted_twice(database_url: str, redis_url: str):
+    """They are recognised when both ways meet, after the first minute at the latest; people are told."""
+    tape = unnumbered(tape_of(130, MIDNIGHT))
+    exchange, bus = Disagreeing(tape, BEGUN, SPEED), RedisBus(redis_url)
+    events: list[str] = []
+    through = BEGUN + 20 * MINUTE
+    async with collecting(exchange, database_url, bus, lambda level, event, text: events.append(event)):
+        await until(lambda: closed_through(database_url) >= through)
+    await bus.close()
+    assert exchange.cuts >= 2
+    assert "trades_may_be_missing" in events
+    for symbol in ("BTC-USDT", "ETH-USDT"):
+        ours = trades_frame([trade for trade in tape if trade.symbol == symbol])
+        truth = {row[0]: row for row in candles_of(ours, Timeframe.M1, through)}
+        own = stored_candles(database_url, symbol, Timeframe.M1, True)
+        # The start takes what happened so far from both; a second of it is five minutes of the market.
+        assert [row[0] for row in own[5:] if row[0] in truth and row[5] > truth[row[0]][5]] == []
+
+
 class Forgetful(Unnumbered):
     """Loses some trades without a sign, and is never cut."""
 

@@ -37,7 +37,7 @@ def test_an_interruption_blocks_the_minutes_from_its_last_trade_on():
     assert not seen.blocks_within(0, 60_000)
     assert seen.blocks_within(60_000, 120_000)
     assert seen.blocks_within(600_000, 660_000)
-    seen.resume(through_ms=150_000)
+    seen.resume(through=trade(15_000))
     assert not seen.blocks_within(60_000, 120_000)
     assert seen.blocks_within(120_000, 180_000)
     seen.resume()
@@ -71,3 +71,23 @@ def test_what_may_come_again_after_an_interruption_is_not_forgotten():
     for n in range(1_000, 1_100):
         seen.take([trade(n)])
     assert [t.trade_id for t in seen.take([trade(1), trade(2), trade(1_050), trade(500)])] == [2, 500]
+
+
+def test_an_answer_that_lacks_what_was_seen_contradicts():
+    """Only between its first and its last trade: before and after it nothing is known of it."""
+    seen = Sightings()
+    seen.take([trade(10), trade(20), trade(30)])
+    assert not seen.contradicts([])
+    assert not seen.contradicts([trade(5), trade(10), trade(15), trade(20)])
+    assert not seen.contradicts([trade(21), trade(29)])
+    assert seen.contradicts([trade(11), trade(21)])
+
+
+def test_an_answer_that_lacks_the_last_trade_before_the_interruption_contradicts():
+    """Once it reaches beyond it."""
+    seen = Sightings()
+    seen.take([trade(10)])
+    seen.interrupt()
+    assert not seen.contradicts([trade(10), trade(12)])
+    assert not seen.contradicts([trade(9)])
+    assert seen.contradicts([trade(12), trade(13)])
