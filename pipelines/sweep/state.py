@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Sequence
+from glob import escape
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from strategies.base import Strategy
 LARGEST_CHUNK = 20_000
 SMALLEST_CHUNK = 32
 # Candles times combinations of a chunk: some seconds of work, which is what a kill costs.
-QUICK, QUICK_ON_A_CLUSTER, OTHER = 4_000_000_000, 500_000_000, 200_000_000
+QUICK, QUICK_ON_A_CLUSTER, OTHER = 8_000_000_000, 500_000_000, 200_000_000
 
 
 def chunk_size(space: Space, pieces: Sequence[Stretch], on_a_cluster: bool) -> int:
@@ -76,8 +77,9 @@ def unfinished(named: str, state: Path) -> dict[str, Any]:
     """The note of the unfinished sweep of that target or id: request, source, end, id. BadInput if there is
     none; of several for one target, the newest."""
     target = Path(named)
-    folders = list(target.parent.glob(f".{target.name}.*.parts")) if target.suffix == ".parquet" else []
-    if target.suffix != ".parquet":
+    if target.suffix == ".parquet":
+        folders = list(target.parent.glob(f".{escape(target.name)}.*.parts"))
+    else:
         folders = [folder for folder in state.glob("*") if _note(folder).get("id") == named]
     notes = [(folder.stat().st_mtime, _note(folder)) for folder in folders if _note(folder)]
     if not notes:
