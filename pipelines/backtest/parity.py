@@ -105,12 +105,12 @@ def compare_history(
     compare.
     """
     strategy, config = _strategy(history)
-    said = _among(history.signals, candles)
+    said = _with_pruned(_among(history.signals, candles), candles)
     inside = _between(said, start, end)
     if inside.is_empty():
         raise BadInput("bot", f"{history.row.name} has no signals in that time")
     judged, own = _among(evaluate(strategy, candles), said), _among(candles, said)
-    begins = _begins(said["timestamp"], Timeframe.parse(config.timeframe))
+    begins = _begins(said["timestamp"], history.orders, Timeframe.parse(config.timeframe))
     held_up = _held_up(history.orders)
     quiet = pl.Series(begins) | judged["timestamp"].is_in(held_up["timestamp"].implode())
     heeded = judged.with_columns(buy=pl.col("buy") & ~quiet, sell=pl.col("sell") & ~quiet)
@@ -118,7 +118,7 @@ def compare_history(
     replayed = pl.DataFrame({"timestamp": own["timestamp"], "equity": walked.equity})
     lived = _due(history.fills, said["timestamp"][-1])
     rounding = _Rounding(lot_size, float(own["close"].max() or 0), lived.height)  # type: ignore[arg-type]
-    at_end = pl.col("timestamp") == inside["timestamp"][-1]
+    valued = _among(_between(history.values, None, inside["timestamp"][-1]), replayed).tail(1)
     return ParityReport(
         bot=history.row.name,
         strategy=strategy.name,
@@ -129,10 +129,10 @@ def compare_history(
         candles=inside.height,
         signals=dict(sorted(inside["signal_type"].value_counts().iter_rows())),
         fills=_between(lived, start, end).height,
-        interruptions=int(begins.sum()) - 1,
+        interruptions=int(begins[1:].sum()),
         held_up=held_up.height,
-        live_balance=float(history.values.filter(at_end)["total_value"].item()),
-        replay_balance=float(replayed.filter(at_end)["equity"].item()),
+        live_balance=float(valued["total_value"].item()),
+        replay_balance=float(_among(replayed, valued)["equity"].item()),
         differences=[
             *_signal_differences(strategy, inside, judged),
             *_fill_differences(
@@ -179,10 +179,31 @@ def _between(frame: pl.DataFrame, start: datetime | None, end: datetime | None) 
     return frame if end is None else frame.filter(pl.col("timestamp") <= end)
 
 
-def _begins(times: pl.Series, timeframe: Timeframe) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """The candles at which the bot began: the first, and each after a time it slept through."""
+def _with_pruned(said: pl.DataFrame, candles: pl.DataFrame) -> pl.DataFrame:
+    """The signals with the holds that `tcp data prune` dropped: before the oldest hold that is left, a candle
+    without a signal had one, of which nothing else is known."""
+    left = said.filter(pl.col("signal_type") == "hold")
+    if left.is_empty():
+        return said
+    known = set(said["timestamp"])
+    times = candles.filter(pl.col("timestamp").is_between(said["timestamp"][0], left["timestamp"][0]))[
+        "timestamp"
+    ]
+    pruned = [(time, "hold", None, None, None) for time in times if time not in known]
+    if not pruned:
+        return said
+    rows = sorted([*said.rows(), *pruned], key=lambda row: row[0])
+    return pl.DataFrame(rows, schema=said.schema, orient="row")
+
+
+def _begins(
+    times: pl.Series, orders: pl.DataFrame, timeframe: Timeframe
+) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """The candles at which the bot began: the first, and each after a time it slept through. One that led to
+    an order is none of them."""
     late = (times.diff().dt.total_milliseconds() != timeframe.ms).fill_null(True)
-    return late.to_numpy(writable=True)
+    decided = times.is_in(orders["timestamp"].implode())
+    return (late & ~decided).to_numpy(writable=True)
 
 
 def _held_up(orders: pl.DataFrame) -> pl.DataFrame:
@@ -246,6 +267,8 @@ def _signal_differences(strategy: Strategy, said: pl.DataFrame, judged: pl.DataF
                 Difference("signal", at, "confidence", live["confidence"], replay["confidence"], note)
             )
         for name in strategy.indicator_names:
+            if live["indicators"] is None:
+                break
             one, two = live["indicators"].get(name), replay[name]
             if (one is None) != (two is None) or _apart(one, two, replay["close"] / 1000):
                 found.append(Difference("signal", at, name, one, two, note))

@@ -203,6 +203,21 @@ def test_what_people_did_is_no_difference(engine, recorded) -> None:
     assert report.candles == LIVE + 1 - 49
 
 
+def test_a_pruned_history_is_still_compared(engine, played: str) -> None:
+    """Where retention has dropped holds and snapshots, what is left must still be the replay's."""
+    whole = check_bot(played, "ema_crossover")
+    half = "timestamp < (SELECT percentile_disc(0.5) WITHIN GROUP (ORDER BY timestamp) FROM signals)"
+    with engine.begin() as connection:
+        thinned = "DELETE FROM bot_performance WHERE extract(minute FROM timestamp)::int % 20 <> 0 AND "
+        assert connection.execute(text(thinned + half)).rowcount > 100
+        assert connection.execute(text(f"DELETE FROM signals WHERE signal_type = 'hold' AND {half}")).rowcount
+    report = check_bot(played, "ema_crossover")
+    assert report.differences == []
+    assert report.fills == whole.fills and report.interruptions == 0
+    _change(engine, "UPDATE trades SET price = price * 1.000001 WHERE id = (SELECT min(id) FROM trades)")
+    assert not check_bot(played, "ema_crossover").passed
+
+
 def test_a_part_of_the_history_is_compared_alone(engine, played: str) -> None:
     """--from and --to choose what is compared; the replay begins where the bot began."""
     signals = engine_signals(engine)
