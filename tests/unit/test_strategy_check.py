@@ -6,7 +6,7 @@ import pytest
 from core.errors import BadInput
 from strategies import registry
 from strategies.base import VectorStrategy
-from strategies.check import check, check_everywhere
+from strategies.check import check
 from strategies.conditions import crosses_above, crosses_below
 from strategies.indicators.averages import ema
 from strategies.indicators.base import Indicator, indicator
@@ -51,25 +51,6 @@ class Planted(VectorStrategy[Nothing]):
 
     def sell(self) -> pl.Expr:
         return crosses_below("line", "slow")
-
-
-@pytest.mark.parametrize("name", registry.shipped())
-def test_every_shipped_strategy_passes(name: str) -> None:
-    """None of the shipped strategies looks ahead or needs more history than it says, on any timeframe that
-    suits it."""
-    short = {"trend_period": 5, "trend_timeframe": "1h"} if name == "trend_filter" else {}
-    reports = check_everywhere(name, short, cuts=12)
-    assert [report.findings for report in reports if report.findings] == []
-    assert len(reports) == {"trend_filter": 3, "grid_trading": 5}.get(name, 6)
-    assert all(report.buys for report in reports)
-
-
-@pytest.mark.parametrize("name", sorted(set(registry.names()) - set(registry.shipped())) or ["none"])
-def test_every_strategy_of_ones_own_passes(name: str) -> None:
-    """What lies in the user's folder is checked with the rest; a file that cannot be loaded fails here."""
-    assert registry.catalogue().problems() == []
-    if name != "none":
-        assert [report.findings for report in check_everywhere(name, {}, cuts=12) if report.findings] == []
 
 
 CLOSE = pl.col("close")
