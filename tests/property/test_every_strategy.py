@@ -1,4 +1,4 @@
-"""Every strategy, those that ship and those of the user's folder, through the look-ahead and warm-up check."""
+"""Every strategy, of the product and of the user, through the look-ahead and warm-up check."""
 
 import pytest
 
