@@ -18,7 +18,7 @@ ROWS_AT_ACTIVITY_1 = 1.427
 """Rows a virtual second that the model of these symbols pushes at activity 1."""
 EVERY_S = 5.0
 WARM_S = 360.0
-"""Before memory counts, history is loaded and the candle builders fill with the minutes they keep (26 h of the
+"""Before memory counts, history is loaded and the builders fill with the minutes they keep (26 h of the
 market); a fifth of the time when that is less."""
 EDGE = 5
 """Samples at either end of which the median is taken."""
