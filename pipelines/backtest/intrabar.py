@@ -31,19 +31,18 @@ def path_from_file(path: Path, timestamps: str = "close") -> pl.DataFrame:
 
 
 def path_from_warehouse(
-    database_url: str, symbol: str, intrabar: str, start_ms: int, end_ms: int
+    database_url: str, symbol: str, intrabar: str, start_ms: int, end_ms: int, exchange: str | None = None
 ) -> pl.DataFrame:
-    """Stored minutes or trades between two times as bars."""
+    """Stored minutes or trades between two times as bars; exchange: None is the one in force."""
     from pipelines.warehouse.candles import read_candles
     from pipelines.warehouse.database import engine
     from pipelines.warehouse.trade_frames import read_trades
 
     own = engine(database_url)
     if intrabar == TRADES:
-        return bars_of_trades(read_trades(own, symbol, start_ms, end_ms))
-    candles = read_candles(
-        own, symbol, intrabar, start_ms + Timeframe.parse(intrabar, "--intrabar").ms, end_ms
-    )
+        return bars_of_trades(read_trades(own, symbol, start_ms, end_ms, exchange))
+    first_ms = start_ms + Timeframe.parse(intrabar, "--intrabar").ms
+    candles = read_candles(own, symbol, intrabar, first_ms, end_ms, exchange=exchange)
     return bars_of_candles(candles)
 
 

@@ -87,4 +87,5 @@ def _path(
         )
     close_ms = piece.candles["timestamp"].dt.epoch("ms")
     begins_ms = int(close_ms[piece.warm]) - request.candle_ms
-    return path_from_warehouse(database_url, request.symbol, wanted, begins_ms, int(close_ms[-1]))
+    ends_ms = int(close_ms[-1])
+    return path_from_warehouse(database_url, request.symbol, wanted, begins_ms, ends_ms, request.exchange)

@@ -18,10 +18,12 @@ _READ = sql.SQL(
 )
 
 
-def read_trades(engine: Engine, symbol: str, start_ms: int, end_ms: int) -> pl.DataFrame:
-    """timestamp, price, size of the trades in [start_ms, end_ms) that the database still holds, oldest first.
-    Floats: never for money."""
-    query = _READ.format(exchange=EXCHANGE, symbol=symbol, start=start_ms, end=end_ms)
+def read_trades(
+    engine: Engine, symbol: str, start_ms: int, end_ms: int, exchange: str | None = None
+) -> pl.DataFrame:
+    """timestamp, price, size of the trades in [start_ms, end_ms) that the database still holds, oldest first;
+    exchange: None is the one in force. Floats: never for money."""
+    query = _READ.format(exchange=exchange or EXCHANGE, symbol=symbol, start=start_ms, end=end_ms)
     with engine.connect() as connection, copying(connection, query) as copy:
         text = b"".join(copy)
     frame = pl.read_csv(text, has_header=False, new_columns=list(_SCHEMA), schema=_SCHEMA)
