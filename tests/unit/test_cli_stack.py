@@ -163,6 +163,8 @@ def test_sim_start_is_utc():
     assert milliseconds("2026-11-20T09:00:00") == milliseconds("2026-11-20T10:00:00+01:00") == 1795165200000
     with pytest.raises(BadInput, match="--start"):
         milliseconds("yesterday")
+    with pytest.raises(BadInput, match="--end"):
+        milliseconds("tomorrow", "--end")
 
 
 def test_faults_are_a_json_object():
