@@ -72,7 +72,7 @@ _DIFFERENT = """
     FROM expected e FULL JOIN stored s USING (symbol, close_ms)
     WHERE (e.open, e.high, e.low, e.close, e.volume)
           IS DISTINCT FROM (s.open, s.high, s.low, s.close, s.volume)
-       OR s.provisional OR (e.own AND (e.n <> s.n OR s.source = 'exchange'))
+       OR s.provisional OR (e.own AND e.n <> s.n)
     ORDER BY close_ms, symbol
 """
 _COUNT = """
