@@ -50,22 +50,20 @@ class BookKeeper:
         if self._feed is None:
             await asyncio.Event().wait()
             return
+        publishing = asyncio.create_task(self._publish_on(), name="book publisher")
         backoff = Backoff()
-        while True:
-            try:
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(self._publish_on(), name="book publisher")
-                    tasks.create_task(
-                        self._feed.run(self._symbols, self._on_book, self._on_state), name="book feed"
-                    )
-            except Exception:
-                # A bug here must not cost a trade: the books start anew, everything else goes on.
-                _log.exception("the order books failed and start anew")
-                if (task := asyncio.current_task()) is not None and task.cancelling():
-                    # A group that fails while it is cancelled tells of the failure only.
-                    raise asyncio.CancelledError from None
-            self._books.clear()
-            await asyncio.sleep(backoff.next_delay_s())
+        try:
+            while True:
+                try:
+                    await self._feed.run(self._symbols, self._on_book, self._on_state)
+                except Exception:
+                    # A bug here must not cost a trade: the books start anew, everything else goes on.
+                    _log.exception("the order books failed and start anew")
+                self._books.clear()
+                await asyncio.sleep(backoff.next_delay_s())
+        finally:
+            publishing.cancel()
+            await asyncio.gather(publishing, return_exceptions=True)
 
     def health(self) -> dict[str, Any]:
         """For the heartbeat; plain JSON."""
@@ -108,6 +106,9 @@ class BookKeeper:
                 if not self._bus_away:
                     _log.warning("order books cannot be published", reason=str(error))
                 self._bus_away = True
+            except Exception:
+                _log.exception("order books cannot be published")
+                await asyncio.sleep(CONFIRM_S)
             else:
                 self._bus_away = False
 

@@ -58,9 +58,13 @@ class OkxBookFeed:
         groups = [
             symbols[at : at + SYMBOLS_A_CONNECTION] for at in range(0, len(symbols), SYMBOLS_A_CONNECTION)
         ]
-        async with asyncio.TaskGroup() as tasks:
-            for group in groups:
-                tasks.create_task(self._keep(group, on_book, on_state), name=f"books of {group[0]}")
+        tasks = [asyncio.create_task(self._keep(group, on_book, on_state)) for group in groups]
+        try:
+            await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep(self, symbols: Sequence[str], on_book: OnBook, on_state: OnState) -> None:
         backoff = self._backoff or Backoff()
