@@ -150,12 +150,9 @@ def test_hung_crashed_full_and_forgetful_servers_cost_nothing_and_are_told_once(
     platform.daemon.wait()
     platform.start()
     platform.goes_on()
-    assert all(
-        platform.scalar(
-            f"SELECT count(*) FROM heartbeats WHERE details #>> '{{symbols,{symbol},state}}' = 'live'"
-        )
-        for symbol in SYMBOLS
-    )
+    for symbol in SYMBOLS:
+        live = f"SELECT count(*) FROM heartbeats WHERE details #>> '{{symbols,{symbol},state}}' = 'live'"
+        platform.until(lambda query=live: platform.scalar(query))
     told = platform.events()
     assert (told["redis_away"], told["redis_back"]) == (3, 3)
     assert (told["postgres_away"], told["postgres_back"]) == (2, 2)

@@ -360,6 +360,8 @@ def drain(url: str, folder: Path, point: str, number: int) -> subprocess.Complet
 class Exchange:
     """What the exchange has of BTC-USDT, by id; the rest of the port is not called."""
 
+    consecutive_ids = True
+
     def __init__(self, last_id: int) -> None:
         self.last_id = last_id
         self.asked: list[tuple[int, int]] = []
