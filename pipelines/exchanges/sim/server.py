@@ -1,7 +1,6 @@
 """The simulated exchange as a server on loopback."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -157,9 +156,7 @@ class Server:
         finally:
             self._connections.discard(connection)
             self._channels.leave(connection)
-            sender.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await sender
+            await _cancelled(sender)
         return socket
 
     async def _watch(self) -> None:
@@ -230,9 +227,7 @@ class RunningSim:
 
     async def close(self) -> None:
         """Stop, and save the virtual time."""
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await self._task
+        await _cancelled(self._task)
         self.server.close_connections()
         self.server.save_exact_time()
         await self._runner.cleanup()
@@ -257,3 +252,12 @@ async def serve(options: SimOptions) -> RunningSim:
     task = asyncio.create_task(server.run())
     host = f"{options.host}:{port}"
     return RunningSim(f"http://{host}", f"ws://{host}/ws/v5", server, runner, task)
+
+
+async def _cancelled(task: "asyncio.Task[None]") -> None:
+    """End a task; an error of its own is raised. Awaiting it with its cancellation suppressed would swallow
+    the caller's as well."""
+    task.cancel()
+    (result,) = await asyncio.gather(task, return_exceptions=True)
+    if isinstance(result, Exception):
+        raise result
