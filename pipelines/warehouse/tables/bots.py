@@ -1,0 +1,149 @@
+"""Bots, what they decided, ordered, filled and are worth."""
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Double,
+    ForeignKey,
+    Identity,
+    Index,
+    Integer,
+    Table,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.dialects.postgresql import JSONB
+
+from pipelines.warehouse.tables.columns import MONEY, created, metadata, moment
+
+bots = Table(
+    "bots",
+    metadata,
+    Column("id", Integer, Identity(), primary_key=True),
+    Column("name", Text, nullable=False, unique=True, comment="bot_id of its config file"),
+    Column("strategy_name", Text, nullable=False),
+    Column("symbol", Text, nullable=False),
+    Column("timeframe", Text, nullable=False),
+    Column(
+        "status",
+        Text,
+        nullable=False,
+        comment="desired: active, paused, stopped; error after too many crashes",
+    ),
+    Column(
+        "state",
+        Text,
+        nullable=False,
+        server_default="stopped",
+        comment="actual: starting, running, paused, stopped, crashed, error",
+    ),
+    Column("config_file", Text),
+    Column("config", JSONB, nullable=False),
+    Column("virtual_balance", MONEY, nullable=False, comment="starting cash, quote currency"),
+    Column("current_balance", MONEY, nullable=False, comment="total value, quote currency"),
+    moment("last_heartbeat"),
+    Column("pid", Integer),
+    Column("restarts", Integer, nullable=False, server_default="0"),
+    Column("last_error", Text),
+    created(),
+    moment("updated_at", nullable=False, server_default=func.now()),
+)
+
+bot_crashes = Table(
+    "bot_crashes",
+    metadata,
+    Column("id", BigInteger, Identity(), primary_key=True),
+    Column("bot_id", ForeignKey("bots.id"), nullable=False, index=True),
+    moment("timestamp", nullable=False),
+    Column("exit_code", Integer),
+    Column("reason", Text, nullable=False),
+    Column("stack_trace", Text),
+)
+
+signals = Table(
+    "signals",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("bot_id", ForeignKey("bots.id"), nullable=False),
+    moment("timestamp", nullable=False, comment="close of the candle that was judged"),
+    Column("signal_type", Text, nullable=False, comment="buy, sell or hold"),
+    Column("price", MONEY, nullable=False),
+    Column("confidence", Double, nullable=False),
+    Column("indicators", JSONB, nullable=False),
+    Column("latency_ms", Double, comment="candle published to signal committed"),
+    created(),
+    UniqueConstraint("bot_id", "timestamp"),
+    Index("signals_decisions", "bot_id", "timestamp", postgresql_where=text("signal_type <> 'hold'")),
+)
+
+orders = Table(
+    "orders",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("bot_id", ForeignKey("bots.id"), nullable=False),
+    Column("signal_id", ForeignKey("signals.id")),
+    moment("timestamp", nullable=False, comment="decision time"),
+    Column("side", Text, nullable=False),
+    Column("order_type", Text, nullable=False),
+    Column("price", MONEY),
+    Column("quantity", MONEY, nullable=False),
+    Column("filled_quantity", MONEY, nullable=False, server_default="0"),
+    Column("status", Text, nullable=False, comment="open, filled, cancelled or rejected"),
+    Column("reason", Text, comment="why it was rejected or cancelled"),
+    created(),
+    moment("updated_at", nullable=False, server_default=func.now()),
+    Index("orders_bot_timestamp", "bot_id", "timestamp"),
+    Index("orders_signal", "signal_id"),
+)
+
+trades = Table(
+    "trades",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("bot_id", ForeignKey("bots.id"), nullable=False),
+    Column("signal_id", ForeignKey("signals.id")),
+    Column("order_id", ForeignKey("orders.id")),
+    moment("timestamp", nullable=False, comment="time of the fill"),
+    Column("side", Text, nullable=False),
+    Column("price", MONEY, nullable=False),
+    Column("quantity", MONEY, nullable=False, comment="base currency, before the fee"),
+    Column("fees", MONEY, nullable=False, comment="in quote currency, at the fill price"),
+    Column("pnl", MONEY, comment="realised by this fill, quote currency, all fees deducted; null for a buy"),
+    Column("balance_after", MONEY, nullable=False, comment="cash after the fill, quote currency"),
+    created(),
+    Index("trades_bot_timestamp", "bot_id", "timestamp"),
+    Index("trades_signal", "signal_id"),
+    Index("trades_order", "order_id"),
+)
+
+positions = Table(
+    "positions",
+    metadata,
+    Column("bot_id", ForeignKey("bots.id"), primary_key=True),
+    Column("symbol", Text, nullable=False),
+    Column("cash", MONEY, nullable=False),
+    Column("quantity", MONEY, nullable=False, comment="base currency held"),
+    Column("cost", MONEY, nullable=False, comment="quote currency paid for what is held, fees included"),
+    Column("realised_pnl", MONEY, nullable=False),
+    Column("fees", MONEY, nullable=False),
+    Column("total_trades", Integer, nullable=False, server_default="0"),
+    Column("winning_trades", Integer, nullable=False, server_default="0"),
+    moment("last_candle", comment="close of the last candle that was judged"),
+    moment("updated_at", nullable=False, server_default=func.now()),
+)
+
+bot_performance = Table(
+    "bot_performance",
+    metadata,
+    Column("bot_id", ForeignKey("bots.id"), primary_key=True),
+    moment("timestamp", primary_key=True),
+    Column("total_value", MONEY, nullable=False),
+    Column("cash_balance", MONEY, nullable=False),
+    Column("crypto_balance", MONEY, nullable=False, comment="value of the coins held, quote currency"),
+    Column("total_trades", Integer, nullable=False, comment="closed round trips"),
+    Column("winning_trades", Integer, nullable=False),
+    Column("total_fees", MONEY, nullable=False),
+    Index("bot_performance_value", "bot_id", "total_value"),
+)
