@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from config.execution import ExecutionFile
+from config.exits import ExitsAndSizes
+
 T = TypeVar("T", bound=BaseModel)
 
 
@@ -28,16 +31,13 @@ class StrategyFile(_File):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class RiskFile(_File):
-    """The `risk` block of a bot. Fractions: 0.1 is 10 %."""
+class RiskFile(ExitsAndSizes):
+    """The `risk` block of a bot: how positions end, how large they are, and when nothing is bought. Fractions:
+    0.1 is 10 %."""
 
     max_position_fraction: Decimal = Field(
         Decimal(1), gt=0, le=1, description="Largest part of equity in the coin"
     )
-    stop_loss: Decimal | None = Field(
-        None, gt=0, lt=1, description="Sell when the price falls this far below the average cost"
-    )
-    take_profit: Decimal | None = Field(None, gt=0, description="Sell when it rises this far above")
     max_daily_loss: Decimal | None = Field(
         None, gt=0, lt=1, description="Stop buying for the UTC day after this loss"
     )
@@ -62,6 +62,9 @@ class BotFile(_File):
     fee: Decimal = Field(Decimal("0.001"), ge=0, lt=Decimal("0.1"), description="Taker fee, a fraction")
     slippage: Decimal = Field(Decimal(0), ge=0, lt=Decimal("0.1"))
     risk: RiskFile = RiskFile()
+    execution: ExecutionFile | None = Field(
+        None, description="Orders, costs and the path inside candles; none: market orders, judged on candles"
+    )
 
     @field_validator("virtual_balance", mode="before")
     @classmethod
@@ -136,4 +139,7 @@ def parse_model(model: type[T], document: Any, where: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(str(part) for part in first["loc"]) or "file"
-        raise ConfigError(f"{where}: {field}: {first['msg']}") from None
+        # A validator of several fields names the one at fault before a bar.
+        named, bar, rest = first["msg"].removeprefix("Value error, ").partition("|")
+        said = f"{field}.{named}: {rest}" if bar else f"{field}: {first['msg']}"
+        raise ConfigError(f"{where}: {said}") from None

@@ -22,6 +22,8 @@ class RiskLimits(msgspec.Struct, frozen=True):
 
     max_position_fraction: largest part of total value in the coin
     stop_loss, take_profit: distance of the protective exits from the average cost
+    trailing_stop: distance of a stop from the highest price since the entry
+    max_candles: candles after which a position is sold
     max_daily_loss: no buys for the rest of a UTC day that lost this much
     max_drawdown: no buys while this far under the highest value so far
     max_silent_candles: no buys when the last trade lies more than so many candles back
@@ -30,6 +32,8 @@ class RiskLimits(msgspec.Struct, frozen=True):
     max_position_fraction: Decimal = Decimal(1)
     stop_loss: Decimal | None = None
     take_profit: Decimal | None = None
+    trailing_stop: Decimal | None = None
+    max_candles: int | None = None
     max_daily_loss: Decimal | None = None
     max_drawdown: Decimal | None = None
     max_silent_candles: int | None = 5

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from decimal import Decimal
 
+import msgspec
 import structlog
 from sqlalchemy import Engine
 
@@ -64,7 +65,7 @@ class Bot:
         self._ledger = Ledger(engine, row.id, self.symbol, self.timeframe)
         self._window = CandleWindow(engine, self.symbol, self.timeframe, self._strategy.window)
         self._costs = Costs(config.fee, config.slippage)
-        self._limits = RiskLimits(**dict(config.risk))
+        self._limits = msgspec.convert(dict(config.risk), RiskLimits)
         self._instrument: Instrument | None = None
         self._account = self._ledger.restore()
         self._hole_since_ms: int | None = None
