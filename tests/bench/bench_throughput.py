@@ -9,6 +9,7 @@ import asyncio
 import os
 import sys
 import time
+from collections.abc import Sequence
 
 import ccxt.pro
 import psutil
@@ -17,6 +18,7 @@ from sqlalchemy import text
 
 from core.continuity import Continuity
 from core.timeframes import Timeframe
+from core.trades import Trade
 from live.collector.collector import Collector
 from live.collector.stream import SymbolStream
 from pipelines.bus.redis import RedisBus
@@ -102,12 +104,16 @@ async def ours(sender: Firehose) -> tuple[float, int]:
     minute = time.time_ns() // 60_000_000_000 * 60_000
     streams = {symbol: SymbolStream(symbol, Timeframe, minute, Continuity(FIRST_ID)) for symbol in SYMBOLS}
     feed = OkxTradeFeed(sender.url)
-    started = time.process_time()
-    receiving = asyncio.create_task(
-        feed.run(SYMBOLS, lambda new: streams[new[0].symbol].take(new), lambda *state: None)
-    )
+    begun: list[float] = []
+
+    def take(new: Sequence[Trade]) -> None:
+        if not begun:
+            begun.append(time.process_time())
+        streams[new[0].symbol].take(new)
+
+    receiving = asyncio.create_task(feed.run(SYMBOLS, take, lambda *state: None))
     await sender.done()
-    used = time.process_time() - started
+    used = time.process_time() - begun[0]
     receiving.cancel()
     await asyncio.gather(receiving, return_exceptions=True)
     return used, sum(stream.trades for stream in streams.values())
@@ -134,14 +140,17 @@ async def theirs(sender: Firehose) -> tuple[float, int]:
         ]
     )
 
+    begun: list[float] = []
+
     async def receive() -> None:
         while True:
             await exchange.watch_trades_for_symbols(slashed)
+            if not begun:
+                begun.append(time.process_time())
 
-    started = time.process_time()
     receiving = asyncio.create_task(receive())
     await sender.done()
-    used = time.process_time() - started
+    used = time.process_time() - begun[0]
     receiving.cancel()
     await asyncio.gather(receiving, return_exceptions=True)
     await exchange.close()
