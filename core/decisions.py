@@ -7,8 +7,11 @@ The order of events at the final candle that closes at t:
 2. A protective exit set off inside the candle closes the position.
 3. The strategy's signal for t becomes an order, unless the risk gate objects or there is nothing to do.
 4. The account is valued at the close.
+
+While the kill switch is on, an order that waits is withdrawn in place of step 1, and nothing else is sent.
 """
 
+from collections.abc import Callable
 from decimal import Decimal
 
 import msgspec
@@ -19,7 +22,7 @@ from core.ids import decision_id
 from core.instruments import Instrument
 from core.orders import Execution, Order, OrderStatus, OrderType
 from core.portfolio import Portfolio
-from core.risk import ExitReason, RiskLimits, RiskState, protective_exit, spendable, veto
+from core.risk import KILL_SWITCH, ExitReason, RiskLimits, RiskState, protective_exit, spendable, veto
 from core.signals import Signal, SignalType
 from core.trades import Side
 
@@ -43,6 +46,18 @@ class Account(msgspec.Struct, frozen=True):
     risk: RiskState
     open_order: Order | None = None
     last_candle_ms: int | None = None
+
+
+Admit = Callable[[Order], str | None]
+"""Asked about a buy that the bot's own limits allow: why it must not be sent all the same; None if it may."""
+
+
+class Gate(msgspec.Struct, frozen=True):
+    """What an order has to pass beside the bot's own limits; see `judge`."""
+
+    kill_switch: bool = False
+    age_ms: int | None = None
+    admit: Admit | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -75,22 +90,46 @@ def fill_open_order(rules: Rules, account: Account, price: Decimal, at_ms: int) 
     return Outcome(_with(account, portfolio=portfolio, open_order=None), (done,), executions)
 
 
-def judge(rules: Rules, account: Account, candle: Candle, signal: Signal, kill_switch: bool) -> Outcome:
-    """One final candle, with the strategy's signal for it: steps 1 to 4 of the module's text."""
+def withdraw(account: Account, reason: str) -> Outcome:
+    """Take back the open order."""
+    if account.open_order is None:
+        return Outcome(account)
+    withdrawn = _with_order(account.open_order, status=OrderStatus.CANCELLED, reason=reason)
+    return Outcome(_with(account, open_order=None), (withdrawn,))
+
+
+def judge(
+    rules: Rules,
+    account: Account,
+    candle: Candle,
+    signal: Signal,
+    kill_switch: bool,
+    age_ms: int | None = None,
+    admit: Admit | None = None,
+) -> Outcome:
+    """One final candle, with the strategy's signal for it: steps 1 to 4 of the module's text.
+
+    age_ms: the exchange's time since the candle's close, if it is known; admit: the limits over all bots
+    """
     orders: list[Order] = []
     executions: list[Execution] = []
-    if account.open_order is not None and candle.volume > 0:
+    if kill_switch:
+        withdrawn = withdraw(account, KILL_SWITCH)
+        account, orders = withdrawn.account, [*withdrawn.orders]
+    elif account.open_order is not None and candle.volume > 0:
         filled = fill_open_order(rules, account, candle.open, candle.open_ms)
         account, orders, executions = filled.account, [*filled.orders], [*filled.executions]
     exited = _protect(rules, account, candle, kill_switch)
     orders += exited.orders
     executions += exited.executions
+    risk = account.risk.after(candle, exited.account.portfolio, rules.limits)
     account = _with(
         exited.account,
-        risk=account.risk.after(candle, exited.account.portfolio.value(candle.close)),
+        risk=risk.with_orders(_given(orders, candle), rules.limits),
         last_candle_ms=candle.close_ms,
     )
-    account, decided = _act(rules, account, candle, signal, kill_switch)
+    account, decided = _act(rules, account, candle, signal, Gate(kill_switch, age_ms, admit))
+    account = _with(account, risk=account.risk.with_orders(_given(decided, candle), rules.limits))
     orders += decided
     name = decision_id(rules.bot_name, candle.close_ms)
     return Outcome(account, tuple(orders), tuple(executions), candle.close, name)
@@ -98,13 +137,13 @@ def judge(rules: Rules, account: Account, candle: Candle, signal: Signal, kill_s
 
 def observe(rules: Rules, account: Account, candle: Candle) -> Outcome:
     """A candle that closed before the bot began: it is valued and noted, but its price is past."""
-    value = account.portfolio.value(candle.close)
-    account = _with(account, risk=account.risk.after(candle, value), last_candle_ms=candle.close_ms)
+    risk = account.risk.after(candle, account.portfolio, rules.limits)
+    account = _with(account, risk=risk, last_candle_ms=candle.close_ms)
     return Outcome(account, close=candle.close, signal_id=decision_id(rules.bot_name, candle.close_ms))
 
 
 def _act(
-    rules: Rules, account: Account, candle: Candle, signal: Signal, kill_switch: bool
+    rules: Rules, account: Account, candle: Candle, signal: Signal, gate: Gate
 ) -> tuple[Account, list[Order]]:
     """The order that a signal leads to; a signal against an order still open withdraws that order."""
     if signal.signal_type is SignalType.HOLD:
@@ -114,17 +153,25 @@ def _act(
     if waiting is not None:
         if waiting.side is side:
             return account, []
-        why = f"a {side} signal came before a trade to fill it"
-        withdrawn = _with_order(waiting, status=OrderStatus.CANCELLED, reason=why)
-        return _with(account, open_order=None), [withdrawn]
+        withdrawn = withdraw(account, f"a {side} signal came before a trade to fill it")
+        return withdrawn.account, [*withdrawn.orders]
     holding = sellable(rules.instrument, account.portfolio.quantity)
     if holding == (side is Side.BUY):
         return account, []
     order = _order(rules, account, candle, side)
-    reason = veto(side, rules.limits, account.risk, kill_switch) or order.reason
+    reason = veto(side, rules.limits, account.risk, gate.kill_switch, gate.age_ms) or order.reason
+    if reason is None and side is Side.BUY and gate.admit is not None:
+        reason = gate.admit(order)
     if reason is not None:
         return account, [_with_order(order, status=OrderStatus.REJECTED, reason=reason)]
     return _with(account, open_order=order), [order]
+
+
+def _given(orders: list[Order], candle: Candle) -> int:
+    """How many of these orders were given at the candle's close."""
+    return sum(
+        order.timestamp_ms == candle.close_ms and order.status is not OrderStatus.REJECTED for order in orders
+    )
 
 
 def _order(rules: Rules, account: Account, candle: Candle, side: Side) -> Order:

@@ -30,8 +30,13 @@ def _candle(close_ms: int, prices: str = "10 10 10 10", volume: int = 1) -> Cand
 def _state(*values: str, start_ms: int = DAY_MS) -> RiskState:
     state = RiskState.begin(Decimal(values[0]))
     for n, value in enumerate(values):
-        state = state.after(_candle(start_ms + (n + 1) * MINUTE), Decimal(value))
+        state = _next(state, start_ms + (n + 1) * MINUTE, value)
     return state
+
+
+def _next(state: RiskState, close_ms: int, value: str, volume: int = 1) -> RiskState:
+    """After a candle that closed with an account of so much cash."""
+    return state.after(_candle(close_ms, volume=volume), Portfolio(Decimal(value)), RiskLimits())
 
 
 def test_nothing_is_vetoed_without_limits():
@@ -51,11 +56,11 @@ def test_a_daily_loss_stops_buys_until_the_next_utc_day():
     limits = RiskLimits(max_daily_loss=Decimal("0.05"))
     state = _state("100", "96")
     assert veto(Side.BUY, limits, state, kill_switch=False) is None
-    state = state.after(_candle(2 * DAY_MS), Decimal(95))
+    state = _next(state, 2 * DAY_MS, "95")
     reason = veto(Side.BUY, limits, state, kill_switch=False)
     assert reason is not None and "daily loss 0.0500" in reason
     assert veto(Side.SELL, limits, state, kill_switch=False) is None
-    state = state.after(_candle(2 * DAY_MS + MINUTE), Decimal(95))
+    state = _next(state, 2 * DAY_MS + MINUTE, "95")
     assert veto(Side.BUY, limits, state, kill_switch=False) is None
 
 
@@ -71,11 +76,11 @@ def test_silence_of_the_market_stops_buys():
     """More candles without a trade than allowed are stale data; one trade ends it."""
     state = _state("100")
     for n in range(3):
-        state = state.after(_candle(DAY_MS + (n + 9) * MINUTE, volume=0), Decimal(100))
+        state = _next(state, DAY_MS + (n + 9) * MINUTE, "100", volume=0)
     limits = RiskLimits(max_silent_candles=2)
     reason = veto(Side.BUY, limits, state, kill_switch=False)
     assert reason == "stale data: no trade in the last 3 candles"
-    state = state.after(_candle(DAY_MS + 20 * MINUTE), Decimal(100))
+    state = _next(state, DAY_MS + 20 * MINUTE, "100")
     assert veto(Side.BUY, limits, state, kill_switch=False) is None
 
 
