@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from config.execution import ExecutionFile
 from config.exits import ExitsAndSizes
+from config.real_orders import BrokerName
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -62,6 +63,10 @@ class BotFile(_File):
     fee: Decimal = Field(Decimal("0.001"), ge=0, lt=Decimal("0.1"), description="Taker fee, a fraction")
     slippage: Decimal = Field(Decimal(0), ge=0, lt=Decimal("0.1"))
     risk: RiskFile = RiskFile()
+    broker: BrokerName = Field(
+        "paper",
+        description="Where its orders go: simulated fills, OKX's demo trading, or OKX with real money",
+    )
     execution: ExecutionFile | None = Field(
         None, description="Orders, costs and the path inside candles; none: market orders, judged on candles"
     )
@@ -79,6 +84,21 @@ class BotFile(_File):
             raise ValueError("give either strategy_file or strategy")
         if self.strategy_file is not None and self.parameters:
             raise ValueError("parameters belong into the strategy_file, or give `strategy` instead of it")
+        return self
+
+    @model_validator(mode="after")
+    def _an_exchange_can_do_it(self) -> "BotFile":
+        if self.broker == "paper":
+            return self
+        if self.execution is not None:
+            raise ValueError(
+                f"execution|belongs to paper orders: leave it out, or set broker to paper, not {self.broker}"
+            )
+        for field in ("trailing_stop", "max_candles"):
+            if getattr(self.risk, field) is not None:
+                raise ValueError(
+                    f"risk.{field}|is not kept at an exchange: use stop_loss, or set broker to paper"
+                )
         return self
 
     def resolved(self, strategy: StrategyFile) -> "BotFile":
@@ -141,5 +161,5 @@ def parse_model(model: type[T], document: Any, where: str) -> T:
         field = ".".join(str(part) for part in first["loc"]) or "file"
         # A validator of several fields names the one at fault before a bar.
         named, bar, rest = first["msg"].removeprefix("Value error, ").partition("|")
-        said = f"{field}.{named}: {rest}" if bar else f"{field}: {first['msg']}"
+        said = f"{field}.{named}: {rest}".removeprefix("file.") if bar else f"{field}: {first['msg']}"
         raise ConfigError(f"{where}: {said}") from None

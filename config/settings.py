@@ -73,6 +73,21 @@ class Settings(BaseSettings):
     refill_ids: int = Field(
         50_000, ge=0, description="Missing trades of a symbol refilled by id; candles close what is larger"
     )
+    bot_restarts: int = Field(
+        3, ge=0, description="Restarts of a dying bot within an hour; then it stays off"
+    )
+    bot_memory_mb: int = Field(600, ge=200, description="Memory with which a bot counts as leaking")
+    bot_silence_s: float = Field(
+        30, ge=5, description="Time without a heartbeat after which a bot counts as hung"
+    )
+    bot_judgement_s: float = Field(10, gt=0, description="Longest time a strategy may take over one candle")
+    real_orders: Literal["off", "demo", "live"] = Field(
+        "off", description="Whether bots with broker okx-demo (demo) or okx (live) may send orders to OKX"
+    )
+    okx_keys_file: Path | None = Field(
+        None,
+        description="Keys of the OKX account, mode 0600; unset: okx-demo.json or okx.json in TCP_HOME/secrets",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("exchange")
