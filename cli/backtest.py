@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli import execution_options, markets
+from cli import markets
+from cli.execution_options import path_inside
 from cli.research_options import Research, with_research_options
 from core.errors import BadInput
 
@@ -24,15 +25,6 @@ def backtest(
     trials: int | None = typer.Option(
         None, help="Variants tried before choosing this one; default: as counted in the database."
     ),
-    order: str | None = execution_options.ORDER,
-    offset: float | None = execution_options.OFFSET,
-    expires: int | None = execution_options.EXPIRES,
-    maker_fee: float | None = execution_options.MAKER_FEE,
-    fee_tiers: str | None = execution_options.FEE_TIERS,
-    volume_share: float | None = execution_options.VOLUME_SHARE,
-    spread: float | None = execution_options.SPREAD,
-    impact: float | None = execution_options.IMPACT,
-    intrabar: str | None = execution_options.INTRABAR,
     report: Path | None = typer.Option(None, help="Write a report, validated: FILE.html or FILE.json."),
     out: Path | None = typer.Option(None, help="Folder for result.json, trades.parquet, equity.parquet."),
 ) -> None:
@@ -46,20 +38,9 @@ def backtest(
     name = build(named, parameters, given.timeframe).name
     chosen = markets.market(given.symbol, given.timeframe, given.candles, given.start, given.end)
     values = {"strategy": name, "parameters": parameters, **given.values()}
-    values |= execution_options.execution_of(
-        order=order,
-        offset=offset,
-        expires=expires,
-        maker_fee=maker_fee,
-        fee_tiers=fee_tiers,
-        volume_share=volume_share,
-        spread=spread,
-        impact=impact,
-        intrabar=intrabar,
-    )
     BacktestRequest.read(values | chosen | {"timeframe": given.timeframe or "1m"})
     judging = _judging(validate, trials, report)
-    judging["path"] = execution_options.path_inside(intrabar, given.timestamps)
+    judging["path"] = path_inside(given.intrabar, given.timestamps)
     if given.candles is not None:
         frame, found = markets.read_file(given.candles, given.timestamps, chosen)
         request = BacktestRequest.read(values | chosen)

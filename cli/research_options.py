@@ -10,6 +10,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from cli import markets
+from cli.execution_options import EXECUTION, execution_of
 from core.errors import BadInput
 
 Text = str | None
@@ -73,13 +74,44 @@ class Research:
     max_drawdown: Annotated[Number, _help("No buys while this fraction under the highest value so far.")] = (
         None
     )
+    order: Annotated[Text, _help("What a buy signal sends: market, limit or stop; see --offset.")] = None
+    offset: Annotated[
+        Number, _help("Limit this far below, stop this far above the signal's close, a fraction.")
+    ] = None
+    expires: Annotated[int | None, _help("Candles that a limit or stop entry waits; default 1.")] = None
+    maker_fee: Annotated[Number, _help("Fee of a limit entry that rested, a fraction; default: --fee.")] = (
+        None
+    )
+    fee_tiers: Annotated[
+        Text,
+        _help("TRADED:MAKER:TAKER,…: fees by the value traded in the 30 days before; begins at 0."),
+    ] = None
+    volume_share: Annotated[
+        Number, _help("Largest part of a candle's volume an order takes; the rest waits.")
+    ] = None
+    spread: Annotated[
+        Number, _help("Between bid and ask, quote currency: every fill but a resting one pays half.")
+    ] = None
+    impact: Annotated[
+        Number,
+        _help("How much worse an order of a candle's whole volume fills, a fraction; goes with the square."),
+    ] = None
+    intrabar: Annotated[
+        Text,
+        _help(
+            "Path inside the candles, which decides whether a stop or a profit came first: 1m or trades from "
+            "the database and the lake, or a FILE of finer candles or of trades. Without it the worse order "
+            "counts."
+        ),
+    ] = None
     as_json: Annotated[bool, _help("Print one JSON document.", "--json")] = False
 
     def values(self) -> dict[str, Any]:
         """The fields of a request that were given, but for the market and the parameters."""
         given = self._given("exchange", "fee", "slippage", "cash", "fill", "fee_currency")
         risk = self._given(*RISK)
-        return given | ({"risk": risk} if risk else {})
+        execution = execution_of(self._given(*EXECUTION))
+        return given | ({"risk": risk} if risk else {}) | execution
 
     def parameters(self) -> dict[str, str]:
         """--param NAME=VALUE … by name."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from cli import markets
+from cli.execution_options import names_file, read_path
 from cli.research_options import Research, with_research_options
 from core.errors import BadInput, TcpError
 
@@ -95,8 +96,9 @@ def _new(
     values: dict[str, Any] = read_sweep_file(file) if file else {}
     market = {"symbol": given.symbol, "timeframe": given.timeframe}
     options = given.values()
-    if "risk" in values and "risk" in options:
-        options["risk"] = values["risk"] | options["risk"]
+    for block in ("risk", "execution"):
+        if block in values and block in options:
+            options[block] = values[block] | options[block]
     values |= own | options | {name: value for name, value in market.items() if value is not None}
     values["grid"] = {**values.get("grid", {}), **parse_arguments(grid)}
     values["parameters"] = {**values.get("parameters", {}), **given.parameters()}
@@ -140,6 +142,7 @@ def _source(given: Research, out: Path | None) -> dict[str, Any]:
     return {
         "candles": str(given.candles.absolute()) if given.candles else None,
         "timestamps": given.timestamps,
+        "intrabar": str(Path(str(given.intrabar)).absolute()) if names_file(given.intrabar) else None,
         "out": str(out.absolute()) if out else None,
     }
 
@@ -149,22 +152,32 @@ def _with_source(job: "Sweep", frame: Any) -> "Sweep":
     from config.settings import settings
 
     path, timestamps = job.source["candles"], job.source["timestamps"]
+    inside = job.source.get("intrabar")
+    if inside is not None:
+        _one_each("--intrabar", inside, job)
+        job.path = lambda market: read_path(_named(inside, market), timestamps)
     if path is None:
         job.database_url, job.state = markets.database_url(), settings().home / "sweeps"
         return job
     job.most = 10
-    several = len(job.request.markets) > 1
-    if several and not ("{symbol}" in path or "{timeframe}" in path):
-        raise BadInput(
-            "--candles", "is one file for several markets: put {symbol} and {timeframe} into its path"
-        )
+    _one_each("--candles", path, job)
 
     def read(market: "SweepRequest") -> Any:
-        named = path.replace("{symbol}", market.symbol).replace("{timeframe}", market.timeframe)
-        return markets.read_file(Path(named), timestamps, {"timeframe": market.timeframe})[0]
+        return markets.read_file(Path(_named(path, market)), timestamps, {"timeframe": market.timeframe})[0]
 
     job.candles = read if frame is None else frame
     return job
+
+
+def _one_each(option: str, path: str, job: "Sweep") -> None:
+    """BadInput for one file of several markets; the path inside candles may be that of all timeframes."""
+    several = len(job.request.markets) > 1 if option == "--candles" else "," in job.request.symbol
+    if several and not ("{symbol}" in path or (option == "--candles" and "{timeframe}" in path)):
+        raise BadInput(option, "is one file for several markets: put {symbol} and {timeframe} into its path")
+
+
+def _named(path: str, market: "SweepRequest") -> str:
+    return path.replace("{symbol}", market.symbol).replace("{timeframe}", market.timeframe)
 
 
 def _run(job: "Sweep", as_json: bool) -> None:

@@ -14,11 +14,13 @@ from strategies.evaluate import CANDLE_COLUMNS
 
 @dataclass(frozen=True)
 class Stretch:
-    """A candle frame of which the first `warm` rows only warm the indicators up."""
+    """A candle frame of which the first `warm` rows only warm the indicators up; path: the bars inside its
+    candles, where they are wanted and not handed in beside it (see `pipelines.backtest.intrabar`)."""
 
     candles: pl.DataFrame
     warm: int
     data: DataReport
+    path: pl.DataFrame | None = None
 
     @property
     def judged(self) -> int:

@@ -1,16 +1,21 @@
 """From signals to fills, equity and metrics: one run in memory, no files, no database."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
 
 from core.metrics import Run, summarise
+from core.timeframes import Timeframe
 from pipelines.backtest.account import BOUGHT_AT, ENTRY, EXIT, INSIDE, REASON, REASONS, SOLD_AT, walk
 from pipelines.backtest.guarded import Walked, walk_guarded
-from pipelines.backtest.request import BacktestRequest, Market
+from pipelines.backtest.request import Market
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
+
+if TYPE_CHECKING:
+    from pipelines.backtest.ordered import Laid
 
 
 @dataclass(frozen=True)
@@ -46,7 +51,8 @@ def run(
     """
     judged = evaluate(strategy, candles).slice(warm)
     traded = candles.slice(warm)
-    walked = account_of(strategy, candles, judged, market, warm, path)
+    laid = laid_for(market, candles, warm, path) if market.execution is not None else None
+    walked = account_of(strategy, candles, judged, market, warm, laid)
     times = traded["timestamp"]
     return Outcome(
         trades=_trades(times, walked, market),
@@ -64,14 +70,18 @@ def account_of(
     judged: pl.DataFrame,
     market: Market,
     warm: int,
-    path: pl.DataFrame | None = None,
+    laid: "Laid | None" = None,
 ) -> Walked:
-    """Walk signals (columns buy and sell, from row `warm` of the candles on) into an account."""
+    """Walk signals (columns buy and sell, from row `warm` of the candles on) into an account.
+
+    laid: the bars of `ordered.lay`, which may serve many walks; None: the candles alone.
+    """
     buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
-    if isinstance(market, BacktestRequest) and market.execution is not None:
+    if market.execution is not None:
         from pipelines.backtest.ordered import walk_ordered
 
-        return walk_ordered(strategy, candles, buy, sell, market, warm, path)
+        laid = laid or laid_for(market, candles, warm)
+        return walk_ordered(strategy, candles, buy, sell, market, warm, laid)
     if market.risk is not None:
         return walk_guarded(strategy, candles, buy, sell, market, warm)
     traded, later = candles.slice(warm), 1 if market.fill == "open" else 0
@@ -89,6 +99,13 @@ def account_of(
     closed = indices[:, 1] >= 0
     decided = np.where(indices >= 0, indices - later, -1)
     return Walked(equity, np.column_stack((indices, decided, closed.astype(np.int64))), values, held)
+
+
+def laid_for(market: Market, candles: pl.DataFrame, warm: int, path: pl.DataFrame | None = None) -> "Laid":
+    """The bars that execution options walk along: the candles with the path inside them."""
+    from pipelines.backtest.ordered import lay
+
+    return lay(candles, path, warm, Timeframe(market.timeframe))
 
 
 def metrics_of(walked: Walked, traded: pl.DataFrame, market: Market) -> dict[str, float | int | None]:

@@ -5,13 +5,37 @@ from pathlib import Path
 
 import polars as pl
 
+from config.settings import settings
 from core.errors import BadInput
 from core.timeframes import Timeframe
+from pipelines.backtest.candles import Stretch
+from pipelines.backtest.request import Market
 
 TRADES = "trades"
 COLUMNS = ("open", "high", "low", "close", "volume")
 AGREE = 1e-9
 """A candle and its path agree on open, high, low and close within this."""
+
+
+def path_of(
+    market: Market, piece: Stretch, database_url: str | None, given: pl.DataFrame | None
+) -> pl.DataFrame | None:
+    """The bars inside the candles that the request wants; those handed in go first. BadInput for a path that
+    cannot be inside them, and for one that is not handed in where there is no database."""
+    wanted = market.execution.intrabar if market.execution else None
+    if wanted is None or given is not None:
+        return given
+    if database_url is None:
+        raise BadInput(
+            "--intrabar", f"{wanted} is read from the database: with --candles give a file instead"
+        )
+    if wanted != TRADES and Timeframe.parse(wanted, "--intrabar").ms >= market.candle_ms:
+        raise BadInput("--intrabar", f"{wanted} is not inside {market.timeframe} candles: name a shorter one")
+    close_ms = piece.candles["timestamp"].dt.epoch("ms")
+    begins_ms, ends_ms = int(close_ms[piece.warm]) - market.candle_ms, int(close_ms[-1])
+    return path_from_warehouse(
+        database_url, settings().lake_url, market.symbol, wanted, begins_ms, ends_ms, market.exchange
+    )
 
 
 def path_from_file(path: Path, timestamps: str = "close") -> pl.DataFrame:
@@ -31,16 +55,23 @@ def path_from_file(path: Path, timestamps: str = "close") -> pl.DataFrame:
 
 
 def path_from_warehouse(
-    database_url: str, symbol: str, intrabar: str, start_ms: int, end_ms: int, exchange: str | None = None
+    database_url: str,
+    lake_url: str,
+    symbol: str,
+    intrabar: str,
+    start_ms: int,
+    end_ms: int,
+    exchange: str | None = None,
 ) -> pl.DataFrame:
-    """Stored minutes or trades between two times as bars; exchange: None is the one in force."""
+    """Stored minutes, or stored and archived trades, between two times as bars; exchange: None is the one in
+    force."""
+    from pipelines.lake.trades import read_all_trades
     from pipelines.warehouse.candles import read_candles
     from pipelines.warehouse.database import engine
-    from pipelines.warehouse.trade_frames import read_trades
 
     own = engine(database_url)
     if intrabar == TRADES:
-        return bars_of_trades(read_trades(own, symbol, start_ms, end_ms, exchange))
+        return bars_of_trades(read_all_trades(own, lake_url, symbol, start_ms, end_ms, exchange))
     first_ms = start_ms + Timeframe.parse(intrabar, "--intrabar").ms
     candles = read_candles(own, symbol, intrabar, first_ms, end_ms, exchange=exchange)
     return bars_of_candles(candles)

@@ -1,5 +1,6 @@
 """A run with execution options: candles, their inside and the terms made ready for the kernel of `orders`."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,7 +13,7 @@ from pipelines.backtest.account import Bools, Floats
 from pipelines.backtest.execution import Execution
 from pipelines.backtest.guarded import Walked, rules_of, weights_of
 from pipelines.backtest.intrabar import lay_under
-from pipelines.backtest.request import BacktestRequest, Market
+from pipelines.backtest.request import Market
 from pipelines.backtest.risk import Risk
 from strategies.base import Strategy
 
@@ -20,19 +21,36 @@ if TYPE_CHECKING:
     from pipelines.backtest.filling import Bars, Terms
 
 
+@dataclass(frozen=True)
+class Laid:
+    """The finest bars of the candles traded, for the kernel; begins, ends: their times; covered: candles
+    judged on the path inside them."""
+
+    bars: "Bars"
+    begins: pl.Series
+    ends: pl.Series
+    covered: int
+
+
+def lay(candles: pl.DataFrame, path: pl.DataFrame | None, warm: int, timeframe: Timeframe) -> Laid:
+    """The candles from row `warm` on with the path inside them; None: the candles alone."""
+    laid = lay_under(candles.slice(warm), path, timeframe)
+    covered = laid.filter(pl.col("fine") & pl.col("last")).height
+    return Laid(_bars(laid), laid["begins"], laid["ends"], covered)
+
+
 def walk_ordered(
     strategy: Strategy,
     candles: pl.DataFrame,
     buy: Bools,
     sell: Bools,
-    market: BacktestRequest,
+    market: Market,
     warm: int,
-    path: pl.DataFrame | None,
+    laid: Laid,
 ) -> Walked:
-    """Walk the candles from row `warm` on, for which buy and sell are given, along the path inside them.
+    """Walk the candles from row `warm` on, for which buy and sell are given, along the bars laid under them.
 
-    path: bars of `pipelines.backtest.intrabar`; None: the candles alone. BadInput when fills depend on the
-    volume and the candles have none.
+    BadInput when fills depend on the volume and the candles have none.
     """
     from pipelines.backtest.filling import Book
     from pipelines.backtest.orders import walk_orders
@@ -42,23 +60,15 @@ def walk_ordered(
         raise BadInput("volume", "volume_share and impact need candles with a volume; these have none")
     if execution.spread >= float(traded["low"].min() or 0):  # type: ignore[arg-type]
         raise BadInput("spread", f"{execution.spread:g} is not below every price of {market.symbol}")
-    laid = lay_under(traded, path, Timeframe(market.timeframe))
     most = int(np.count_nonzero(buy)) + 1
     book = Book(
         np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6)), np.zeros((most, 2), np.int64)
     )
     weights = weights_of(strategy, risk, candles, market, warm)
     rules, terms = rules_of(risk, market), terms_of(execution, market)
-    count, held = walk_orders(_bars(laid), buy, sell, weights, rules, terms, market.cash, book)
-    covered = laid.filter(pl.col("fine") & pl.col("last")).height
-    return Walked(
-        book.equity,
-        book.trips[:count],
-        book.values[:count],
-        held,
-        _times(laid, book.moments[:count]),
-        covered,
-    )
+    count, held = walk_orders(laid.bars, buy, sell, weights, rules, terms, market.cash, book)
+    times = _times(laid, book.moments[:count])
+    return Walked(book.equity, book.trips[:count], book.values[:count], held, times, laid.covered)
 
 
 def terms_of(execution: Execution, market: Market) -> "Terms":
@@ -98,13 +108,12 @@ def _bars(laid: pl.DataFrame) -> "Bars":
     )
 
 
-def _times(laid: pl.DataFrame, moments: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> pl.DataFrame:
+def _times(laid: Laid, moments: np.ndarray[tuple[int, ...], np.dtype[np.int64]]) -> pl.DataFrame:
     """entry_time and exit_time of each round trip: an open's time, or the end of the bar it happened in."""
-    begins, ends = laid["begins"], laid["ends"]
     columns = {}
     for n, name in enumerate(("entry_time", "exit_time")):
         bar, inside = pl.Series(moments[:, n] // 2), pl.Series(moments[:, n] % 2 == 1)
         columns[name] = pl.select(
-            pl.when(inside).then(ends.gather(bar)).otherwise(begins.gather(bar))
+            pl.when(inside).then(laid.ends.gather(bar)).otherwise(laid.begins.gather(bar))
         ).to_series()
     return pl.DataFrame(columns)

@@ -51,6 +51,9 @@ class Market(BaseModel):
     risk: Risk | None = Field(
         None, description="Exits and sizes, as a bot's risk block; none: all in, and out on a sell signal"
     )
+    execution: Execution | None = Field(
+        None, description="Orders, costs and the path inside candles; none: all at once at the next open"
+    )
 
     @field_validator("timeframe")
     @classmethod
@@ -73,6 +76,12 @@ class Market(BaseModel):
     def _some_time(self) -> Self:
         if self.start and self.end and self.start >= self.end:
             raise ValueError("end|must be after start")
+        return self
+
+    @model_validator(mode="after")
+    def _orders_wait(self) -> Self:
+        if self.execution is not None and self.fill == "close":
+            raise ValueError("fill|close has no orders that wait: execution options need fill open")
         return self
 
     @property
@@ -102,12 +111,3 @@ class BacktestRequest(Market):
     """One strategy with one set of parameters over one stretch of candles."""
 
     parameters: dict[str, Any] = Field(default_factory=dict, description="Parameters; the rest by default")
-    execution: Execution | None = Field(
-        None, description="Orders, costs and the path inside candles; none: all at once at the next open"
-    )
-
-    @model_validator(mode="after")
-    def _orders_wait(self) -> Self:
-        if self.execution is not None and self.fill == "close":
-            raise ValueError("fill|close has no orders that wait: execution options need fill open")
-        return self

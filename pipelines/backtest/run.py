@@ -6,11 +6,10 @@ from uuid import uuid4
 
 import polars as pl
 
-from core.errors import BadInput
-from core.timeframes import Timeframe
-from pipelines.backtest.candles import Stretch, stretch
+from pipelines.backtest.candles import stretch
 from pipelines.backtest.checks import DataReport
 from pipelines.backtest.engine import run
+from pipelines.backtest.intrabar import path_of
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult, saved_parameters
 from strategies.registry import build
@@ -37,7 +36,7 @@ def execute(
     strategy = build(request.strategy, request.parameters, request.timeframe)
     history = request.risk.history if request.risk else 0
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
-    inside = _path(request, piece, database_url, path)
+    inside = path_of(request, piece, database_url, path)
     outcome = run(strategy, piece.candles, request, piece.warm, inside)
     first = piece.candles["timestamp"][piece.warm]
     result = BacktestResult(
@@ -66,26 +65,3 @@ def execute(
 
         save_run(database_url, result)
     return result
-
-
-def _path(
-    request: BacktestRequest, piece: Stretch, database_url: str | None, given: pl.DataFrame | None
-) -> pl.DataFrame | None:
-    """The bars inside the candles that the request wants; those handed in go first."""
-    wanted = request.execution.intrabar if request.execution else None
-    if wanted is None or given is not None:
-        return given
-    if database_url is None:
-        raise BadInput(
-            "--intrabar", f"{wanted} is read from the database: with --candles give a file instead"
-        )
-    from pipelines.backtest.intrabar import TRADES, path_from_warehouse
-
-    if wanted != TRADES and Timeframe.parse(wanted, "--intrabar").ms >= request.candle_ms:
-        raise BadInput(
-            "--intrabar", f"{wanted} is not inside {request.timeframe} candles: name a shorter one"
-        )
-    close_ms = piece.candles["timestamp"].dt.epoch("ms")
-    begins_ms = int(close_ms[piece.warm]) - request.candle_ms
-    ends_ms = int(close_ms[-1])
-    return path_from_warehouse(database_url, request.symbol, wanted, begins_ms, ends_ms, request.exchange)

@@ -24,9 +24,9 @@ class SweepRequest(Market):
 
     grid: dict[str, list[Any] | str] = Field(
         default_factory=dict,
-        description="Parameter or exit (stop_loss, take_profit, trailing_stop, max_candles, size …) → "
-        "values: a list, start:stop:step (stop included), or a,b,c; none is no such exit. Without a "
-        "grid: the ranges the strategy declares",
+        description="Parameter, exit (stop_loss, take_profit, trailing_stop, max_candles, size …) or "
+        "execution option (order, offset, expires, spread …) → values: a list, start:stop:step (stop "
+        "included), or a,b,c; none is no such exit. Without a grid: the ranges the strategy declares",
     )
     parameters: dict[str, Any] = Field(
         default_factory=dict, description="Parameters that stay the same; the rest by default"

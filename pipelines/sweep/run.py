@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, nullcontext, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -12,6 +12,7 @@ import polars as pl
 
 from core.errors import BadInput
 from pipelines.backtest.candles import Stretch, stretch
+from pipelines.backtest.intrabar import path_of
 from pipelines.sweep.local import Executor, Local
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.results import BEST, Finished, InMemory, Parts, Results
@@ -31,6 +32,7 @@ class Sweep:
     """What to do, and with what. Frozen in spirit: nothing changes after it began.
 
     candles: a frame, or a function from a request of one market to one; None reads the database
+    path: bars inside the candles, likewise, where the request's execution options want them
     out: Parquet file of all rows, best first, there whole or not at all; state: folder for what a killed
     sweep goes on from when there is no `out` (None: it begins anew); scheduler: of a Dask cluster, HOST:PORT
     most: rows to keep in memory when there is no file (None: all); source: kept with the state, so that the
@@ -41,6 +43,7 @@ class Sweep:
     request: SweepRequest
     database_url: str | None = None
     candles: Candles | None = None
+    path: Candles | None = None
     out: Path | None = None
     state: Path | None = None
     scheduler: str | None = None
@@ -76,9 +79,10 @@ def execute_sweep(
     out: str | Path | None = None,
     on_progress: Progress | None = None,
     sweep_id: str | None = None,
+    path: Candles | None = None,
 ) -> pl.DataFrame:
     """Every combination as a table in memory, best first: symbol, timeframe, parameters, metrics, error."""
-    sweep = Sweep(request, database_url, candles, Path(out) if out else None, sweep_id=sweep_id)
+    sweep = Sweep(request, database_url, candles, path, Path(out) if out else None, sweep_id=sweep_id)
     sweep.on_progress = on_progress or sweep.on_progress
     return pl.concat(run_sweep(sweep).finished.batches())
 
@@ -93,8 +97,7 @@ def run_sweep(sweep: Sweep) -> Outcome:
     with _connected(sweep.scheduler) as client, ExitStack() as afterwards:
         reaches = [space.reach(market.timeframe) for market in request.markets]
         pieces = [
-            stretch(market, *reach, sweep.database_url, _frame(sweep.candles, market))
-            for market, reach in zip(request.markets, reaches, strict=True)
+            _piece(sweep, market, reach) for market, reach in zip(request.markets, reaches, strict=True)
         ]
         mark, windows = fingerprint(space, pieces), [window for window, _ in reaches]
         results, note = _results(sweep, space, pieces, mark)
@@ -208,6 +211,13 @@ def prepare_target(path: Path) -> None:
         raise BadInput("--out", f"{path}: {error.strerror or error}") from None
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise BadInput("--out", f"{path} cannot be written")
+
+
+def _piece(sweep: Sweep, market: SweepRequest, reach: tuple[int, int]) -> Stretch:
+    """The candles of a market with the path inside them, if one is wanted."""
+    piece = stretch(market, *reach, sweep.database_url, _frame(sweep.candles, market))
+    path = path_of(market, piece, sweep.database_url, _frame(sweep.path, market))
+    return replace(piece, path=path if market.execution else None)
 
 
 def _frame(candles: Candles | None, market: SweepRequest) -> pl.DataFrame | None:

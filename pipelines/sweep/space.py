@@ -4,14 +4,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from math import prod
-from typing import Any, get_args
+from typing import Any, Literal, TypeVar, get_args
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
 
 from core.errors import BadInput
+from pipelines.backtest.execution import Execution
 from pipelines.backtest.risk import Risk
 from pipelines.sweep.general import told
 from pipelines.sweep.grid import Span, parse_values
@@ -27,17 +30,23 @@ LOOKED_AT = 4_096
 """Combinations that are built to learn how many candles the strategy needs."""
 
 Points = NDArray[np.int64]
+Block = Literal["parameters", "risk", "execution"]
+BLOCKS: dict[Block, type[BaseModel]] = {"risk": Risk, "execution": Execution}
+"""What can vary beside the strategy's own parameters."""
+CONSTANT = ("fee_tiers", "intrabar")
+"""Execution options that a sweep takes, but does not vary."""
+
+B = TypeVar("B", Risk, Execution)
 
 
 @dataclass(frozen=True)
 class Axis:
-    """A parameter and its values; dtype: of its column in the result; is_exit: of the risk block, not of the
-    strategy."""
+    """A parameter and its values; dtype: of its column in the result; block: of the request that it is in."""
 
     name: str
     values: Sequence[Any]
     dtype: type[pl.DataType]
-    is_exit: bool = False
+    block: Block = "parameters"
 
     def column(self, at: Points) -> NDArray[Any]:
         """The values at those positions, for constraints: numbers (nan where not set) or text."""
@@ -50,13 +59,19 @@ class Axis:
 
 @dataclass(frozen=True)
 class Case:
-    """One combination: the strategy and its risk block, or why there is no strategy."""
+    """One combination: the strategy, its risk block and execution options, or why there is no strategy."""
 
     point: int
     values: tuple[Any, ...]
     strategy: Strategy | None
     risk: Risk | None = None
+    execution: Execution | None = None
     error: str | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether everything is bought and sold at once, on signals alone."""
+        return self.risk is None and self.execution is None
 
 
 @dataclass
@@ -71,8 +86,8 @@ class Cases:
 class Space:
     """Every combination of a request's grid; the declared ranges of the strategy if it has none.
 
-    Point n has digits in the mixed radix of the axes' lengths, the last axis counting fastest; the exits are
-    the last axes, so that combinations which share their signals follow each other.
+    Point n has digits in the mixed radix of the axes' lengths, the last axis counting fastest; exits and
+    execution options are the last axes, so that combinations which share their signals follow each other.
     """
 
     def __init__(self, request: SweepRequest) -> None:
@@ -97,7 +112,10 @@ class Space:
         self.fixed = _numbers(request.parameters)
         _check_values(self.strategy.model, {name: [value] for name, value in self.fixed.items()})
         for axis in self.axes:
-            _check_values(Risk if axis.is_exit else self.strategy.model, {axis.name: _telling(axis.values)})
+            model = BLOCKS.get(axis.block, self.strategy.model)
+            _check_values(model, {axis.name: _telling(axis.values)})
+        if request.fill == "close" and any(axis.block == "execution" for axis in self.axes):
+            raise BadInput("fill", "close has no orders that wait: execution options need fill open")
         self.constraints = [
             *(
                 Constraint(f"{smaller} < {larger}")
@@ -137,18 +155,19 @@ class Space:
         """
         cases, checked = Cases(), window is not None
         for point, values in zip(points.tolist(), self._values(points), strict=True):
-            parameters, exits = self._split(values)
+            parts = self._split(values)
             try:
-                risk = self._risk(exits)
-                strategy = self.strategy(timeframe=timeframe, **self.fixed, **parameters)
+                risk = _block(self.request.risk, Risk, parts["risk"])
+                execution = _block(self.request.execution, Execution, parts["execution"])
+                strategy = self.strategy(timeframe=timeframe, **self.fixed, **parts["parameters"])
                 checked = checked or _needs_a_look(strategy)
                 if checked and strategy.window > (window or strategy.window):
                     raise LookupError(f"needs {strategy.window} candles before the first, not {window}")
-                cases.walked.append(Case(point, values, strategy, risk))
+                cases.walked.append(Case(point, values, strategy, risk, execution))
             except BadInput as error:
                 cases.refused, cases.reason = cases.refused + 1, error
             except Exception as error:  # the strategy's own code: its row says what happened
-                cases.walked.append(Case(point, values, None, None, told(error)))
+                cases.walked.append(Case(point, values, None, error=told(error)))
         return cases
 
     def reach(self, timeframe: str) -> tuple[int, int]:
@@ -181,9 +200,11 @@ class Space:
         """Whether `reach` has looked at every combination."""
         return self.size <= LOOKED_AT
 
-    def of_exits(self) -> bool:
-        """Whether a risk block is among what varies."""
-        return any(axis.is_exit for axis in self.axes)
+    @property
+    def plain(self) -> bool:
+        """Whether no combination has a risk block or execution options."""
+        constant = self.request.risk is None and self.request.execution is None
+        return constant and all(axis.block == "parameters" for axis in self.axes)
 
     def _values(self, points: Points) -> Iterator[tuple[Any, ...]]:
         columns = [
@@ -192,31 +213,33 @@ class Space:
         ]
         return zip(*columns, strict=True)
 
-    def _split(self, values: tuple[Any, ...]) -> tuple[dict[str, Any], dict[str, Any]]:
-        parameters: dict[str, Any] = {}
-        exits: dict[str, Any] = {}
-        for axis, value in zip(self.axes, values, strict=True):
-            (exits if axis.is_exit else parameters)[axis.name] = value
-        return parameters, exits
+    def blocks(self, values: Mapping[str, Any]) -> tuple[dict[str, Any], Risk | None, Execution | None]:
+        """(parameters, risk block, execution options) of a combination given by name, what stays the same
+        included; BadInput where they do not go together."""
+        parts = self._split(tuple(values[name] for name in self.names))
+        risk = _block(self.request.risk, Risk, parts["risk"])
+        execution = _block(self.request.execution, Execution, parts["execution"])
+        return self.fixed | parts["parameters"], risk, execution
 
-    def _risk(self, exits: Mapping[str, Any]) -> Risk | None:
-        if not exits:
-            return self.request.risk
-        common = self.request.risk.model_dump(exclude_unset=True) if self.request.risk else {}
-        given = {name: value for name, value in {**common, **exits}.items() if value is not None}
-        if not given:
-            return None
-        try:
-            return Risk.model_validate(given)
-        except ValidationError as error:
-            raise BadInput("risk", str(error.errors()[0]["msg"])) from None
+    def constant(self) -> dict[str, Any]:
+        """The strategy's parameters that stay the same, by value or default; None is left out."""
+        own = {name: given.default for name, given in self.strategy.model.model_fields.items()}
+        found = {name: value for name, value in (own | self.fixed).items() if name not in self.names}
+        return {name: value for name, value in found.items() if value not in (None, PydanticUndefined)}
+
+    def _split(self, values: tuple[Any, ...]) -> dict[Block, dict[str, Any]]:
+        parts: dict[Block, dict[str, Any]] = {"parameters": {}, "risk": {}, "execution": {}}
+        for axis, value in zip(self.axes, values, strict=True):
+            parts[axis.block][axis.name] = value
+        return parts
 
     def _known(self) -> dict[str, Any]:
         """What constraints can name beside the axes: parameters that stay the same, by value or default."""
         known = {name: given.default for name, given in self.strategy.model.model_fields.items()}
-        common = self.request.risk.model_dump(exclude_unset=True) if self.request.risk else {}
-        values = known | {name: _plain(value) for name, value in common.items()} | self.fixed
-        return {name: np.nan if value is None else value for name, value in values.items()}
+        for block in (self.request.risk, self.request.execution):
+            common = block.model_dump(exclude_unset=True, exclude={*CONSTANT}) if block else {}
+            known |= {name: _plain(value) for name, value in common.items()}
+        return {name: np.nan if value is None else value for name, value in (known | self.fixed).items()}
 
     def _corners(self) -> Points:
         if self.whole:
@@ -249,18 +272,45 @@ def _axes(strategy: type[Strategy], request: SweepRequest) -> tuple[Axis, ...]:
         raise BadInput(
             "grid", f"is empty and {strategy.name} declares no ranges: name one, such as fast_period=5:50:5"
         )
-    both = set(grid) & {*request.parameters, *(request.risk.model_fields_set if request.risk else ())}
+    blocks = [block for block in (request.risk, request.execution) if block]
+    both = set(grid) & {*request.parameters, *(name for block in blocks for name in block.model_fields_set)}
     if both:
         raise BadInput(min(both), "is both in the grid and fixed")
     axes = []
     for name, given in grid.items():
-        own, values = name in strategy.model.model_fields, parse_values(name, given)
-        described = strategy.model.model_fields.get(name) or Risk.model_fields.get(name)
-        if described is None:
-            known = ", ".join([*strategy.model.model_fields, *Risk.model_fields])
-            raise BadInput(name, f"{strategy.name} has no such parameter; there are {known}")
-        axes.append(Axis(name, values, _dtype(described.annotation), is_exit=not own))
-    return tuple(sorted(axes, key=lambda axis: axis.is_exit))
+        values, (block, described) = parse_values(name, given), _field(strategy, name)
+        axes.append(Axis(name, values, _dtype(described.annotation), block))
+    order: list[Block] = ["parameters", *BLOCKS]
+    return tuple(sorted(axes, key=lambda axis: order.index(axis.block)))
+
+
+def _field(strategy: type[Strategy], name: str) -> tuple[Block, FieldInfo]:
+    """Where a name of the grid belongs; the strategy's own parameters go first."""
+    models: dict[Block, type[BaseModel]] = {"parameters": strategy.model, **BLOCKS}
+    for block, model in models.items():
+        if name in model.model_fields and not (block == "execution" and name in CONSTANT):
+            return block, model.model_fields[name]
+    if name in CONSTANT:
+        raise BadInput(name, "stays the same throughout a sweep: give it as an option, not in the grid")
+    known = [field for model in models.values() for field in model.model_fields if field not in CONSTANT]
+    raise BadInput(name, f"{strategy.name} has no such parameter; there are {', '.join(known)}")
+
+
+def _block(common: B | None, model: type[B], values: Mapping[str, Any]) -> B | None:
+    """A block of the request with a combination's values over it; None where it changes nothing."""
+    if not values:
+        return common
+    fixed = common.model_dump(exclude_unset=True) if common else {}
+    given = {name: value for name, value in {**fixed, **values}.items() if value is not None}
+    if not given:
+        return None
+    try:
+        made = model.model_validate(given)
+    except ValidationError as error:
+        message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
+        named, bar, rest = message.partition("|")
+        raise BadInput(named if bar else model.__name__.lower(), rest if bar else message) from None
+    return None if isinstance(made, Execution) and made == Execution() else made
 
 
 def _dtype(annotation: Any) -> type[pl.DataType]:

@@ -26,7 +26,7 @@ QUICK, QUICK_ON_A_CLUSTER, OTHER = 8_000_000_000, 500_000_000, 200_000_000
 def chunk_size(space: Space, pieces: Sequence[Stretch], on_a_cluster: bool) -> int:
     """Combinations of a chunk: more where the strategy only trades crossings, which are walked fast."""
     work = OTHER
-    if not space.of_exits() and space.request.risk is None:
+    if space.plain:
         points = np.arange(min(space.size, LOOKED_AT), dtype=np.int64)
         first = space.cases(points[space.valid(points)][:1], pieces_timeframe(space)).walked
         try:
@@ -51,8 +51,9 @@ def fingerprint(space: Space, pieces: Sequence[Stretch]) -> str:
     digest.update(source_mark(space.strategy).encode())
     for piece in pieces:
         digest.update(str(piece.warm).encode())
-        for column in piece.candles.iter_columns():
-            digest.update(column.to_physical().to_numpy().tobytes())
+        for frame in (piece.candles, piece.path):
+            for column in frame.iter_columns() if frame is not None else ():
+                digest.update(column.to_physical().to_numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

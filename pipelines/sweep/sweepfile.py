@@ -35,6 +35,7 @@ class SweepFile(BaseModel):
     fill: str | None = _described("fill")
     fee_currency: str | None = _described("fee_currency")
     risk: dict[str, Any] | None = _described("risk")
+    execution: dict[str, Any] | None = _described("execution")
     sort: str | None = _described("sort")
 
 

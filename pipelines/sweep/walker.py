@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -9,6 +10,7 @@ import polars as pl
 from core.metrics import METRICS
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch
+from pipelines.backtest.engine import laid_for
 from pipelines.sweep.crossings import costs, walk_pairs
 from pipelines.sweep.general import SharedColumns, told
 from pipelines.sweep.lines import Pair, crossing_pair, lines_at_once
@@ -17,6 +19,9 @@ from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.space import Case, Points, Space
 from pipelines.sweep.table import metrics_of, table_of
 from strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from pipelines.backtest.ordered import Laid
 
 Report = Callable[[int], None]
 Measured = tuple[dict[str, Floats], list[str | None]]
@@ -37,8 +42,8 @@ class Walker:
         cases = self._space.cases(points, self._request.timeframe, self._window).walked
         metrics = {name: np.full(len(cases), np.nan) for name in METRICS}
         errors = [case.error for case in cases]
-        whole = [n for n, case in enumerate(cases) if case.strategy and case.risk is None]
-        guarded = [n for n, case in enumerate(cases) if case.risk is not None]
+        whole = [n for n, case in enumerate(cases) if case.strategy and case.plain]
+        guarded = [n for n, case in enumerate(cases) if case.strategy and not case.plain]
         for numbers, walk in ((whole, self._whole), (guarded, self._guarded)):
             if numbers:
                 found, failed = walk([cases[n] for n in numbers], report)
@@ -60,6 +65,10 @@ class Walker:
     @cached_property
     def _shared(self) -> SharedColumns:
         return SharedColumns(self._piece.candles, lines_at_once(self._piece.candles.height))
+
+    @cached_property
+    def _laid(self) -> "Laid":
+        return laid_for(self._request, self._piece.candles, self._piece.warm, self._piece.path)
 
     def _whole(self, cases: list[Case], report: Report) -> Measured:
         """All in and out on signals, from event to event."""
@@ -102,8 +111,8 @@ class Walker:
     def _guarded(self, cases: list[Case], report: Report) -> Measured:
         from pipelines.sweep.guarded import guarded_metrics
 
-        pairs = [(case.strategy, case.risk) for case in cases if case.strategy and case.risk]
-        return guarded_metrics(pairs, self._piece, self._request, self._shared, report)
+        laid = self._laid if any(case.execution for case in cases) else None
+        return guarded_metrics(cases, self._piece, self._request, self._shared, laid, report)
 
 
 def _pairs(strategies: Sequence[Strategy]) -> list[Pair] | None:

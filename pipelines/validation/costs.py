@@ -8,7 +8,7 @@ import polars as pl
 from pipelines.backtest.candles import Stretch
 from pipelines.backtest.engine import run
 from pipelines.backtest.execution import Execution
-from pipelines.backtest.request import BacktestRequest, Market
+from pipelines.backtest.request import Market
 from strategies.base import Strategy
 
 M = TypeVar("M", bound=Market)
@@ -31,7 +31,7 @@ def cost_sensitivity(
 def dearer(market: M, multiple: float) -> M:
     """The market with everything that a fill costs so many times as high."""
     costs: dict[str, Any] = {"fee": market.fee * multiple, "slippage": market.slippage * multiple}
-    if isinstance(market, BacktestRequest) and market.execution is not None:
+    if market.execution is not None:
         costs["execution"] = _dearer_execution(market.execution, multiple)
     return market.model_copy(update=costs)
 

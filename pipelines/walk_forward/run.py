@@ -13,6 +13,7 @@ from core.metrics import METRICS
 from pipelines.backtest.candles import Stretch, stretch
 from pipelines.backtest.checks import DataReport
 from pipelines.backtest.engine import Outcome, run
+from pipelines.backtest.intrabar import path_of
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
 from pipelines.sweep.request import SweepRequest
@@ -52,22 +53,24 @@ def execute_walk_forward(
     candles: pl.DataFrame | None = None,
     data: DataReport | None = None,
     on_progress: Progress | None = None,
+    path: pl.DataFrame | None = None,
 ) -> WalkForwardResult:
     """Walk one market forward; each test begins with the cash that the one before left.
 
     candles: a candle frame; None reads the database, where the result is then kept. data: what was mended
-    when they were read. on_progress(done, of): windows. BadInput when no window fits, or in the first one no
-    combination has a score.
+    when they were read. on_progress(done, of): windows. path: bars inside the candles, where execution
+    options want them. BadInput when no window fits, or in the first one no combination has a score.
     """
     _refuse(request, walk)
     longest, warmup = Space(request).reach(request.timeframe)
     whole = stretch(request, longest, warmup, database_url, candles)
+    whole = replace(whole, path=path_of(request, whole, database_url, path))
     length = timedelta(milliseconds=request.candle_ms)
     span = Span(whole.candles["timestamp"][whole.warm] - length, whole.candles["timestamp"][-1])
     windows = plan(walk, span, length)
     choices: list[Choice] = []
     for window in windows:
-        choices.append(choose(request, window, whole.candles, choices))
+        choices.append(choose(request, window, whole, choices))
         if on_progress:
             on_progress(len(choices), len(windows))
     result = _result(request, walk, choices, whole, data or whole.data, _walked_before(request, database_url))
@@ -78,9 +81,9 @@ def execute_walk_forward(
     return result
 
 
-def choose(request: SweepRequest, window: Window, candles: pl.DataFrame, before: Sequence[Choice]) -> Choice:
+def choose(request: SweepRequest, window: Window, whole: Stretch, before: Sequence[Choice]) -> Choice:
     """Train a window. Where no combination has a score (nothing was traded), what was chosen before stays."""
-    table = scores(request, window.train, candles)
+    table = scores(request, window.train, whole)
     names = Space(request).names
     best = table.row(0, named=True)
     if best[SCORE] is None:
@@ -96,12 +99,12 @@ def choose(request: SweepRequest, window: Window, candles: pl.DataFrame, before:
         values=values,
         score=best[SCORE],
         train={name: best[name] for name in METRICS},
-        test_rank=_rank(request, window, candles, values),
+        test_rank=_rank(request, window, whole, values),
         combinations=table.height,
     )
 
 
-def tested(choices: Sequence[Choice], candles: pl.DataFrame, request: SweepRequest, costs: float) -> Parts:
+def tested(choices: Sequence[Choice], whole: Stretch, request: SweepRequest, costs: float) -> Parts:
     """The test of every window with its choice, at so many times the costs, one account through all of them.
 
     Candles before a test only warm the indicators up; a position is sold at its end.
@@ -115,8 +118,8 @@ def tested(choices: Sequence[Choice], candles: pl.DataFrame, request: SweepReque
         )
         strategy = build(market.strategy, market.parameters, market.timeframe)
         history = market.risk.history if market.risk else 0
-        piece = stretch(market, max(strategy.window, history), strategy.warmup, None, candles)
-        outcome = liquidated(run(strategy, piece.candles, market, piece.warm), market)
+        piece = stretch(market, max(strategy.window, history), strategy.warmup, None, whole.candles)
+        outcome = liquidated(run(strategy, piece.candles, market, piece.warm, whole.path), market)
         parts.append((outcome, market))
         cash = outcome.final_value
     return parts
@@ -131,12 +134,10 @@ def _refuse(request: SweepRequest, walk: WalkForward) -> None:
         )
 
 
-def _rank(
-    request: SweepRequest, window: Window, candles: pl.DataFrame, values: dict[str, Any]
-) -> float | None:
+def _rank(request: SweepRequest, window: Window, whole: Stretch, values: dict[str, Any]) -> float | None:
     if request.search == "optuna":  # other combinations in the test than in the training
         return None
-    table = scores(request, (window.test,), candles)
+    table = scores(request, (window.test,), whole)
     own = table.filter(pl.all_horizontal(pl.col(n).eq_missing(value) for n, value in values.items()))
     return rank(own[SCORE][0], table[SCORE].to_list(), request.descending) if own.height else None
 
@@ -149,7 +150,7 @@ def _result(
     data: DataReport,
     trials: Trials,
 ) -> WalkForwardResult:
-    at_costs = {multiple: tested(choices, whole.candles, request, multiple) for multiple in MULTIPLES}
+    at_costs = {multiple: tested(choices, whole, request, multiple) for multiple in MULTIPLES}
     parts, market = at_costs[1.0], applied(request, {})
     costs = [cost_row(m, market, stitched(done, market).metrics) for m, done in at_costs.items()]
     record = _record(request, choices, stitched(parts, market), data, trials, costs)

@@ -22,8 +22,9 @@ def liquidated(outcome: Outcome, market: Market) -> Outcome:
     if not trades.height or trades["exit_reason"][-1] != "end":
         return outcome
     last = trades.row(-1, named=True)
-    price = last["exit_price"] * (1 - market.slippage)
-    charged = last["quantity"] * price * market.fee
+    spread, fee = _end_costs(market)
+    price = (last["exit_price"] - spread / 2) * (1 - market.slippage)
+    charged = last["quantity"] * price * fee
     lost = last["quantity"] * (last["exit_price"] - price) + charged
     sold = last | {"exit_price": price, "fees": last["fees"] + charged, "pnl": last["pnl"] - lost}
     trades = pl.concat(
@@ -36,6 +37,15 @@ def liquidated(outcome: Outcome, market: Market) -> Outcome:
     held = _held(outcome)
     metrics = measured(trades, equity, market, held, traded)
     return Outcome(trades, equity, outcome.signals, metrics, float(value[-1]))
+
+
+def _end_costs(market: Market) -> tuple[float, float]:
+    """(spread, fee) of a sale at the market; of fee tiers the highest, and without impact, whose volume is
+    not known."""
+    execution = market.execution
+    if execution is None:
+        return 0.0, market.fee
+    return execution.spread, max((tier.taker for tier in execution.fee_tiers), default=market.fee)
 
 
 def stitched(parts: Sequence[tuple[Outcome, Market]], market: Market) -> Outcome:

@@ -7,24 +7,23 @@ from typing import Any
 
 import polars as pl
 
+from pipelines.backtest.candles import Stretch
 from pipelines.backtest.request import BacktestRequest, Market
-from pipelines.backtest.risk import Risk
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.run import execute_sweep
 from pipelines.sweep.space import Space
 from pipelines.walk_forward.windows import Span
-from strategies.registry import find
 
 SCORE = "score"
 
 
-def scores(request: SweepRequest, spans: Sequence[Span], candles: pl.DataFrame) -> pl.DataFrame:
+def scores(request: SweepRequest, spans: Sequence[Span], whole: Stretch) -> pl.DataFrame:
     """Every combination, best first: its parameters, its metrics on the longest stretch, and `score`.
 
     score: the metric `request.sort`; over several stretches its mean, weighted by their lengths, null where
     it is null in any of them. Candles before a stretch only warm the indicators up.
     """
-    tables = [_swept(request, span, candles) for span in spans]
+    tables = [_swept(request, span, whole) for span in spans]
     names = Space(request).names
     weights = [(span.end - span.start).total_seconds() for span in spans]
     longest = max(range(len(spans)), key=lambda n: weights[n])
@@ -42,19 +41,15 @@ def scores(request: SweepRequest, spans: Sequence[Span], candles: pl.DataFrame) 
 
 
 def applied(request: SweepRequest, choice: Mapping[str, Any]) -> BacktestRequest:
-    """The backtest of one combination: its parameters and exits over what stays the same."""
-    own = find(request.strategy).model.model_fields
-    parameters = request.parameters | {name: value for name, value in choice.items() if name in own}
-    exits = {name: value for name, value in choice.items() if name not in own}
-    risk = request.risk
-    if exits:
-        common = risk.model_dump(exclude_unset=True) if risk else {}
-        given = {name: value for name, value in (common | exits).items() if value is not None}
-        risk = Risk.model_validate(given) if given else None
+    """The backtest of one combination: its parameters, exits and orders over what stays the same."""
     shared = {name: getattr(request, name) for name in Market.model_fields}
-    return BacktestRequest.model_validate(shared | {"parameters": parameters, "risk": risk})
+    if not choice:
+        return BacktestRequest.model_validate(shared | {"parameters": request.parameters})
+    parameters, risk, execution = Space(request).blocks(choice)
+    own = {"parameters": parameters, "risk": risk, "execution": execution}
+    return BacktestRequest.model_validate(shared | own)
 
 
-def _swept(request: SweepRequest, span: Span, candles: pl.DataFrame) -> pl.DataFrame:
+def _swept(request: SweepRequest, span: Span, whole: Stretch) -> pl.DataFrame:
     piece = request.model_copy(update={"start": span.start, "end": span.end})
-    return execute_sweep(piece, candles=candles)
+    return execute_sweep(piece, candles=whole.candles, path=whole.path)

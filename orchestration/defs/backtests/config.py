@@ -23,10 +23,15 @@ class BacktestConfig(dg.Config):
     fill: str = Field(
         "open", description="open: at the next candle's open; close: at the close that gave the signal"
     )
+    exchange: str = Field("", description="Whose stored candles; empty: the exchange in force")
+    risk: dict[str, Any] = Field({}, description="Exits and sizes, as a bot's risk block")
+    execution: dict[str, Any] = Field(
+        {}, description="Orders, costs and the path inside candles: order, offset, spread, intrabar …"
+    )
 
     def document(self) -> dict[str, Any]:
         """The request's fields, without the empty ones."""
-        return {name: value for name, value in self.model_dump().items() if value != ""}
+        return {name: value for name, value in self.model_dump().items() if value not in ("", {})}
 
 
 class SweepConfig(dg.Config):
@@ -44,8 +49,8 @@ class SweepConfig(dg.Config):
     end: str = Field("", description="ISO 8601, UTC; empty: the newest stored candle")
     grid: dict[str, Any] = Field(
         {},
-        description="Parameter or exit (stop_loss, take_profit, max_candles …) → values: a list, "
-        "start:stop:step or a,b,c; empty: the ranges the strategy declares",
+        description="Parameter, exit (stop_loss, max_candles …) or execution option (order, offset …) → "
+        "values: a list, start:stop:step or a,b,c; empty: the ranges the strategy declares",
     )
     parameters: dict[str, Any] = Field({}, description="Parameters that stay the same")
     where: list[str] = Field([], description="Conditions, such as fast_period * 2 < slow_period")
@@ -53,6 +58,9 @@ class SweepConfig(dg.Config):
     trials: int = Field(0, description="Combinations of a random or optuna search; 0: 100")
     seed: int = Field(0, description="Of a random or optuna search")
     risk: dict[str, Any] = Field({}, description="Exits and sizes that stay the same, as a bot's risk block")
+    execution: dict[str, Any] = Field(
+        {}, description="Orders, costs and path inside candles that stay the same"
+    )
     fee: float | None = Field(None, description="Taker fee of a fill, a fraction; none: 0.001")
     slippage: float | None = Field(None, description="How much worse than the market a fill is; none: 0")
     sort: str = Field("", description="Metric to sort by and to search for; empty: sharpe")
