@@ -13,8 +13,9 @@ from sqlalchemy import text
 from cli.stack.accounts import server_account
 from live.collector.spool import Spool
 from pipelines.warehouse.database import engine, migrate
-from tests.contract.test_writer_outage import Told, put, stored, until, writing
 from tests.own_servers import own_postgres
+from tests.waiting import until
+from tests.writing import Told, put, stored, writing
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(120)]
 

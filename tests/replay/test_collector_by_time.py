@@ -14,8 +14,7 @@ from pipelines.bus.redis import RedisBus
 from pipelines.exchanges.ccxt.trades import time_id
 from pipelines.warehouse.database import engine as engine_of
 from tests.aggregation import candles_of, trades_frame
-from tests.exchange import FakeExchange
-from tests.replay.test_collector import (
+from tests.collecting import (
     MIDNIGHT,
     SPEED,
     assert_complete,
@@ -23,9 +22,10 @@ from tests.replay.test_collector import (
     collecting,
     stored_candles,
     tape_of,
-    until,
 )
+from tests.exchange import FakeExchange
 from tests.sql_candles import candles_by_sql
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 

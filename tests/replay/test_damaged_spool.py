@@ -13,9 +13,7 @@ from live.collector.spool import Spool
 from pipelines.bus.memory import MemoryBus
 from pipelines.clock import ExchangeClock, SystemClock
 from pipelines.warehouse.database import engine as engine_of
-from tests.exchange import FakeExchange
-from tests.proxy import Proxy
-from tests.replay.test_collector import (
+from tests.collecting import (
     FRAMES,
     MIDNIGHT,
     SPEED,
@@ -24,8 +22,10 @@ from tests.replay.test_collector import (
     missing_and_repeated,
     stored_candles,
     tape_of,
-    until,
 )
+from tests.exchange import FakeExchange
+from tests.proxy import Proxy
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 
