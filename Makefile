@@ -53,7 +53,7 @@ docs: $(READY) ## Serve lineage and model documentation
 
 lock: ## Pin every dependency anew in requirements.lock
 	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock -q
+		--no-header --no-annotate --no-strip-extras --no-emit-index-url --no-emit-find-links --upgrade -o requirements.lock -q
 
 clean: ## Remove caches and the virtual environment; the data in var/ and data_lake/ stays
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build *.egg-info
