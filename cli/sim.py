@@ -19,6 +19,7 @@ def sim(
     faults: str = typer.Option(None, help="JSON object of faults; see above."),
     end: str = typer.Option(None, help="Virtual time from which nothing is traded any more."),
     state_file: Path = typer.Option(None, help="Keeps the virtual time over restarts."),
+    accounts_file: Path = typer.Option(None, help="Keeps the trading accounts over restarts."),
     activity: float = typer.Option(1.0, help="Multiplies the model's number of trades."),
     more: list[str] = typer.Argument(None, metavar="[FILE]...", help="More files of the source."),
     rate_limit: float = typer.Option(1.0, help="Multiplies OKX's request limits; 0: none."),
@@ -44,6 +45,9 @@ def sim(
       "http_429", "http_500": 0.05                  share of REST requests refused
       "order_lost_request", "order_lost_answer", "order_reject", "order_429": 0.01
                                                     share of order operations
+      "order_late": {"share": 0.01, "by_s": 3}      carried out after the client has given up
+      "order_partial": 0.01                         market orders that are filled in part
+      "late_push": {"share": 0.1, "by_s": 1}        news of orders and balances that come late
       "order_timeout_s": 5                          until a lost REST request is cut
       "script": [{"at_s": 600, "fault": "silence", "for_s": 30}]
                                                     at virtual seconds after the start: disconnect,
@@ -70,6 +74,7 @@ def sim(
         start_ms=None if start is None else milliseconds(start),
         end_ms=None if end is None else milliseconds(end, "--end"),
         state_file=state_file,
+        accounts_file=accounts_file,
         rate_limit=rate_limit,
         faults={} if faults is None else fault_object(faults),
     )

@@ -35,6 +35,9 @@ All keys are optional:
      "order_lost_answer": 0.01,                   … that are carried out, and the answer is lost
      "order_reject": 0.01,                        … that fail with sCode 50026
      "order_429": 0.01,                           … refused with 50011
+     "order_late": {"share": 0.01, "by_s": 3},    … that arrive by_s after the client lost its connection
+     "order_partial": 0.01,                       … of market orders that the book fills only in part
+     "late_push": {"share": 0.1, "by_s": 1},      pushes of orders and balances that come late
      "order_timeout_s": 5,                        seconds until the connection of a lost REST request is cut
 
      at set times:
@@ -121,6 +124,9 @@ class FaultPlan(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     order_lost_answer: Share = 0.0
     order_reject: Share = 0.0
     order_429: Share = 0.0
+    order_late: Late | None = None
+    order_partial: Share = 0.0
+    late_push: Late | None = None
     order_timeout_s: Seconds = 0.0
     script: tuple[Step, ...] = ()
 

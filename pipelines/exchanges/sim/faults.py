@@ -123,6 +123,8 @@ class OrderFault(StrEnum):
     LOST_ANSWER = "lost answer"
     REJECT = "reject"
     TOO_MANY = "too many"
+    LATE = "late"
+    PARTIAL = "partial"
 
 
 class OrderFaults:
@@ -130,13 +132,18 @@ class OrderFaults:
 
     def __init__(self, plan: FaultPlan) -> None:
         self.timeout_s = plan.order_timeout_s
+        self.late_by_s = plan.order_late.by_s if plan.order_late else 0.0
         self._shares = (
             (OrderFault.LOST_REQUEST, plan.order_lost_request),
             (OrderFault.LOST_ANSWER, plan.order_lost_answer),
             (OrderFault.REJECT, plan.order_reject),
             (OrderFault.TOO_MANY, plan.order_429),
+            (OrderFault.LATE, plan.order_late.share if plan.order_late else 0.0),
+            (OrderFault.PARTIAL, plan.order_partial),
         )
         self._random = random.Random(f"{plan.seed}/orders")
+        self._late_push = plan.late_push
+        self._push_random = random.Random(f"{plan.seed}/pushes")
 
     def draw(self) -> OrderFault:
         """The fate of the next operation."""
@@ -146,3 +153,8 @@ class OrderFaults:
                 return fault
             drawn -= share
         return OrderFault.NONE
+
+    def push_delay_s(self) -> float:
+        """How late the next push of an account comes."""
+        late = self._late_push
+        return late.by_s if late is not None and self._push_random.random() < late.share else 0.0

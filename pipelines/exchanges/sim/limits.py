@@ -24,9 +24,13 @@ REST_LIMITS: dict[str, tuple[int, float]] = {
     "/api/v5/asset/currencies": (12, 2),
     "/api/v5/trade/orders-pending": (60, 2),
     "/api/v5/trade/orders-history": (40, 2),
+    "/api/v5/trade/orders-history-archive": (20, 2),
     "/api/v5/trade/fills": (60, 2),
     "/api/v5/trade/fills-history": (10, 2),
+    # that of POST is per instrument, see trading/operations.py
+    "GET /api/v5/trade/order": (60, 2),
     "/api/v5/trade/order-algo": (20, 2),
+    "GET /api/v5/trade/order-algo": (20, 2),
     "/api/v5/trade/cancel-algos": (20, 2),
     "/api/v5/trade/orders-algo-pending": (20, 2),
     "/api/v5/trade/orders-algo-history": (20, 2),

@@ -32,7 +32,8 @@ class SimOptions:
     buffer_bytes: a reader that is further behind is dropped (4005)
     deflate: accept permessage-deflate when a client offers it (it costs most of the speed)
     faults: what goes wrong and how often, see `fault_plan.py`; {} for nothing
-    api_keys: who may trade; each key is an account of its own, kept in memory
+    api_keys: who may trade; each key is an account of its own
+    accounts_file: keeps the accounts over restarts, a kill included; without it they begin anew
     balances: what every account starts with, currency → amount
     maker_fee, taker_fee: shares of what is received
     bulk_layout: columns of the bulk files of trades: old (size before price, GBK header), current, or newest
@@ -56,6 +57,7 @@ class SimOptions:
     deflate: bool = False
     faults: Mapping[str, Any] = field(default_factory=dict)
     api_keys: tuple[ApiKey, ...] = (SIM_KEY,)
+    accounts_file: Path | None = None
     balances: Mapping[str, str] = field(default_factory=lambda: {"USDT": "100000"})
     maker_fee: str = "0.0008"
     taker_fee: str = "0.001"

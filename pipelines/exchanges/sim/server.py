@@ -28,6 +28,7 @@ from pipelines.exchanges.sim.limits import RestLimits, SlidingWindow
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.rest import RestApi, error_body, respond
 from pipelines.exchanges.sim.sources import open_source
+from pipelines.exchanges.sim.trading.keeping import shown_ms
 from pipelines.exchanges.sim.trading.private import PrivateSide
 
 _CHECK_S = 0.05
@@ -42,7 +43,9 @@ class Server:
         source = open_source(options)
         self._options = options
         self._clock_file = ClockFile(options.state_file) if options.state_file else None
-        saved = self._clock_file.load() if self._clock_file else None
+        times = [self._clock_file.load() if self._clock_file else None]
+        times.append(shown_ms(options.accounts_file) if options.accounts_file else None)
+        saved = max((time for time in times if time is not None), default=None)
         chosen = options.start_ms if options.start_ms is not None else source.natural_start_ms()
         self.clock = VirtualClock(start_time(wall.now_ms(), chosen, saved), options.speed)
         self._start_ms = self.clock.now_ms()

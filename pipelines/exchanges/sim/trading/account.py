@@ -3,7 +3,7 @@
 import copy
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Protocol
 
@@ -51,6 +51,14 @@ class Change:
     fill: Fill | None
 
 
+@dataclass
+class Unsaved:
+    """What has happened since the account was saved: orders by their id, and fills."""
+
+    orders: dict[str, Order] = field(default_factory=dict)
+    fills: list[Fill] = field(default_factory=list)
+
+
 class Account:
     """Balances, orders and fills. `changes` collects what happened until somebody takes it out.
 
@@ -72,6 +80,8 @@ class Account:
         self.done: deque[Order] = deque(maxlen=_KEPT)
         self.fills: deque[Fill] = deque(maxlen=_KEPT)
         self.changes: list[Change] = []
+        self.book_is_thin = False  # the next market order is filled in part
+        self.unsaved: Unsaved | None = None  # set by whoever keeps accounts in a file
         self._market = market
         self._new_id = new_id
 
@@ -96,6 +106,8 @@ class Account:
             taken = sweep(_opposite(book, ticket), ticket.side, ticket.price, size)
         else:
             taken = self._market_fills(ticket, book)
+            if self.book_is_thin:
+                taken = _thinned(taken, ticket.spec.min_lots)
             size = sum(lots for _, lots in taken) if ticket.quote_sized else ticket.size
         order = Order(self._new_id(now_ms), ticket, ticket.price, size, now_ms, now_ms)
         self.open[order.ord_id] = order
@@ -211,6 +223,8 @@ class Account:
         )
         order.last_fill, order.updated_ms, order.state = fill, ts, State.PARTIALLY_FILLED
         self.fills.append(fill)
+        if self.unsaved is not None:
+            self.unsaved.fills.append(fill)
         if order.filled == order.size:
             self._finish(order, State.FILLED, ts)
         self._changed(order, fill)
@@ -228,7 +242,16 @@ class Account:
         self.done.append(self.open.pop(order.ord_id))
 
     def _changed(self, order: Order, fill: Fill | None = None) -> None:
+        if self.unsaved is not None:
+            self.unsaved.orders[order.ord_id] = order
         self.changes.append(Change(copy.copy(order), fill))
+
+
+def _thinned(taken: list[tuple[int, int]], least: int) -> list[tuple[int, int]]:
+    """About half of what was taken, in two matches, and at least the smallest order."""
+    price = taken[0][0]
+    half = max(sum(lots for _, lots in taken) // 2, least)
+    return [(price, half - half // 2), (price, half // 2)] if half > 1 else [(price, half)]
 
 
 def _opposite(book: Book, ticket: Ticket) -> dict[int, tuple[int, int]]:

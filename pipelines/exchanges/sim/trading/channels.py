@@ -1,5 +1,6 @@
 """The private side of the WebSocket: login, order operations, and pushes of orders and balances."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,7 @@ from pipelines.exchanges.sim.connection import Connection
 from pipelines.exchanges.sim.exchange import Refused
 from pipelines.exchanges.sim.trading import rows
 from pipelines.exchanges.sim.trading.account import Change
+from pipelines.exchanges.sim.trading.algos import Algo
 from pipelines.exchanges.sim.trading.desk import Desk
 from pipelines.exchanges.sim.trading.endpoints import Endpoints
 from pipelines.exchanges.sim.trading.faulty import FaultyLine, Lost
@@ -23,6 +25,8 @@ PRIVATE_CHANNELS = {
     "balance_and_position": "private",
     "orders-algo": "business",
 }
+Operation = Callable[[Trader, Any], dict[str, Any]]
+
 _SPOT = ("SPOT", "ANY")
 
 
@@ -45,7 +49,7 @@ class PrivateChannels:
         self._clocks = clocks
         self._subscribed: dict[Connection, list[dict[str, Any]]] = {}
         single, batch = operations.single, operations.batch
-        self.operations: dict[str, Callable[[Trader, Any], dict[str, Any]]] = {
+        self.operations: dict[str, Operation] = {
             "order": lambda t, args: single("order", t, args[0], True),
             "cancel-order": lambda t, args: single("cancel-order", t, args[0], True),
             "amend-order": lambda t, args: single("amend-order", t, args[0], True),
@@ -72,12 +76,17 @@ class PrivateChannels:
             if connection.access != "private" or not connection.api_key:
                 raise Refused("60011", "Please log in.")
             trader, operation = self._desk.traders[connection.api_key], self.operations[op]
-            answer = self._line.carry(lambda: operation(trader, args), args)
+            answer = self._line.carry(lambda: self._kept(operation, trader, args), args, trader.account)
         except Lost:
             return
         except Refused as refused:
             answer = {"code": refused.code, "msg": refused.message, "data": []}
         connection.reply(msgspec.json.encode({"id": ident or "", "op": op} | answer))
+
+    def _kept(self, operation: Operation, trader: Trader, args: list[Any]) -> dict[str, Any]:
+        answer = operation(trader, args)
+        self._desk.keep()
+        return answer
 
     def change(self, connection: Connection, op: str, arg: dict[str, Any]) -> None:
         """Add or drop a subscription; balances begin with a snapshot."""
@@ -100,20 +109,28 @@ class PrivateChannels:
     def flush(self) -> None:
         """Push what happened to every trader since the last time."""
         now = self._desk.advance()
+        self._desk.keep()
         for key, trader in self._desk.traders.items():
             account = trader.account
             changes, account.changes = account.changes, []
             algos, trader.algo_changes = trader.algo_changes, []
             if not changes and not algos:
                 continue
-            for connection, args in self._subscribed.items():
-                if connection.api_key == key:
-                    for arg in args:
-                        self._push(connection, arg, trader, changes, now)
-                        if arg["channel"] == "orders-algo":
-                            found = [a for a in algos if _wants(arg, a.market.spec.symbol)]
-                            for algo in found:
-                                _send(connection, arg, trader, [rows.algo_row(algo)])
+            if (delay_s := self._line.push_delay_s()) > 0:
+                late = (key, trader, changes, algos, now)
+                asyncio.get_running_loop().call_later(delay_s, self._deliver, *late)
+            else:
+                self._deliver(key, trader, changes, algos, now)
+
+    def _deliver(self, key: str, trader: Trader, changes: list[Change], algos: list[Algo], now: int) -> None:
+        for connection, args in self._subscribed.items():
+            if connection.api_key == key:
+                for arg in args:
+                    self._push(connection, arg, trader, changes, now)
+                    if arg["channel"] == "orders-algo":
+                        found = [a for a in algos if _wants(arg, a.market.spec.symbol)]
+                        for algo in found:
+                            _send(connection, arg, trader, [rows.algo_row(algo)])
 
     def _push(
         self, connection: Connection, arg: dict[str, Any], trader: Trader, changes: list[Change], now: int

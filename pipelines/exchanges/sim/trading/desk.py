@@ -1,6 +1,6 @@
 """All accounts of the simulated exchange, kept level with the virtual clock."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from decimal import Decimal
 
 from pipelines.exchanges.sim import book
@@ -34,7 +34,11 @@ class HistoryMarket:
 
 
 class Desk:
-    """The traders by API key. `advance` must come before whatever is done to one of them."""
+    """The traders by API key. `advance` must come before whatever is done to one of them.
+
+    shown_ms: virtual time up to which they have met the market; issued: the newest id
+    keep: saves what happened, before anybody hears of it
+    """
 
     def __init__(
         self, exchange: Exchange, keys: tuple[str, ...], balances: Mapping[str, Decimal], fees: Fees
@@ -44,22 +48,27 @@ class Desk:
         self.specs = exchange.history.specs
         self._history = exchange.history
         self._clock = exchange.clock
-        self._shown_ms = exchange.clock.now_ms()
-        self._issued = 0
+        self.shown_ms = exchange.clock.now_ms()
+        self.issued = 0
+        self.keep: Callable[[], None] = lambda: None
         self.traders = {
             key: Trader(Account(str(place), balances, fees, self.market, self.new_id))
             for place, key in enumerate(keys, start=1)
         }
 
+    def resume(self, shown_ms: int, issued: int) -> None:
+        """Go on where another process stopped: every trade since then is still to be met."""
+        self.shown_ms, self.issued = shown_ms, max(self.issued, issued)
+
     def new_id(self, at_ms: int) -> str:
         """A fresh id; later ones are higher, over restarts too, because the clock never goes back."""
-        self._issued = max(self._issued + 1, at_ms << 18)
-        return str(self._issued)
+        self.issued = max(self.issued + 1, at_ms << 18)
+        return str(self.issued)
 
     def advance(self) -> int:
         """Let every waiting order meet the trades up to now; returns now, ms."""
-        before, now = self._shown_ms, max(self._clock.now_ms(), self._shown_ms)
-        self._shown_ms = now
+        before, now = self.shown_ms, max(self._clock.now_ms(), self.shown_ms)
+        self.shown_ms = now
         if now == before:
             return now
         for trader in self.traders.values():

@@ -32,6 +32,7 @@ class Endpoints:
             ),
             ("GET", "/trade/fills"): lambda t, q, now: _rows(queries.fills(t, q, now, 3)),
             ("GET", "/trade/fills-history"): lambda t, q, now: _rows(queries.fills(t, q, now, 90)),
+            ("GET", "/trade/order-algo"): lambda t, q, now: _rows([queries.one_algo(t, q)]),
             ("GET", "/trade/orders-algo-pending"): self.open_algos,
             ("GET", "/trade/orders-algo-history"): self.finished_algos,
             ("POST", "/trade/order-algo"): self.place_algo,

@@ -1,11 +1,14 @@
 """Order operations with faults between the client and the exchange."""
 
+import asyncio
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from pipelines.exchanges.sim.exchange import Refused
 from pipelines.exchanges.sim.fault_plan import FaultPlan
 from pipelines.exchanges.sim.faults import OrderFault, OrderFaults
+from pipelines.exchanges.sim.trading.account import Account
 
 Answer = dict[str, Any]
 
@@ -29,7 +32,11 @@ class FaultyLine:
         """From now on other faults."""
         self._faults = OrderFaults(plan)
 
-    def carry(self, operation: Callable[[], Answer], args: Any) -> Answer:
+    def push_delay_s(self) -> float:
+        """How late the next push of an account comes."""
+        return self._faults.push_delay_s()
+
+    def carry(self, operation: Callable[[], Answer], args: Any, account: Account) -> Answer:
         """The answer of an operation, or of what went wrong; Lost when there is none."""
         fault = self._faults.draw()
         if fault is OrderFault.LOST_REQUEST:
@@ -37,18 +44,32 @@ class FaultyLine:
         if fault is OrderFault.TOO_MANY:
             raise Refused("50011", "Too Many Requests", 429)
         if fault is OrderFault.REJECT:
-            return _rejected(args)
-        answer = operation()
+            return rejected(args, "50026", "System error, please try again later.")
+        if fault is OrderFault.LATE:
+            asyncio.get_running_loop().call_later(self._faults.late_by_s, _unheard, operation)
+            raise Lost
+        account.book_is_thin = fault is OrderFault.PARTIAL
+        try:
+            answer = operation()
+        finally:
+            account.book_is_thin = False
         if fault is OrderFault.LOST_ANSWER:
             raise Lost
         return answer
 
 
-def _rejected(args: Any) -> Answer:
+def rejected(args: Any, code: str, message: str) -> Answer:
+    """The answer to an operation, or several, of which none was carried out."""
     rows = [
         {name: str(arg.get(name) or "") for name in ("ordId", "clOrdId", "algoId", "algoClOrdId", "tag")}
-        | {"sCode": "50026", "sMsg": "System error, please try again later."}
+        | {"sCode": code, "sMsg": message}
         for arg in (args if isinstance(args, list) else [args])
         if isinstance(arg, Mapping)
     ]
     return {"code": "1", "msg": "All operations failed", "data": rows}
+
+
+def _unheard(operation: Callable[[], Answer]) -> None:
+    """Carry an operation out whose client has gone."""
+    with contextlib.suppress(Refused):
+        operation()

@@ -50,6 +50,17 @@ def open_algos(trader: Trader, query: Query) -> list[dict[str, Any]]:
     return _page(map(algo_row, trader.algos.values()), query, "algoId", "cTime")
 
 
+def one_algo(trader: Trader, query: Query) -> dict[str, Any]:
+    """`GET /trade/order-algo`; Refused 51603 when unknown."""
+    algo_id, name = str(query.get("algoId") or ""), str(query.get("algoClOrdId") or "")
+    if not algo_id and not name:
+        raise Refused("51003", "Either algoId or algoClOrdId is required", 400)
+    for algo in (*trader.algos.values(), *reversed(trader.done_algos)):
+        if algo.algo_id == algo_id if algo_id else algo.algo_cl_ord_id == name:
+            return algo_row(algo)
+    raise Refused("51603", "Order does not exist")
+
+
 def finished_algos(trader: Trader, query: Query) -> list[dict[str, Any]]:
     """`GET /trade/orders-algo-history`."""
     return _page(map(algo_row, trader.done_algos), query, "algoId", "cTime")

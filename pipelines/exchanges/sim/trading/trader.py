@@ -24,6 +24,7 @@ class Trader:
         self.algos: dict[str, Algo] = {}
         self.done_algos: deque[Algo] = deque(maxlen=_KEPT)
         self.algo_changes: list[Algo] = []
+        self.unsaved_algos: dict[str, Algo] | None = None  # set by whoever keeps accounts in a file
 
     def place_algo(
         self, spec: SymbolSpec, args: Mapping[str, Any], last: int, algo_id: str, now_ms: int
@@ -34,7 +35,7 @@ class Trader:
         if name and any(name == other.algo_cl_ord_id for other in self.algos.values()):
             raise Rejected("51065", "algoClOrdId already exists.")
         self.algos[algo_id] = algo
-        self.algo_changes.append(algo.snapshot())
+        self._changed(algo)
         return algo
 
     def find_algo(self, algo_id: str, algo_cl_ord_id: str) -> Algo | None:
@@ -49,7 +50,12 @@ class Trader:
         algo.state = state
         del self.algos[algo.algo_id]
         self.done_algos.append(algo)
+        self._changed(algo)
+
+    def _changed(self, algo: Algo) -> None:
         self.algo_changes.append(algo.snapshot())
+        if self.unsaved_algos is not None:
+            self.unsaved_algos[algo.algo_id] = algo
 
     def waits(self) -> set[str]:
         """The pairs in which anything may happen."""
