@@ -37,7 +37,8 @@ class RiskLimits(msgspec.Struct, frozen=True):
     max_silent_candles: no buys when the last trade lies more than so many candles back
     max_order_value: most that one buy spends
     max_position_value: most that the coins may be worth when something is bought
-    max_orders_per_hour, max_orders_per_day: no buys once so many orders were given in the last 60 min or 24 h
+    max_orders_per_hour, max_orders_per_day: no buys once so many were decided, and round trips ended, in the
+        last 60 minutes or 24 hours
     cooldown_candles, cooldown_minutes: no buys for so long after the candle of an exit that earned nothing
     max_consecutive_losses: no buys for the rest of a UTC day in which so many exits in a row earned nothing
     max_price_deviation: no buys at a close that is further from the close before it
@@ -79,7 +80,8 @@ class RiskState(msgspec.Struct, frozen=True):
     last_ms, last_close, before_close: close time of the newest candle, its price and the one before it
     exits, wins: closed round trips seen, and those that earned something
     losses_in_a_row: of this UTC day; lost_ms, since_loss: candle of the newest such exit, and candles since
-    order_times: decision times of the newest orders, oldest first, as many as the limits ask about
+    order_times: when the newest buys were decided and round trips ended, closes of candles, oldest first, as
+        many as the limits ask about
     halted: why nothing is bought until somebody resets it
     """
 
@@ -131,20 +133,20 @@ class RiskState(msgspec.Struct, frozen=True):
             losses_in_a_row=in_a_row + lost,
             lost_ms=candle.close_ms if lost else self.lost_ms,
             since_loss=0 if lost else self.since_loss + 1,
-            order_times=self.order_times,
+            order_times=self._times(won + lost, candle.close_ms, limits),
             halted=self.halted,
         )
         if limits.halt_until_reset and state.halted is None:
             return msgspec.structs.replace(state, halted=_lost_too_much(limits, state))
         return state
 
-    def with_orders(self, count: int, limits: RiskLimits) -> "RiskState":
-        """After `count` orders were given at the newest candle."""
+    def with_buy(self, limits: RiskLimits) -> "RiskState":
+        """After a buy was decided at the newest candle."""
+        return msgspec.structs.replace(self, order_times=self._times(1, self.last_ms, limits))
+
+    def _times(self, count: int, at_ms: int, limits: RiskLimits) -> tuple[int, ...]:
         kept = limits.orders_remembered
-        if count == 0 or kept == 0:
-            return self
-        times = (*self.order_times, *(self.last_ms,) * count)[-kept:]
-        return msgspec.structs.replace(self, order_times=times)
+        return (*self.order_times, *(at_ms,) * count)[-kept:] if kept else ()
 
     def reset(self) -> "RiskState":
         """Somebody has looked at the losses: everything is measured from here on."""
@@ -163,6 +165,7 @@ class ExitReason(StrEnum):
 
     STOP_LOSS = "stop_loss"
     TAKE_PROFIT = "take_profit"
+    TRAILING_STOP = "trailing_stop"
 
 
 class ProtectiveExit(msgspec.Struct, frozen=True):
@@ -204,6 +207,11 @@ def veto(
         or _cools_down(limits, state)
         or _too_many(limits, state)
     )
+
+
+def age_of(candle: Candle, exchange_ms: int | None) -> int | None:
+    """ms since a candle's close when the exchange's clock shows `exchange_ms`; None: not known."""
+    return None if exchange_ms is None else exchange_ms - candle.close_ms
 
 
 def _bad_data(limits: RiskLimits, state: RiskState, age_ms: int | None) -> str | None:

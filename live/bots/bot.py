@@ -1,7 +1,9 @@
 """One bot: candles in, decisions committed, messages out. Synchronous; its process calls it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
+from functools import partial
 
 import msgspec
 import structlog
@@ -11,16 +13,17 @@ from config.files import BotFile, parse_model
 from core.bot_states import Desired
 from core.candles import Candle
 from core.clock import Clock
-from core.decisions import Account, Outcome, Rules, fill_open_order, judge, observe
+from core.decisions import Account, Outcome, Rules, fill_open_order, judge, observe, withdraw
 from core.fills import Costs
 from core.ids import decision_id
 from core.instruments import Instrument
-from core.risk import RiskLimits
+from core.risk import KILL_SWITCH, RiskLimits, age_of
 from core.timeframes import Timeframe
 from live.bots.messages import MarketUpdate, Message, signal_message, status_message
 from live.bots.window import CandleWindow
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import BotRow
+from pipelines.warehouse.exposure import admit
 from pipelines.warehouse.instruments import read_instruments
 from strategies import registry
 from strategies.evaluate import last_signal
@@ -48,11 +51,20 @@ class Bot:
     row: the bot's row, whose config is complete
     clock: wall time, for latencies and patience; candles are never judged by it
     say: called with every message for the bus, after its commit
+    judging: entered around each judgement of the strategy, which it may time
     """
 
-    def __init__(self, row: BotRow, engine: Engine, clock: Clock, say: Callable[[Message], None]) -> None:
+    def __init__(
+        self,
+        row: BotRow,
+        engine: Engine,
+        clock: Clock,
+        say: Callable[[Message], None],
+        judging: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         config = parse_model(BotFile, row.config, f"bot {row.name}")
         self.name = row.name
+        self._bot_id = row.id
         self.symbol = config.symbol
         self.timeframe = Timeframe.parse(config.timeframe)
         self.latencies: list[tuple[str, float]] = []
@@ -61,6 +73,7 @@ class Bot:
         self._engine = engine
         self._clock = clock
         self._say = say
+        self._judging = judging
         self._strategy = registry.build(config.strategy or "", config.parameters, config.timeframe)
         self._ledger = Ledger(engine, row.id, self.symbol, self.timeframe)
         self._window = CandleWindow(engine, self.symbol, self.timeframe, self._strategy.window)
@@ -126,7 +139,8 @@ class Bot:
         frame = self._window.push(newest)
         if not self._window.is_full and self._history_arrives(frame.height):
             return False
-        signal = last_signal(self._strategy, frame)
+        with self._judging():
+            signal = last_signal(self._strategy, frame)
         with self._engine.begin() as connection:
             self._ledger.begin_decision(connection, self._account)
             outcome = observe(self._rules(), self._account, newest)
@@ -147,10 +161,20 @@ class Bot:
         return now_ms - since_ms < WINDOW_PATIENCE_MS
 
     def _judge(self, candle: Candle, published_ms: float | None) -> None:
-        signal = last_signal(self._strategy, self._window.push(candle))
+        frame = self._window.push(candle)
+        with self._judging():
+            signal = last_signal(self._strategy, frame)
         with self._engine.begin() as connection:
-            kill_switch = self._ledger.begin_decision(connection, self._account)
-            outcome = judge(self._rules(), self._account, candle, signal, kill_switch)
+            standing = self._ledger.begin_decision(connection, self._account)
+            outcome = judge(
+                self._rules(),
+                self._account,
+                candle,
+                signal,
+                standing.kill_switch,
+                age_ms=age_of(candle, standing.exchange_ms),
+                admit=partial(admit, connection, self._bot_id) if standing.limited else None,
+            )
             self._ledger.write(connection, outcome, candle.close_ms, signal)
         latency_ms = None if published_ms is None else self._clock.now_ms() - published_ms
         if latency_ms is not None:
@@ -170,8 +194,11 @@ class Bot:
         if not due or running.close_ms != last_ms + self.timeframe.ms:
             return
         with self._engine.begin() as connection:
-            self._ledger.begin_decision(connection, self._account)
-            outcome = fill_open_order(self._rules(), self._account, running.open, running.open_ms)
+            standing = self._ledger.begin_decision(connection, self._account)
+            if standing.kill_switch:
+                outcome = withdraw(self._account, KILL_SWITCH)
+            else:
+                outcome = fill_open_order(self._rules(), self._account, running)
             self._ledger.write(connection, outcome, running.open_ms, None)
         self._account = outcome.account
         self._tell(outcome, running, "trade")

@@ -9,8 +9,21 @@ from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
+import msgspec
 from msgspec import json
-from sqlalchemy import Connection, Engine, and_, bindparam, func, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    ScalarSelect,
+    Select,
+    and_,
+    bindparam,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from core.bot_states import Desired
@@ -22,7 +35,7 @@ from core.risk import RiskState
 from core.signals import Signal
 from core.timeframes import Timeframe
 from core.trades import Side
-from pipelines.warehouse.controls import KILL_SWITCH
+from pipelines.warehouse.controls import KILL_SWITCH, PORTFOLIO_LIMITS, kill_switch_of
 from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
 from pipelines.warehouse.tables import (
     bot_performance,
@@ -39,7 +52,7 @@ from pipelines.warehouse.tables import (
 _POSITION = """
     UPDATE positions SET cash = :cash, quantity = :quantity, cost = :cost, realised_pnl = :realised_pnl,
         fees = :fees, total_trades = :total_trades, winning_trades = :winning_trades,
-        last_candle = :last_candle, updated_at = now()
+        last_candle = :last_candle, risk = CAST(:risk AS jsonb), updated_at = now()
     WHERE bot_id = :bot_id
 """
 _UPDATE_POSITION = text(_POSITION)
@@ -64,6 +77,18 @@ _JUDGE = text(f"""
 """)
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What holds for a decision beside the candles.
+
+    kill_switch: it is on, for this bot or all; limited: there are limits over all bots
+    exchange_ms: the exchange's time as the daemon's last heartbeat tells; None: it never told
+    """
+
+    kill_switch: bool
+    limited: bool
+    exchange_ms: int | None
+
+
 class Conflict(Exception):
     """The stored bot is not as this process remembers it: read it again before going on."""
 
@@ -81,6 +106,7 @@ class Ledger:
         self._bot_id = bot_id
         self._symbol = symbol
         self._timeframe = timeframe
+        self._standing = _standing(bot_id)
 
     def restore(self) -> Account:
         """The account as of the last committed step."""
@@ -97,9 +123,12 @@ class Ledger:
             )
             return Account(
                 portfolio=portfolio,
-                risk=self._risk_state(connection),
+                risk=self._risk_state(connection, portfolio)
+                if row.risk is None
+                else msgspec.convert(row.risk, RiskState),
                 open_order=self._open_order(connection),
                 last_candle_ms=_ms_or_none(row.last_candle),
+                revision=row.revision,
             )
 
     def candles_after(self, close_ms: int, limit: int = 500) -> list[Candle]:
@@ -137,22 +166,16 @@ class Ledger:
             newest = connection.execute(statement).scalar_one_or_none()
         return None if newest is None else to_ms(newest)
 
-    def begin_decision(self, connection: Connection, account: Account) -> bool:
-        """Open a step: lock the bot and compare; returns whether the kill switch is on. Raises Conflict."""
-        killed = (
-            select(controls.c.value["on"].as_boolean())
-            .where(controls.c.name == KILL_SWITCH)
-            .scalar_subquery()
-        )
-        statement = (
-            select(positions.c.last_candle, killed)
-            .where(positions.c.bot_id == self._bot_id)
-            .with_for_update(of=positions)
-        )
-        stored, kill_switch = connection.execute(statement).one()
-        if _ms_or_none(stored) != account.last_candle_ms:
-            raise Conflict(f"last judged candle is {stored} in the database")
-        return bool(kill_switch)
+    def begin_decision(self, connection: Connection, account: Account) -> Standing:
+        """Open a step: lock the bot and compare. Raises Conflict."""
+        row = connection.execute(self._standing).one_or_none()
+        if row is None:
+            raise Conflict("the bot was purged")
+        if _ms_or_none(row.last_candle) != account.last_candle_ms:
+            raise Conflict(f"last judged candle is {row.last_candle} in the database")
+        if row.revision != account.revision:
+            raise Conflict("somebody changed the account")
+        return Standing(bool(row.killed), row.limited is not None, _ms_or_none(row.exchange_time))
 
     def write(self, connection: Connection, outcome: Outcome, at_ms: int, signal: Signal | None) -> None:
         """Store what a step changed. at_ms: close of the judged candle, or time of the fill between two."""
@@ -182,7 +205,8 @@ class Ledger:
             connection.execute(row.on_conflict_do_nothing())
 
     def beat(self, at_ms: int, latencies: Sequence[tuple[str, float]]) -> Desired:
-        """Heartbeat at wall time; stores latencies (signal id, ms) measured since; returns what is wanted."""
+        """Heartbeat at wall time; stores latencies (signal id, ms) measured since; returns what is wanted,
+        which of a purged bot is that it stops."""
         statement = (
             update(bots)
             .where(bots.c.id == self._bot_id)
@@ -197,7 +221,7 @@ class Ledger:
                     .values(latency_ms=bindparam("latency")),
                     [{"signal": name, "latency": latency} for name, latency in latencies],
                 )
-            return Desired(connection.execute(statement).scalar_one())
+            return Desired(connection.execute(statement).scalar_one_or_none() or Desired.STOPPED)
 
     def _write_order(self, connection: Connection, order: Order) -> None:
         values: dict[str, Any] = {
@@ -233,6 +257,7 @@ class Ledger:
         return values | {
             "bot_id": self._bot_id,
             "last_candle": None if judged_ms is None else to_datetime(judged_ms),
+            "risk": json.encode(outcome.account.risk).decode(),
         }
 
     def _judged(self, outcome: Outcome, signal: Signal, at_ms: int) -> dict[str, Any]:
@@ -249,8 +274,9 @@ class Ledger:
             "crypto_balance": value - portfolio.cash,
         }
 
-    def _risk_state(self, connection: Connection) -> RiskState:
-        """What RiskState.after would have built over all candles so far, from the snapshots."""
+    def _risk_state(self, connection: Connection, portfolio: Portfolio) -> RiskState:
+        """Of an account that an older version kept: what RiskState.after would have built over all candles so
+        far, from the snapshots; the orders and losses before are forgotten."""
         first_value = select(bots.c.virtual_balance).where(bots.c.id == self._bot_id)
         begin: Decimal = connection.execute(first_value).scalar_one()
         of_bot = bot_performance.c.bot_id == self._bot_id
@@ -278,6 +304,8 @@ class Ledger:
             last_value=newest.total_value,
             peak_value=max(begin, peak),
             silent_candles=self._silent_candles(connection, last_ms),
+            exits=portfolio.total_trades,
+            wins=portfolio.winning_trades,
         )
 
     def _silent_candles(self, connection: Connection, until_ms: int) -> int:
@@ -332,6 +360,32 @@ class Ledger:
             revision=row.revision,
             provisional=row.provisional,
         )
+
+
+def _standing(bot_id: int) -> Select[Any]:
+    """The bot's position, locked, and what holds for its next decision, in one round trip."""
+
+    def control(column: ColumnElement[Any], *names: str) -> ScalarSelect[Any]:
+        return select(column).where(controls.c.name.in_(names)).scalar_subquery()
+
+    on = func.bool_or(controls.c.value["on"].as_boolean())
+    # Time has gone on since the heartbeat, at least as fast as the server's clock.
+    exchange_time = (
+        select(heartbeats.c.exchange_time + (func.now() - heartbeats.c.timestamp))
+        .where(heartbeats.c.component == "live")
+        .scalar_subquery()
+    )
+    return (
+        select(
+            positions.c.last_candle,
+            positions.c.revision,
+            control(on, KILL_SWITCH, kill_switch_of(bot_id)).label("killed"),
+            control(controls.c.name, PORTFOLIO_LIMITS).label("limited"),
+            exchange_time.label("exchange_time"),
+        )
+        .where(positions.c.bot_id == bot_id)
+        .with_for_update(of=positions)
+    )
 
 
 def _ms_or_none(at: Any) -> int | None:

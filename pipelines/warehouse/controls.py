@@ -6,6 +6,12 @@ from sqlalchemy.dialects.postgresql import insert
 from pipelines.warehouse.tables import controls
 
 KILL_SWITCH = "kill_switch"
+PORTFOLIO_LIMITS = "portfolio_limits"
+
+
+def kill_switch_of(bot_id: int) -> str:
+    """Name of the switch of one bot (bots.id)."""
+    return f"{KILL_SWITCH}:{bot_id}"
 
 
 def set_kill_switch(engine: Engine, on: bool, reason: str = "") -> None:
