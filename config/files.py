@@ -8,8 +8,10 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from config.contradictions import contradiction
 from config.execution import ExecutionFile
 from config.exits import ExitsAndSizes
+from config.limits import BotLimits
 from config.real_orders import BrokerName
 
 T = TypeVar("T", bound=BaseModel)
@@ -32,19 +34,11 @@ class StrategyFile(_File):
     parameters: dict[str, Any] = Field(default_factory=dict)
 
 
-class RiskFile(ExitsAndSizes):
-    """The `risk` block of a bot: how positions end, how large they are, and when nothing is bought. Fractions:
-    0.1 is 10 %."""
+class RiskFile(ExitsAndSizes, BotLimits):
+    """The `risk` block of a bot: how positions end, how large they are, and when nothing is bought.
 
-    max_position_fraction: Decimal = Field(
-        Decimal(1), gt=0, le=1, description="Largest part of equity in the coin"
-    )
-    max_daily_loss: Decimal | None = Field(
-        None, gt=0, lt=1, description="Stop buying for the UTC day after this loss"
-    )
-    max_drawdown: Decimal | None = Field(
-        None, gt=0, lt=1, description="Stop buying below this drawdown from the peak"
-    )
+    Fractions: 0.1 is 10 %.
+    """
 
 
 class BotFile(_File):
@@ -99,6 +93,13 @@ class BotFile(_File):
                 raise ValueError(
                     f"risk.{field}|is not kept at an exchange: use stop_loss, or set broker to paper"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_contradicts(self) -> "BotFile":
+        said = contradiction(self)
+        if said is not None:
+            raise ValueError(said)
         return self
 
     def resolved(self, strategy: StrategyFile) -> "BotFile":

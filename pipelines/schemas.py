@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from config.files import BotFile
+from config.limits import PortfolioLimits
 from config.settings import PROJECT_ROOT
 from pipelines.sweep.sweepfile import SweepFile
 from strategies import registry
@@ -15,9 +16,10 @@ FOLDER = PROJECT_ROOT / "config" / "schemas"
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """File name → schema: bots, strategy files, sweeps, and the parameters of each strategy."""
+    """File name → schema: bots, limits over all of them, strategy files, sweeps, and the parameters of each strategy."""
     documents = {
         "bot.schema.json": BotFile.model_json_schema(),
+        "risk.schema.json": PortfolioLimits.model_json_schema(),
         "strategy.schema.json": strategy_file_schema(),
         "sweep.schema.json": SweepFile.model_json_schema(),
     }

@@ -15,6 +15,7 @@ import polars as pl
 
 from config.files import BotFile, parse_model
 from core.errors import BadInput
+from core.risk import OF_NO_CANDLE
 from core.timeframes import Timeframe
 from pipelines.backtest.account import ENTRY, EXIT, INSIDE, REASON
 from pipelines.backtest.engine import account_of
@@ -211,7 +212,9 @@ def _held_up(orders: pl.DataFrame) -> pl.DataFrame:
     reason = pl.col("reason").fill_null("")
     own_rules = pl.any_horizontal(reason.str.starts_with(text) for text in _OWN_RULES)
     taken = (pl.col("status") == "cancelled") & ~own_rules
-    vetoed = (pl.col("status") == "rejected") & reason.str.starts_with("the kill switch")
+    vetoed = (pl.col("status") == "rejected") & (
+        pl.any_horizontal(reason.str.starts_with(text) for text in OF_NO_CANDLE)
+    )
     return orders.filter(taken | vetoed)
 
 
@@ -227,7 +230,7 @@ def _walk(
         fee=float(config.fee),
         slippage=float(config.slippage),
         cash=float(config.virtual_balance),
-        risk=Risk.model_validate(config.risk.model_dump()),
+        risk=Risk.of_bot(config.risk),
     )
     return account_of(strategy, own, heeded, request, 0)
 

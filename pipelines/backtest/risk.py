@@ -1,12 +1,25 @@
 """Exits and sizes of a backtest: a bot's risk block."""
 
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from config.files import RiskFile, plain
 
 
 class Risk(RiskFile):
-    """The `risk` block of a bot file means the same here."""
+    """The `risk` block of a bot file means the same here, but for what a clock decides."""
+
+    @model_validator(mode="after")
+    def _candles_decide(self) -> Self:
+        if self.max_data_age_s is not None:
+            raise ValueError("max_data_age_s|has no meaning in a backtest, which is never late: leave it out")
+        return self
+
+    @classmethod
+    def of_bot(cls, risk: RiskFile) -> Self:
+        """A bot's block without what a backtest cannot have."""
+        return cls.model_validate(risk.model_dump(exclude={"max_data_age_s"}))
 
     def document(self) -> dict[str, Any]:
         """What was set, as JSON."""
