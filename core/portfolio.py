@@ -17,7 +17,7 @@ class Portfolio(msgspec.Struct, frozen=True):
     cost: quote currency paid for what is held, fees included
     realised_pnl: quote currency, all fees of both sides deducted
     fees: all fees so far, in quote currency
-    total_trades: closed round trips (sells); winning_trades: those that earned something after fees
+    total_trades: closed round trips; winning_trades: those that earned something after fees
     """
 
     cash: Decimal
@@ -48,21 +48,25 @@ class Portfolio(msgspec.Struct, frozen=True):
         with exact():
             return fill.quote_change - self._cost_of(fill)
 
-    def apply(self, fill: Fill) -> "Portfolio":
-        """The account after `fill`. ValueError if it would leave cash or coin below zero."""
+    def apply(self, fill: Fill, closes: bool = True, gained: Decimal = ZERO) -> "Portfolio":
+        """The account after `fill`. ValueError if it would leave cash or coin below zero.
+
+        closes: a sell that ends the round trip; gained: what its earlier sells realised
+        """
         with exact():
             cash, quantity = self.cash + fill.quote_change, self.quantity + fill.base_change
             if cash < 0 or quantity < 0:
                 raise ValueError(f"{fill.side} of {fill.quantity} leaves cash {cash} and coins {quantity}")
             pnl = self.pnl_of(fill)
+            ended = pnl is not None and closes
             return Portfolio(
                 cash=cash,
                 quantity=quantity,
                 cost=self.cost - fill.quote_change if pnl is None else self.cost - self._cost_of(fill),
                 realised_pnl=self.realised_pnl + (pnl or ZERO),
                 fees=self.fees + fill.fee,
-                total_trades=self.total_trades + (pnl is not None),
-                winning_trades=self.winning_trades + (pnl is not None and pnl > 0),
+                total_trades=self.total_trades + ended,
+                winning_trades=self.winning_trades + (ended and gained + (pnl or ZERO) > 0),
             )
 
     def _cost_of(self, fill: Fill) -> Decimal:
