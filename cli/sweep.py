@@ -28,8 +28,8 @@ def sweep(
     strategy: str | None = typer.Option(None, help="Name of a strategy."),
     grid: list[str] = typer.Option(
         [],
-        help="NAME=start:stop:step (stop included) or NAME=a,b,c; a parameter or an exit such as stop_loss; "
-        "repeatable. Default: the ranges the strategy declares.",
+        help="NAME=start:stop:step (stop included) or NAME=a,b,c; a parameter, an exit such as stop_loss or "
+        "an execution option such as offset; repeatable. Default: the ranges the strategy declares.",
     ),
     where: list[str] = typer.Option(
         [], help="Condition between parameters, e.g. 'fast_period * 2 < slow_period'; repeatable."
@@ -50,6 +50,9 @@ def sweep(
     ),
     report: Path | None = typer.Option(None, help="Report of a walk-forward: FILE.html or FILE.json."),
     out: Path | None = typer.Option(None, help="Parquet file to write."),
+    top: int | None = typer.Option(
+        None, min=1, help="Best rows that the database keeps; default 100000. The file of --out has all."
+    ),
 ) -> None:
     """A strategy over combinations of its parameters: a row each, its parameters and every metric.
 
@@ -68,6 +71,8 @@ def sweep(
             given, {name: value for name, value in own.items() if value is not None}, grid, where, file, out
         )
         job.scheduler = scheduler
+    if top is not None:
+        job.top = job.source["top"] = top
     if walk_forward is not None:
         from cli.walk_forward import run_walk_forward
 
@@ -133,7 +138,7 @@ def _resumed(named: str, scheduler: str | None) -> "Sweep":
     values = note["request"] | {"end": note["request"].get("end") or note["end"]}
     out = note["source"].get("out")
     job = Sweep(SweepRequest.read(values), out=Path(out) if out else None, source=note["source"])
-    job.resume, job.scheduler = named, scheduler
+    job.resume, job.scheduler, job.top = named, scheduler, note["source"].get("top", job.top)
     return _with_source(job, None)
 
 

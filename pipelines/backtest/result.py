@@ -89,9 +89,9 @@ class BacktestResult:
 
 
 def saved_parameters(result: BacktestResult) -> dict[str, Any]:
-    """The parameters under which a run is kept: all of them, and its risk block if it has one."""
-    risk = result.request.risk
-    return result.parameters | ({"risk": risk.document()} if risk else {})
+    """The parameters under which a run is kept: all of them, its risk block and its execution options."""
+    blocks = {"risk": result.request.risk, "execution": result.request.execution}
+    return result.parameters | {name: block.document() for name, block in blocks.items() if block}
 
 
 def iso(time: datetime) -> str:

@@ -19,10 +19,12 @@ from pipelines.sweep.results import BEST, Finished, InMemory, Parts, Results
 from pipelines.sweep.search import Chunk, Search, search_of
 from pipelines.sweep.space import Space
 from pipelines.sweep.state import chunk_size, fingerprint, partial_folder
-from pipelines.validation.luck import Luck
+from pipelines.validation.luck import Luck, together
 
 Progress = Callable[[int, int], None]
 Candles = pl.DataFrame | Callable[[SweepRequest], pl.DataFrame]
+KEPT = 100_000
+"""Rows of a sweep that the database keeps by default: the best; a Parquet file has all of them."""
 STRIDE = 1 << 32
 """Rows have the number chunk · STRIDE + place in the chunk."""
 
@@ -35,9 +37,9 @@ class Sweep:
     path: bars inside the candles, likewise, where the request's execution options want them
     out: Parquet file of all rows, best first, there whole or not at all; state: folder for what a killed
     sweep goes on from when there is no `out` (None: it begins anew); scheduler: of a Dask cluster, HOST:PORT
-    most: rows to keep in memory when there is no file (None: all); source: kept with the state, so that the
-    caller knows where the candles were from; resume: what of a sweep must be there, by its name; sweep_id: of
-    the rows in the database
+    most: rows to keep in memory when there is no file (None: all); top: best rows to keep in the database
+    source: kept with the state, so that the caller knows where the candles were from; resume: what of a sweep
+    must be there, by its name; sweep_id: of the rows in the database
     """
 
     request: SweepRequest
@@ -48,6 +50,7 @@ class Sweep:
     state: Path | None = None
     scheduler: str | None = None
     most: int | None = None
+    top: int = KEPT
     sweep_id: str | None = None
     source: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
@@ -146,7 +149,7 @@ class _Run:
     search: Search
     results: Results
     id: str
-    luck: Luck = field(default_factory=Luck)
+    luck: dict[str, Luck] = field(default_factory=dict)
     done: int = 0
     given: int = 0
     resumed: int = 0
@@ -178,7 +181,7 @@ class _Run:
                 for row in errors.iter_rows(named=True)
             ],
             finished=finished,
-            luck=self.luck,
+            luck=together(self.luck.values()),
         )
 
     def _missing(self, chunks: Any, record: Callable[[int, pl.DataFrame], None]) -> Iterator[Chunk]:
@@ -193,7 +196,8 @@ class _Run:
 
     def _passed(self, chunk: Chunk, table: pl.DataFrame) -> None:
         self.search.learn(chunk, table)
-        self.luck.add(table["sharpe"])
+        market = self.sweep.request.markets[chunk.market]
+        self.luck.setdefault(f"{market.symbol} {market.timeframe}", Luck()).add(table["sharpe"])
         self.given += chunk.points.size
         self.done += chunk.covers
         self.sweep.on_progress(self.done, self.search.total)
@@ -241,15 +245,18 @@ def _recorded(run: _Run, pieces: list[Stretch], executor: Executor) -> Outcome:
 
     from pipelines.sweep.store import Recorder
 
-    recorder = Recorder(run.sweep.database_url, run.id, run.sweep.request, run.space, pieces)
+    sweep, url = run.sweep, run.sweep.database_url
+    named = str(sweep.out.absolute()) if sweep.out else None
+    recorder = Recorder(url, run.id, sweep.request, run.space, pieces, sweep.top, named)
     try:
         run.walk(executor, recorder.chunk)
         outcome = run.outcome(run.results.finish())
-        recorder.finish(
-            outcome.rows, outcome.dropped, outcome.failed, outcome.best, outcome.finished.batches()
-        )
+        batches = outcome.finished.batches()
+        recorder.finish(outcome.rows, outcome.dropped, outcome.failed, outcome.best, batches, run.luck)
     except BaseException as error:
         with suppress(SQLAlchemyError):  # where the database itself has gone, that is the error to show
-            recorder.stopped(str(error) or "interrupted")
+            recorder.stopped(error)
         raise
+    finally:
+        recorder.close()
     return outcome

@@ -85,7 +85,9 @@ def unfinished(named: str, state: Path) -> dict[str, Any]:
     notes = [(folder.stat().st_mtime, _note(folder)) for folder in folders if _note(folder)]
     if not notes:
         where = "beside it" if target.suffix == ".parquet" else f"in {state}"
-        raise BadInput("--resume", f"there is no unfinished sweep of {named!r} {where}")
+        there = sorted(note["id"] for folder in state.glob("*") if (note := _note(folder)))
+        known = f"; unfinished are {', '.join(there[:5])}" if there else ""
+        raise BadInput("--resume", f"there is no unfinished sweep of {named!r} {where}{known}")
     return max(notes, key=lambda found: found[0])[1]
 
 

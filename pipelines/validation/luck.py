@@ -1,5 +1,6 @@
 """What the best of a sweep owes to the number of combinations."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import sqrt
 from typing import Any
@@ -20,16 +21,24 @@ class Luck:
 
     def add(self, sharpe: pl.Series) -> None:
         """Some more of them; one without a ratio is a trial too (Chan's update of mean and spread)."""
-        self.count += sharpe.len()
         found = sharpe.drop_nulls()
-        n = found.len()
-        if not n:
+        mean = float(found.mean() or 0.0)  # type: ignore[arg-type]
+        self.join(Luck(sharpe.len(), found.len(), mean, float(((found - mean) ** 2).sum())))
+
+    def join(self, other: "Luck") -> None:
+        """Those of another one, too."""
+        self.count += other.count
+        total = self.known + other.known
+        if not other.known:
             return
-        mean = float(found.mean())  # type: ignore[arg-type]
-        off, total = mean - self.mean, self.known + n
-        self.spread += float(((found - mean) ** 2).sum()) + off**2 * self.known * n / total
-        self.mean += off * n / total
+        off = other.mean - self.mean
+        self.spread += other.spread + off**2 * self.known * other.known / total
+        self.mean += off * other.known / total
         self.known = total
+
+    def moments(self) -> dict[str, float | int]:
+        """What `pipelines.warehouse.trials` combines with other trials: count, known, mean, spread."""
+        return {"count": self.count, "known": self.known, "mean": self.mean, "spread": self.spread}
 
     @property
     def deviation(self) -> float | None:
@@ -41,3 +50,11 @@ class Luck:
         these do (see `core.statistics.sharpe.expected_maximum_sharpe`)."""
         expected = None if self.deviation is None else expected_maximum_sharpe(self.count, self.deviation)
         return {"trials": self.count, "deviation": self.deviation, "expected_maximum": expected}
+
+
+def together(parts: Iterable[Luck]) -> Luck:
+    """All of them as one."""
+    whole = Luck()
+    for part in parts:
+        whole.join(part)
+    return whole

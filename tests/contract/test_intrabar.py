@@ -1,18 +1,21 @@
 """The path inside candles, read from the database: minutes or trades decide what came first."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from core.candles import Candle
-from core.errors import BadInput
+from core.errors import BadInput, Unavailable
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
+from pipelines.backtest.intrabar import path_from_warehouse
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
+from pipelines.lake.archive import archive_raw_trades
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.trades import copy_trades
@@ -82,6 +85,37 @@ def test_minutes_and_trades_are_laid_under_candles(market: tuple[str, pl.DataFra
     assert half.to_document()["intrabar_candles"] == 48
     seconds = half.trades.filter(pl.col("exit_reason").is_in(["stop_loss", "take_profit"]))["exit_time"]
     assert (seconds.dt.second() != 0).any()
+
+
+def test_archived_trades_are_as_good_as_stored_ones(
+    market: tuple[str, pl.DataFrame, pl.DataFrame], tmp_path: Path
+) -> None:
+    """Days of which the lake alone has the trades, or both have some, give the path that the database gave;
+    a file that is lost is an error, not a coarser path."""
+    url, quarters, _ = market
+    lake, own = str(tmp_path / "lake"), engine_of(url)
+    close_ms = quarters["timestamp"].dt.epoch("ms")
+    span = (int(close_ms[0]) - Timeframe.M15.ms, int(close_ms[-1]))
+
+    def read() -> pl.DataFrame:
+        return path_from_warehouse(url, lake, "BTC-USDT", "trades", *span)
+
+    stored, days = read(), quarters["timestamp"].dt.date().unique().sort()
+    assert stored.height > 1_000
+    archive_raw_trades(url, lake, "BTC-USDT", days[0])
+    assert read().equals(stored)
+    with own.begin() as connection:
+        connection.execute(text("DELETE FROM raw_trades WHERE trade_id % 3 = 0"))
+    assert read().equals(stored)
+    for day in days:
+        archive_raw_trades(url, lake, "BTC-USDT", day, drop=True)
+    with own.connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM raw_trades")).scalar_one() == 0
+    assert read().equals(stored)
+    lost = next(Path(lake).rglob("*.parquet"))
+    lost.unlink()
+    with pytest.raises(Unavailable, match=r"of the lake cannot be read: .*tcp data verify"):
+        read()
 
 
 def test_what_cannot_lie_inside_is_refused(market: tuple[str, pl.DataFrame, pl.DataFrame]) -> None:

@@ -57,6 +57,33 @@ def test_every_distinct_variant_is_a_trial(database_url: str, days: pl.DataFrame
     assert deviation == pytest.approx(np.std(ratios, ddof=1))
 
 
+def test_exits_and_execution_options_are_trials(database_url: str, days: pl.DataFrame) -> None:
+    """A run with other exits or other orders is another variant; the row of a sweep with the same ones is
+    not, whether its sweep varied them or kept them."""
+    base: dict[str, Any] = {"strategy": "ema_crossover", **MARKET}
+    for options in (
+        {},
+        {"risk": {"stop_loss": 0.01}},
+        {"execution": {"order": "limit", "offset": 0.002}},
+        {"execution": {"order": "limit", "offset": 0.001}, "risk": {"stop_loss": 0.01}},
+    ):
+        execute(BacktestRequest.read(base | options), database_url, candles=days)
+
+    def trials() -> int:
+        plain = execute(BacktestRequest.read(base), candles=days, save=False).parameters
+        return read_trials(engine(database_url), *FAMILY, plain)[0]
+
+    assert trials() == 4
+    limit: dict[str, Any] = {"execution": {"order": "limit", "offset": 0.002}}
+    execute_sweep(SweepRequest.read(base | limit | {"grid": {"fast_period": "12"}}), database_url, days)
+    assert trials() == 4
+    grid = {"stop_loss": "none,0.01", "offset": "0.001,0.002"}
+    execute_sweep(
+        SweepRequest.read(base | {"grid": grid, "execution": {"order": "limit"}}), database_url, days
+    )
+    assert trials() == 4 + 2  # a limit at 0.001 without a stop, one at 0.002 with one
+
+
 def test_a_walk_forward_is_kept_whole(database_url: str, days: pl.DataFrame) -> None:
     """The record is a run of its own kind with trades and equity, the windows are rows, and later backtests
     count what was tried in it."""

@@ -1,5 +1,10 @@
 """Sweeps from and into a real PostgreSQL: rows as they come, runs that stop and go on, other exchanges."""
 
+import json
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,8 @@ from pipelines.sweep.store import Recorder
 from pipelines.sweep.walker import Walker
 from pipelines.warehouse import tables
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.sweep_runs import mark_interrupted
+from pipelines.warehouse.trials import read_trials
 from strategies.sample import sample_candles
 
 VALUES: dict[str, Any] = {
@@ -123,7 +130,7 @@ def test_an_error_of_a_row_is_stored_with_it(stored: str) -> None:
     request = SweepRequest.read(VALUES | {"symbol": "BTC-USDT", "where": []})
     space = Space(request)
     piece = stretch(request, *space.reach("1m"), stored, None)
-    recorder = Recorder(stored, "one", request, space, [piece])
+    recorder = Recorder(stored, "one", request, space, [piece], most=100)
     table = Walker(space, request, piece, 0).table(np.arange(3)).with_row_index("n")
     failed = pl.when(pl.col("n") == 1).then(pl.lit("ValueError: no")).alias("error")
     for _ in range(2):
@@ -131,3 +138,88 @@ def test_an_error_of_a_row_is_stored_with_it(stored: str) -> None:
     rows = rows_of(stored, "one")
     assert [row.metrics.get("error") for row in rows] == [None, "ValueError: no", None]
     assert run_of(stored, "one").status == "running"
+    recorder.close()
+    assert mark_interrupted(engine(stored)) == ["one"]
+
+
+KILLED = """
+import json, os, signal, sys
+from pathlib import Path
+from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.run import Sweep, run_sweep
+
+sweep = Sweep(SweepRequest.read(json.loads(sys.argv[1])), sys.argv[2], state=Path(sys.argv[3]), chunk=7)
+sweep.on_progress = lambda done, of: os.kill(os.getpid(), signal.SIGKILL) if done > 14 else None
+run_sweep(sweep)
+"""
+
+
+def test_a_killed_sweep_is_interrupted_and_a_living_one_is_not(stored: str, tmp_path: Path) -> None:
+    """The row of a sweep whose process was killed says interrupted and how it goes on, as soon as anyone
+    looks; it is done when it was resumed. One that is being walked stays running, whoever looks."""
+    state = tmp_path / "sweeps"
+    command = [sys.executable, "-c", KILLED, json.dumps(VALUES), stored, str(state)]
+    assert subprocess.run(command).returncode == -signal.SIGKILL
+    with engine(stored).connect() as connection:
+        (sweep_id, status) = connection.execute(
+            select(tables.strategy_runs.c.id, tables.strategy_runs.c.status)
+        ).one()
+    assert status == "running"
+    deadline = time.monotonic() + 20
+    while not (marked := mark_interrupted(engine(stored))):  # the server ends a session after its client
+        assert time.monotonic() < deadline
+    assert marked == [sweep_id]
+    run = run_of(stored, sweep_id)
+    assert run.status == "interrupted"
+    assert run.error.endswith(f"tcp sweep --resume {sweep_id}")
+    assert mark_interrupted(engine(stored)) == []
+
+    looks: list[tuple[list[str], str]] = []
+    note = unfinished(sweep_id, state)
+    again = Sweep(SweepRequest.read(note["request"] | {"end": note["end"]}), stored, state=state)
+    again.resume = sweep_id
+    again.on_progress = lambda done, of: looks.append(
+        (mark_interrupted(engine(stored)), run_of(stored, sweep_id).status)
+    )
+    assert run_sweep(again).resumed == 1
+    assert looks
+    assert all(look == ([], "running") for look in looks)
+    run = run_of(stored, sweep_id)
+    assert (run.status, run.error) == ("done", None)
+
+
+def test_two_processes_are_not_at_one_run(stored: str) -> None:
+    """A second one under the same id is refused while the first lives."""
+    request = SweepRequest.read(VALUES)
+
+    def again(done: int, of: int) -> None:
+        with pytest.raises(BadInput, match="one: another process is at the same sweep"):
+            execute_sweep(request, stored, sweep_id="one")
+
+    execute_sweep(request, stored, sweep_id="one", on_progress=again)
+
+
+@pytest.mark.parametrize("sort", ["sharpe", "fees"])
+def test_the_database_keeps_the_best_rows(stored: str, sort: str, tmp_path: Path) -> None:
+    """Of a sweep larger than that it has the best rows in order, the file all of them; validation counts
+    every combination, with the deviation of all their ratios."""
+    values = VALUES | {"symbol": "BTC-USDT", "sort": sort}
+    whole = execute_sweep(SweepRequest.read(values), stored, sweep_id="all")
+    family = ("rsi_reversion", "BTC-USDT", "1m")
+    counted = read_trials(engine(stored), *family, {})
+    with engine(stored).begin() as connection:
+        connection.execute(tables.strategy_runs.delete())
+    sweep = Sweep(SweepRequest.read(values), stored, out=tmp_path / "x.parquet", chunk=4, top=5)
+    sweep.sweep_id, seen = "best", list[int]()
+    sweep.on_progress = lambda done, of: seen.append(len(rows_of(stored, "best")))
+    run_sweep(sweep)
+    assert pl.read_parquet(tmp_path / "x.parquet").equals(whole)
+    rows = rows_of(stored, "best")
+    assert [row.metrics[sort] for row in rows] == whole[sort].head(5).to_list()
+    assert [row.parameters["period"] for row in rows] == whole["period"].head(5).to_list()
+    assert 5 <= max(seen) < whole.height + (sort == "fees")  # which rise with the grid, so that all are best
+    assert run_of(stored, "best").parameters["combinations"] == whole.height
+    found = read_trials(engine(stored), *family, {})
+    assert found == (counted[0], pytest.approx(counted[1]))
+    run_sweep(Sweep(SweepRequest.read(values), stored, chunk=4, top=5))
+    assert read_trials(engine(stored), *family, {}) == found  # the same once more is nothing new

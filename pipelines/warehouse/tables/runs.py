@@ -16,7 +16,7 @@ strategy_runs = Table(
     Column("parameters", JSONB, nullable=False, comment="parameters of a backtest; the grid of a sweep"),
     moment("start_time"),
     moment("end_time"),
-    Column("status", Text, nullable=False, comment="running, done or failed"),
+    Column("status", Text, nullable=False, comment="running, done, failed or interrupted"),
     Column("candles", BigInteger),
     Column("initial_cash", MONEY),
     Column("final_value", Double),
