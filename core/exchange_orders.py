@@ -1,4 +1,4 @@
-"""Orders that are sent to an exchange for real: what is asked for, how far it got, what the exchange says of it.
+"""Orders that are sent to an exchange for real: what is asked for, how far it got, what the exchange says.
 
                     (withdrawn, too old, nothing left to sell)
     submitting ───────────────────────────────────────────────▶ cancelled
@@ -141,8 +141,8 @@ class ExchangeFill(msgspec.Struct, frozen=True):
 
 
 def client_id(order_id: str) -> str:
-    """The id under which the exchange knows an order: 32 lower-case letters and digits, made of ours alone, so
-    that a retry after any crash names the same order."""
+    """The id under which the exchange knows an order: 32 lower-case letters and digits, made of ours alone,
+    so that a retry after any crash names the same order."""
     digest = base64.b32encode(hashlib.sha256(order_id.encode()).digest()).decode().lower()
     return CLIENT_ID_PREFIX + digest[: CLIENT_ID_LENGTH - len(CLIENT_ID_PREFIX)]
 

@@ -12,8 +12,10 @@ from pipelines.exchanges.measured import Connections
 from pipelines.exchanges.okx.books import OkxBookFeed
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.okx.hosts import REST_URLS, WS_URLS, Hosts, split_urls
+from pipelines.exchanges.okx.keys import Keys
 from pipelines.exchanges.okx.rest import OkxRest
 from pipelines.exchanges.parallel import ParallelFeed
+from pipelines.exchanges.trading import TradingAccount
 
 
 def check_exchange(settings: Settings) -> None:
@@ -50,6 +52,15 @@ def make_book_feed(settings: Settings) -> OkxBookFeed | None:
     if settings.order_book == "off" or settings.ccxt_id is not None:
         return None
     return OkxBookFeed(_ws_hosts(settings), settings.order_book)
+
+
+def make_trading(settings: Settings, keys: Keys) -> TradingAccount:
+    """The account at OKX that belongs to the keys: demo trading, or the real one. Close it when done."""
+    from pipelines.exchanges.ccxt.okx_trading import OkxTrading
+
+    given = {"rest": settings.okx_rest_url, "ws": settings.okx_ws_url}
+    urls = {name: split_urls(text)[0].rstrip("/") for name, text in given.items() if text is not None}
+    return OkxTrading(keys, settings.real_orders != "live", urls)
 
 
 def _ccxt_urls(settings: Settings) -> Mapping[str, str]:

@@ -23,7 +23,7 @@ class Declined(msgspec.Struct, frozen=True):
 
 
 class Busy(msgspec.Struct, frozen=True):
-    """The exchange did not look at the request: too many of them, or the stamp was off. It may be sent again."""
+    """The exchange did not look at the request: too many of them, or a stamp that is off. Send it again."""
 
     reason: str
 
@@ -82,8 +82,8 @@ class TradingAccount(Protocol):
         ...
 
     async def watch(self, on_change: Callable[[str], None]) -> None:
-        """Call with our id of every order that something happened to, and with "" when something may have been
-        missed; for ever."""
+        """Call with our id of every order that something happened to, and with "" when something may have
+        been missed; for ever."""
         ...
 
     async def close(self) -> None:

@@ -6,13 +6,18 @@ from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
 DAEMON_LOCK = 7_205_003
+ORDERS_LOCK = 7_205_005
 
 
 class DaemonLock:
-    """Held by the daemon that collects. When the server restarts the lock is gone: `hold` takes it again."""
+    """Held by the daemon that collects. When the server restarts the lock is gone: `hold` takes it again.
 
-    def __init__(self, engine: Engine) -> None:
+    key: of the advisory lock, for other processes of which there is only one
+    """
+
+    def __init__(self, engine: Engine, key: int = DAEMON_LOCK) -> None:
         self._engine = engine
+        self._key = key
         self._connection: Connection | None = None
 
     def hold(self) -> bool:
@@ -29,7 +34,7 @@ class DaemonLock:
                 self.release()
         connection = self._engine.connect()
         taken = bool(
-            connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": DAEMON_LOCK}).scalar()
+            connection.execute(text("SELECT pg_try_advisory_lock(:key)"), {"key": self._key}).scalar()
         )
         connection.commit()
         if not taken:
@@ -46,6 +51,6 @@ class DaemonLock:
             return
         # The server ends a session some time after its client has gone: unlock first, if it still answers.
         with contextlib.suppress(SQLAlchemyError):
-            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": DAEMON_LOCK})
+            connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": self._key})
             connection.commit()
         connection.close()

@@ -1,4 +1,4 @@
-"""ccxt's OKX for an account: its signing, addresses and connections, and answers as the exchange wrote them."""
+"""ccxt's OKX for an account: its signing, addresses, connections; answers stay as the exchange wrote them."""
 
 import logging
 from collections.abc import Callable, Mapping

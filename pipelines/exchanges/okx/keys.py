@@ -34,7 +34,9 @@ class Keys:
     def hidden(self, text: str) -> str:
         """`text` without any of them: what an exchange or a library says may quote a request."""
         for part in (self.api_key, self.secret, self.passphrase):
-            text = text.replace(part, "(hidden)")
+            # as it is, and as it stands in a JSON document
+            for form in (part, msgspec.json.encode(part).decode()[1:-1]):
+                text = text.replace(form, "(hidden)")
         return text
 
 

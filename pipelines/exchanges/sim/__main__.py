@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("--speed", default="1")
     parser.add_argument("--start-ms", type=int)
     parser.add_argument("--state-file", type=Path)
+    parser.add_argument("--accounts-file", type=Path)
     parser.add_argument("--rate-limit", type=float, default=1.0)
     parser.add_argument("--faults", default="{}")
     parser.add_argument("--balances", default='{"USDT": "100000"}', help="JSON: currency to amount")
@@ -37,6 +38,7 @@ def main() -> None:
             speed=parse_speed(given.speed),
             start_ms=given.start_ms,
             state_file=given.state_file,
+            accounts_file=given.accounts_file,
             rate_limit=given.rate_limit,
             faults=json.loads(given.faults),
             bulk_layout=given.bulk_layout,

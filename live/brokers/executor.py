@@ -1,0 +1,165 @@
+"""Sends the orders of all bots of one broker, and follows them: the only writer to the exchange's account."""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+
+from core.clock import Clock
+from core.errors import Unavailable
+from core.exchange_orders import ExchangeOrder
+from core.instruments import Instrument
+from live.bots.threads import uninterrupted
+from live.brokers.protection import Protection
+from live.brokers.reconcile import Reconciler
+from live.brokers.submission import Patience, Submitter, pause
+from pipelines.bus.base import Bus
+from pipelines.exchanges.trading import TradingAccount
+from pipelines.warehouse.bots import CONTROL_CHANNEL
+from pipelines.warehouse.database import is_outage
+from pipelines.warehouse.exchange_orders import live_orders, read_order
+from pipelines.warehouse.instruments import read_instruments
+
+ORDERS_CHANNEL = "control:orders"
+"""Where bots say that they have stored an order; without it they are found within LOOK_S."""
+LOOK_S = 0.5
+AWAY_S = 1.0
+CLOCK_S = 10.0
+
+_log = structlog.get_logger("orders")
+
+
+class Executor:
+    """What is stored is all it knows: at the start, after a crash and always it looks for orders that are not
+    over and takes each one step further.
+
+    Parameters
+    ----------
+    broker: okx-demo or okx; account: the one at the exchange that belongs to it
+    """
+
+    def __init__(
+        self,
+        broker: str,
+        account: TradingAccount,
+        engine: Engine,
+        bus: Bus,
+        wall: Clock,
+        tell: Callable[[str, str, str], None],
+        patience: Patience | None = None,
+    ) -> None:
+        self._broker = broker
+        self._account = account
+        self._engine = engine
+        self._bus = bus
+        self._patience = patience or Patience()
+        self._submitter = Submitter(engine, account, wall, self._patience, self._instrument, self._filled)
+        self._protection = Protection(engine, broker, self._instrument, tell)
+        self._reconciler = Reconciler(engine, broker, account, tell)
+        self._instruments: dict[str, Instrument] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._changed: dict[str, asyncio.Event] = {}
+        self._by_client_id: dict[str, str] = {}
+        self._withdrawn: set[str] = set()
+        self._something = asyncio.Event()
+
+    def health(self) -> dict[str, Any]:
+        """For the heartbeat: what is under way and what was done since the start."""
+        return {"broker": self._broker, "live_orders": len(self._tasks), **self._submitter.counts}
+
+    async def run(self) -> None:
+        """Until cancelled. BadInput when the exchange does not want these keys."""
+        await self._account.server_time_ms()
+        await self._reconciler.check_keys()
+        await self._reconciler.compare_orders()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._account.watch(self._on_push), name="private channels")
+            group.create_task(self._listen(), name="bus")
+            group.create_task(self._keep_time(), name="clock")
+            while True:
+                with suppress(Unavailable):
+                    await self._look(group)
+                await pause(self._something, LOOK_S)
+
+    async def _look(self, group: asyncio.TaskGroup) -> None:
+        """One round: orders that nobody follows yet, orders to withdraw, positions without protection."""
+        try:
+            live = await uninterrupted(live_orders, self._engine, self._broker)
+            await self._reconciler.note({order.symbol for order in live})
+            for order in live:
+                self._take(group, order)
+            if await self._protection.renew():
+                self._something.set()
+            if not self._tasks:
+                await self._reconciler.compare_balances()
+        except DBAPIError as error:
+            if not is_outage(error):
+                raise
+            _log.warning("the database is away", error=str(error.orig))
+            await asyncio.sleep(AWAY_S)
+
+    def _take(self, group: asyncio.TaskGroup, order: ExchangeOrder) -> None:
+        name = order.order_id
+        if name not in self._tasks:
+            self._changed[name] = asyncio.Event()
+            self._by_client_id[order.client_id] = name
+            self._tasks[name] = group.create_task(self._drive(order), name=name)
+        elif order.cancel_reason is not None and name not in self._withdrawn:
+            self._withdrawn.add(name)
+            self._changed[name].set()
+
+    async def _drive(self, order: ExchangeOrder) -> None:
+        """Take one order to its end."""
+        name, looks, state = order.order_id, 0, order.state
+        try:
+            while True:
+                try:
+                    order = await uninterrupted(read_order, self._engine, name)
+                    if order.state.is_final:
+                        return
+                    looks, state = (looks + 1 if order.state is state else 0), order.state
+                    wait_s = await self._submitter.advance(order, looks)
+                except Unavailable as error:
+                    _log.warning("tries again", order_id=name, reason=str(error))
+                    wait_s = AWAY_S
+                except DBAPIError as error:
+                    if not is_outage(error):
+                        raise
+                    wait_s = AWAY_S
+                if wait_s:
+                    await pause(self._changed[name], wait_s)
+        finally:
+            self._withdrawn.discard(name)
+            del self._tasks[name], self._changed[name], self._by_client_id[order.client_id]
+            self._something.set()
+
+    def _on_push(self, client_id: str) -> None:
+        """The exchange says that something happened: to one order, or (nothing named) perhaps to any."""
+        names = [self._by_client_id.get(client_id)] if client_id else list(self._changed)
+        for name in names:
+            if name is not None:
+                self._changed[name].set()
+
+    def _filled(self, bot_id: int) -> None:
+        """Matches are in a bot's account: the bot and the dashboard may look."""
+        self._something.set()
+
+    async def _listen(self) -> None:
+        async for channel, _ in self._bus.subscribe([ORDERS_CHANNEL, CONTROL_CHANNEL]):
+            _log.debug("nudged", channel=channel)
+            self._something.set()
+
+    async def _keep_time(self) -> None:
+        while True:
+            with suppress(Unavailable):
+                await self._account.server_time_ms()
+            await asyncio.sleep(CLOCK_S)
+
+    def _instrument(self, symbol: str) -> Instrument | None:
+        if symbol not in self._instruments:
+            self._instruments = read_instruments(self._engine)
+        return self._instruments.get(symbol)

@@ -1,0 +1,58 @@
+"""Stops and take-profits of bots with a real broker wait at the exchange, as algo orders."""
+
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Engine
+
+from config.files import BotFile, parse_model
+from core.fills import exact
+from core.instruments import Instrument
+from live.bots.threads import uninterrupted
+from pipelines.warehouse.exchange_orders import idle_holders, protect
+
+Tell = Callable[[str, str, str], None]
+
+
+class Protection:
+    """Whoever holds coins and has no order under way gets what its risk block asks for, whatever happened
+    before: an entry that was filled, a sell that failed, the kill switch that was on, or a crash."""
+
+    def __init__(
+        self, engine: Engine, broker: str, instrument: Callable[[str], Instrument | None], tell: Tell
+    ) -> None:
+        self._engine = engine
+        self._broker = broker
+        self._instrument = instrument
+        self._tell = tell
+
+    async def renew(self) -> int:
+        """Store the orders that are missing; returns how many."""
+        return await uninterrupted(self._renew)
+
+    def _renew(self) -> int:
+        made = 0
+        for row in idle_holders(self._engine, self._broker):
+            risk = parse_model(BotFile, row.config, f"bot {row.name}").risk
+            instrument = self._instrument(row.symbol)
+            if instrument is None or (risk.stop_loss is None and risk.take_profit is None):
+                continue
+            with exact():
+                quantity = instrument.floor_size(row.quantity)
+            if quantity <= 0 or quantity < instrument.min_size:
+                continue
+            prices = _triggers(row, instrument, risk.stop_loss, risk.take_profit)
+            made += protect(self._engine, self._broker, row.bot_id, quantity, prices) is not None
+        return made
+
+
+def _triggers(
+    row: Any, instrument: Instrument, stop_loss: Decimal | None, take_profit: Decimal | None
+) -> dict[str, Decimal | None]:
+    """Prices at the distances of the risk block from the average cost, fees included, on the tick."""
+    with exact():
+        average = row.cost / row.quantity
+        stop = None if stop_loss is None else instrument.round_price(average * (1 - stop_loss))
+        profit = None if take_profit is None else instrument.round_price(average * (1 + take_profit))
+    return {"stop_price": stop, "profit_price": profit}

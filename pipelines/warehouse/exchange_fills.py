@@ -1,0 +1,216 @@
+"""What an exchange did with our orders, taken into the accounts of the bots: each match once."""
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from core.exchange_orders import (
+    ExchangeFill,
+    ExchangeOrder,
+    SubmissionState,
+    account_fill,
+    closed_trip,
+    follow,
+)
+from core.fills import Fill
+from core.portfolio import Portfolio
+from core.trades import Side
+from pipelines.warehouse.exchange_orders import move
+from pipelines.warehouse.sql import to_datetime
+from pipelines.warehouse.tables import orders, positions, trades
+from pipelines.warehouse.tables.exchange_orders import exchange_balances, exchange_fills, exchange_orders
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """A currency of which the exchange's account holds something else than follows from our matches.
+
+    amount: more (or less, below zero) than what was there before our first order, plus what we traded
+    """
+
+    currency: str
+    held: Decimal
+    amount: Decimal
+
+
+def record(
+    engine: Engine,
+    order: ExchangeOrder,
+    fills: Iterable[ExchangeFill],
+    state: SubmissionState,
+    reason: str | None,
+    child_id: str | None,
+) -> int:
+    """Take in the matches of an order that are new, and its state, in one transaction with the account.
+
+    Repeating it changes nothing: a match is known by the exchange's number. Returns how many were new.
+    """
+    with engine.begin() as connection:
+        portfolio = _locked(connection, order.bot_id)
+        added = 0
+        for fill in fills:
+            change = account_fill(fill, order.symbol)
+            if not _insert(connection, order, fill, change):
+                continue
+            added += 1
+            portfolio, pnl = follow(portfolio, change)
+            _insert_trade(connection, order, fill, change, pnl, portfolio.cash)
+        if added or child_id != order.child_id:
+            _count_filled(connection, order.order_id, child_id)
+        moved = state.is_final and move(connection, order.order_id, state, reason)
+        if moved and order.side is Side.SELL and (pnl := _realised(connection, order.order_id)) is not None:
+            portfolio = closed_trip(portfolio, pnl)
+        if added or moved:
+            values = {name: getattr(portfolio, name) for name in Portfolio.__struct_fields__}
+            connection.execute(
+                update(positions)
+                .where(positions.c.bot_id == order.bot_id)
+                .values(values | {"updated_at": func.now()})
+            )
+    return added
+
+
+def compare_balances(engine: Engine, broker: str, held: Mapping[str, Decimal]) -> list[Difference]:
+    """Lay the exchange's balances beside our matches, and keep both.
+
+    What a currency held beyond our matches when it was first seen belongs to others; any change of that
+    afterwards (a deposit, a trade by hand, or a mistake) is a difference until it is gone or `accept`ed.
+    Only meaningful while no order of ours is live.
+    """
+    found = []
+    with engine.begin() as connection:
+        traded = _traded(connection, broker)
+        for currency in sorted(traded):
+            now, ours = held.get(currency, Decimal(0)), traded[currency]
+            row = insert(exchange_balances).values(
+                broker=broker, currency=currency, held=now, traded=ours, others=now - ours
+            )
+            statement = row.on_conflict_do_update(
+                index_elements=["broker", "currency"],
+                set_={"held": now, "traded": ours, "checked_at": func.now()},
+            ).returning(exchange_balances.c.others)
+            amount = now - ours - connection.execute(statement).scalar_one()
+            if amount:
+                found.append(Difference(currency, now, amount))
+    return found
+
+
+def note_balances(engine: Engine, broker: str, held: Mapping[str, Decimal], symbols: Iterable[str]) -> None:
+    """Before the first order: what the account holds of the currencies that the bots trade is others'."""
+    currencies = {part for symbol in symbols for part in symbol.split("-")}
+    with engine.begin() as connection:
+        traded = _traded(connection, broker)
+        for currency in sorted(currencies):
+            ours = traded.get(currency, Decimal(0))
+            now = held.get(currency, Decimal(0))
+            row = insert(exchange_balances).values(
+                broker=broker, currency=currency, held=now, traded=ours, others=now - ours
+            )
+            connection.execute(row.on_conflict_do_nothing())
+
+
+def accept_balances(engine: Engine, broker: str, held: Mapping[str, Decimal]) -> None:
+    """From now on what the account holds beyond our matches is others'."""
+    with engine.begin() as connection:
+        traded = _traded(connection, broker)
+        for currency, now in held.items():
+            statement = (
+                update(exchange_balances)
+                .where(exchange_balances.c.broker == broker, exchange_balances.c.currency == currency)
+                .values(held=now, others=now - traded.get(currency, Decimal(0)), checked_at=func.now())
+            )
+            connection.execute(statement)
+
+
+def _traded(connection: Connection, broker: str) -> dict[str, Decimal]:
+    """Changes of each currency by all our matches; a fee in a third currency included."""
+    changes: dict[str, Decimal] = {}
+    statement = (
+        select(
+            exchange_fills.c.symbol,
+            exchange_fills.c.fee_currency,
+            func.sum(exchange_fills.c.base_change).label("base"),
+            func.sum(exchange_fills.c.quote_change).label("quote"),
+            func.sum(exchange_fills.c.fee).label("fee"),
+        )
+        .where(exchange_fills.c.broker == broker)
+        .group_by(exchange_fills.c.symbol, exchange_fills.c.fee_currency)
+    )
+    for row in connection.execute(statement):
+        base, _, quote = row.symbol.partition("-")
+        for currency, amount in ((base, row.base), (quote, row.quote)):
+            changes[currency] = changes.get(currency, Decimal(0)) + amount
+        if row.fee_currency not in (base, quote):
+            changes[row.fee_currency] = changes.get(row.fee_currency, Decimal(0)) - row.fee
+    return changes
+
+
+def _locked(connection: Connection, bot_id: int) -> Portfolio:
+    row = connection.execute(select(positions).where(positions.c.bot_id == bot_id).with_for_update()).one()
+    return Portfolio(**{name: getattr(row, name) for name in Portfolio.__struct_fields__})
+
+
+def _insert(connection: Connection, order: ExchangeOrder, fill: ExchangeFill, change: Fill) -> bool:
+    row = insert(exchange_fills).values(
+        broker=order.broker,
+        symbol=order.symbol,
+        trade_id=fill.trade_id,
+        order_id=order.order_id,
+        timestamp=to_datetime(fill.timestamp_ms),
+        side=fill.side.value,
+        price=fill.price,
+        quantity=fill.quantity,
+        fee=fill.fee,
+        fee_currency=fill.fee_currency,
+        base_change=change.base_change,
+        quote_change=change.quote_change,
+    )
+    return connection.execute(row.on_conflict_do_nothing()).rowcount == 1
+
+
+def _insert_trade(
+    connection: Connection,
+    order: ExchangeOrder,
+    fill: ExchangeFill,
+    change: Fill,
+    pnl: Decimal | None,
+    cash: Decimal,
+) -> None:
+    signal = select(orders.c.signal_id).where(orders.c.id == order.order_id).scalar_subquery()
+    row: dict[str, Any] = {
+        "id": f"{order.order_id}-{fill.trade_id}",
+        "bot_id": order.bot_id,
+        "signal_id": signal,
+        "order_id": order.order_id,
+        "timestamp": to_datetime(fill.timestamp_ms),
+        "side": fill.side.value,
+        "price": fill.price,
+        "quantity": fill.quantity,
+        "fees": change.fee,
+        "pnl": pnl,
+        "balance_after": cash,
+    }
+    connection.execute(insert(trades).values(row))
+
+
+def _count_filled(connection: Connection, order_id: str, child_id: str | None) -> None:
+    filled = (
+        select(func.coalesce(func.sum(exchange_fills.c.quantity), 0))
+        .where(exchange_fills.c.order_id == order_id)
+        .scalar_subquery()
+    )
+    for table, key, more in (
+        (orders, orders.c.id, {}),
+        (exchange_orders, exchange_orders.c.order_id, {"child_id": child_id}),
+    ):
+        values: dict[str, Any] = {"filled_quantity": filled, "updated_at": func.now(), **more}
+        connection.execute(update(table).where(key == order_id).values(values))
+
+
+def _realised(connection: Connection, order_id: str) -> Decimal | None:
+    """What all matches of a sell realised; None when it had none."""
+    total = select(func.sum(trades.c.pnl)).where(trades.c.order_id == order_id)
+    return connection.execute(total).scalar_one()

@@ -1,0 +1,327 @@
+"""Orders for a real exchange: each step of each committed before the next thing is done about it.
+
+Whoever locks a bot's position, an order and its row here does it in that order.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy.dialects.postgresql import insert
+
+from core.exchange_orders import ExchangeOrder, OrderKind, SubmissionState, client_id, states_before
+from core.ids import decision_id
+from core.orders import Order
+from core.trades import Side
+from pipelines.warehouse.controls import KILL_SWITCH
+from pipelines.warehouse.sql import to_ms
+from pipelines.warehouse.tables import bots, controls, orders, positions
+from pipelines.warehouse.tables.exchange_orders import exchange_orders
+
+LIVE = tuple(state.value for state in SubmissionState if not state.is_final)
+SUBMITTING, SUBMITTED = "submitting", "submitted"
+"""Status in `orders` before and after the exchange has an order; its last ones are those of every order."""
+ENTRY_KINDS = (OrderKind.MARKET.value, OrderKind.LIMIT.value)
+
+
+def submit(connection: Connection, bot_id: int, broker: str, symbol: str, order: Order) -> None:
+    """In the transaction of a decision: its order, already in `orders`, is to be sent."""
+    kind = OrderKind.LIMIT if order.order_type.value == "limit" else OrderKind.MARKET
+    row = insert(exchange_orders).values(
+        order_id=order.id,
+        bot_id=bot_id,
+        broker=broker,
+        client_id=client_id(order.id),
+        symbol=symbol,
+        side=order.side.value,
+        kind=kind.value,
+        quantity=order.quantity,
+        limit_price=order.price if kind is OrderKind.LIMIT else None,
+        state=SubmissionState.SUBMITTING.value,
+    )
+    connection.execute(row.on_conflict_do_nothing())
+    connection.execute(update(orders).where(orders.c.id == order.id).values(status=SUBMITTING))
+
+
+def live_orders(source: Engine | Connection, broker: str, bot_id: int | None = None) -> list[ExchangeOrder]:
+    """The orders that are not over, oldest first; of one bot if given."""
+    statement = (
+        select(exchange_orders)
+        .where(exchange_orders.c.broker == broker, exchange_orders.c.state.in_(LIVE))
+        .order_by(exchange_orders.c.created_at, exchange_orders.c.order_id)
+    )
+    if bot_id is not None:
+        statement = statement.where(exchange_orders.c.bot_id == bot_id)
+    if isinstance(source, Connection):
+        return [_order(row) for row in source.execute(statement)]
+    with source.connect() as connection:
+        return [_order(row) for row in connection.execute(statement)]
+
+
+def read_order(engine: Engine, order_id: str) -> ExchangeOrder:
+    """One order as it is stored now."""
+    with engine.connect() as connection:
+        statement = select(exchange_orders).where(exchange_orders.c.order_id == order_id)
+        return _order(connection.execute(statement).one())
+
+
+def unknown_ids(engine: Engine, broker: str, ids: Sequence[str]) -> list[str]:
+    """Those of `ids` that no order here ever had."""
+    known = select(exchange_orders.c.client_id).where(
+        exchange_orders.c.broker == broker, exchange_orders.c.client_id.in_(ids)
+    )
+    with engine.connect() as connection:
+        found: set[str] = set(connection.execute(known).scalars())
+    return [ident for ident in ids if ident not in found]
+
+
+def claim(engine: Engine, order: ExchangeOrder, quantity: Decimal, deadline_ms: int) -> bool:
+    """Write that a request is about to leave. False: somebody wants it withdrawn, so nothing may leave."""
+    with engine.begin() as connection:
+        statement = (
+            update(exchange_orders)
+            .where(
+                exchange_orders.c.order_id == order.order_id,
+                exchange_orders.c.state == SubmissionState.SUBMITTING.value,
+                exchange_orders.c.cancel_reason.is_(None),
+            )
+            .values(
+                state=SubmissionState.SENDING.value,
+                quantity=quantity,
+                attempts=exchange_orders.c.attempts + 1,
+                deadline_ms=deadline_ms,
+                updated_at=func.now(),
+            )
+        )
+        if connection.execute(statement).rowcount != 1:
+            return False
+        connection.execute(update(orders).where(orders.c.id == order.order_id).values(quantity=quantity))
+        return True
+
+
+def move(
+    connection: Connection, order_id: str, state: SubmissionState, reason: str | None = None, **values: Any
+) -> bool:
+    """Take an order to `state` if the diagram leads there, its row in `orders` with it. False: it does not,
+    because the step was made before."""
+    before = [other.value for other in states_before(state)]
+    statement = (
+        update(exchange_orders)
+        .where(exchange_orders.c.order_id == order_id, exchange_orders.c.state.in_(before))
+        .values(state=state.value, updated_at=func.now(), **values)
+    )
+    if connection.execute(statement).rowcount != 1:
+        return False
+    shown = {"status": shown_status(state), "updated_at": func.now()}
+    if reason is not None:
+        shown["reason"] = reason
+    connection.execute(update(orders).where(orders.c.id == order_id).values(shown))
+    return True
+
+
+def step(
+    engine: Engine, order_id: str, state: SubmissionState, reason: str | None = None, **values: Any
+) -> bool:
+    """`move` in a transaction of its own."""
+    with engine.begin() as connection:
+        return move(connection, order_id, state, reason, **values)
+
+
+def withdraw(connection: Connection, bot_id: int | None, reason: str, protective: bool) -> int:
+    """Have live orders of a bot (None: of all) cancelled at the exchange; returns how many. The reason that
+    came first stays. protective: stops and take-profits too."""
+    statement = (
+        update(exchange_orders)
+        .where(exchange_orders.c.state.in_(LIVE), exchange_orders.c.cancel_reason.is_(None))
+        .values(cancel_reason=reason, updated_at=func.now())
+    )
+    if bot_id is not None:
+        statement = statement.where(exchange_orders.c.bot_id == bot_id)
+    if not protective:
+        statement = statement.where(exchange_orders.c.kind.in_(ENTRY_KINDS))
+    return connection.execute(statement).rowcount
+
+
+def withdraw_protection(engine: Engine, bot_id: int, reason: str) -> bool:
+    """Have a bot's stops and take-profits cancelled; whether any is still live."""
+    live = (
+        exchange_orders.c.bot_id == bot_id,
+        exchange_orders.c.state.in_(LIVE),
+        exchange_orders.c.kind.notin_(ENTRY_KINDS),
+    )
+    with engine.begin() as connection:
+        marked = (
+            update(exchange_orders)
+            .where(*live, exchange_orders.c.cancel_reason.is_(None))
+            .values(cancel_reason=reason, updated_at=func.now())
+        )
+        connection.execute(marked)
+        return connection.execute(select(func.count()).where(*live)).scalar_one() > 0
+
+
+def held(engine: Engine, bot_id: int) -> Decimal:
+    """Base currency in a bot's account."""
+    statement = select(positions.c.quantity).where(positions.c.bot_id == bot_id)
+    with engine.connect() as connection:
+        return connection.execute(statement).scalar_one()
+
+
+def idle_holders(engine: Engine, broker: str) -> Sequence[Row[Any]]:
+    """Bots of a broker that hold coins, have no live order, and are not stopped by the kill switch:
+    (bot_id, name, symbol, config, quantity, cost)."""
+    live = select(exchange_orders.c.bot_id).where(exchange_orders.c.state.in_(LIVE))
+    killed = select(controls.c.name).where(
+        controls.c.name == KILL_SWITCH, controls.c.value["on"].as_boolean()
+    )
+    statement = (
+        select(
+            bots.c.id.label("bot_id"),
+            bots.c.name,
+            bots.c.symbol,
+            bots.c.config,
+            positions.c.quantity,
+            positions.c.cost,
+        )
+        .join(positions, positions.c.bot_id == bots.c.id)
+        .where(
+            bots.c.config["broker"].as_string() == broker,
+            positions.c.quantity > 0,
+            bots.c.id.notin_(live),
+            ~killed.exists(),
+        )
+    )
+    with engine.connect() as connection:
+        return connection.execute(statement).all()
+
+
+def protect(
+    engine: Engine, broker: str, bot_id: int, quantity: Decimal, prices: Mapping[str, Decimal | None]
+) -> str | None:
+    """Store a stop and take-profit for what a bot holds, named after its last entry; its id, or None when the
+    account has changed meanwhile, so that it has to be looked at again.
+
+    prices: stop_price and profit_price, at least one of them
+    """
+    with engine.begin() as connection:
+        now_held: Decimal = connection.execute(
+            select(positions.c.quantity).where(positions.c.bot_id == bot_id).with_for_update()
+        ).scalar_one()
+        of_bot = exchange_orders.c.bot_id == bot_id
+        live = select(func.count()).where(of_bot, exchange_orders.c.state.in_(LIVE))
+        if now_held < quantity or connection.execute(live).scalar_one():
+            return None
+        entry = connection.execute(
+            select(exchange_orders.c.order_id, orders.c.signal_id, orders.c.timestamp)
+            .join(orders, orders.c.id == exchange_orders.c.order_id)
+            .where(of_bot, exchange_orders.c.side == Side.BUY.value, exchange_orders.c.filled_quantity > 0)
+            .order_by(orders.c.timestamp.desc())
+            .limit(1)
+        ).one_or_none()
+        if entry is None:
+            return None
+        stopped = _refused_before(connection, bot_id, entry.order_id)
+        if stopped == _TOO_SOON:
+            return None
+        return _insert_protection(connection, broker, bot_id, entry, quantity, {} if stopped else prices)
+
+
+_REASONS = {
+    OrderKind.STOP: "stop_loss",
+    OrderKind.TAKE_PROFIT: "take_profit",
+    OrderKind.OCO: "stop_loss or take_profit",
+    OrderKind.MARKET: "the price was beyond stop_loss or take_profit already",
+}
+_TOO_SOON = "too soon"
+_BEYOND = ("51277", "51278", "51279", "51280", "51281")
+
+
+def _refused_before(connection: Connection, bot_id: int, entry_id: str) -> str | None:
+    """Why the last protection of an entry was refused: its code when the price was beyond the trigger, and
+    the position is to be sold at once; `_TOO_SOON` after any other refusal within a minute."""
+    of_entry = exchange_orders.c.order_id.startswith(entry_id.removesuffix("0"), autoescape=True)
+    last = connection.execute(
+        select(
+            exchange_orders.c.state,
+            orders.c.reason,
+            (func.now() - exchange_orders.c.updated_at > timedelta(minutes=1)).label("is_old"),
+        )
+        .join(orders, orders.c.id == exchange_orders.c.order_id)
+        .where(exchange_orders.c.bot_id == bot_id, of_entry, exchange_orders.c.side == Side.SELL.value)
+        .order_by(exchange_orders.c.created_at.desc())
+        .limit(1)
+    ).one_or_none()
+    if last is None or last.state != SubmissionState.REJECTED.value:
+        return None
+    code = (last.reason or "").partition(" ")[0]
+    if code in _BEYOND:
+        return code
+    return None if last.is_old else _TOO_SOON
+
+
+def _insert_protection(
+    connection: Connection,
+    broker: str,
+    bot_id: int,
+    entry: Row[Any],
+    quantity: Decimal,
+    prices: Mapping[str, Decimal | None],
+) -> str:
+    stop, profit = prices.get("stop_price"), prices.get("profit_price")
+    kind = OrderKind.OCO if stop and profit else OrderKind.STOP if stop else OrderKind.TAKE_PROFIT
+    if not stop and not profit:
+        kind = OrderKind.MARKET
+    bot = connection.execute(select(bots.c.name, bots.c.symbol).where(bots.c.id == bot_id)).one()
+    of_entry = exchange_orders.c.order_id.startswith(entry.order_id.removesuffix("0"), autoescape=True)
+    earlier = select(func.count()).where(exchange_orders.c.bot_id == bot_id, of_entry)
+    name = decision_id(bot.name, to_ms(entry.timestamp), connection.execute(earlier).scalar_one())
+    shown = insert(orders).values(
+        id=name,
+        bot_id=bot_id,
+        signal_id=entry.signal_id,
+        timestamp=entry.timestamp,
+        side=Side.SELL.value,
+        order_type=kind.value,
+        price=stop or profit,
+        quantity=quantity,
+        status=SUBMITTING,
+        reason=_REASONS[kind],
+    )
+    connection.execute(shown)
+    row = insert(exchange_orders).values(
+        order_id=name,
+        bot_id=bot_id,
+        broker=broker,
+        client_id=client_id(name),
+        symbol=bot.symbol,
+        side=Side.SELL.value,
+        kind=kind.value,
+        quantity=quantity,
+        stop_price=stop,
+        profit_price=profit,
+        state=SubmissionState.SUBMITTING.value,
+    )
+    connection.execute(row)
+    return name
+
+
+def shown_status(state: SubmissionState) -> str:
+    """What the `orders` row says of an order at an exchange: never open, which is what paper fills."""
+    if state in {SubmissionState.SUBMITTING, SubmissionState.SENDING}:
+        return SUBMITTING
+    return SUBMITTED if state is SubmissionState.WORKING else state.value
+
+
+def _order(row: Row[Any]) -> ExchangeOrder:
+    values: dict[str, Any] = {name: getattr(row, name) for name in _FIELDS}
+    values |= {
+        "side": Side(row.side),
+        "kind": OrderKind(row.kind),
+        "state": SubmissionState(row.state),
+        "created_ms": to_ms(row.created_at),
+    }
+    return ExchangeOrder(**values)
+
+
+_FIELDS: Iterable[str] = tuple(name for name in ExchangeOrder.__struct_fields__ if name != "created_ms")
