@@ -21,6 +21,7 @@ from core.risk import KILL_SWITCH, RiskLimits, age_of
 from core.timeframes import Timeframe
 from live.bots.messages import MarketUpdate, Message, signal_message, status_message
 from live.bots.window import CandleWindow
+from live.brokers.choose import ORDERS_CHANNEL, broker_of
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import BotRow
 from pipelines.warehouse.exposure import admit
@@ -80,6 +81,7 @@ class Bot:
         self._costs = Costs(config.fee, config.slippage)
         self._limits = msgspec.convert(dict(config.risk), RiskLimits)
         self._instrument: Instrument | None = None
+        self._broker = broker_of(config, row.id)
         self._account = self._ledger.restore()
         self._hole_since_ms: int | None = None
         self._seen_history = (0, clock.now_ms())
@@ -143,7 +145,8 @@ class Bot:
             signal = last_signal(self._strategy, frame)
         with self._engine.begin() as connection:
             self._ledger.begin_decision(connection, self._account)
-            outcome = observe(self._rules(), self._account, newest)
+            account = self._broker.account(connection, self._account)
+            outcome = observe(self._rules(), account, newest)
             self._ledger.write(connection, outcome, newest.close_ms, signal)
         self._account = outcome.account
         _log.info("begins", bot=self.name, candle_ms=newest.close_ms)
@@ -166,21 +169,24 @@ class Bot:
             signal = last_signal(self._strategy, frame)
         with self._engine.begin() as connection:
             standing = self._ledger.begin_decision(connection, self._account)
-            outcome = judge(
-                self._rules(),
-                self._account,
-                candle,
-                signal,
-                standing.kill_switch,
+            decide = partial(
+                judge,
+                candle=candle,
+                kill_switch=standing.kill_switch,
                 age_ms=age_of(candle, standing.exchange_ms),
                 admit=partial(admit, connection, self._bot_id) if standing.limited else None,
             )
+            account = self._broker.account(connection, self._account)
+            outcome = self._broker.judge(connection, self._rules(), account, candle, signal, decide)
             self._ledger.write(connection, outcome, candle.close_ms, signal)
+            sends = self._broker.send(connection, outcome)
         latency_ms = None if published_ms is None else self._clock.now_ms() - published_ms
         if latency_ms is not None:
             self.latencies.append((decision_id(self.name, candle.close_ms), latency_ms))
         self._account, self._hole_since_ms = outcome.account, None
         self.judged += 1
+        if sends:
+            self._say((ORDERS_CHANNEL, {"bot": self.name}))
         self._say(signal_message(self.name, signal, outcome, latency_ms))
         self._tell(outcome, candle, "trade" if outcome.executions else "candle")
 

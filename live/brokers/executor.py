@@ -14,6 +14,7 @@ from core.errors import Unavailable
 from core.exchange_orders import ExchangeOrder
 from core.instruments import Instrument
 from live.bots.threads import uninterrupted
+from live.brokers.choose import ORDERS_CHANNEL
 from live.brokers.protection import Protection
 from live.brokers.reconcile import Reconciler
 from live.brokers.submission import Patience, Submitter, pause
@@ -24,8 +25,6 @@ from pipelines.warehouse.database import is_outage
 from pipelines.warehouse.exchange_orders import live_orders, read_order
 from pipelines.warehouse.instruments import read_instruments
 
-ORDERS_CHANNEL = "control:orders"
-"""Where bots say that they have stored an order; without it they are found within LOOK_S."""
 LOOK_S = 0.5
 AWAY_S = 1.0
 CLOCK_S = 10.0

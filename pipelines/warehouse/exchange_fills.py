@@ -49,7 +49,7 @@ def record(
     Repeating it changes nothing: a match is known by the exchange's number. Returns how many were new.
     """
     with engine.begin() as connection:
-        portfolio = _locked(connection, order.bot_id)
+        portfolio = read_portfolio(connection, order.bot_id)
         added = 0
         for fill in fills:
             change = account_fill(fill, order.symbol)
@@ -148,7 +148,8 @@ def _traded(connection: Connection, broker: str) -> dict[str, Decimal]:
     return changes
 
 
-def _locked(connection: Connection, bot_id: int) -> Portfolio:
+def read_portfolio(connection: Connection, bot_id: int) -> Portfolio:
+    """A bot's account, locked until the end of the transaction."""
     row = connection.execute(select(positions).where(positions.c.bot_id == bot_id).with_for_update()).one()
     return Portfolio(**{name: getattr(row, name) for name in Portfolio.__struct_fields__})
 
