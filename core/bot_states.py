@@ -1,26 +1,31 @@
-"""The states of a bot, in one enforced table.
+"""The states of a bot. `Actual.move` is the only way from one to another.
 
-People set the desired state (`bots.status`); the supervisor brings the actual one (`bots.state`) there.
+People set the desired state (`bots.status`); the supervisor brings the actual one (`bots.state`) there. A
+process that runs is starting, running or paused; in the other states there is none.
 
-                        ┌───────────────────────────────────────────┐
-                        ▼                                           │
-    (new) ──▶ stopped ──────▶ starting ──▶ running ◀──▶ paused ─────┤ desired: stopped
-                 ▲  ▲            │  │         │            │        │ (or the daemon ends)
-                 │  └────────────┘  │         │            │        │
-                 │     (stopped     │         └────────────┼────────┘
-                 │      meanwhile)  ▼                      ▼
-                 ├───────────── crashed ◀── died, hung or over its limits
-                 │               │    │
-                 │               │    └──▶ starting    at most 3 times an hour
-                 │               ▼
-                 └──────────── error ────▶ starting    only when someone starts it again
+    stateDiagram-v2
+        [*] --> stopped
+        stopped --> starting: wanted active or paused
+        starting --> running: its first heartbeat
+        starting --> paused: its first heartbeat, wanted paused
+        running --> paused: wanted paused
+        paused --> running: wanted active
+        starting --> stopped: wanted stopped, or the daemon ends
+        running --> stopped: wanted stopped, a new configuration, or the daemon ends
+        paused --> stopped: wanted stopped, a new configuration, or the daemon ends
+        starting --> crashed: died, hung or over a limit
+        running --> crashed: died, hung or over a limit
+        paused --> crashed: died, hung or over a limit
+        crashed --> starting: at most 3 times an hour
+        crashed --> stopped: wanted stopped
+        crashed --> error: the 4th time within an hour, or unusable
+        error --> starting: someone starts it again
+        error --> stopped: wanted stopped
 
-A process that runs is starting, running or paused; in the other states there is none.
+docs/bots.md shows the same picture; a test holds both against the table below.
 """
 
 from enum import StrEnum
-
-MAX_RESTARTS_AN_HOUR = 3
 
 
 class Desired(StrEnum):
@@ -47,6 +52,12 @@ class Actual(StrEnum):
         """Whether a process should exist in this state."""
         return self in {Actual.STARTING, Actual.RUNNING, Actual.PAUSED}
 
+    def move(self, to: "Actual") -> "Actual":
+        """`to`, if the diagram allows it from here (staying is allowed); IllegalMove otherwise."""
+        if to is not self and to not in _MOVES[self]:
+            raise IllegalMove(f"a bot cannot go from {self} to {to}")
+        return to
+
 
 class Step(StrEnum):
     """What brings an actual state nearer to the desired one."""
@@ -70,13 +81,6 @@ _MOVES: dict[Actual, frozenset[Actual]] = {
 
 class IllegalMove(ValueError):
     """A change of state that the diagram does not have: a bug, never a user's mistake."""
-
-
-def move(current: Actual, to: Actual) -> Actual:
-    """`to`, if the diagram allows it from `current` (staying is allowed); IllegalMove otherwise."""
-    if to is not current and to not in _MOVES[current]:
-        raise IllegalMove(f"a bot cannot go from {current} to {to}")
-    return to
 
 
 def next_step(desired: Desired, actual: Actual) -> Step:

@@ -14,6 +14,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from sqlalchemy import Engine
@@ -33,6 +34,7 @@ RESTART_S = 0.3
 START_S = 60.0
 STOP_S = 15.0
 DAY_MS = 86_400_000
+NO_VARIABLES: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -203,8 +205,11 @@ class Havoc:
 
 
 @contextmanager
-def chaos_rig(market: Market, folder: Path, truth: bool = True) -> Iterator[Rig]:
-    """Start everything; at the end stop what still runs. truth: load what will be emitted, for `settled`"""
+def chaos_rig(
+    market: Market, folder: Path, truth: bool = True, variables: Mapping[str, str] = NO_VARIABLES
+) -> Iterator[Rig]:
+    """Start everything; at the end stop what still runs. truth: load what will be emitted, for `settled`;
+    variables: more settings of the daemon"""
     with ExitStack() as stack:
         database = stack.enter_context(own_postgres(POSTGRES))
         redis = stack.enter_context(own_redis())
@@ -226,6 +231,7 @@ def chaos_rig(market: Market, folder: Path, truth: bool = True) -> Iterator[Rig]
             "TCP_HISTORY_DAYS": "1",
             "TCP_REFILL_IDS": "1000000",
             "TCP_CONFIG_DIR": str(folder / "config"),
+            **variables,
         }
         daemon = Daemon(environment, folder / "live.log")
         stack.callback(daemon.stop)

@@ -7,14 +7,18 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
+import psutil
 import structlog
 
 from config.settings import PROJECT_ROOT, Settings
+from core.timeframes import Timeframe
 from live.bots.lifeline import PARENT_VARIABLE
-from live.bots.runner_codes import ORPHANED
+from live.bots.runner_codes import LAST_WORDS, ORPHANED
+from live.bots.vitals import Limits, Sign, Vitals
+from pipelines.warehouse.bots import BotRow
+from pipelines.warehouse.sql import to_ms
 
 LOG_BYTES = 5_000_000
 """A log larger than this is put aside as NAME.log.1 when its bot starts."""
@@ -25,18 +29,23 @@ _log = structlog.get_logger("bots")
 class BotProcess:
     """A running (or just ended) process of a bot. Times are of the event loop's clock, seconds.
 
-    config: with which it was started; kill_reason: why the supervisor killed it, if it did
+    bot_id, version: bots.id and the version of the configuration with which it was started
     stop_deadline: when a stop that was asked for becomes a kill; None: no stop was asked for
+    kill_reason: why the supervisor ends it, if it does; kill_at: when, its last words written by then
     exit_code: None while it runs; −n when signal n ended it
     """
 
-    def __init__(self, pid: int, config: dict[str, Any], now: float) -> None:
+    def __init__(self, pid: int, row: BotRow, limits: Limits, now: float) -> None:
         self.pid = pid
-        self.config = config
+        self.bot_id = row.id
+        self.version = row.config_version
         self.started_at = now
+        self.vitals = Vitals(limits, now)
         self.kill_reason: str | None = None
+        self.kill_at: float | None = None
         self.stop_deadline: float | None = None
         self.exit_code: int | None = None
+        self._judged_ms: int | None = None
         self._ended = asyncio.Event()
 
     async def wait(self) -> None:
@@ -54,19 +63,40 @@ class BotProcess:
             self.stop_deadline = deadline
             self._signal(signal.SIGTERM)
 
-    def kill(self, reason: str | None = None) -> None:
-        """End it now. With a reason this counts as a crash."""
+    def condemn(self, reason: str, kill_at: float) -> None:
+        """Have it write every thread's stack to its log; at `kill_at` call `kill`. This counts as a crash."""
         if self.kill_reason is None:
-            self.kill_reason = reason
+            self.kill_reason, self.kill_at = reason, kill_at
+            self._signal(LAST_WORDS)
+
+    def kill(self) -> None:
+        """End it now."""
         self._signal(signal.SIGKILL)
 
-    def memory_bytes(self) -> int:
-        """Resident memory, shared pages included; 0 when it is gone."""
+    def deadline(self) -> float | None:
+        """When something is due about it; None: nothing is."""
+        return self.stop_deadline if self.kill_at is None else self.kill_at
+
+    def look(self, row: BotRow, now: float, now_ms: int) -> Sign | None:
+        """How it is; None when it has just ended. now_ms: wall time"""
+        judged_ms = None if row.last_candle is None else to_ms(row.last_candle)
+        before_ms, self._judged_ms = self._judged_ms, judged_ms
+        judged = 0
+        if judged_ms is not None and before_ms is not None:
+            judged = (judged_ms - before_ms) // Timeframe.parse(row.timeframe).ms
+        seen = row.last_heartbeat
         try:
-            pages = Path(f"/proc/{self.pid}/statm").read_text().split()[1]
-        except (OSError, IndexError):
-            return 0
-        return int(pages) * os.sysconf("SC_PAGE_SIZE")
+            process = psutil.Process(self.pid)
+            with process.oneshot():
+                return Sign(
+                    at=now,
+                    silent_s=None if seen is None else (now_ms - to_ms(seen)) / 1000,
+                    memory_bytes=process.memory_info().rss,
+                    processor_s=sum(process.cpu_times()[:2]),
+                    judged=judged,
+                )
+        except psutil.NoSuchProcess:
+            return None
 
     def _signal(self, number: signal.Signals) -> None:
         if self.exit_code is None:
@@ -82,30 +112,32 @@ class BotProcesses:
     Parameters
     ----------
     settings: handed on to the bots as environment variables
+    limits: that the supervisor watches them by
     on_end: called when a bot's process has ended
     """
 
-    def __init__(self, settings: Settings, on_end: Callable[[], None]) -> None:
+    def __init__(self, settings: Settings, limits: Limits, on_end: Callable[[], None]) -> None:
         self._settings = settings
+        self._limits = limits
         self._on_end = on_end
         self._nursery: Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._alive: dict[int, BotProcess] = {}
         self._born: dict[str, asyncio.Future[int]] = {}
 
-    async def start(self, name: str, config: dict[str, Any]) -> BotProcess:
+    async def start(self, row: BotRow) -> BotProcess:
         """Start the process of a bot. ConnectionError if the nursery dies meanwhile."""
         nursery = await self._ready()
-        log = self.log_of(name)
+        log = self.log_of(row.name)
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_name(log.name + ".1"))
         loop = asyncio.get_running_loop()
-        born = self._born[name] = loop.create_future()
+        born = self._born[row.name] = loop.create_future()
         assert nursery.stdin is not None
-        nursery.stdin.write(msgspec.json.encode({"start": name, "log": str(log)}) + b"\n")
+        nursery.stdin.write(msgspec.json.encode({"start": row.name, "log": str(log)}) + b"\n")
         await nursery.stdin.drain()
-        process = BotProcess(await born, config, loop.time())
+        process = BotProcess(await born, row, self._limits, loop.time())
         self._alive[process.pid] = process
         return process
 

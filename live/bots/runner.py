@@ -4,6 +4,7 @@ Started by the supervisor; by hand it works the same. Exit codes: live.bots.runn
 """
 
 import asyncio
+import faulthandler
 import os
 import signal
 import sys
@@ -21,13 +22,16 @@ from core.errors import BadInput, Unavailable
 from live.bots.bot import Bot
 from live.bots.inbox import Inbox
 from live.bots.lifeline import is_orphan, tie_to_parent
+from live.bots.memory import limit_memory, without_limit
 from live.bots.messages import Message, status_message
 from live.bots.outbox import Outbox
-from live.bots.runner_codes import CRASHED, ORPHANED, STOPPED, UNUSABLE
+from live.bots.runner_codes import CRASHED, LAST_WORDS, ORPHANED, STOPPED, UNUSABLE
+from live.bots.stopwatch import Stopwatch
 from live.logs import configure_logs
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bot_ledger import Conflict
+from pipelines.warehouse.bot_versions import note_applied
 from pipelines.warehouse.bots import find_bot, record_crash, record_state
 from pipelines.warehouse.database import SERVICE_ANSWER_S
 from pipelines.warehouse.database import engine as engine_of
@@ -58,7 +62,8 @@ class Runner:
         self._bus = RedisBus(settings.redis_url or "")
         self._outbox = Outbox(self._bus)
         self._row = find_bot(self._engine, name)
-        self._bot = Bot(self._row, self._engine, self._clock, self._outbox.put)
+        stopwatch = Stopwatch(settings.bot_judgement_s)
+        self._bot = Bot(self._row, self._engine, self._clock, self._outbox.put, stopwatch.judging)
         self._inbox = Inbox(self._bus, name, self._bot.symbol, self._bot.timeframe)
         self._wanted = self._row.status
         self._state = self._row.state
@@ -155,6 +160,8 @@ class Runner:
         record_state(self._engine, self._row.id, target, pid=os.getpid())
         self._state = target
         self._bot.restore()
+        judged_ms = self._bot.account.last_candle_ms
+        note_applied(self._engine, self._row.id, self._row.config_version, judged_ms)
         message: Message = status_message(self._name, self._wanted.value, target.value, None, None, "state")
         self._outbox.put(message)
         _log.info("state", bot=self._name, state=target.value)
@@ -193,6 +200,9 @@ def main() -> int:
 def run_bot(name: str) -> int:
     """Be the bot of that name until it is stopped; the exit code."""
     tie_to_parent()
+    faulthandler.enable()
+    faulthandler.register(LAST_WORDS, all_threads=True)
+    limit_memory(settings().bot_memory_mb * 1_000_000)
     configure_logs(settings().log_level)
     return asyncio.run(_run(name))
 
@@ -206,8 +216,9 @@ async def _run(name: str) -> int:
     try:
         return await runner.run()
     except Exception as error:
-        runner.record(error)
-        traceback.print_exception(error)
+        with without_limit():
+            runner.record(error)
+            traceback.print_exception(error)
         return CRASHED
 
 

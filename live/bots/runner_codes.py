@@ -1,5 +1,10 @@
 """How the process of a bot ends."""
 
+from signal import SIGUSR1
+
+LAST_WORDS = SIGUSR1
+"""Has the process write the stacks of all its threads to its log, whatever it is doing."""
+
 STOPPED = 0
 """As asked."""
 CRASHED = 1

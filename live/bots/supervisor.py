@@ -4,21 +4,20 @@ import asyncio
 import contextlib
 from pathlib import Path
 
-import msgspec
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from config.settings import Settings
-from core.bot_states import MAX_RESTARTS_AN_HOUR, Actual, Desired, Step, next_step
-from core.errors import BadInput, Unavailable
-from live.bots.messages import status_message
+from core.bot_states import Actual, Desired, Step, next_step
+from live.bots.folder import BotFolder
 from live.bots.process import BotProcess, BotProcesses
+from live.bots.reports import Reports
 from live.bots.runner_codes import CRASHED, ORPHANED, STOPPED, UNUSABLE
 from live.bots.threads import uninterrupted
+from live.bots.vitals import Limits
 from pipelines.bus.base import Bus
 from pipelines.clock import SystemClock
-from pipelines.warehouse.bot_files import folder_version, read_folder
 from pipelines.warehouse.bot_lease import Lease
 from pipelines.warehouse.bots import (
     CONTROL_CHANNEL,
@@ -27,31 +26,12 @@ from pipelines.warehouse.bots import (
     list_bots,
     record_crash,
     record_state,
-    save_bot,
     set_status,
 )
-from pipelines.warehouse.health import Level, record_event
-from pipelines.warehouse.sql import to_ms
 
 HOUR_MS = 3_600_000
-START_S = 60.0
-"""Time a bot has until its first heartbeat."""
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """When the supervisor acts.
-
-    look_s: longest time between two looks at what is wanted
-    stop_s: time a bot has to end by itself
-    hung_s: without a heartbeat for so long a bot counts as hung
-    memory_bytes: resident memory past which a bot counts as leaking; healthy ones stay near 130 MB
-    """
-
-    look_s: float = 2.0
-    stop_s: float = 5.0
-    hung_s: float = 30.0
-    memory_bytes: int = 600_000_000
-
+LAST_LINES_BYTES = 8_000
+"""Of a bot's log that are kept with a crash: the stacks of a few threads fit."""
 
 _log = structlog.get_logger("bots")
 
@@ -64,19 +44,19 @@ class BotSupervisor:
     settings: with database_url and redis_url resolved; passed on to the bots
     engine: of that database
     bus: for control:bots (read), status:{bot} and system:events (written)
+    limits: of the bots; None: those of the settings
     """
 
     def __init__(self, settings: Settings, engine: Engine, bus: Bus, limits: Limits | None = None) -> None:
-        self._settings = settings
-        self._limits = limits or Limits()
+        self._limits = limits or Limits.of(settings)
         self._engine = engine
         self._bus = bus
         self._clock = SystemClock()
         self._lease = Lease(engine)
-        self._starter = BotProcesses(settings, self._wake)
+        self._reports = Reports(engine, bus)
+        self._folder = BotFolder(settings, engine, self._reports)
+        self._starter = BotProcesses(settings, self._limits, self._wake)
         self._processes: dict[str, BotProcess] = {}
-        self._files: tuple[tuple[str, int, int], ...] | None = None
-        self._problems: dict[Path, str] = {}
         self._something = asyncio.Event()
         self._reachable_since: float | None = None
         self._standby = False
@@ -113,11 +93,13 @@ class BotSupervisor:
                 await self._stand_by()
                 return
             self._standby = False
-            await self._sync_files()
-            for row in await uninterrupted(list_bots, self._engine):
+            await self._folder.follow()
+            rows = await uninterrupted(list_bots, self._engine, deleted=True)
+            for row in rows:
                 await self._reconcile(row)
+            self._end_strangers({row.id for row in rows})
         except DBAPIError as error:
-            if self._reachable_since is not None or self._files is None:
+            if self._reachable_since is not None or not self._folder.was_read:
                 _log.warning("the database is away; bots are left as they are", error=str(error.orig))
             self._reachable_since = None
             return
@@ -130,27 +112,10 @@ class BotSupervisor:
             self._standby, self._reachable_since = True, None
             await self._stop_all()
 
-    async def _sync_files(self) -> None:
-        """Files to rows, when one of them has changed. A file that is wrong changes nothing."""
-        version = await uninterrupted(folder_version, self._settings)
-        if version == self._files:
-            return
-        bots, problems = await uninterrupted(read_folder, self._settings)
-        for path, bot in bots.items():
-            try:
-                saved = await uninterrupted(save_bot, self._engine, bot, path.name)
-            except BadInput as error:
-                problems[path] = f"{path}: {error}"
-                continue
-            if saved != "unchanged":
-                await self._event("info", f"bot_{saved}", f"bot {bot.bot_id} {saved} from {path.name}")
-        for path, problem in problems.items():
-            if self._problems.get(path) != problem:
-                await self._event("error", "bot_file_refused", problem)
-        self._files, self._problems = version, problems
-
     async def _reconcile(self, row: BotRow) -> None:
         process = self._processes.get(row.name)
+        if process is not None and process.bot_id != row.id:
+            return  # of a bot that was purged, and this one has its name: see _end_strangers
         if process is not None and process.exit_code is not None:
             del self._processes[row.name]
             await self._ended(row, process, process.exit_code)
@@ -171,6 +136,18 @@ class BotSupervisor:
         elif step is Step.SETTLE_ERROR:
             await self._record(row, Actual.ERROR)
 
+    def _end_strangers(self, known: set[int]) -> None:
+        """Processes of bots that were purged."""
+        now = asyncio.get_running_loop().time()
+        for name, process in list(self._processes.items()):
+            if process.bot_id in known:
+                continue
+            if process.exit_code is not None:
+                del self._processes[name]
+                self._something.set()
+            else:
+                self._end(process, now)
+
     async def _start(self, row: BotRow) -> None:
         restarts = row.restarts + (row.state is Actual.CRASHED)
         await uninterrupted(
@@ -183,39 +160,37 @@ class BotSupervisor:
             last_heartbeat=None,
         )
         try:
-            self._processes[row.name] = await self._starter.start(row.name, row.config)
+            self._processes[row.name] = await self._starter.start(row)
         except ConnectionError as error:
             _log.error("cannot start bots", error=str(error))
             return
-        await self._say_state(row, Actual.STARTING)
+        await self._reports.state(row, Actual.STARTING)
 
     def _watch(self, row: BotRow, process: BotProcess) -> None:
-        """A process that runs: is it wanted, alive, of modest size, and of the right configuration?"""
+        """A process that runs: is it wanted, well, and of the right configuration?"""
         now = asyncio.get_running_loop().time()
-        if process.stop_deadline is not None and now >= process.stop_deadline:
-            process.kill()
-        elif next_step(row.status, row.state) is Step.STOP or process.config != row.config:
-            process.stop(now + self._limits.stop_s)
-        elif self._is_hung(row, process, now):
-            process.kill(f"hung: no heartbeat for {self._limits.hung_s:g} s")
-        elif (used := process.memory_bytes()) > (most := self._limits.memory_bytes):
-            process.kill(f"used {used // 1_000_000} MB of memory, more than {most // 1_000_000} MB")
+        unwanted = next_step(row.status, row.state) is Step.STOP or process.version != row.config_version
+        if process.deadline() is not None or unwanted:
+            self._end(process, now)
+            return
+        sign = process.look(row, now, self._clock.now_ms())
+        complaint = None if sign is None else process.vitals.complaint(sign, self._reachable_since)
+        if complaint is not None:
+            process.condemn(complaint, now + self._limits.last_words_s)
 
-    def _is_hung(self, row: BotRow, process: BotProcess, now: float) -> bool:
-        # While the database is away nobody can write a heartbeat, and afterwards they need a moment.
-        if self._reachable_since is None or now - self._reachable_since < self._limits.hung_s:
-            return False
-        seen = row.last_heartbeat
-        if now - process.started_at < (START_S if seen is None else self._limits.hung_s):
-            return False
-        return seen is None or self._clock.now_ms() - to_ms(seen) > self._limits.hung_s * 1000
+    def _end(self, process: BotProcess, now: float) -> None:
+        """Ask it to end, or end it when its time is over."""
+        deadline = process.deadline()
+        if deadline is not None and now >= deadline:
+            process.kill()
+        else:
+            process.stop(now + self._limits.stop_s)
 
     async def _ended(self, row: BotRow, process: BotProcess, code: int) -> None:
         """A process is gone: as asked, or it crashed."""
         asked = process.stop_deadline is not None and process.kill_reason is None
         if asked or code in {STOPPED, ORPHANED}:
             await self._record(row, Actual.STOPPED)
-            self._something.set()
             return
         reason = process.kill_reason or _reason(code, self._starter.log_of(row.name))
         await self._keep_crash(row, process, code, reason)
@@ -224,11 +199,12 @@ class BotSupervisor:
             await self._give_up(row, f"bot {row.name} cannot run as configured: {reason}")
             return
         recent = await uninterrupted(crashes_since, self._engine, row.id, self._clock.now_ms() - HOUR_MS)
-        if min(recent - 1, row.restarts) >= MAX_RESTARTS_AN_HOUR:
+        if min(recent - 1, row.restarts) >= self._limits.restarts:
             await self._give_up(row, f"bot {row.name} crashed {recent} times within an hour: {reason}")
             return
-        await self._event("warning", "bot_crashed", f"bot {row.name} crashed and is restarted: {reason}")
-        self._something.set()
+        await self._reports.event(
+            "warning", "bot_crashed", f"bot {row.name} crashed and is restarted: {reason}"
+        )
 
     async def _keep_crash(self, row: BotRow, process: BotProcess, code: int, reason: str) -> None:
         """Store a crash that the process could not store itself."""
@@ -241,39 +217,24 @@ class BotSupervisor:
 
     async def _give_up(self, row: BotRow, message: str) -> None:
         await uninterrupted(set_status, self._engine, row.name, Desired.ERROR)
-        await self._event("error", "bot_error", message)
+        await self._reports.event("error", "bot_error", message)
         self._something.set()
 
     async def _record(self, row: BotRow, state: Actual) -> None:
         await uninterrupted(record_state, self._engine, row.id, state, pid=None)
         self._something.set()
-        await self._say_state(row, state)
-
-    async def _say_state(self, row: BotRow, state: Actual) -> None:
-        await self._publish(*status_message(row.name, row.status.value, state.value, None, None, "state"))
-
-    async def _event(self, level: Level, event: str, message: str) -> None:
-        _log.log({"info": 20, "warning": 30, "error": 40}[level], message, event_name=event)
-        await uninterrupted(record_event, self._engine, level, "bots", event, message)
-        await self._publish(
-            "system:events", {"level": level, "component": "bots", "event": event, "message": message}
-        )
-
-    async def _publish(self, channel: str, message: dict[str, object]) -> None:
-        try:
-            await self._bus.publish(channel, message)
-        except Unavailable as error:
-            _log.debug("not published", channel=channel, error=str(error))
+        await self._reports.state(row, state)
 
     async def _listen(self) -> None:
         async for _ in self._bus.subscribe([CONTROL_CHANNEL]):
             self._something.set()
 
     def _patience(self) -> float:
-        """Seconds until the next look, sooner when a stopping bot's time runs out."""
+        """Seconds until the next look, sooner when the time of an ending bot runs out."""
         now = asyncio.get_running_loop().time()
-        deadlines = [p.stop_deadline - now for p in self._processes.values() if p.stop_deadline is not None]
-        return max(0.05, min([self._limits.look_s, *deadlines]))
+        deadlines = [process.deadline() for process in self._processes.values()]
+        left = [deadline - now for deadline in deadlines if deadline is not None]
+        return max(0.05, min([self._limits.look_s, *left]))
 
     async def _stop_all(self) -> None:
         """End every process: in order if there is time, and note it if the database can be reached."""
@@ -289,7 +250,7 @@ class BotSupervisor:
                 process.kill()
             await asyncio.gather(*(process.wait() for process in processes.values()))
         try:
-            for row in await uninterrupted(list_bots, self._engine):
+            for row in await uninterrupted(list_bots, self._engine, deleted=True):
                 if row.name in processes and row.state.has_process:
                     await self._record(row, Actual.STOPPED)
         except DBAPIError as error:
@@ -305,7 +266,7 @@ def _reason(code: int, log: Path) -> str:
     return f"ended with code {code}"
 
 
-def _tail(log: Path, size: int = 4000) -> str | None:
+def _tail(log: Path, size: int = LAST_LINES_BYTES) -> str | None:
     """The end of a bot's log, where its last words are."""
     try:
         with log.open("rb") as file:

@@ -10,20 +10,24 @@ from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from config.files import BotFile
-from core.bot_states import Actual, Desired, move
+from core.bot_states import Actual, Desired
 from core.errors import BadInput
 from core.orders import OrderStatus
 from pipelines.bus.base import Bus
+from pipelines.warehouse.bot_versions import Origin, add_version
 from pipelines.warehouse.sql import to_datetime
-from pipelines.warehouse.tables import bot_crashes, bots, orders, positions
+from pipelines.warehouse.tables import bot_crashes, bots, orders, positions, signals
 
 CONTROL_CHANNEL = "control:bots"
+_FIXED = ("symbol", "timeframe", "virtual_balance")
+"""What a bot cannot change once it has judged a candle."""
 
 
 class BotRow(msgspec.Struct, frozen=True):
     """A bot as stored, with its account. Money in quote currency, `quantity` in base currency.
 
     status: desired; state: actual; current_balance: total value at the last judged candle
+    config_version: of its configuration, see bot_versions; deleted_at: None but for deleted ones
     """
 
     id: int
@@ -35,12 +39,14 @@ class BotRow(msgspec.Struct, frozen=True):
     state: Actual
     config_file: str | None
     config: dict[str, Any]
+    config_version: int
     virtual_balance: Decimal
     current_balance: Decimal
     last_heartbeat: datetime | None
     pid: int | None
     restarts: int
     last_error: str | None
+    deleted_at: datetime | None
     cash: Decimal
     quantity: Decimal
     realised_pnl: Decimal
@@ -57,32 +63,45 @@ _SELECT = select(*(bots.c[name] for name in _OF_BOT), *(positions.c[name] for na
 )
 
 
-def list_bots(engine: Engine) -> list[BotRow]:
-    """All bots, by name."""
+def list_bots(engine: Engine, deleted: bool = False) -> list[BotRow]:
+    """All bots, by name. deleted: those too that were deleted and whose history is kept"""
+    statement = _SELECT if deleted else _SELECT.where(bots.c.deleted_at.is_(None))
     with engine.connect() as connection:
-        return [_row(row) for row in connection.execute(_SELECT.order_by(bots.c.name))]
+        return [_row(row) for row in connection.execute(statement.order_by(bots.c.name))]
 
 
 def find_bot(engine: Engine, name: str) -> BotRow:
-    """The bot of that name; BadInput lists the known ones."""
+    """The bot of that name, deleted or not; BadInput lists the known ones."""
     with engine.connect() as connection:
         row = connection.execute(_SELECT.where(bots.c.name == name)).one_or_none()
         if row is None:
-            raise _unknown(connection, name)
+            raise unknown_bot(connection, name)
     return _row(row)
 
 
-def save_bot(engine: Engine, bot: BotFile, config_file: str | None) -> str:
-    """Store a bot's configuration: "created", "changed" or "unchanged".
+def save_bot(engine: Engine, bot: BotFile, config_file: str | None, origin: Origin = "file") -> str:
+    """Store a bot's configuration: "created", "changed" (a new version, see bot_versions) or "unchanged".
 
-    A new one begins with its virtual balance, active if enabled. Of a known one, symbol, timeframe and
-    balance stay as they are, because its history would not fit another: BadInput names the field.
+    A new one begins with its virtual balance, active if enabled. Symbol, timeframe and balance of a known one
+    may change while it is stopped and has judged no candle; afterwards they stay, because its history would
+    not fit others. BadInput names the field; of a deleted bot it is bot_id.
     """
     with engine.begin() as connection:
-        old = _locked(connection, bot.bot_id)
+        old = locked_bot(connection, bot.bot_id)
         if old is None:
-            return _create(connection, bot, config_file)
-        return _change(connection, old, bot, config_file)
+            return _create(connection, bot, config_file, origin)
+        if old.deleted_at is not None:
+            raise was_deleted(bot.bot_id, old.deleted_at)
+        return _change(connection, old, bot, config_file, origin)
+
+
+def was_deleted(name: str, at: datetime) -> BadInput:
+    """What is said of a file, or of a request, for a bot that was deleted."""
+    return BadInput(
+        "bot_id",
+        f"{name!r} was deleted at {at:%Y-%m-%d %H:%M} UTC: `tcp bots restore {name}` brings it back,"
+        f" `tcp bots delete {name} --purge` forgets it; or choose another id",
+    )
 
 
 def set_status(engine: Engine, name: str, status: Desired | str) -> BotRow:
@@ -90,20 +109,22 @@ def set_status(engine: Engine, name: str, status: Desired | str) -> BotRow:
 
     Stopping and pausing take effect in this transaction: no decision is stored after it, the order that
     waits for a fill is cancelled, and when the bot is made active again it begins at the newest candle
-    (what happened meanwhile is not traded). BadInput when there is no such bot.
+    (what happened meanwhile is not traded). BadInput when there is no such bot, or it was deleted.
     """
     wanted = Desired(status)
     with engine.begin() as connection:
-        row = _locked(connection, name)
+        row = locked_bot(connection, name)
         if row is None:
-            raise _unknown(connection, name)
+            raise unknown_bot(connection, name)
+        if row.deleted_at is not None:
+            raise was_deleted(name, row.deleted_at)
         if row.status != wanted:
             changes: dict[str, Any] = {"status": wanted.value, "updated_at": func.now()}
             if wanted is Desired.ACTIVE:
                 changes |= {"restarts": 0, "last_error": None}
             connection.execute(update(bots).where(bots.c.id == row.id).values(changes))
             if wanted is not Desired.ACTIVE:
-                _interrupt(connection, row.id, f"the bot was set to {wanted}")
+                interrupt(connection, row.id, f"the bot was set to {wanted}")
     return find_bot(engine, name)
 
 
@@ -119,16 +140,19 @@ async def announce(bus: Bus, name: str) -> None:
     await bus.publish(CONTROL_CHANNEL, {"bot": name})
 
 
-def record_state(engine: Engine, bot_id: int, state: Actual, **values: Any) -> Actual:
-    """Move a bot to an actual state, with other columns of `bots` if given; returns the one before.
+def record_state(engine: Engine, bot_id: int, state: Actual, **values: Any) -> Actual | None:
+    """Move a bot to an actual state, with other columns of `bots` if given; returns the one before, None when
+    the bot was purged meanwhile.
 
     IllegalMove if the diagram in core.bot_states does not have it.
     """
     with engine.begin() as connection:
         statement = select(bots.c.state).where(bots.c.id == bot_id).with_for_update(key_share=True)
-        current = Actual(connection.execute(statement).scalar_one())
-        new = move(current, state)
-        values |= {"state": new.value, "updated_at": func.now()}
+        stored = connection.execute(statement).scalar_one_or_none()
+        if stored is None:
+            return None
+        current = Actual(stored)
+        values |= {"state": current.move(state).value, "updated_at": func.now()}
         connection.execute(update(bots).where(bots.c.id == bot_id).values(values))
     return current
 
@@ -136,8 +160,11 @@ def record_state(engine: Engine, bot_id: int, state: Actual, **values: Any) -> A
 def record_crash(
     engine: Engine, bot_id: int, at_ms: int, exit_code: int | None, reason: str, stack_trace: str | None
 ) -> None:
-    """Keep how a bot's process ended; at_ms is wall time."""
+    """Keep how a bot's process ended, unless the bot was purged meanwhile; at_ms is wall time."""
     with engine.begin() as connection:
+        present = select(bots.c.id).where(bots.c.id == bot_id).with_for_update(key_share=True)
+        if connection.execute(present).one_or_none() is None:
+            return
         connection.execute(
             bot_crashes.insert().values(
                 bot_id=bot_id,
@@ -159,7 +186,7 @@ def crashes_since(engine: Engine, bot_id: int, since_ms: int) -> int:
         return connection.execute(statement).scalar_one()
 
 
-def _locked(connection: Connection, name: str) -> Row[Any] | None:
+def locked_bot(connection: Connection, name: str) -> Row[Any] | None:
     """The row of a bot, locked. Everyone locks a bot's position before its row in `bots`, so that a change of
     status and a decision wait for each other and never for ever."""
     of_name = select(bots.c.id).where(bots.c.name == name).scalar_subquery()
@@ -168,7 +195,7 @@ def _locked(connection: Connection, name: str) -> Row[Any] | None:
     return connection.execute(statement).one_or_none()
 
 
-def _create(connection: Connection, bot: BotFile, config_file: str | None) -> str:
+def _create(connection: Connection, bot: BotFile, config_file: str | None, origin: Origin) -> str:
     values = {
         "name": bot.bot_id,
         "strategy_name": bot.strategy,
@@ -192,36 +219,58 @@ def _create(connection: Connection, bot: BotFile, config_file: str | None) -> st
             fees=0,
         )
     )
+    add_version(connection, bot_id, 1, bot.document(), origin)
     return "created"
 
 
-def _change(connection: Connection, old: Row[Any], bot: BotFile, config_file: str | None) -> str:
-    for field in ("symbol", "timeframe", "virtual_balance"):
-        kept, given = getattr(old, field), getattr(bot, field)
-        if kept != given:
-            shown = f"{kept.normalize():f}" if isinstance(kept, Decimal) else kept
-            raise BadInput(
-                field,
-                f"bot {bot.bot_id!r} has a history with {shown}: keep that, or give the new bot another id",
-            )
+def _change(
+    connection: Connection, old: Row[Any], bot: BotFile, config_file: str | None, origin: Origin
+) -> str:
     document = bot.document()
     if old.config == document and old.config_file == config_file:
         return "unchanged"
     values: dict[str, Any] = {
+        **_new_market(connection, old, bot),
         "config": document,
         "config_file": config_file,
         "strategy_name": bot.strategy,
         "updated_at": func.now(),
     }
+    if old.config != document:
+        values["config_version"] = old.config_version + 1
+        add_version(connection, old.id, old.config_version + 1, document, origin)
     if old.config.get("enabled") != document["enabled"]:
         values["status"] = (Desired.ACTIVE if bot.enabled else Desired.STOPPED).value
         if not bot.enabled:
-            _interrupt(connection, old.id, "the bot was disabled in its file")
+            interrupt(connection, old.id, "the bot was disabled in its file")
     connection.execute(update(bots).where(bots.c.id == old.id).values(values))
     return "unchanged" if old.config == document else "changed"
 
 
-def _interrupt(connection: Connection, bot_id: int, reason: str) -> None:
+def _new_market(connection: Connection, old: Row[Any], bot: BotFile) -> dict[str, Any]:
+    """Other symbol, timeframe or balance for a bot that has no history yet; BadInput for one that has."""
+    changed = [name for name in _FIXED if getattr(old, name) != getattr(bot, name)]
+    if not changed:
+        return {}
+    field, kept = changed[0], getattr(old, changed[0])
+    shown = f"{kept.normalize():f}" if isinstance(kept, Decimal) else kept
+    if Actual(old.state).has_process:
+        raise BadInput(field, f"bot {bot.bot_id!r} runs with {shown}: keep that, or stop the bot first")
+    judged = select(signals.c.id).where(signals.c.bot_id == old.id).limit(1)
+    if connection.execute(judged).one_or_none() is not None:
+        raise BadInput(
+            field,
+            f"bot {bot.bot_id!r} has a history with {shown}: keep that, or give the new bot another id",
+        )
+    connection.execute(
+        update(positions)
+        .where(positions.c.bot_id == old.id)
+        .values(symbol=bot.symbol, cash=bot.virtual_balance)
+    )
+    return {name: getattr(bot, name) for name in _FIXED} | {"current_balance": bot.virtual_balance}
+
+
+def interrupt(connection: Connection, bot_id: int, reason: str) -> None:
     """Forget which candle was judged last, so that the bot does not trade what it slept through."""
     connection.execute(update(positions).where(positions.c.bot_id == bot_id).values(last_candle=None))
     _cancel(connection, bot_id, reason)
@@ -238,7 +287,7 @@ def _cancel(connection: Connection, bot_id: int | None, reason: str) -> int:
     return connection.execute(statement).rowcount
 
 
-def _unknown(connection: Connection, name: str) -> BadInput:
+def unknown_bot(connection: Connection, name: str) -> BadInput:
     known: Sequence[str] = connection.execute(select(bots.c.name).order_by(bots.c.name)).scalars().all()
     listed = ", ".join(known) if known else "there are none yet"
     return BadInput("bot", f"{name!r} is not known; known: {listed}")

@@ -16,7 +16,8 @@ from sqlalchemy import Engine
 
 from config.settings import PROJECT_ROOT, Settings
 from live.bots.process import environment
-from live.bots.supervisor import BotSupervisor, Limits
+from live.bots.supervisor import BotSupervisor
+from live.bots.vitals import Limits
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bots import announce, find_bot, list_bots, set_status
 from pipelines.warehouse.database import engine as engine_of

@@ -2,7 +2,7 @@
 
 import pytest
 
-from core.bot_states import Actual, Desired, IllegalMove, Step, move, next_step
+from core.bot_states import Actual, Desired, IllegalMove, Step, next_step
 
 LEGAL = {
     "stopped": "starting",
@@ -19,10 +19,10 @@ def test_only_the_moves_of_the_diagram_are_allowed():
     for current in Actual:
         for to in Actual:
             if to is current or to.value in LEGAL[current].split():
-                assert move(current, to) is to
+                assert current.move(to) is to
             else:
                 with pytest.raises(IllegalMove, match=f"from {current} to {to}"):
-                    move(current, to)
+                    current.move(to)
 
 
 @pytest.mark.parametrize("desired", list(Desired))
@@ -39,6 +39,6 @@ def test_steps_lead_to_the_desired_state_and_end_there(desired, actual):
         step = next_step(desired, actual)
         if step is Step.NONE:
             break
-        actual = move(actual, after[step])
+        actual = actual.move(after[step])
     assert next_step(desired, actual) is Step.NONE
     assert actual.has_process == (desired in {Desired.ACTIVE, Desired.PAUSED})

@@ -6,6 +6,7 @@ the name that people and URLs use is `bots.name`. Ids of signals, orders and tra
 """
 
 from pipelines.warehouse.tables.bots import (
+    bot_configs,
     bot_crashes,
     bot_performance,
     bots,
@@ -44,6 +45,7 @@ __all__ = [
     "MONEY",
     "backtest_equity",
     "backtest_trades",
+    "bot_configs",
     "bot_crashes",
     "bot_performance",
     "bots",

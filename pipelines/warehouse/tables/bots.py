@@ -41,6 +41,7 @@ bots = Table(
     ),
     Column("config_file", Text),
     Column("config", JSONB, nullable=False),
+    Column("config_version", Integer, nullable=False, server_default="1"),
     Column("virtual_balance", MONEY, nullable=False, comment="starting cash, quote currency"),
     Column("current_balance", MONEY, nullable=False, comment="total value, quote currency"),
     moment("last_heartbeat"),
@@ -49,6 +50,19 @@ bots = Table(
     Column("last_error", Text),
     created(),
     moment("updated_at", nullable=False, server_default=func.now()),
+    moment("deleted_at", comment="set: the bot is gone from lists, its history stays"),
+)
+
+bot_configs = Table(
+    "bot_configs",
+    metadata,
+    Column("bot_id", ForeignKey("bots.id"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    created(),
+    Column("origin", Text, nullable=False, comment="file, cli or api"),
+    Column("document", JSONB, nullable=False, comment="complete: strategy inline, defaults filled in"),
+    moment("applied_at", comment="when a process of the bot first took it over; null: not yet"),
+    moment("after_candle", comment="last candle judged before that; null: none"),
 )
 
 bot_crashes = Table(
