@@ -7,6 +7,7 @@ from pathlib import Path
 
 from dash import Dash
 from fastapi import FastAPI
+from plotly.offline import get_plotlyjs_version
 from starlette.middleware import Middleware
 
 from config.settings import Settings
@@ -27,6 +28,8 @@ from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
 
 PAGES = (live.PAGE, portfolio.PAGE, backtests.PAGE, system.PAGE)
 ASSETS = Path(__file__).parent / "assets"
+PLOTLY = f"/_dash-component-suites/plotly/package_data/plotly.min.js?v={get_plotlyjs_version()}"
+"""Read beside the other scripts: Dash by itself asks for it only when the first chart is there."""
 
 
 def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
@@ -64,7 +67,7 @@ def _pages(server: FastAPI, services: Services) -> Dash:
         title="TCP Dashboard",
         update_title="",
         suppress_callback_exceptions=True,
-        index_string=shell.INDEX.replace("{theme}", theme.stylesheet()),
+        index_string=shell.INDEX.replace("{theme}", theme.stylesheet()).replace("{plotly}", PLOTLY),
         websocket_inactivity_timeout=0,
         websocket_heartbeat_interval=10_000,
         use_pages=False,

@@ -21,8 +21,8 @@ INDEX = """<!DOCTYPE html>
 <title>{%title%}</title>{%favicon%}
 <style id="tokens">{theme}</style>{%css%}
 <script>document.documentElement.dataset.mantineColorScheme =
- localStorage.getItem("tcp-scheme") === "light" ? "light" : "dark";
- fetch("/_dash-component-suites/plotly/package_data/plotly.min.js", {priority: "low"});</script>
+ localStorage.getItem("tcp-scheme") === "light" ? "light" : "dark";</script>
+<script defer src="{plotly}"></script>
 </head>
 <body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
 </html>"""
@@ -67,7 +67,11 @@ def layout(services: Services, pages: Sequence[Page]) -> Callable[[], Any]:
 
 def _navigation(pages: Sequence[Page]) -> html.Nav:
     links = [
-        dcc.Link([icon(page.icon), html.Span(page.title)], href=page.path, className="nav-link")
+        dcc.Link(
+            [icon(page.icon), html.Span(page.title, **{"data-key": page.shortcut})],
+            href=page.path,
+            className="nav-link",
+        )
         for page in pages
     ]
     brand = html.Div([html.Span(className="brand-mark"), html.Span("TCP")], className="brand")
@@ -128,7 +132,7 @@ def _kill_switch_dialog() -> dmc.Modal:
 
 
 def _shortcuts(pages: Sequence[Page]) -> dmc.Modal:
-    keys = [(f"g {page.title[0].lower()}", f"Go to {page.title}") for page in pages]
+    keys = [(f"g {page.shortcut}", f"Go to {page.title}") for page in pages]
     keys += [("j / k", "Next, previous bot"), ("t", "Light or dark"), ("?", "This list"), ("Esc", "Close")]
     rows = [html.Tr([html.Td(html.Kbd(key)), html.Td(text)]) for key, text in keys]
     return dmc.Modal(

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
-from dashboards.queries import bots, market, system
+from dashboards.queries import bots, market, portfolio, system
 from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import list_bots
@@ -67,6 +67,7 @@ def _pages() -> dict[str, Read]:
         "chart": lambda engine: read_candles(engine, SYMBOL, "1m", limit=1000),
         "price at": lambda engine: market.price_at(engine, SYMBOL, NOON),
         "symbols": market.symbols,
+        "portfolio without marts": lambda engine: portfolio.live_curve(engine, NOON),
         "freshness": system.freshness,
         "events": system.events,
         "gaps": system.gaps,

@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, HTTPException
 
-from dashboards.api import bots, controls, login, market, operations, runs
+from dashboards.api import bots, controls, login, market, operations, reference, runs
 from dashboards.api.errors import install_errors
 from dashboards.services import Services
 
@@ -15,7 +15,8 @@ def install(app: FastAPI, services: Services) -> None:
 
     app.include_router(operations.router(services))
     app.include_router(login.router(services))
+    reference.install(app)
 
     @app.api_route("/api/{path:path}", methods=["GET", "POST", "PUT", "DELETE"], include_in_schema=False)
     async def unknown(path: str) -> None:
-        raise HTTPException(404, f"there is no /api/{path}; see /api/openapi.json")
+        raise HTTPException(404, f"there is no /api/{path}; see /api/docs")

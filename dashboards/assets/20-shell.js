@@ -123,6 +123,25 @@
     return getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
   }
 
+  // Names of tokens replaced by their values: "accent", or the stops of a colour scale.
+  function resolved(names) {
+    if (Array.isArray(names)) return names.map(resolved);
+    return typeof names === "string" ? token(names) : names;
+  }
+
+  function paintTraces(graph) {
+    (graph.data || []).forEach((trace, index) => {
+      const paint = trace.meta && trace.meta.paint;
+      if (!paint) return;
+      const change = {};
+      Object.keys(paint).forEach((path) => {
+        const value = resolved(paint[path]);
+        change[path] = Array.isArray(value) ? [value] : value;
+      });
+      window.Plotly.restyle(graph, change, [index]);
+    });
+  }
+
   function paintFigures() {
     document.querySelectorAll(".js-plotly-plot").forEach((graph) => {
       if (!graph._fullLayout || !window.Plotly) return;
@@ -137,9 +156,11 @@
       Object.keys(graph.layout).filter((key) => /^[xy]axis\d*$/.test(key)).forEach((key) => {
         change[key + ".gridcolor"] = token("grid");
         change[key + ".linecolor"] = token("border");
+        change[key + ".zerolinecolor"] = token("border");
         change[key + ".spikecolor"] = token("muted");
       });
       window.Plotly.relayout(graph, change);
+      paintTraces(graph);
     });
   }
 
@@ -150,7 +171,7 @@
     if (shell.prefix) {
       shell.prefix = false;
       const link = [...document.querySelectorAll(".nav-link")].find(
-        (item) => item.textContent.trim().toLowerCase()[0] === event.key);
+        (item) => item.querySelector("[data-key]").dataset.key === event.key);
       if (link) link.click();
       return;
     }

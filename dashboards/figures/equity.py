@@ -11,7 +11,7 @@ def equity_layout(scheme: Scheme, quote: str) -> dict[str, Any]:
     """Layout of an equity chart (axis y, quote currency) over its drawdown (axis y2, percent)."""
     return layout(scheme) | {
         "xaxis": axis(scheme, type="date", anchor="y2", hoverformat="%Y-%m-%d %H:%M UTC"),
-        "yaxis": axis(scheme, side="right", domain=[0.3, 1], tickformat=",.0f", fixedrange=True),
+        "yaxis": axis(scheme, side="right", domain=[0.34, 1], tickformat=",.0f", fixedrange=True),
         "yaxis2": axis(
             scheme, side="right", domain=[0, 0.24], fixedrange=True, nticks=3, ticksuffix="\u2009%"
         ),

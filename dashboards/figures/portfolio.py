@@ -7,7 +7,7 @@ from typing import Any
 
 from dashboards.figures.equity import equity_layout
 from dashboards.figures.price import unit_label
-from dashboards.figures.style import axis, layout
+from dashboards.figures.style import axis, layout, painted
 from dashboards.theme import BOTH, Scheme, tokens
 
 LEAST_DAYS = 6
@@ -16,17 +16,16 @@ LEAST_DAYS = 6
 
 def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
     """points: `at`, `equity`, `cash` (queries.portfolio.curve). Equity and cash above, drawdown below."""
-    colour = tokens(scheme)
     times = [round(point["at"].timestamp() * 1000) for point in points]
     equity = [float(point["equity"]) for point in points]
     peaks = accumulate(equity, max)
     drawdown = [(value / peak - 1) * 100 if peak else 0.0 for value, peak in zip(equity, peaks, strict=True)]
     cash = [float(point["cash"]) for point in points]
     traces = [
-        _line("Equity", times, equity, colour["accent"], 2),
-        _line("of it cash", times, cash, colour["muted"], 1.2) | {"visible": "legendonly"},
+        _line("Equity", times, equity, "accent", 2, scheme),
+        _line("of it cash", times, cash, "muted", 1.2, scheme) | {"visible": "legendonly"},
         {
-            **_line("Drawdown", times, drawdown, BOTH["down"], 1),
+            **_line("Drawdown", times, drawdown, "down", 1, scheme),
             "fill": "tozeroy",
             "fillcolor": BOTH["down"] + "33",
             "yaxis": "y2",
@@ -63,13 +62,16 @@ def daily_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> 
     return {"data": [bars], "layout": shape}
 
 
-def _line(name: str, x: list[int], y: list[float], colour: str, width: float) -> dict[str, Any]:
-    return {
+def _line(
+    name: str, x: list[int], y: list[float], token: str, width: float, scheme: Scheme
+) -> dict[str, Any]:
+    line = {
         "type": "scatter",
         "mode": "lines",
         "name": name,
         "x": x,
         "y": y,
-        "line": {"width": width, "color": colour},
+        "line": {"width": width},
         "hovertemplate": f"{name} %{{y:,.2f}}<extra></extra>",
     }
+    return painted(line, scheme, line_color=token)

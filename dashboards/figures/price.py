@@ -148,16 +148,17 @@ def is_overlay(values: pl.Series, closes: pl.Series) -> bool:
 
 
 def unit_label(text: str, axis_name: str) -> dict[str, Any]:
-    """The unit of a vertical axis, inside the plot at its top right corner."""
+    """The unit of a vertical axis, above its tick labels and clear of the lines."""
     return {
         "text": text,
         "xref": "paper",
         "yref": f"{axis_name} domain",
         "x": 1,
         "y": 1,
-        "xanchor": "right",
-        "yanchor": "top",
-        "xshift": -4,
+        "xanchor": "left",
+        "yanchor": "bottom",
+        "xshift": 4,
+        "yshift": 4,
         "showarrow": False,
         "font": {"size": 10},
     }
@@ -168,8 +169,8 @@ def _axes(
 ) -> dict[str, Any]:
     right = times[-1] + 6 * timeframe_ms if times else None
     view = [times[-SHOWN] if len(times) > SHOWN else times[0] - timeframe_ms, right] if times else None
-    volume_top, pane_top = 0.16, 0.36
-    price_bottom = pane_top + 0.02 if lower else volume_top + 0.02
+    volume_top, pane_top = 0.15, 0.37
+    price_bottom = pane_top + 0.02 if lower else volume_top + 0.055
     axes = {
         "xaxis": axis(
             scheme,
@@ -200,6 +201,6 @@ def _axes(
     }
     if lower:
         axes["yaxis3"] = axis(
-            scheme, side="right", domain=[volume_top + 0.02, pane_top - 0.02], fixedrange=True, nticks=4
+            scheme, side="right", domain=[volume_top + 0.055, pane_top - 0.02], fixedrange=True, nticks=4
         )
     return axes

@@ -7,8 +7,8 @@ import polars as pl
 
 from dashboards.figures.equity import equity_layout
 from dashboards.figures.price import candle_trace, marker_trace, unit_label
-from dashboards.figures.style import axis, layout
-from dashboards.theme import BOTH, Scheme, tokens
+from dashboards.figures.style import axis, layout, painted
+from dashboards.theme import BOTH, Scheme
 
 MOST_MARKERS = 1500
 
@@ -17,11 +17,10 @@ def equity_figure(
     equity: pl.DataFrame, holding: pl.DataFrame | None, cash: float, quote: str, scheme: Scheme
 ) -> dict[str, Any]:
     """equity: `timestamp`, `equity`; holding: the same for cash put into the coin at the start (or None)."""
-    colour = tokens(scheme)
     times = equity["timestamp"].dt.epoch("ms").to_list()
     drawdown = equity["equity"] / equity["equity"].cum_max().clip(lower_bound=cash) - 1
     traces: list[dict[str, Any]] = [
-        _line("Strategy", times, equity["equity"].to_list(), colour["accent"], 2),
+        _line("Strategy", times, equity["equity"].to_list(), "accent", 2, scheme),
         {
             "type": "scatter",
             "mode": "lines",
@@ -38,7 +37,7 @@ def equity_figure(
     ]
     if holding is not None and holding.height:
         held = holding["timestamp"].dt.epoch("ms").to_list()
-        traces.insert(1, _line("Buy and hold", held, holding["equity"].to_list(), colour["muted"], 1.2))
+        traces.insert(1, _line("Buy and hold", held, holding["equity"].to_list(), "muted", 1.2, scheme))
     return {"data": traces, "layout": equity_layout(scheme, quote)}
 
 
@@ -82,13 +81,16 @@ def fills_of(trades: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return fills
 
 
-def _line(name: str, x: list[int], y: list[float], colour: str, width: float) -> dict[str, Any]:
-    return {
+def _line(
+    name: str, x: list[int], y: list[float], token: str, width: float, scheme: Scheme
+) -> dict[str, Any]:
+    line = {
         "type": "scatter",
         "mode": "lines",
         "name": name,
         "x": x,
         "y": y,
-        "line": {"width": width, "color": colour},
+        "line": {"width": width},
         "hovertemplate": f"{name} %{{y:,.2f}}<extra></extra>",
     }
+    return painted(line, scheme, line_color=token)

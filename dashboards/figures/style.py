@@ -22,7 +22,7 @@ def layout(scheme: Scheme) -> dict[str, Any]:
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"family": colour["font"], "size": 12, "color": colour["muted"]},
-        "margin": {"l": 12, "r": 76, "t": 8, "b": 38},
+        "margin": {"l": 12, "r": 76, "t": 30, "b": 38},
         "hovermode": "x unified",
         "hoverlabel": {
             "bgcolor": colour["raised"],
@@ -33,6 +33,7 @@ def layout(scheme: Scheme) -> dict[str, Any]:
             "orientation": "h",
             "x": 0,
             "y": 1,
+            "yref": "container",
             "yanchor": "top",
             "bgcolor": "rgba(0,0,0,0)",
             "font": {"color": colour["muted"]},
@@ -46,6 +47,29 @@ def layout(scheme: Scheme) -> dict[str, Any]:
         },
         "bargap": 0.25,
     }
+
+
+def painted(trace: dict[str, Any], scheme: Scheme, **paths: Any) -> dict[str, Any]:
+    """The trace with colours of the scheme: {attribute path: token}, such as line_color="accent". The browser
+    paints them anew when the theme changes (assets/20-shell.js reads `meta.paint`)."""
+    colour = tokens(scheme)
+    paint = {name.replace("_", "."): token for name, token in paths.items()}
+    found = {**trace, "meta": {**trace.get("meta", {}), "paint": paint}}
+    for path, token in paint.items():
+        target = found
+        *parents, last = path.split(".")
+        for name in parents:
+            target[name] = dict(target.get(name, {}))
+            target = target[name]
+        target[last] = _resolved(token, colour)
+    return found
+
+
+def _resolved(token: Any, colour: dict[str, str]) -> Any:
+    """Names of tokens replaced by their values, in scales too."""
+    if isinstance(token, list):
+        return [_resolved(part, colour) for part in token]
+    return colour[token] if isinstance(token, str) else token
 
 
 def axis(scheme: Scheme, **changes: Any) -> dict[str, Any]:

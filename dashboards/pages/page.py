@@ -18,3 +18,9 @@ class Page:
     icon: str
     layout: Callable[[Services, dict[str, str]], Awaitable[Any]]
     register: Callable[[Dash, Services], None]
+    key: str = ""
+
+    @property
+    def shortcut(self) -> str:
+        """The letter that goes here after `g`: the first of the title unless `key` names another."""
+        return self.key or self.title[0].lower()

@@ -1,5 +1,7 @@
 """The portfolio page: all bots as one account, out of the dbt marts."""
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 import dash_ag_grid as dag
@@ -35,19 +37,18 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
     )
 
 
-def view(engine: Engine, dagster_url: str, scheme: Scheme) -> Any:
-    """Cards, equity, daily profit and each bot's part; a designed face while there is nothing to sum."""
+def view(
+    engine: Engine, dagster_url: str, scheme: Scheme, live: Sequence[dict[str, Any]], now: datetime
+) -> Any:
+    """Cards, equity, daily profit and each bot's part; a designed face while there is nothing to sum.
+
+    live: all bots as the live page shows them, for as long as the marts are not built; now: exchange time
+    """
     if not queries.built(engine):
-        text = "Dagster builds the models behind this page every quarter of an hour."
-        open_it = html.A(
-            "Open Dagster", href=dagster_url, className="button", target="_blank", rel="noopener"
-        )
-        return html.Div(empty("The portfolio is not computed yet", text, open_it), className="panel")
+        return live_view(live, queries.live_curve(engine, now), dagster_url, scheme) if live else _no_value()
     days, bots, points = queries.days(engine), queries.bots(engine), queries.curve(engine)
     if not days or not bots:
-        text = "A bot counts from its first judged candle on. Start one on the live page."
-        start = html.A("Go to the live page", href="/", className="button primary")
-        return html.Div(empty("No bot has a value yet", text, start), className="panel")
+        return _no_value()
     return html.Div(
         [
             cards(days, bots),
@@ -64,7 +65,7 @@ def view(engine: Engine, dagster_url: str, scheme: Scheme) -> Any:
             ),
             html.Div(
                 [
-                    panel(_table(bots), title="Bots", className="wide"),
+                    panel(_table(table_rows(bots)), title="Bots", className="wide"),
                     panel(
                         _graph(daily_figure(days, QUOTE, scheme), "portfolio-daily", "252px"),
                         title="P&L a day (UTC)",
@@ -75,6 +76,73 @@ def view(engine: Engine, dagster_url: str, scheme: Scheme) -> Any:
         ],
         className="run-result",
     )
+
+
+def _no_value() -> Any:
+    text = "A bot counts from its first judged candle on. Start one on the live page."
+    start = html.A("Go to the live page", href="/", className="button primary")
+    return html.Div(empty("No bot has a value yet", text, start), className="panel")
+
+
+def live_view(
+    bots: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]], dagster_url: str, scheme: Scheme
+) -> Any:
+    """What is known without the marts: values at the last prices, the last day's equity of snapshots."""
+    note = html.Span(
+        [
+            "Live values. History and daily profit are computed every quarter of an hour by ",
+            html.A("Dagster", href=dagster_url, target="_blank", rel="noopener"),
+            ".",
+        ],
+        className="muted small",
+    )
+    equity = (
+        _graph(combined_figure(points, QUOTE, scheme), "portfolio-equity", "300px")
+        if points
+        else empty("No snapshot yet", "Each bot stores its value at every candle it judges.")
+    )
+    return html.Div(
+        [
+            live_cards(bots),
+            panel(equity, title="Equity of all bots, last 24 hours", tools=note),
+            panel(_table(live_rows(bots)), title="Bots", className="wide"),
+        ],
+        className="run-result",
+    )
+
+
+def live_cards(bots: Sequence[dict[str, Any]]) -> html.Div:
+    """The account in four numbers. bots: rows of the hub, at least one."""
+    value, made, today = (sum(bot[name] for bot in bots) for name in ("value", "pnl", "pnl_today"))
+    running = sum(bot["shown"] == "running" for bot in bots)
+    return _cards(
+        [
+            (f"Value, {QUOTE}", money(value), "", f"{len(bots)} bots, cash and coins at the last price"),
+            ("P&L", money(made, signed=True), _tone(made), "Since the start, fees deducted"),
+            ("P&L %", percent(made / (value - made) if value != made else None), _tone(made), "Of all cash"),
+            ("P&L today", money(today, signed=True), _tone(today), "Since 00:00 UTC"),
+            ("Running", f"{running} of {len(bots)}", "", "Bots that judge candles"),
+        ]
+    )
+
+
+def live_rows(bots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the table from the hub's; what only the marts know is empty."""
+    total = sum(bot["value"] for bot in bots)
+    return [
+        {
+            "bot": bot["bot_id"],
+            "strategy": bot["strategy"],
+            "share": bot["value"] / total if total else None,
+            "current_value": bot["value"],
+            "pnl": bot["pnl"],
+            "day_pnl": bot["pnl_today"],
+            "total_return": bot["pnl_fraction"],
+            "max_drawdown": None,
+            "fees": None,
+        }
+        for bot in bots
+    ]
 
 
 def cards(days: list[dict[str, Any]], bots: list[dict[str, Any]]) -> html.Div:
@@ -91,6 +159,11 @@ def cards(days: list[dict[str, Any]], bots: list[dict[str, Any]]) -> html.Div:
         ("P&L today", money(last["pnl"], signed=True), _tone(float(last["pnl"])), f"{last['day']} UTC"),
         ("Max drawdown", percent(-deepest), "down" if deepest else "", "Of daily closing values"),
     ]
+    return _cards(pairs)
+
+
+def _cards(pairs: Sequence[tuple[str, str, str, str]]) -> html.Div:
+    """(name, number, tone, hint) each."""
     found = [
         html.Div(
             [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
@@ -121,11 +194,11 @@ def table_rows(bots: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return rows
 
 
-def _table(bots: list[dict[str, Any]]) -> dag.AgGrid:
+def _table(rows: list[dict[str, Any]]) -> dag.AgGrid:
     return dag.AgGrid(
         id="portfolio-bots",
         columnDefs=PORTFOLIO_COLUMNS,
-        rowData=table_rows(bots),
+        rowData=rows,
         getRowId="params.data.bot",
         defaultColDef={"flex": 1, "sortable": True},
         dashGridOptions=grid_options("No bot has a value yet"),
@@ -156,7 +229,13 @@ def register(dash: Dash, services: Services) -> None:
     async def read(_turn: int | None, scheme: str | None) -> Any:
         address = f"http://127.0.0.1:{services.settings.dagster_port}/"
         try:
-            return await services.query(view, address, "light" if scheme == "light" else "dark")
+            return await services.query(
+                view,
+                address,
+                "light" if scheme == "light" else "dark",
+                services.hub.bots,
+                services.hub.exchange_now(),
+            )
         except SQLAlchemyError as error:
             return failure("The portfolio cannot be read", error)
 

@@ -159,7 +159,8 @@ def _links(services: Services) -> list[html.Li]:
             f"http://127.0.0.1:{settings.docs_port}/",
             "dbt lineage and columns, while tcp docs runs",
         ),
-        ("API", "/api/openapi.json", "OpenAPI document of the REST routes"),
+        ("API", "/api/docs", "every REST route, to read and to try"),
+        ("OpenAPI", "/api/openapi.json", "the same for programs"),
         ("Metrics", "/metrics", "for Prometheus"),
         ("Health", "/healthz", "for a supervisor"),
     )

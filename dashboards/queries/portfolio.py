@@ -1,5 +1,6 @@
 """All bots together, out of the dbt marts, which are not there before their first build."""
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -44,6 +45,26 @@ left join lateral (
     order by c.snapshot_at desc limit 1) newest on true
 group by steps.at order by steps.at
 """)
+# The same out of the bots' own snapshots: bounded in time, each step a probe of (bot, time).
+_LIVE_CURVE = sa.text("""
+with first as (
+    select min(own.timestamp) as at from bots b cross join lateral (
+        select timestamp from bot_performance where bot_id = b.id order by timestamp limit 1) own
+),
+bounds as (select greatest(at, cast(:now as timestamptz) - interval '1 day') as first from first),
+steps as (
+    select generate_series(first, :now, greatest((:now - first) / :points, interval '1 minute')) as at
+    from bounds where first is not null
+)
+select steps.at, sum(coalesce(newest.total_value, b.virtual_balance)) as equity,
+       sum(coalesce(newest.cash_balance, b.virtual_balance)) as cash
+from steps cross join bots b
+left join lateral (
+    select total_value, cash_balance from bot_performance p
+    where p.bot_id = b.id and p.timestamp <= steps.at
+    order by p.timestamp desc limit 1) newest on true
+group by steps.at order by steps.at
+""")
 
 
 def built(engine: Engine) -> bool:
@@ -64,6 +85,14 @@ def bots(engine: Engine) -> list[dict[str, Any]]:
     """One row a bot by rank, with its profit of the newest day (`day_pnl`, None without one)."""
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(_BOTS).mappings()]
+
+
+def live_curve(engine: Engine, now: datetime, points: int = 200) -> list[dict[str, Any]]:
+    """As `curve`, of the last day before `now` (exchange time), straight from the bots' snapshots: for as
+    long as the marts are not built."""
+    with engine.connect() as connection:
+        rows = connection.execute(_LIVE_CURVE, {"now": now, "points": points})
+        return [dict(row) for row in rows.mappings()]
 
 
 def curve(engine: Engine, points: int = 600) -> list[dict[str, Any]]:

@@ -5,14 +5,19 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 import sqlalchemy as sa
 
+from dashboards.formatting import money
 from dashboards.pages.portfolio import table_rows, view
 from dashboards.queries import portfolio, system
+from dashboards.queries.bots import overview
+from dashboards.rows import bot_row, day_start, epoch_ms
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import record_event
 from tests.dashboard_marts import MORNING, fill_marts
+from tests.dashboard_seed import seed
 
 pytestmark = pytest.mark.servers
 DAGSTER = "http://127.0.0.1:3000/"
+NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -24,19 +29,26 @@ def database(database_url):
     engine.cache_clear()
 
 
-def test_marts_that_are_not_built_are_no_error(database):
-    """Before the first build the page says who builds the models, with the way there."""
+def test_before_the_marts_are_built_the_page_shows_live_values(database):
+    """The newest values of bots and the last day's snapshots, and who computes the rest."""
     assert portfolio.built(database) is False
-    shown = str(view(database, DAGSTER, "dark"))
-    assert "not computed yet" in shown
+    assert "No bot has a value yet" in str(view(database, DAGSTER, "dark", [], NOW))
+    seed(database, epoch_ms(NOW), minutes=120)
+    rows = [bot_row(row, None, NOW) for row in overview(database, day_start(NOW))]
+    shown = str(view(database, DAGSTER, "dark", rows, NOW))
     assert DAGSTER in shown
+    assert money(sum(row["value"] for row in rows)) in shown
+    points = portfolio.live_curve(database, NOW)
+    assert points[-1]["at"] <= NOW
+    assert float(points[-1]["equity"]) == pytest.approx(sum(row["value"] for row in rows), abs=0.1)
+    assert len(points) <= 201
 
 
 def test_empty_marts_say_how_a_bot_gets_a_value(database):
     """Built without any bot, the page points to the live page."""
     fill_marts(database, rows=False)
     assert portfolio.built(database) is True
-    assert "No bot has a value yet" in str(view(database, DAGSTER, "dark"))
+    assert "No bot has a value yet" in str(view(database, DAGSTER, "dark", [], NOW))
 
 
 def test_the_curve_sums_all_bots_and_cash_that_joins_is_no_profit(database):

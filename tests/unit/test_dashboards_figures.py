@@ -8,7 +8,8 @@ import pytest
 
 from dashboards.figures.price import is_overlay, marker_text, marker_time, price_figure
 from dashboards.figures.run import equity_figure, fills_of, trades_figure
-from dashboards.theme import DARK, LIGHT
+from dashboards.figures.style import painted
+from dashboards.theme import BOTH, DARK, LIGHT
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 MINUTE = 60_000
@@ -100,3 +101,15 @@ def test_round_trips_become_markers():
     fills = fills_of([closed, closed | {"exit_time": None, "exit_price": None}])
     assert [(fill["side"], fill["pnl"]) for fill in fills] == [("buy", None), ("sell", 2.9), ("buy", None)]
     go.Figure(trades_figure(candles(), [closed], MINUTE, 2, "BTC", "USDT", "light"))
+
+
+@pytest.mark.parametrize(("scheme", "colours"), [("dark", DARK), ("light", LIGHT)])
+def test_a_painted_trace_names_the_tokens_of_its_colours(scheme, colours):
+    """It has the scheme's colours now and their names for the day the theme changes; the rest stays."""
+    scale = [[0, "down"], [1, "accent"]]
+    trace = painted(
+        {"line": {"width": 2}, "meta": {"kind": "x"}}, scheme, line_color="accent", colorscale=scale
+    )
+    assert trace["line"] == {"width": 2, "color": colours["accent"]}
+    assert trace["colorscale"] == [[0, BOTH["down"]], [1, colours["accent"]]]
+    assert trace["meta"] == {"kind": "x", "paint": {"line.color": "accent", "colorscale": scale}}
