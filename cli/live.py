@@ -4,11 +4,12 @@
 def live() -> None:
     """Collect market data and run the bots, in the foreground; SIGTERM stops it cleanly.
 
-    Starts the embedded servers it needs and leaves them running; `tcp down` stops them.
+    Starts the embedded servers it needs and leaves them running; `tcp down` stops them. While Redis is away
+    it works all the same, and publishes when Redis is back.
     """
     from cli.stack.ensure import ensure
 
-    settings = ensure(database=True, redis=True, exchange=True)
+    settings = ensure(database=True, redis="if it can be had", exchange=True)
 
     from live.daemon import run
 

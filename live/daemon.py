@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import os
 import signal
-from collections.abc import Coroutine
+import threading
+from collections.abc import Awaitable, Coroutine
 from typing import Any
 
 import structlog
@@ -29,6 +31,10 @@ from pipelines.warehouse.lock import DaemonLock
 from pipelines.warehouse.spool import database_id
 
 LOCK_CHECK_S = 2.0
+STOP_S = 4.0
+"""Longest wait for the parts to end, the collector apart, which takes the time to have everything safe."""
+CLOSE_S = 0.5
+"""Longest wait for each of what is closed after them, and for threads whose server does not answer."""
 
 _log = structlog.get_logger("daemon")
 
@@ -45,8 +51,10 @@ def run(settings: Settings) -> None:
     configure_logs(settings.log_level)
     database.check_schema(settings.database_url)
     timeframes = [Timeframe.parse(name, "TCP_TIMEFRAMES") for name in settings.timeframe_list]
-    with contextlib.suppress(asyncio.CancelledError):
-        asyncio.run(_live(settings, settings.database_url, settings.redis_url, timeframes))
+    with asyncio.Runner() as runner:
+        with contextlib.suppress(asyncio.CancelledError):
+            runner.run(_live(settings, settings.database_url, settings.redis_url, timeframes))
+        _end_without_threads()
 
 
 async def _live(settings: Settings, database_url: str, redis_url: str, timeframes: list[Timeframe]) -> None:
@@ -99,9 +107,8 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
             },
         )
     finally:
-        lock.release()
-        await rest.close()
-        await bus.close()
+        for closing in (asyncio.to_thread(lock.release), rest.close(), bus.close()):
+            await _at_most(CLOSE_S, closing)
 
 
 async def _until(
@@ -116,10 +123,8 @@ async def _until(
         done, _ = await asyncio.wait({stop, *tasks.values()}, return_when=asyncio.FIRST_COMPLETED)
     finally:
         stop.cancel()
-        for task in tasks.values():
-            task.cancel()
-        results = await asyncio.gather(*tasks.values(), return_exceptions=True)
-    failures = [result for result in results if isinstance(result, Exception)]
+        await _end(tasks)
+    failures = [error for task in tasks.values() if (error := _failure(task)) is not None]
     ended = [task for task in tasks.values() if task in done]
     for task in ended:
         _log.error("a part of the daemon ended", part=task.get_name())
@@ -128,6 +133,40 @@ async def _until(
     if stop not in done:
         raise RuntimeError(f"{', '.join(task.get_name() for task in ended)} ended by itself")
     _log.info("stopped")
+
+
+async def _end(tasks: dict[str, "asyncio.Task[None]"]) -> None:
+    """Cancel all and wait for them, for a server that hangs not longer than the collector needs to have what
+    it received on disk: all the others may be killed at any time."""
+    for task in tasks.values():
+        task.cancel()
+    collecting = [task for name, task in tasks.items() if name == "collector"]
+    _, left = await asyncio.wait(tasks.values(), timeout=STOP_S)
+    if collecting:
+        await asyncio.wait(collecting)
+    for task in left:
+        _log.warning("not waited for", part=task.get_name())
+
+
+def _failure(task: "asyncio.Task[None]") -> Exception | None:
+    """What the part failed with, if it has."""
+    error = task.exception() if task.done() and not task.cancelled() else None
+    return error if isinstance(error, Exception) else None
+
+
+async def _at_most(seconds: float, closing: Awaitable[None]) -> None:
+    """Wait for it, but not longer."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await closing
+
+
+def _end_without_threads() -> None:
+    """Python ends a process when its threads have ended. One that waits for a server that hangs may take
+    long, and has nothing left that it could lose."""
+    last = threading.Timer(CLOSE_S, os._exit, [0])
+    last.daemon = True
+    last.start()
 
 
 async def _supervise_bots(settings: Settings, engine: Engine, bus: Bus) -> None:

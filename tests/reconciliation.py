@@ -15,7 +15,7 @@ from live.collector.stream import SymbolStream
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.gaps import record_gap
 from pipelines.warehouse.resume import exact_candles
-from pipelines.warehouse.trades import copy_trades
+from pipelines.warehouse.trade_marks import store_trades
 from tests.exchange import FakeExchange
 
 SYMBOL = "BTC-USDT"
@@ -39,8 +39,9 @@ class Desk:
 
     FRAMES = (Timeframe.M1, Timeframe.M5, Timeframe.M15)
 
-    def __init__(self, engine: Engine, minutes: int = 20) -> None:
+    def __init__(self, engine: Engine, minutes: int = 20, unkept: frozenset[str] = frozenset()) -> None:
         self.engine = engine
+        self.unkept = unkept
         self.tape = [
             Trade(SYMBOL, n + 1, MIDNIGHT + n * MINUTE + 5, Decimal(60_000 + n), Decimal(2), Side.BUY)
             for n in range(minutes)
@@ -54,7 +55,9 @@ class Desk:
         self.desk = self.reconciler()
 
     def reconciler(self) -> Reconciler:
-        return Reconciler(self.exchange, self.engine, self.clock, self.FRAMES, self.put_right, self.tell)
+        return Reconciler(
+            self.exchange, self.engine, self.clock, self.FRAMES, self.put_right, self.tell, self.unkept
+        )
 
     def tell(self, level: str, event: str, message: str) -> None:
         self.events.append((level, event, message))
@@ -67,7 +70,7 @@ class Desk:
             return
         self.written += candles
         with self.engine.begin() as connection:
-            copy_trades(connection, trades)
+            store_trades(connection, trades, self.unkept)
             upsert_candles(connection, candles)
 
     def collect(self, lost: frozenset[int] = frozenset()) -> None:
@@ -75,7 +78,7 @@ class Desk:
         got = [trade for trade in self.tape if trade.trade_id not in lost]
         self.stream.take(got)
         with self.engine.begin() as connection:
-            copy_trades(connection, got)
+            store_trades(connection, got, self.unkept)
             for trade_id in lost:
                 self.stream.continuity.give_up(trade_id, trade_id)
                 record_gap(connection, SYMBOL, trade_id, trade_id, "unfillable", self.clock.now_ms())

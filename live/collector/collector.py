@@ -47,8 +47,8 @@ EARLY_TRADES = 100_000
 """Trades of one symbol kept while the exchange's REST does not answer."""
 PARTITIONS_EVERY_S = 60.0
 DAY_MS = 86_400_000
-STOP_S = 3.0
-"""Longest wait for Postgres at the end."""
+STOP_S = 2.0
+"""Longest wait for Postgres at the end; what it has not taken by then goes to disk."""
 
 OnEvent = Callable[[str, str, str], None]
 """(level, event, message)"""
@@ -102,7 +102,9 @@ class Collector:
         self._writer = Writer(engine, self._publisher.finals, on_event, spool, unkept=unkept)
         url = engine.url.render_as_string(hide_password=False)
         self._history = History(rest, engine, url, self._timeframes, history_days, self._release)
-        self._reconciler = Reconciler(rest, engine, clock, self._timeframes, self._put_right, on_event)
+        self._reconciler = Reconciler(
+            rest, engine, clock, self._timeframes, self._put_right, on_event, unkept
+        )
         self._streams: dict[str, SymbolStream] = {}
         self._refillers: dict[str, Refiller | TimeRefiller] = {}
         self._early: defaultdict[str, list[Trade]] = defaultdict(list)

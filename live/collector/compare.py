@@ -1,7 +1,7 @@
 """Stored candles beside the exchange's rows of them: what differs, with the evidence, recorded."""
 
 import asyncio
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import aclosing
 
 import msgspec
@@ -71,12 +71,18 @@ class _Pairs(msgspec.Struct):
 
 
 class Comparer:
-    """Reads and records; storing what follows from it is the caller's."""
+    """Reads and records; storing what follows from it is the caller's.
 
-    def __init__(self, rest: ExchangeRest, engine: Engine, clock: Clock) -> None:
+    unkept: symbols of which no raw trades are stored
+    """
+
+    def __init__(
+        self, rest: ExchangeRest, engine: Engine, clock: Clock, unkept: Collection[str] = ()
+    ) -> None:
         self._rest = rest
         self._engine = engine
         self._clock = clock
+        self._unkept = frozenset(unkept)
 
     async def minutes(self, symbol: str, kind: Kind | None, after_ms: int, through_ms: int) -> Found:
         """Compare the minutes that close in (after_ms, through_ms].
@@ -91,7 +97,7 @@ class Comparer:
             # Of minutes from before the first trade here none is to be stored: they would be an island.
             is_collected = ours.source != "exchange" or known.in_gap
             asked = is_collected and n < MOST_EVIDENCE
-            evidence = await self._evidence(symbol, ours.close_ms) if asked else None
+            evidence = await self._evidence(ours) if asked else None
             found.judgements.append(judge(ours, theirs, known, evidence))
         found.judgements += [without_counterpart(candle) for candle in pairs.alone]
         found.judgements += [missing(row) for row in pairs.missing]
@@ -217,8 +223,9 @@ class Comparer:
 
     # --- evidence
 
-    async def _evidence(self, symbol: str, close_ms: int) -> Evidence | None:
+    async def _evidence(self, ours: Candle) -> Evidence | None:
         """The exchange's own trades of a minute; None when they cannot be had, or not all of them."""
+        symbol, close_ms = ours.symbol, ours.close_ms
         trades: dict[int, Trade] = {}
         pages = 0
         is_numbered = self._rest.consecutive_ids
@@ -238,6 +245,9 @@ class Comparer:
         made = candle_of(symbol, close_ms, ordered)
         if made is None or (is_numbered and _holes(trades)):
             return None
+        if symbol in self._unkept:
+            own = ours.source != "exchange"  # else nobody here has counted any
+            return Evidence(made, uncounted=max(0, made.trades_count - ours.trades_count) if own else 0)
         return Evidence(made, await asyncio.to_thread(self._unknown, symbol, ordered))
 
     def _unknown(self, symbol: str, trades: Sequence[Trade]) -> list[Trade]:

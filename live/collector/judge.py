@@ -27,10 +27,15 @@ class Known(msgspec.Struct, frozen=True):
 
 
 class Evidence(msgspec.Struct, frozen=True):
-    """The exchange's trades of a minute, none missing. unknown: those of them that are not stored here."""
+    """The exchange's trades of a minute, none missing.
+
+    unknown: those of them that are not stored here, though the symbol's trades are
+    uncounted: how many of them our candle did not count, where no trades are stored to compare them with
+    """
 
     candle: Candle
     unknown: list[Trade] = []
+    uncounted: int = 0
 
 
 class Judgement(msgspec.Struct, frozen=True):
@@ -55,8 +60,8 @@ def judge(ours: Candle, theirs: Candle, known: Known, evidence: Evidence | None)
     """Of a minute in which both have a candle and they differ. evidence: None when it cannot be had."""
     made = None if evidence is None else evidence.candle
     if evidence is not None and made is not None and numbers(made) == numbers(theirs):
-        if evidence.unknown or known.in_gap or ours.provisional:
-            lost = _ids(evidence.unknown) or "trades"
+        if evidence.unknown or evidence.uncounted or known.in_gap or ours.provisional:
+            lost = _lost(evidence)
             return _judgement(ours, theirs, "missing_trades", f"we lacked {lost}", made, evidence.unknown)
         detail = "the exchange changed its trades"
         return _judgement(ours, theirs, "exchange_revision", detail, made, evidence.unknown)
@@ -162,9 +167,11 @@ def _sides(ours: Candle, theirs: Candle) -> str:
     return f"equal volume, another {', '.join(differing)}"
 
 
-def _ids(trades: Sequence[Trade]) -> str:
-    """Their ids, in words."""
-    if not trades:
-        return ""
-    first, last = trades[0].first_id, trades[-1].trade_id
-    return f"{len(trades)} trades of the ids {first} to {last}"
+def _lost(evidence: Evidence) -> str:
+    """What we lacked, in words."""
+    if evidence.unknown:
+        first, last = evidence.unknown[0].first_id, evidence.unknown[-1].trade_id
+        return f"{len(evidence.unknown)} trades of the ids {first} to {last}"
+    if evidence.uncounted:
+        return f"{evidence.uncounted} of its {evidence.candle.trades_count} trades"
+    return "trades"

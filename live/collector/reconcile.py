@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -69,6 +69,7 @@ class Reconciler:
     ----------
     store: stores and publishes trades and candles of which the builder does not know any more
     on_event: told (level, event, message) of differences
+    unkept: symbols of which no raw trades are stored
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Reconciler:
         timeframes: Sequence[Timeframe],
         store: Callable[[Sequence[Trade], Sequence[Candle]], None],
         on_event: Callable[[str, str, str], None],
+        unkept: Collection[str] = (),
     ) -> None:
         self._rest = rest
         self._engine = engine
@@ -86,7 +88,7 @@ class Reconciler:
         self._timeframes = timeframes
         self._store = store
         self._on_event = on_event
-        self._comparer = Comparer(rest, engine, clock)
+        self._comparer = Comparer(rest, engine, clock, unkept)
         self._compared: Counter[Kind] = Counter()
         self._explanations: Counter[Explanation] = Counter()
         self._through: dict[str, int] = {}

@@ -25,6 +25,7 @@ from pipelines.warehouse.spool import spool_position
 FLUSH_S = 0.025
 RETRY_S = (0.1, 0.2, 0.5, 1.0, 2.0)
 WATCH_S = 0.25
+CLOSE_S = 0.5
 
 _log = structlog.get_logger("writer")
 
@@ -153,8 +154,11 @@ class Writer:
         self._urgent.set()
 
     async def close(self) -> None:
-        """Let go of the connection and of the spool."""
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        """Let go of the connection and of the spool; a server that hangs is not waited for."""
+        disconnecting = asyncio.get_running_loop().run_in_executor(self._thread, self._disconnect)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_S):
+                await disconnecting
         self._thread.shutdown(wait=False)
         await self._backlog.close()
 

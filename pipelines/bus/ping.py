@@ -2,7 +2,15 @@
 
 import redis
 
-from core.errors import Unavailable
+from core.errors import BadInput, Unavailable
+
+
+def check_url(variable: str, url: str) -> None:
+    """BadInput, naming the variable, for what is no address of a Redis at all."""
+    try:
+        redis.ConnectionPool.from_url(url)
+    except ValueError as error:
+        raise BadInput(variable, str(error)) from None
 
 
 def check_answers(url: str, timeout_s: float = 5) -> None:

@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Literal
 
 import msgspec
-from sqlalchemy import Connection, func, select, text, update
+from sqlalchemy import Connection, Engine, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.candles import Candle
@@ -27,13 +27,22 @@ Resolution = Literal["completed", "taken_over", "ours_stands", "equal_again"]
 Numbers = tuple[Decimal, Decimal, Decimal, Decimal, Decimal]
 NAMES = ("open", "high", "low", "close", "volume")
 
-# A hole that was never filled lies between two stored trades; it may concern every minute between them.
+# A hole that was never filled lies between two stored trades; it may concern every minute between them. Of
+# symbols whose trades are not kept the last trade of each minute is known.
 _GAPS = text("""
     SELECT g.first_id,
-           (SELECT timestamp FROM raw_trades AS t WHERE t.exchange = g.exchange AND t.symbol = g.symbol
-              AND t.trade_id < g.first_id ORDER BY trade_id DESC LIMIT 1) AS before,
-           (SELECT timestamp FROM raw_trades AS t WHERE t.exchange = g.exchange AND t.symbol = g.symbol
-              AND t.trade_id > g.last_id ORDER BY trade_id LIMIT 1) AS after
+           greatest(
+               (SELECT timestamp FROM raw_trades AS t WHERE t.exchange = g.exchange
+                  AND t.symbol = g.symbol AND t.trade_id < g.first_id ORDER BY trade_id DESC LIMIT 1),
+               (SELECT traded_at FROM trade_marks AS m WHERE m.exchange = g.exchange
+                  AND m.symbol = g.symbol AND m.trade_id < g.first_id ORDER BY timestamp DESC LIMIT 1)
+           ) AS before,
+           least(
+               (SELECT timestamp FROM raw_trades AS t WHERE t.exchange = g.exchange
+                  AND t.symbol = g.symbol AND t.trade_id > g.last_id ORDER BY trade_id LIMIT 1),
+               (SELECT traded_at FROM trade_marks AS m WHERE m.exchange = g.exchange
+                  AND m.symbol = g.symbol AND m.trade_id > g.last_id ORDER BY timestamp LIMIT 1)
+           ) AS after
     FROM data_gaps AS g WHERE g.exchange = :exchange AND g.symbol = :symbol AND g.state <> 'refilled'
 """)
 
@@ -50,6 +59,30 @@ _SETTLE = text("""
       AND (m.open, m.high, m.low, m.close, m.volume)
           = (d.their_open, d.their_high, d.their_low, d.their_close, d.their_volume)
 """)
+
+
+_TOTALS = text("""
+    SELECT exchange, symbol, compared, differing, open, unexplained FROM (
+        SELECT exchange, symbol, sum(compared)::bigint AS compared, sum(differing)::bigint AS differing
+        FROM reconciliations GROUP BY 1, 2
+    ) AS progress LEFT JOIN (
+        SELECT exchange, symbol, count(*) FILTER (WHERE resolved_at IS NULL) AS open,
+               count(*) FILTER (WHERE resolved_at IS NULL AND explanation = 'unexplained') AS unexplained
+        FROM candle_differences GROUP BY 1, 2
+    ) AS found USING (exchange, symbol) ORDER BY 1, 2
+""")
+
+
+class ComparisonTotals(msgspec.Struct, frozen=True):
+    """How the candles of a symbol compared with the exchange's own, all comparisons together. open: of the
+    differing ones those not settled, unexplained: those of them that nothing explains"""
+
+    exchange: str
+    symbol: str
+    compared: int
+    differing: int
+    open: int
+    unexplained: int
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -189,6 +222,17 @@ def differences(
         )
         for row in connection.execute(query.order_by(table.c.timestamp)).mappings()
     ]
+
+
+def comparison_totals(engine: Engine) -> list[ComparisonTotals]:
+    """Every symbol that was compared."""
+    with engine.connect() as connection:
+        return [
+            ComparisonTotals(
+                row.exchange, row.symbol, row.compared, row.differing, row.open or 0, row.unexplained or 0
+            )
+            for row in connection.execute(_TOTALS)
+        ]
 
 
 def unfilled_gaps(connection: Connection, symbol: str) -> list[tuple[int, int]]:

@@ -9,8 +9,8 @@ from core.trades import Trade
 from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
 from pipelines.warehouse.trades import StoredTrade, copy_trades
 
-KEPT_DAYS = 3
-"""A restart looks back a day at most."""
+KEPT_DAYS = 9
+"""A restart looks back a day at most, comparisons with the exchange's candles a week and a day."""
 
 # A repeat of older trades, or a part of them, changes nothing.
 _UPSERT = text("""

@@ -24,23 +24,27 @@ from tests.sql_candles import candles_by_sql
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
-RUN = "from config.settings import settings; from live.daemon import run; run(settings())"
+RUN = ("-c", "from config.settings import settings; from live.daemon import run; run(settings())")
+COMMAND = ("-m", "cli.main", "live")
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+PATIENCE = 1.6
+"""A busy machine takes so many times as long."""
 
 
 class Platform:
     """A daemon on servers of its own, and what they say."""
 
     def __init__(self, postgres: OwnServer, redis_server: OwnServer, environment: dict[str, str]) -> None:
-        self._log = Path(environment["TCP_HOME"]) / "daemon.log"
+        self.home = Path(environment["TCP_HOME"])
+        self.log = self.home / "daemon.log"
         self.postgres, self.redis = postgres, redis_server
         self._environment = environment
         self.start()
 
-    def start(self) -> None:
-        with self._log.open("ab") as log:
+    def start(self, arguments: tuple[str, ...] = RUN) -> None:
+        with self.log.open("ab") as log:
             self.daemon = subprocess.Popen(
-                [sys.executable, "-c", RUN],
+                [sys.executable, *arguments],
                 cwd=PROJECT_ROOT,
                 env=self._environment,
                 stdout=subprocess.DEVNULL,
@@ -68,7 +72,7 @@ class Platform:
     def until(self, condition: Callable[[], object], seconds: float = 60) -> None:
         deadline = time.monotonic() + seconds
         while not condition():
-            assert self.daemon.poll() is None, self._log.read_text()[-2000:]
+            assert self.daemon.poll() is None, self.log.read_text()[-2000:]
             assert time.monotonic() < deadline, self.events()
             time.sleep(0.2)
 
@@ -158,6 +162,39 @@ def test_hung_crashed_full_and_forgetful_servers_cost_nothing_and_are_told_once(
     assert (told["postgres_away"], told["postgres_back"]) == (2, 2)
     for symbol in SYMBOLS:
         _is_whole(platform.postgres.url, symbol)
+
+
+def test_a_stop_while_postgres_hangs_ends_in_five_seconds_and_the_next_start_has_all(platform):
+    platform.until(lambda: platform.minutes() >= 2)
+    platform.postgres.hang()
+    time.sleep(2)  # trades of a minute that nobody takes
+    asked = time.monotonic()
+    platform.daemon.terminate()
+    assert platform.daemon.wait(30) == 0
+    took_s = time.monotonic() - asked
+    assert took_s < 5 * PATIENCE
+    assert list((platform.home / "spool").rglob("*.spool"))
+    platform.postgres.resume()
+    platform.start()
+    platform.goes_on()
+    assert not list((platform.home / "spool").rglob("*.spool"))
+    for symbol in SYMBOLS:
+        _is_whole(platform.postgres.url, symbol)
+
+
+def test_it_starts_without_redis_and_publishes_when_that_is_there(platform):
+    platform.until(lambda: platform.minutes() >= 1)
+    platform.daemon.terminate()
+    assert platform.daemon.wait(30) == 0
+    platform.redis.kill()
+    platform.start(COMMAND)
+    platform.goes_on()
+    assert platform.events()["redis_away"] == 1
+    platform.redis.start()
+    platform.until(lambda: platform.events()["redis_back"] == 1)
+    with redis.Redis.from_url(platform.redis.url) as client:
+        platform.until(lambda: all(client.get(f"last:{symbol}") for symbol in SYMBOLS))
+    assert "going on without Redis" in platform.log.read_text()
 
 
 def _is_whole(url: str, symbol: str) -> None:

@@ -44,6 +44,24 @@ async def test_trades_we_lack_are_fetched_and_the_candles_made_of_them_are_issue
     assert gaps == [("refilled", "reconciliation")]
 
 
+@pytest.mark.parametrize("unkept", [frozenset(), frozenset({SYMBOL})], ids=["kept", "unkept"])
+async def test_trades_that_were_lost_are_told_from_those_that_the_exchange_changed(database_url, unkept):
+    """Also of a symbol whose trades are not stored, and with a hole elsewhere: the counted ones tell."""
+    desk = Desk(engine_of(database_url), unkept=unkept)
+    desk.collect(lost=frozenset({8}))
+    tape = desk.exchange.tape
+    tape[2] = msgspec.structs.replace(tape[2], size=Decimal(3))
+    await desk.compare()
+    assert [row[1:3] for row in desk.differences()] == [
+        (MIDNIGHT + 3 * MINUTE, "exchange_revision"),
+        (MIDNIGHT + 8 * MINUTE, "missing_trades"),
+    ]
+    assert [desk.stored(Timeframe.M1, MIDNIGHT + n * MINUTE).volume for n in (3, 8)] == [3, 2]
+    with desk.engine.connect() as connection:
+        stored = connection.execute(text("SELECT count(*) FROM raw_trades")).scalar()
+    assert stored == (0 if unkept else len(tape))
+
+
 async def test_where_trades_are_not_to_be_had_the_exchanges_candle_is_taken_over(desk):
     at = MIDNIGHT + 8 * MINUTE
     desk.collect(lost=frozenset({8}))

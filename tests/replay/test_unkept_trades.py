@@ -19,8 +19,7 @@ from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.resume import resume_point
 from pipelines.warehouse.trade_marks import last_mark, record_marks, store_trades
 from tests.aggregation import candles_of, trades_frame
-from tests.exchange import FakeExchange
-from tests.replay.test_collector import (
+from tests.collecting import (
     FRAMES,
     MIDNIGHT,
     SPEED,
@@ -29,8 +28,9 @@ from tests.replay.test_collector import (
     closed_through,
     stored_candles,
     tape_of,
-    until,
 )
+from tests.exchange import FakeExchange
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -101,7 +101,7 @@ def test_a_mark_is_the_last_trade_of_a_minute_whatever_is_repeated(database_url)
             mark = last_mark(connection, UNKEPT, close_ms)
             assert mark is not None
             assert mark.trade_id == before[-1].trade_id
-        late = tape_of(minutes=1, start_ms=MIDNIGHT + 5 * 86_400_000)[:1]
+        late = tape_of(minutes=1, start_ms=MIDNIGHT + 10 * 86_400_000)[:1]
         record_marks(connection, late)
         assert connection.execute(text("SELECT count(*) FROM trade_marks")).scalar() == 1
 
