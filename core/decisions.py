@@ -2,9 +2,9 @@
 
 The order of events at the final candle that closes at t:
 
-1. Orders meet the candle's bars (`core.matching`): what waits, then what protects the position. A market order
-   decided at an earlier candle is filled at this candle's open, if the candle has trades and the order was
-   not filled before (from the running candle, whose open is the same first trade).
+1. Orders meet the candle's bars (`core.matching`): what waits, then what protects the position. A market
+   order decided at an earlier candle is filled at this candle's open, if the candle has trades and the order
+   was not filled before (from the running candle, whose open is the same first trade).
 2. An entry that has waited for as long as it may is withdrawn.
 3. The strategy's signal for t becomes an order, unless the risk gate objects or there is nothing to do; a
    position that has been held for as long as it may is sold.
@@ -55,7 +55,7 @@ _STRATEGYS = frozenset({None, TIME})
 
 
 def fill_open_order(rules: Rules, account: Account, running: Candle) -> Outcome:
-    """The market order that waits meets the first trade after its decision, which opens the running candle."""
+    """The market order that waits meets the first trade after its decision: the running candle's open."""
     return match_open(rules, account, running.open, running.open_ms, running.close_ms)
 
 
@@ -227,7 +227,7 @@ def _round(rules: Rules, price: Decimal, up: bool) -> Decimal:
 
 
 def _sale(rules: Rules, account: Account, candle: Candle) -> Order:
-    """A sale at the market of all that is held; its reason is set when the exchange's rules do not allow it."""
+    """A sale at the market of all that is held; its reason is set when the exchange's rules forbid it."""
     name, held = decision_id(rules.bot_name, candle.close_ms), account.portfolio.quantity
     estimate = market_sell(rules.instrument, held, candle.close, rules.costs, candle.close_ms)
     return Order(

@@ -1,10 +1,10 @@
 """Orders meet prices: the one paper exchange of live bots, exact, bar by bar.
 
-The rules are those of the backtest's kernel of orders (`pipelines.backtest.orders`), and a property test runs
-both on the same bars. At each bar the order that waits comes first, at the bar's open or where the bar touches
-it; then the protective orders. An entry inside a bar has only part of its path behind it: the low counts
-against a stop in any case, the high for a profit only where it must have come later. Of a stop and a profit
-inside one bar the stop counts: the path inside is not known, so the worse one is taken.
+The rules are those of the backtest's kernel of orders (`pipelines.backtest.orders`), and a property test
+runs both on the same bars. At each bar the order that waits comes first, at the bar's open or where the bar
+touches it; then the protective orders. An entry inside a bar has only part of its path behind it: the low
+counts against a stop in any case, the high for a profit only where it must have come later. Of a stop and a
+profit inside one bar the stop counts: the path inside is not known, so the worse one is taken.
 """
 
 from collections.abc import Sequence
@@ -168,7 +168,7 @@ class Desk:
             self._put(advance(old.pop(kind), OrderStatus.CANCELLED, reason=why))
         with exact():
             quantity = rules.instrument.floor_size(account.portfolio.quantity)
-        kept = []
+        kept: list[Order] = []
         for kind, level in levels.items():
             order = old.get(kind)
             if order is None:

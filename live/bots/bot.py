@@ -1,11 +1,12 @@
 """One bot: candles in, decisions committed, messages out. Synchronous; its process calls it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from decimal import Decimal
 from functools import partial
 
 import msgspec
+import polars as pl
 import structlog
 from sqlalchemy import Engine
 
@@ -13,19 +14,23 @@ from config.files import BotFile, parse_model
 from core.bot_states import Desired
 from core.candles import Candle
 from core.clock import Clock
-from core.decisions import Account, Outcome, Rules, fill_open_order, judge, observe, withdraw
-from core.fills import Costs
+from core.decisions import Account, Bar, Outcome, Path, Rules, fill_open_order, judge, observe, withdraw
 from core.ids import decision_id
 from core.instruments import Instrument
-from core.risk import KILL_SWITCH, RiskLimits, age_of
+from core.matching import could_touch, match
+from core.orders import OrderType
+from core.risk import KILL_SWITCH, age_of
+from core.signals import Signal
 from core.timeframes import Timeframe
 from live.bots.messages import MarketUpdate, Message, signal_message, status_message
+from live.bots.rules import rules_of, volatility_sizing
 from live.bots.window import CandleWindow
 from live.brokers.choose import ORDERS_CHANNEL, broker_of
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import BotRow
 from pipelines.warehouse.exposure import admit
 from pipelines.warehouse.instruments import read_instruments
+from pipelines.warehouse.paths import Inside, is_begun
 from strategies import registry
 from strategies.evaluate import last_signal
 
@@ -33,6 +38,8 @@ CATCH_UP_CANDLES = 50
 """Judged in one go before the process gets to its heartbeat again."""
 HOLE_PATIENCE_MS = 60_000
 """Wall time to wait for a candle that is missing while newer ones are there."""
+CHECKPOINT_BARS = 500
+"""Bars of a running candle after which it is stored how far the orders have met it."""
 WINDOW_PATIENCE_MS = 5_000
 """Wall time to wait at the beginning for history that the strategy wants, since some last arrived."""
 
@@ -77,19 +84,21 @@ class Bot:
         self._judging = judging
         self._strategy = registry.build(config.strategy or "", config.parameters, config.timeframe)
         self._ledger = Ledger(engine, row.id, self.symbol, self.timeframe)
-        self._window = CandleWindow(engine, self.symbol, self.timeframe, self._strategy.window)
-        self._costs = Costs(config.fee, config.slippage)
-        self._limits = msgspec.convert(dict(config.risk), RiskLimits)
-        self._instrument: Instrument | None = None
+        self._config = config
+        rows = max(self._strategy.window, config.risk.history)
+        self._window = CandleWindow(engine, self.symbol, self.timeframe, rows)
         self._broker = broker_of(config, row.id)
-        self._account = self._ledger.restore()
-        self._hole_since_ms: int | None = None
-        self._seen_history = (0, clock.now_ms())
+        path: Path = "candle" if config.execution is None else config.execution.intrabar
+        self._inside = Inside(engine, self.symbol, path)
+        self._rules: Rules | None = None
+        self._running: Candle | None = None
+        self.restore()
 
     def restore(self) -> None:
         """Forget what is in memory; the database is right."""
         self._account = self._ledger.restore()
-        self._hole_since_ms = None
+        self._restored_ms = self._ledger.exchange_ms()
+        self._hole_since_ms: int | None = None
         self._seen_history = (0, self._clock.now_ms())
 
     def beat(self) -> Desired:
@@ -108,7 +117,8 @@ class Bot:
         if last_ms is None:
             return
         if not candle.final:
-            self._fill(candle, last_ms)
+            self._running = candle
+            self._meet(candle)
         elif candle.close_ms <= last_ms:
             self._window.revise(candle)
         elif candle.close_ms == last_ms + self.timeframe.ms:
@@ -127,7 +137,11 @@ class Bot:
                 return False
             self._judge(candle, None)
             last_ms = candle.close_ms
-        return len(candles) == CATCH_UP_CANDLES
+        if len(candles) == CATCH_UP_CANDLES:
+            return True
+        if self._running is not None:
+            self._meet(self._running)  # its newest trades may have been stored after it was told of
+        return False
 
     def _begin(self) -> bool:
         """Start at the newest candle: it is judged and stored, but no order follows from it."""
@@ -146,7 +160,7 @@ class Bot:
         with self._engine.begin() as connection:
             self._ledger.begin_decision(connection, self._account)
             account = self._broker.account(connection, self._account)
-            outcome = observe(self._rules(), account, newest)
+            outcome = observe(self._terms(), account, newest)
             self._ledger.write(connection, outcome, newest.close_ms, signal)
         self._account = outcome.account
         _log.info("begins", bot=self.name, candle_ms=newest.close_ms)
@@ -167,17 +181,18 @@ class Bot:
         frame = self._window.push(candle)
         with self._judging():
             signal = last_signal(self._strategy, frame)
+        rules = self._terms(frame)
+        bars = self._bars(rules, candle)
         with self._engine.begin() as connection:
             standing = self._ledger.begin_decision(connection, self._account)
-            decide = partial(
-                judge,
-                candle=candle,
-                kill_switch=standing.kill_switch,
-                age_ms=age_of(candle, standing.exchange_ms),
-                admit=partial(admit, connection, self._bot_id) if standing.limited else None,
-            )
+            age_ms = age_of(candle, standing.exchange_ms)
+            asked = partial(admit, connection, self._bot_id) if standing.limited else None
+
+            def decide(rules: Rules, account: Account, signal: Signal) -> Outcome:
+                return judge(rules, account, candle, signal, standing.kill_switch, bars, age_ms, asked)
+
             account = self._broker.account(connection, self._account)
-            outcome = self._broker.judge(connection, self._rules(), account, candle, signal, decide)
+            outcome = self._marked(self._broker.judge(connection, rules, account, candle, signal, decide))
             self._ledger.write(connection, outcome, candle.close_ms, signal)
             sends = self._broker.send(connection, outcome)
         latency_ms = None if published_ms is None else self._clock.now_ms() - published_ms
@@ -190,24 +205,57 @@ class Bot:
         self._say(signal_message(self.name, signal, outcome, latency_ms))
         self._tell(outcome, candle, "trade" if outcome.executions else "candle")
 
-    def _fill(self, running: Candle, last_ms: int) -> None:
-        """The first trade after the decision is the open of the next candle, which need not be final.
+    def _bars(self, rules: Rules, candle: Candle) -> Sequence[Bar] | None:
+        """The inside of a final candle, where it matters to the orders; None: as one bar it does the same."""
+        account = self._account
+        if rules.path == "candle":
+            return None
+        if is_begun(candle, account.matching) or could_touch(rules, account, candle.low, candle.high):
+            return self._inside.of_final(candle, account.matching)
+        return None
 
-        Only messages that come after the decision count: the final candle before it proved that no trade
-        is missing up to there.
+    def _meet(self, running: Candle) -> None:
+        """What waits meets the trades of the running candle, as far as they are certain.
+
+        An order at the market is filled by the first trade after the decision, which is the open of the next
+        candle; only messages that come after the decision count: the final candle before it proved that no
+        trade is missing up to there. Other orders wait for stored trades; the message only says when to look.
         """
-        due = self._account.open_order is not None and running.volume > 0 and not running.provisional
-        if not due or running.close_ms != last_ms + self.timeframe.ms:
+        last_ms = self._account.last_candle_ms
+        if last_ms is None or running.volume == 0 or running.close_ms != last_ms + self.timeframe.ms:
+            return
+        met = self._met(self._terms(), running) if self._config.broker == "paper" else None
+        if met is None:
             return
         with self._engine.begin() as connection:
             standing = self._ledger.begin_decision(connection, self._account)
-            if standing.kill_switch:
-                outcome = withdraw(self._account, KILL_SWITCH)
-            else:
-                outcome = fill_open_order(self._rules(), self._account, running)
+            outcome = withdraw(self._account, KILL_SWITCH) if standing.kill_switch else self._marked(met)
             self._ledger.write(connection, outcome, running.open_ms, None)
         self._account = outcome.account
-        self._tell(outcome, running, "trade")
+        if outcome.executions:
+            self._tell(outcome, running, "trade")
+
+    def _met(self, rules: Rules, running: Candle) -> Outcome | None:
+        """What the running candle does to the orders; None: nothing that has to be stored."""
+        account = self._account
+        if rules.path == "candle":
+            order = account.open_order
+            plain = rules.costs.volume_share is None and not rules.costs.impact
+            due = order is not None and order.order_type is OrderType.MARKET and not running.provisional
+            return fill_open_order(rules, account, running) if due and plain else None
+        if not could_touch(rules, account, running.low, running.high):
+            return None
+        bars = self._inside.so_far(running, account.matching)
+        outcome = match(rules, account, bars, running.close_ms)
+        return outcome if outcome.orders or len(bars) >= CHECKPOINT_BARS else None
+
+    def _marked(self, outcome: Outcome) -> Outcome:
+        """Fills at times before this process took over are marked: nobody was there."""
+        executions = tuple(
+            msgspec.structs.replace(execution, recovered=execution.fill.timestamp_ms < self._restored_ms)
+            for execution in outcome.executions
+        )
+        return msgspec.structs.replace(outcome, executions=executions)
 
     def _hole_is_lost(self, last_ms: int, newer: Candle) -> bool:
         """Whether the candles before `newer` have been missing for so long that they are passed over."""
@@ -220,10 +268,18 @@ class Bot:
         _log.warning("passes over missing candles", bot=self.name, missing=missing, after_ms=last_ms)
         return True
 
-    def _rules(self) -> Rules:
-        if self._instrument is None:
-            self._instrument = read_instruments(self._engine).get(self.symbol)
-        return Rules(self.name, self._instrument or _unlisted(self.symbol), self._costs, self._limits)
+    def _terms(self, frame: pl.DataFrame | None = None) -> Rules:
+        """The rules in force; frame: the candles up to the judged one, which a size may depend on."""
+        if self._rules is None:
+            listed = read_instruments(self._engine).get(self.symbol)
+            rules = rules_of(self._config, self._strategy, listed or _unlisted(self.symbol))
+            self._rules = rules if listed is not None else None
+        else:
+            rules = self._rules
+        risk = self._config.risk
+        if frame is None or risk.sizing != "volatility":
+            return rules
+        return msgspec.structs.replace(rules, sizing=volatility_sizing(risk, self.timeframe, frame))
 
     def _tell(self, outcome: Outcome, candle: Candle, event: str) -> None:
         self._say(status_message(self.name, Desired.ACTIVE.value, "running", outcome, candle.close, event))

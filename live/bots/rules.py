@@ -15,6 +15,7 @@ from core.instruments import Instrument
 from core.metrics import YEAR_MS
 from core.orders import OrderType
 from core.risk import RiskLimits
+from core.timeframes import Timeframe
 from strategies.base import Strategy
 
 
@@ -64,14 +65,14 @@ def sizing_of(risk: ExitsAndSizes, strategy: Strategy) -> Sizing:
     return Sizing(weight=size / (risk.stop_distance or Decimal(1)))
 
 
-def volatility_sizing(risk: ExitsAndSizes, strategy: Strategy, candles: pl.DataFrame) -> Sizing:
-    """The part of the account whose annual volatility is the one wanted, by the newest candles: nothing before
-    it is known, everything where nothing moves."""
+def volatility_sizing(risk: ExitsAndSizes, timeframe: Timeframe, candles: pl.DataFrame) -> Sizing:
+    """The part of the account whose annual volatility is the one wanted, by the newest candles: nothing
+    before it is known, everything where nothing moves."""
     from strategies.columns import with_indicators
     from strategies.indicators.volatility import realised_volatility
 
-    made = realised_volatility(risk.volatility_candles, YEAR_MS / strategy.timeframe.ms)
-    measured = with_indicators(candles, {"volatility": made}, strategy.timeframe)["volatility"][-1]
+    made = realised_volatility(risk.volatility_candles, YEAR_MS / timeframe.ms)
+    measured = with_indicators(candles, {"volatility": made}, timeframe)["volatility"][-1]
     if measured is None:
         return Sizing(weight=Decimal(0))
     if measured == 0:

@@ -17,24 +17,21 @@ from sqlalchemy import (
     Engine,
     ScalarSelect,
     Select,
-    and_,
     bindparam,
     func,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
 
 from core.bot_states import Desired
 from core.candles import Candle
-from core.decisions import Account, Outcome
-from core.orders import Order, OrderStatus, OrderType
+from core.decisions import Account, Matching, Outcome
 from core.portfolio import Portfolio
 from core.risk import RiskState
 from core.signals import Signal
 from core.timeframes import Timeframe
-from core.trades import Side
+from pipelines.warehouse.bot_orders import OrderGone, working_orders, write_executions, write_orders
 from pipelines.warehouse.controls import KILL_SWITCH, PORTFOLIO_LIMITS, kill_switch_of
 from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
 from pipelines.warehouse.tables import (
@@ -43,16 +40,15 @@ from pipelines.warehouse.tables import (
     controls,
     heartbeats,
     market_data,
-    orders,
     positions,
     signals,
-    trades,
 )
 
 _POSITION = """
     UPDATE positions SET cash = :cash, quantity = :quantity, cost = :cost, realised_pnl = :realised_pnl,
         fees = :fees, total_trades = :total_trades, winning_trades = :winning_trades,
-        last_candle = :last_candle, risk = CAST(:risk AS jsonb), updated_at = now()
+        last_candle = :last_candle, risk = CAST(:risk AS jsonb), matching = CAST(:matching AS jsonb),
+        updated_at = now()
     WHERE bot_id = :bot_id
 """
 _UPDATE_POSITION = text(_POSITION)
@@ -75,6 +71,12 @@ _JUDGE = text(f"""
     )
     UPDATE bots SET current_balance = :total_value WHERE id = :bot_id AND status = 'active'
 """)
+
+
+# Time has gone on since the heartbeat, at least as fast as the server's clock.
+_EXCHANGE_TIME = select(heartbeats.c.exchange_time + (func.now() - heartbeats.c.timestamp)).where(
+    heartbeats.c.component == "live"
+)
 
 
 class Standing(msgspec.Struct, frozen=True):
@@ -121,13 +123,16 @@ class Ledger:
                 total_trades=row.total_trades,
                 winning_trades=row.winning_trades,
             )
+            waiting, protection = working_orders(connection, self._bot_id)
             return Account(
                 portfolio=portfolio,
                 risk=self._risk_state(connection, portfolio)
                 if row.risk is None
                 else msgspec.convert(row.risk, RiskState),
-                open_order=self._open_order(connection),
+                open_order=waiting,
                 last_candle_ms=_ms_or_none(row.last_candle),
+                protection=protection,
+                matching=_matching(row.matching),
                 revision=row.revision,
             )
 
@@ -150,6 +155,11 @@ class Ledger:
         with self._engine.connect() as connection:
             row = connection.execute(statement).one_or_none()
         return None if row is None else self._candle(row)
+
+    def exchange_ms(self) -> int:
+        """The exchange's time, by the daemon's last heartbeat and the time since; 0 before the first."""
+        with self._engine.connect() as connection:
+            return _ms_or_none(connection.execute(_EXCHANGE_TIME).scalar_one_or_none()) or 0
 
     def exchange_close_ms(self) -> int | None:
         """Close of the newest candle that should exist by the exchange's clock, as the daemon last saw it
@@ -175,6 +185,8 @@ class Ledger:
             raise Conflict(f"last judged candle is {row.last_candle} in the database")
         if row.revision != account.revision:
             raise Conflict("somebody changed the account")
+        if _matching(row.matching) != account.matching:
+            raise Conflict("another process has met the prices since")
         return Standing(bool(row.killed), row.limited is not None, _ms_or_none(row.exchange_time))
 
     def write(self, connection: Connection, outcome: Outcome, at_ms: int, signal: Signal | None) -> None:
@@ -185,24 +197,11 @@ class Ledger:
             values = self._account_values(outcome) | self._judged(outcome, signal, at_ms)
             if connection.execute(_JUDGE, values).rowcount != 1:
                 raise Conflict("the bot is not to be active any more")
-        for order in outcome.orders:
-            self._write_order(connection, order)
-        for execution in outcome.executions:
-            fill, order = execution.fill, execution.order
-            row = insert(trades).values(
-                id=order.id,
-                bot_id=self._bot_id,
-                signal_id=order.signal_id,
-                order_id=order.id,
-                timestamp=to_datetime(fill.timestamp_ms),
-                side=fill.side.value,
-                price=fill.price,
-                quantity=fill.quantity,
-                fees=fill.fee,
-                pnl=execution.pnl,
-                balance_after=execution.cash_after,
-            )
-            connection.execute(row.on_conflict_do_nothing())
+        try:
+            write_orders(connection, self._bot_id, outcome.orders)
+        except OrderGone as gone:
+            raise Conflict(str(gone)) from None
+        write_executions(connection, self._bot_id, outcome.executions)
 
     def beat(self, at_ms: int, latencies: Sequence[tuple[str, float]]) -> Desired:
         """Heartbeat at wall time; stores latencies (signal id, ms) measured since; returns what is wanted,
@@ -223,34 +222,6 @@ class Ledger:
                 )
             return Desired(connection.execute(statement).scalar_one_or_none() or Desired.STOPPED)
 
-    def _write_order(self, connection: Connection, order: Order) -> None:
-        values: dict[str, Any] = {
-            "quantity": order.quantity,
-            "filled_quantity": order.filled_quantity,
-            "status": order.status.value,
-            "reason": order.reason,
-        }
-        row = insert(orders).values(
-            id=order.id,
-            bot_id=self._bot_id,
-            signal_id=order.signal_id,
-            timestamp=to_datetime(order.timestamp_ms),
-            side=order.side.value,
-            order_type=order.order_type.value,
-            price=order.price,
-            **values,
-        )
-        # Only an open order may change; one that was cancelled meanwhile is not to be filled.
-        written = connection.execute(
-            row.on_conflict_do_update(
-                index_elements=["id"],
-                set_={**values, "updated_at": func.now()},
-                where=and_(orders.c.id == order.id, orders.c.status == OrderStatus.OPEN.value),
-            ).returning(orders.c.id)
-        ).one_or_none()
-        if written is None:
-            raise Conflict(f"order {order.id} is not open any more")
-
     def _account_values(self, outcome: Outcome) -> dict[str, Any]:
         portfolio, judged_ms = outcome.account.portfolio, outcome.account.last_candle_ms
         values: dict[str, Any] = {name: getattr(portfolio, name) for name in Portfolio.__struct_fields__}
@@ -258,6 +229,7 @@ class Ledger:
             "bot_id": self._bot_id,
             "last_candle": None if judged_ms is None else to_datetime(judged_ms),
             "risk": json.encode(outcome.account.risk).decode(),
+            "matching": json.encode(outcome.account.matching).decode(),
         }
 
     def _judged(self, outcome: Outcome, signal: Signal, at_ms: int) -> dict[str, Any]:
@@ -318,26 +290,6 @@ class Ledger:
         statement = select(func.count()).where(*self._candles(), until, market_data.c.timestamp > traded)
         return connection.execute(statement).scalar_one()
 
-    def _open_order(self, connection: Connection) -> Order | None:
-        statement = (
-            select(orders)
-            .where(orders.c.bot_id == self._bot_id, orders.c.status == OrderStatus.OPEN.value)
-            .order_by(orders.c.timestamp.desc())
-            .limit(1)
-        )
-        row = connection.execute(statement).one_or_none()
-        if row is None:
-            return None
-        return Order(
-            id=row.id,
-            signal_id=row.signal_id,
-            side=Side(row.side),
-            order_type=OrderType(row.order_type),
-            timestamp_ms=to_ms(row.timestamp),
-            price=row.price,
-            quantity=row.quantity,
-        )
-
     def _candles(self) -> tuple[Any, ...]:
         return (
             market_data.c.exchange == EXCHANGE,
@@ -369,23 +321,22 @@ def _standing(bot_id: int) -> Select[Any]:
         return select(column).where(controls.c.name.in_(names)).scalar_subquery()
 
     on = func.bool_or(controls.c.value["on"].as_boolean())
-    # Time has gone on since the heartbeat, at least as fast as the server's clock.
-    exchange_time = (
-        select(heartbeats.c.exchange_time + (func.now() - heartbeats.c.timestamp))
-        .where(heartbeats.c.component == "live")
-        .scalar_subquery()
-    )
     return (
         select(
             positions.c.last_candle,
             positions.c.revision,
+            positions.c.matching,
             control(on, KILL_SWITCH, kill_switch_of(bot_id)).label("killed"),
             control(controls.c.name, PORTFOLIO_LIMITS).label("limited"),
-            exchange_time.label("exchange_time"),
+            _EXCHANGE_TIME.scalar_subquery().label("exchange_time"),
         )
         .where(positions.c.bot_id == bot_id)
         .with_for_update(of=positions)
     )
+
+
+def _matching(stored: Any) -> Matching:
+    return Matching() if stored is None else msgspec.convert(stored, Matching, str_keys=True)
 
 
 def _ms_or_none(at: Any) -> int | None:

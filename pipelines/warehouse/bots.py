@@ -12,7 +12,7 @@ from sqlalchemy.dialects.postgresql import insert
 from config.files import BotFile
 from core.bot_states import Actual, Desired
 from core.errors import BadInput
-from core.orders import OrderStatus
+from core.orders import WORKING, OrderStatus
 from pipelines.bus.base import Bus
 from pipelines.warehouse.bot_versions import Origin, add_version
 from pipelines.warehouse.sql import to_datetime
@@ -279,8 +279,8 @@ def interrupt(connection: Connection, bot_id: int, reason: str) -> None:
 def _cancel(connection: Connection, bot_id: int | None, reason: str) -> int:
     statement = (
         update(orders)
-        .where(orders.c.status == OrderStatus.OPEN.value)
-        .values(status=OrderStatus.CANCELLED.value, reason=reason, updated_at=func.now())
+        .where(orders.c.status.in_([status.value for status in WORKING]))
+        .values(status=OrderStatus.CANCELLED.value, reason=reason, state=None, updated_at=func.now())
     )
     if bot_id is not None:
         statement = statement.where(orders.c.bot_id == bot_id)

@@ -2,6 +2,7 @@
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     Double,
     ForeignKey,
@@ -104,12 +105,25 @@ orders = Table(
     Column("price", MONEY),
     Column("quantity", MONEY, nullable=False),
     Column("filled_quantity", MONEY, nullable=False, server_default="0"),
-    Column("status", Text, nullable=False, comment="open, filled, cancelled or rejected"),
-    Column("reason", Text, comment="why it was rejected or cancelled"),
+    Column(
+        "status",
+        Text,
+        nullable=False,
+        comment="open, partially_filled, filled, cancelled, expired or rejected",
+    ),
+    Column(
+        "reason", Text, comment="why it was rejected or cancelled, or what a sale without a signal follows"
+    ),
+    Column("trigger_price", MONEY, comment="of a limit its price; what sets it off"),
+    Column("limit_price", MONEY, comment="of a stop_limit, once it is set off"),
+    moment("expires_at", comment="null: never"),
+    Column("oco", Text, comment="orders with the same name cancel each other"),
+    Column("state", JSONB(none_as_null=True), comment="all of it while it can still be filled"),
     created(),
     moment("updated_at", nullable=False, server_default=func.now()),
     Index("orders_bot_timestamp", "bot_id", "timestamp"),
     Index("orders_signal", "signal_id"),
+    Index("orders_working", "bot_id", postgresql_where=text("status IN ('open', 'partially_filled')")),
 )
 
 trades = Table(
@@ -126,6 +140,13 @@ trades = Table(
     Column("fees", MONEY, nullable=False, comment="in quote currency, at the fill price"),
     Column("pnl", MONEY, comment="realised by this fill, quote currency, all fees deducted; null for a buy"),
     Column("balance_after", MONEY, nullable=False, comment="cash after the fill, quote currency"),
+    Column(
+        "recovered",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="found by replaying what was missed while the bot was down",
+    ),
     created(),
     Index("trades_bot_timestamp", "bot_id", "timestamp"),
     Index("trades_signal", "signal_id"),
@@ -145,6 +166,15 @@ positions = Table(
     Column("total_trades", Integer, nullable=False, server_default="0"),
     Column("winning_trades", Integer, nullable=False, server_default="0"),
     moment("last_candle", comment="close of the last candle that was judged"),
+    Column("matching", JSONB, comment="what waiting orders need to know of past prices"),
+    Column("risk", JSONB, comment="what the risk limits are measured against; null before the first candle"),
+    Column(
+        "revision",
+        Integer,
+        nullable=False,
+        server_default="0",
+        comment="changes of the account that its process did not make: a reset of the risk gate, a sale",
+    ),
     moment("updated_at", nullable=False, server_default=func.now()),
 )
 
