@@ -6,12 +6,15 @@ from dagster_dbt import DbtCliResource
 from orchestration.dbt_command import PROJECT, dbt_executable
 from orchestration.defs.backtests.assets import backtest, sweeps
 from orchestration.defs.backtests.schedules import backtest_job, sweep_job, sweeps_at_night
+from orchestration.defs.backtests.sensors import interrupted_sweeps
 from orchestration.defs.lake.assets import raw_trade_archive
 from orchestration.defs.lake.schedules import archive_job, archive_of_yesterday
 from orchestration.defs.live.assets import live_tables
 from orchestration.defs.live.sensors import daemon_heartbeat, failures_to_events
 from orchestration.defs.market_data.assets import candle_backfill, trade_backfill
 from orchestration.defs.market_data.schedules import candle_backfill_job
+from orchestration.defs.parity.assets import bot_parity
+from orchestration.defs.parity.schedules import parity_at_night, parity_job
 from orchestration.defs.performance.assets import dashboard_pages, dbt_models
 from orchestration.defs.performance.schedules import performance_every_quarter_hour, performance_job
 
@@ -22,13 +25,14 @@ defs = dg.Definitions(
         raw_trade_archive,
         backtest,
         sweeps,
+        bot_parity,
         dbt_models,
         *live_tables,
         *dashboard_pages,
     ],
-    jobs=[candle_backfill_job, archive_job, backtest_job, sweep_job, performance_job],
-    schedules=[archive_of_yesterday, sweeps_at_night, performance_every_quarter_hour],
-    sensors=[daemon_heartbeat, failures_to_events],
+    jobs=[candle_backfill_job, archive_job, backtest_job, sweep_job, parity_job, performance_job],
+    schedules=[archive_of_yesterday, sweeps_at_night, parity_at_night, performance_every_quarter_hour],
+    sensors=[daemon_heartbeat, failures_to_events, interrupted_sweeps],
     resources={
         "dbt": DbtCliResource(
             project_dir=str(PROJECT), profiles_dir=str(PROJECT), dbt_executable=dbt_executable()

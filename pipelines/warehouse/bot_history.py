@@ -1,15 +1,16 @@
 """What a bot said and did, read back: for parity with a backtest."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Select, Table, select
+from sqlalchemy import Connection, Engine, Select, Table, func, select
 
 from pipelines.warehouse.bots import BotRow, find_bot
-from pipelines.warehouse.sql import to_datetime
-from pipelines.warehouse.tables import bot_performance, orders, signals, trades
+from pipelines.warehouse.sql import to_datetime, to_ms
+from pipelines.warehouse.tables import bot_configs, bot_performance, bots, orders, signals, trades
 
 _TIME = pl.Datetime("us", "UTC")
 _SIGNALS = {
@@ -75,6 +76,45 @@ def read_history(engine: Engine, name: str, end_ms: int | None = None) -> BotHis
             for table, statement, schema in parts
         ]
     return BotHistory(row, *read)
+
+
+def last_judged_ms(engine: Engine) -> int | None:
+    """Close of the newest candle that any bot judged, by the exchange's time; None when none did."""
+    with engine.connect() as connection:
+        newest = connection.execute(
+            select(
+                func.max(
+                    select(func.max(signals.c.timestamp))
+                    .where(signals.c.bot_id == bots.c.id)
+                    .scalar_subquery()
+                )
+            )
+        ).scalar_one()
+    return None if newest is None else to_ms(newest)
+
+
+def judged_between(engine: Engine, start_ms: int, end_ms: int) -> list[str]:
+    """Names of the bots that judged a candle closing in that time, both ends included."""
+    judged = select(signals.c.id).where(
+        signals.c.bot_id == bots.c.id,
+        signals.c.timestamp.between(to_datetime(start_ms), to_datetime(end_ms)),
+    )
+    with engine.connect() as connection:
+        return list(
+            connection.execute(select(bots.c.name).where(judged.exists()).order_by(bots.c.name)).scalars()
+        )
+
+
+def changed_after(engine: Engine, name: str) -> datetime | None:
+    """Close of the last candle that a bot judged by another configuration than its own of now; None if it
+    always had the same."""
+    query = (
+        select(func.max(bot_configs.c.after_candle))
+        .join(bots, bots.c.id == bot_configs.c.bot_id)
+        .where(bots.c.name == name, bot_configs.c.version > 1)
+    )
+    with engine.connect() as connection:
+        return connection.execute(query).scalar_one()
 
 
 def _frame(

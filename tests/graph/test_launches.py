@@ -18,7 +18,7 @@ from pipelines.warehouse.database import engine
 from pipelines.warehouse.trades import copy_trades
 from tests.graph.dagster_stack import DagsterStack, wait
 
-pytestmark = [pytest.mark.servers, pytest.mark.e2e, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.servers, pytest.mark.e2e, pytest.mark.timeout(900)]
 
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
@@ -127,6 +127,7 @@ def launched(dagster_stack: DagsterStack) -> Launched:
         ),
         "backtest": launch("backtest_job", {"ops": {"backtest": {"config": BACKTEST}}}),
         "sweep": launch("sweep_job", {"ops": {"sweeps": {"config": {"file": "ema_small"}}}}),
+        "parity": launch("parity_job"),
         "search": launch("sweep_job", {"ops": {"sweeps": {"config": SEARCH}}}),
         "future": launch("candle_backfill_job", partition={"date": days_ago(-5), "symbol": "BTC-USDT"}),
     }
@@ -210,6 +211,12 @@ def test_a_sweep_file_is_run(dagster_stack: DagsterStack, launched: Launched):
         "AND parameters ? 'fast_period'",
     )
     assert combinations == [(9, 9)]
+
+
+def test_parity_of_bots_without_a_life_is_no_difference(dagster_stack: DagsterStack, launched: Launched):
+    """The nightly comparison runs where no bot has judged a candle yet."""
+    run = dagster_stack.ended(launched.runs["parity"])
+    assert (run["status"], run["errors"]) == ("SUCCESS", [])
 
 
 def test_a_sweep_of_the_launchpad_is_run(dagster_stack: DagsterStack, launched: Launched):

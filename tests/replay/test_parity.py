@@ -18,10 +18,12 @@ from core.candles import Candle
 from core.errors import BadInput
 from core.timeframes import Timeframe
 from live.bots.bot import Bot
+from pipelines.backtest.all_parity import check_bots
 from pipelines.backtest.live_parity import check_bot
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from pipelines.clock import SystemClock
+from pipelines.warehouse.bot_history import last_judged_ms
 from pipelines.warehouse.bots import find_bot, set_status
 from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.controls import set_kill_switch
@@ -230,6 +232,32 @@ def test_a_part_of_the_history_is_compared_alone(engine, played: str) -> None:
         check_bot(played, "ema_crossover", 0, 1)
     with pytest.raises(BadInput, match="'nobody' is not known"):
         check_bot(played, "nobody")
+
+
+def test_every_bot_is_compared_at_night(engine, played: str) -> None:
+    """Each bot that judged in that time is equal, or differs, or is not compared for a reason; the newest
+    judged candle, not the wall's clock, says when the night was."""
+    a_bot(engine, "rsi_reversion")
+    signals = engine_signals(engine)
+    assert last_judged_ms(engine) == signals[-1]
+    span = (signals[-1] - 3_600_000, signals[-1])
+    (equal,) = check_bots(played, *span)
+    assert (equal.bot, equal.differs, equal.reason) == ("ema_crossover", False, None)
+    assert equal.report is not None
+    assert (equal.report.candles, equal.row()["result"]) == (61, "equal")
+    assert check_bots(played, 0, signals[0] - 1) == []
+    _change(engine, "UPDATE trades SET price = price * 1.001 WHERE id = (SELECT max(id) FROM trades)")
+    (wrong,) = check_bots(played, signals[0], signals[-1])
+    assert wrong.differs
+    assert "price" in wrong.row()["first difference"]
+    _change(
+        engine,
+        "INSERT INTO bot_configs (bot_id, version, document, origin, after_candle) SELECT id, 2, config,"
+        " 'cli', (SELECT min(timestamp) FROM signals) FROM bots WHERE name = 'ema_crossover'",
+    )
+    (changed,) = check_bots(played, *span)
+    assert changed.report is None and not changed.differs
+    assert str(changed.reason).startswith("its configuration changed after 2026-04-20T")
 
 
 def engine_signals(engine: Engine) -> list[int]:
