@@ -79,7 +79,9 @@ class ExecutionFile(BaseModel):
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
         if self.order == "market" and self.offset:
-            raise ValueError("offset|belongs to a limit or stop entry: set order to limit, stop or stop_limit")
+            raise ValueError(
+                "offset|belongs to a limit or stop entry: set order to limit, stop or stop_limit"
+            )
         if self.order != "stop_limit" and self.limit_offset:
             raise ValueError("limit_offset|belongs to a stop_limit entry: set order to stop_limit")
         if self.order == "market" and self.expires != 1:
