@@ -14,7 +14,7 @@ from pipelines.exchanges.ccxt.okx_trading import OkxTrading
 from pipelines.exchanges.okx.keys import Keys
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import RunningSim, serve
-from pipelines.exchanges.trading import Declined, Taken, Unclear
+from pipelines.exchanges.trading import Busy, Taken, Unclear
 
 START_MS = 1_790_000_000_000
 KEYS = Keys("sim-key", "sim-secret", "sim-passphrase")
@@ -112,7 +112,7 @@ async def test_an_order_that_arrives_after_its_time_is_refused(exchange, connect
     running = await exchange()
     account = connect(running)
     answer = await account.place(an_order("a"), START_MS - 1)
-    assert isinstance(answer, Declined) and answer.reason.startswith("50036")
+    assert isinstance(answer, Busy) and answer.reason.startswith("50036")
     assert await account.find(an_order("a")) is None
     assert (await account.balances())["BTC"] == 2
 

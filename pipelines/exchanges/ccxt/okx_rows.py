@@ -13,8 +13,8 @@ Row = Mapping[str, Any]
 AT_MARKET = "-1"
 # The exchange's own "not now": whether the order was taken it does not say.
 _UNCLEAR = {"50000", "50001", "50004", "50013", "50026", "51016", "51065"}
-# Too many requests, or a stamp that is off: refused before anybody looked at the order.
-_BUSY = {"50011", "50061", "50102", "60014"}
+# Too many requests, a stamp that is off, an expiry that is past: refused before anybody looked at the order.
+_BUSY = {"50011", "50036", "50037", "50061", "50102", "60014"}
 NOT_FOUND = frozenset({"51603"})
 PASSING = frozenset({"50001", "50004", "50011", "50013", "50026", "50061", "50102"})
 """Codes of an answer to a question that may be asked again."""

@@ -16,6 +16,7 @@ from pipelines.warehouse.tables.bots import (
     trades,
 )
 from pipelines.warehouse.tables.columns import MONEY, metadata
+from pipelines.warehouse.tables.exchange_orders import exchange_balances, exchange_fills, exchange_orders
 from pipelines.warehouse.tables.market import (
     candle_differences,
     data_gaps,
@@ -53,6 +54,9 @@ __all__ = [
     "connection_quality",
     "controls",
     "data_gaps",
+    "exchange_balances",
+    "exchange_fills",
+    "exchange_orders",
     "heartbeats",
     "instruments",
     "lake_files",
