@@ -12,7 +12,6 @@ from core.timeframes import Timeframe
 
 if TYPE_CHECKING:
     from pipelines.lake.archive import ArchivedFile
-    from pipelines.lake.status import DataStatus
     from pipelines.retention import Pruned
 
 app = typer.Typer(no_args_is_help=True)
@@ -59,16 +58,18 @@ def import_file(
 
 @app.command()
 def status(as_json: bool = JSON) -> None:
-    """What is stored: candles, raw trades, files of the lake."""
+    """What is stored and how whole it is: candles, raw trades, holes, comparisons with the exchange's
+    candles, the connections of the last hour, files of the lake."""
+    from cli.data_status import status_document, status_text
     from cli.stack.ensure import ensure
     from pipelines.lake.status import data_status
 
     settings = ensure(database=True)
     found = data_status(str(settings.database_url))
     if as_json:
-        print(json.dumps(_status_document(found)))
+        print(json.dumps(status_document(found)))
     else:
-        _print_status(found)
+        print(status_text(found))
 
 
 @app.command()
@@ -217,53 +218,3 @@ def _archive_line(symbol: str, day: str, file: "ArchivedFile") -> str:
     done = "written" if file.written else "was there already"
     dropped = f", {file.dropped:,} rows removed from Postgres" if file.dropped else ""
     return f"{symbol} {day}: {file.rows:,} trades, {file.bytes:,} bytes, {done}{dropped}: {file.path}"
-
-
-def _status_document(found: "DataStatus") -> dict[str, Any]:
-    return {
-        "candles": [
-            {
-                "exchange": c.exchange,
-                "symbol": c.symbol,
-                "timeframe": c.timeframe,
-                "rows": c.rows,
-                "first": show_time(c.first_ms),
-                "last": show_time(c.last_ms),
-                "missing": c.missing,
-                "provisional": c.provisional,
-            }
-            for c in found.candles
-        ],
-        "trades": [
-            {
-                "exchange": t.exchange,
-                "symbol": t.symbol,
-                "rows": t.rows,
-                "first": show_time(t.first_ms),
-                "last": show_time(t.last_ms),
-                "first_id": t.first_id,
-                "last_id": t.last_id,
-                "missing_ids": t.missing_ids,
-            }
-            for t in found.trades
-        ],
-        "lake": [
-            {"dataset": s.dataset, "symbol": s.symbol, "files": s.files, "rows": s.rows, "bytes": s.bytes}
-            for s in found.lake
-        ],
-    }
-
-
-def _print_status(found: "DataStatus") -> None:
-    for c in found.candles:
-        holes = f", {c.missing:,} MISSING" if c.missing else ""
-        span = f"{show_time(c.first_ms)} to {show_time(c.last_ms)}"
-        print(f"candles     {c.symbol:<12} {c.timeframe:<4} {c.rows:>10,}  {span}{holes}")
-    for t in found.trades:
-        holes = f", {t.missing_ids:,} ids MISSING" if t.missing_ids else ""
-        span = f"{show_time(t.first_ms)} to {show_time(t.last_ms)}"
-        print(f"raw trades  {t.symbol:<12}      {t.rows:>10,}  {span}{holes}")
-    for s in found.lake:
-        print(f"lake        {s.symbol:<12}      {s.rows:>10,}  {s.files:,} files, {s.bytes:,} bytes")
-    if not (found.candles or found.trades or found.lake):
-        print("nothing is stored yet")

@@ -15,13 +15,14 @@ from dashboards.queries import market as queries
 from dashboards.queries import system
 from dashboards.services import Services
 from pipelines.bus.books import read_book
-from pipelines.warehouse.quality import daemon_details, recent_quality
+from pipelines.warehouse.quality import daemon_details, quality_rows, recent_quality
 
 QUALITY_MINUTES = 30
+DIFFERENCES = 50
 
 
 def router(services: Services) -> APIRouter:
-    """GET /market/{symbol}/history, /market/{symbol}/book, /data/health."""
+    """GET /market/{symbol}/history, /market/{symbol}/book, /data/health, /data/differences, /data/quality."""
     routes = APIRouter(tags=["market"])
 
     @routes.get("/market/{symbol}/history", response_model=models.History)
@@ -56,7 +57,8 @@ def router(services: Services) -> APIRouter:
     @routes.get("/data/health", response_model=models.DataHealth)
     async def health() -> Response:
         """Heartbeats, the quality of the connections to the exchange now and by minute, first and last candle
-        of every series, holes in the trades, the lake's files."""
+        of every series, holes in the trades, how far candles were compared with the exchange's and the newest
+        that differed, the lake's files."""
         since_ms = services.hub.feed_now_ms() - DAEMON_SILENT_MS
         said = await services.query(daemon_details, since_ms)
         return answer(
@@ -69,8 +71,29 @@ def router(services: Services) -> APIRouter:
                 "components": await services.query(system.components),
                 "series": await services.query(system.freshness),
                 "gaps": await services.query(system.gaps),
+                "reconciled": await services.query(system.reconciled),
+                "differences": await services.query(system.differences, DIFFERENCES),
                 "lake": await services.query(system.lake_summary),
             }
         )
+
+    @routes.get("/data/differences", response_model=models.Differences)
+    async def differences(
+        only_open: Annotated[bool, Query(alias="open", description="Only those not settled")] = False,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+        output: Output = "json",
+    ) -> Response:
+        """Candles that were not the exchange's own: both sides, why, and how it ended."""
+        before = read_cursor(cursor, datetime, str, str)
+        rows = await services.query(system.differences, limit, before, only_open)
+        following = next_cursor(rows, limit, "timestamp", "symbol", "timeframe")
+        return table(rows, output, "differences", following)
+
+    @routes.get("/data/quality", response_model=models.ConnectionMinutes)
+    async def quality(limit: Limit = 100, cursor: Cursor = None, output: Output = "json") -> Response:
+        """Latency, losses, cuts and silences of each connection to the exchange by minute, of 30 days."""
+        rows = await services.query(quality_rows, limit, read_cursor(cursor, datetime, str))
+        return table(rows, output, "quality", next_cursor(rows, limit, "minute", "connection"))
 
     return routes

@@ -217,7 +217,42 @@ class DataHealth(_Model):
     components: list[dict[str, Any]]
     series: list[dict[str, Any]]
     gaps: list[dict[str, Any]]
+    reconciled: list[dict[str, Any]]
+    differences: list[dict[str, Any]]
     lake: list[dict[str, Any]]
+
+
+class Difference(_Model):
+    """A candle that was not the exchange's; `our_…` and `their_…` are null where that side had none, and
+    `resolution` is null while it is open."""
+
+    exchange: str
+    symbol: str
+    timeframe: str
+    timestamp: datetime
+    explanation: str
+    detail: str | None
+    our_close: Decimal | None
+    their_close: Decimal | None
+    our_volume: Decimal | None
+    their_volume: Decimal | None
+    detected_at: datetime
+    resolved_at: datetime | None
+    resolution: str | None
+
+
+class Differences(BaseModel):
+    """The newest candle first; `next` is the cursor of the following page."""
+
+    items: list[Difference]
+    next: str | None
+
+
+class ConnectionMinutes(BaseModel):
+    """What each connection to the exchange was worth, a row a minute, the newest minute first."""
+
+    items: list[dict[str, Any]]
+    next: str | None
 
 
 class Health(BaseModel):

@@ -1,12 +1,20 @@
 """State of the platform: heartbeats, events, gaps, controls, and how fresh the candles are."""
 
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from pipelines.warehouse.sql import EXCHANGE
-from pipelines.warehouse.tables import data_gaps, heartbeats, lake_files, system_events
+from pipelines.warehouse.tables import (
+    candle_differences,
+    data_gaps,
+    heartbeats,
+    lake_files,
+    reconciliations,
+    system_events,
+)
 
 _FRESHNESS = sa.text("""
 with recursive series as (
@@ -57,6 +65,32 @@ def gaps(engine: Engine, limit: int = 200) -> list[dict[str, Any]]:
     )
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def differences(
+    engine: Engine, limit: int, before: tuple[datetime, str, str] | None = None, only_open: bool = False
+) -> list[dict[str, Any]]:
+    """Candles that were not the exchange's, the newest candle first; `before`: (timestamp, symbol, timeframe)
+    of the last row seen."""
+    columns = candle_differences.c
+    order = (columns.timestamp, columns.symbol, columns.timeframe)
+    query = sa.select(candle_differences).where(columns.exchange == EXCHANGE)
+    if only_open:
+        query = query.where(columns.resolved_at.is_(None))
+    if before is not None:
+        query = query.where(sa.tuple_(*order) < sa.tuple_(*map(sa.literal, before)))
+    query = query.order_by(*(column.desc() for column in order)).limit(limit)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def reconciled(engine: Engine) -> list[dict[str, Any]]:
+    """How far the candles of each symbol were compared with the exchange's, and how many differed."""
+    columns = reconciliations.c
+    query = sa.select(reconciliations).where(columns.exchange == EXCHANGE)
+    with engine.connect() as connection:
+        rows = connection.execute(query.order_by(columns.symbol, columns.kind))
+        return [dict(row) for row in rows.mappings()]
 
 
 def lake_summary(engine: Engine) -> list[dict[str, Any]]:

@@ -6,7 +6,10 @@ import msgspec
 
 from pipelines.warehouse.coverage import CandleTotals, TradeTotals, candle_totals, trade_totals
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.gaps import GapTotals, gap_totals
 from pipelines.warehouse.lake_files import LakeFile, find_files
+from pipelines.warehouse.quality import QualityTotals, quality_totals
+from pipelines.warehouse.reconciliation import ComparisonTotals, comparison_totals
 
 
 class LakeTotals(msgspec.Struct, frozen=True):
@@ -20,15 +23,19 @@ class LakeTotals(msgspec.Struct, frozen=True):
 
 
 class DataStatus(msgspec.Struct, frozen=True):
-    """Everything that is stored."""
+    """Everything that is stored, and how whole it is."""
 
     candles: list[CandleTotals]
     trades: list[TradeTotals]
+    gaps: list[GapTotals]
+    comparisons: list[ComparisonTotals]
+    connections: list[QualityTotals]
     lake: list[LakeTotals]
 
 
 def data_status(database_url: str) -> DataStatus:
-    """Totals of market_data, raw_trades and the lake's manifest. Reads whole tables: slow on large ones."""
+    """Totals of market_data, raw_trades, the ledgers of holes and of differing candles, the last hour's
+    connections and the lake's manifest. Reads whole tables: slow on large ones."""
     server = engine(database_url)
     with server.connect() as connection:
         files = find_files(connection)
@@ -39,4 +46,11 @@ def data_status(database_url: str) -> DataStatus:
         LakeTotals(dataset, symbol, len(group), sum(f.rows for f in group), sum(f.bytes for f in group))
         for (dataset, symbol), group in groups.items()
     ]
-    return DataStatus(candle_totals(server), trade_totals(server), lake)
+    return DataStatus(
+        candle_totals(server),
+        trade_totals(server),
+        gap_totals(server),
+        comparison_totals(server),
+        quality_totals(server),
+        lake,
+    )

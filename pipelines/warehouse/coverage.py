@@ -8,6 +8,7 @@ from sqlalchemy import Connection, Engine, text
 
 from core.timeframes import Timeframe
 from core.trades import Trade
+from pipelines.exchanges.ccxt.traits import traits_of
 from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
 
 # The two ends count as stored, so that every hole has two neighbours. A provisional candle is known to lack
@@ -74,7 +75,8 @@ class CandleTotals(msgspec.Struct, frozen=True):
 
 
 class TradeTotals(msgspec.Struct, frozen=True):
-    """Stored raw trades of one symbol. missing_ids: ids between the first and the last that no row covers."""
+    """Stored raw trades of one symbol. missing_ids: ids between the first and the last that no row covers;
+    None for an exchange whose ids do not follow each other, where nothing can be said of them."""
 
     exchange: str
     symbol: str
@@ -83,7 +85,7 @@ class TradeTotals(msgspec.Struct, frozen=True):
     last_ms: int
     first_id: int
     last_id: int
-    missing_ids: int
+    missing_ids: int | None
 
 
 def missing_candles(
@@ -169,7 +171,9 @@ def trade_totals(engine: Engine) -> list[TradeTotals]:
             to_ms(row.last),
             row.first_id,
             row.last_id,
-            row.last_id - row.first_id + 1 - int(row.matches),
+            row.last_id - row.first_id + 1 - int(row.matches)
+            if traits_of(row.exchange).consecutive_ids
+            else None,
         )
         for row in rows
     ]

@@ -13,7 +13,7 @@ after it was closed (a damaged disk took its trades away again) does open again.
 from typing import Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, and_, func, or_, select, text
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, or_, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
@@ -58,6 +58,30 @@ class LedgerGap(msgspec.Struct, frozen=True):
     last_id: int
     state: GapState
     closed_by: GapActor | None
+
+
+class GapTotals(msgspec.Struct, frozen=True):
+    """The holes of a symbol by their state."""
+
+    exchange: str
+    symbol: str
+    open: int
+    refilled: int
+    unfillable: int
+
+
+def gap_totals(engine: Engine) -> list[GapTotals]:
+    """Every symbol that ever had a hole."""
+    columns = data_gaps.c
+    counts = (
+        func.count().filter(columns.state.in_(UNCLOSED)).label("open"),
+        func.count().filter(columns.state == "refilled").label("refilled"),
+        func.count().filter(columns.state == "unfillable").label("unfillable"),
+    )
+    query = select(columns.exchange, columns.symbol, *counts).group_by(columns.exchange, columns.symbol)
+    with engine.connect() as connection:
+        rows = connection.execute(query.order_by(columns.exchange, columns.symbol))
+        return [GapTotals(row.exchange, row.symbol, row.open, row.refilled, row.unfillable) for row in rows]
 
 
 def record_gap(

@@ -1,10 +1,11 @@
 """How good each connection to the exchange was, a row a minute."""
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, delete, select
+from sqlalchemy import Engine, delete, func, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from pipelines.warehouse.sql import to_datetime
@@ -51,6 +52,62 @@ def recent_quality(engine: Engine, minutes: int) -> list[dict[str, Any]]:
     with engine.connect() as connection:
         rows = connection.execute(query.order_by(table.c.minute.desc(), table.c.connection)).mappings()
         return [dict(row) for row in rows]
+
+
+class QualityTotals(msgspec.Struct, frozen=True):
+    """One connection over its last stored minutes. worst_p99_ms: None where no latency was measured"""
+
+    connection: str
+    minutes: int
+    trades: int
+    lost_ids: int
+    reconnects: int
+    silences: int
+    unknown_frames: int
+    worst_p99_ms: float | None
+
+
+def quality_totals(engine: Engine, minutes: int = 60) -> list[QualityTotals]:
+    """Each connection over the newest `minutes` minutes that there are."""
+    columns = connection_quality.c
+    newest = (
+        select(columns.minute).distinct().order_by(columns.minute.desc()).limit(minutes).scalar_subquery()
+    )
+    sums = ("trades", "lost_ids", "reconnects", "silences", "unknown_frames")
+    query = (
+        select(
+            columns.connection,
+            func.count().label("minutes"),
+            *(func.sum(columns[name]).label(name) for name in sums),
+            func.max(columns.latency_p99_ms).label("worst_p99_ms"),
+        )
+        .where(columns.minute.in_(newest))
+        .group_by(columns.connection)
+        .order_by(columns.connection)
+    )
+    with engine.connect() as connection:
+        return [
+            QualityTotals(
+                connection=row["connection"],
+                minutes=row["minutes"],
+                worst_p99_ms=row["worst_p99_ms"],
+                **{name: int(row[name]) for name in sums},
+            )
+            for row in connection.execute(query).mappings()
+        ]
+
+
+def quality_rows(
+    engine: Engine, limit: int, before: tuple[datetime, str] | None = None
+) -> list[dict[str, Any]]:
+    """The newest rows, newest minute first; `before`: (minute, connection) of the last row seen."""
+    table = connection_quality
+    query = select(table)
+    if before is not None:
+        query = query.where(tuple_(table.c.minute, table.c.connection) < tuple_(*map(literal, before)))
+    query = query.order_by(table.c.minute.desc(), table.c.connection.desc()).limit(limit)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def daemon_details(engine: Engine, since_ms: int) -> Mapping[str, Any]:
