@@ -16,6 +16,7 @@ from config.settings import Settings
 from core.errors import TcpError
 from core.timeframes import Timeframe
 from live.books import make_book_keeper
+from live.brokers.supervise import keep_sending
 from live.collector.collector import Collector
 from live.collector.spool import Spool
 from live.health import Events, keep_beating
@@ -104,6 +105,7 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
                 "heartbeat": keep_beating(engine, wall, clock, details),
                 "quality": quality.run(),
                 "books": books.run(),
+                "orders": keep_sending(settings),
             },
         )
     finally:

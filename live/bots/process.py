@@ -17,6 +17,7 @@ from core.timeframes import Timeframe
 from live.bots.lifeline import PARENT_VARIABLE
 from live.bots.runner_codes import LAST_WORDS, ORPHANED
 from live.bots.vitals import Limits, Sign, Vitals
+from pipelines.exchanges.okx.keys import without_keys
 from pipelines.warehouse.bots import BotRow
 from pipelines.warehouse.sql import to_ms
 
@@ -165,7 +166,9 @@ class BotProcesses:
                 "-m",
                 "live.bots.nursery",
                 cwd=PROJECT_ROOT,
-                env=os.environ | environment(self._settings) | {PARENT_VARIABLE: str(os.getpid())},
+                env=without_keys(os.environ)
+                | environment(self._settings)
+                | {PARENT_VARIABLE: str(os.getpid())},
                 stdin=PIPE,
                 stdout=PIPE,
                 stderr=errors,

@@ -22,7 +22,7 @@ from pipelines.bus.base import Bus
 from pipelines.exchanges.trading import TradingAccount
 from pipelines.warehouse.bots import CONTROL_CHANNEL
 from pipelines.warehouse.database import is_outage
-from pipelines.warehouse.exchange_orders import live_orders, read_order
+from pipelines.warehouse.exchange_orders import live_orders, read_order, withdraw_killed
 from pipelines.warehouse.instruments import read_instruments
 
 LOOK_S = 0.5
@@ -87,6 +87,7 @@ class Executor:
     async def _look(self, group: asyncio.TaskGroup) -> None:
         """One round: orders that nobody follows yet, orders to withdraw, positions without protection."""
         try:
+            await uninterrupted(withdraw_killed, self._engine, self._broker)
             live = await uninterrupted(live_orders, self._engine, self._broker)
             await self._reconciler.note({order.symbol for order in live})
             for order in live:

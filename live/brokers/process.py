@@ -22,6 +22,7 @@ from config.settings import Settings, settings
 from core.errors import BadInput, TcpError
 from live.bots.lifeline import tie_to_parent
 from live.bots.threads import uninterrupted
+from live.brokers.codes import FAILED, STOPPED, UNUSABLE
 from live.brokers.executor import Executor
 from live.brokers.submission import Patience
 from live.logs import configure_logs
@@ -36,7 +37,6 @@ from pipelines.warehouse.lock import ORDERS_LOCK, DaemonLock
 
 COMPONENT = "orders"
 BEAT_S = 1.0
-STOPPED, FAILED, UNUSABLE = 0, 1, 2
 
 _log = structlog.get_logger("orders")
 

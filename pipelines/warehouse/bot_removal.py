@@ -1,11 +1,11 @@
 """Deleting bots: out of sight with their history kept, or forgotten for good."""
 
-from sqlalchemy import Connection, Engine, Table, delete, func, update
+from sqlalchemy import Connection, Engine, Table, delete, func, select, update
 
 from core.bot_states import Desired
 from core.errors import BadInput
 from pipelines.warehouse.bots import BotRow, find_bot, interrupt, locked_bot, unknown_bot
-from pipelines.warehouse.tables import bots, metadata
+from pipelines.warehouse.tables import bots, exchange_orders, metadata
 
 
 def remove_bot(engine: Engine, name: str) -> BotRow:
@@ -43,6 +43,10 @@ def purge_bot(engine: Engine, name: str) -> None:
         row = locked_bot(connection, name)
         if row is None:
             raise unknown_bot(connection, name)
+        real = select(exchange_orders.c.order_id).where(exchange_orders.c.bot_id == row.id).limit(1)
+        if connection.execute(real).one_or_none() is not None:
+            why = "orders at an exchange, and their records are kept: delete it without purging"
+            raise BadInput("purge", f"bot {name!r} has {why}")
         _forget(connection, row.id)
 
 

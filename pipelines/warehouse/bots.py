@@ -15,6 +15,7 @@ from core.errors import BadInput
 from core.orders import WORKING, OrderStatus
 from pipelines.bus.base import Bus
 from pipelines.warehouse.bot_versions import Origin, add_version
+from pipelines.warehouse.exchange_orders import withdraw
 from pipelines.warehouse.sql import to_datetime
 from pipelines.warehouse.tables import bot_crashes, bots, orders, positions, signals
 
@@ -249,10 +250,11 @@ def _change(
 
 def _new_market(connection: Connection, old: Row[Any], bot: BotFile) -> dict[str, Any]:
     """Other symbol, timeframe or balance for a bot that has no history yet; BadInput for one that has."""
-    changed = [name for name in _FIXED if getattr(old, name) != getattr(bot, name)]
+    before = {name: getattr(old, name) for name in _FIXED} | {"broker": old.config.get("broker", "paper")}
+    changed = [name for name, kept in before.items() if kept != getattr(bot, name)]
     if not changed:
         return {}
-    field, kept = changed[0], getattr(old, changed[0])
+    field, kept = changed[0], before[changed[0]]
     shown = f"{kept.normalize():f}" if isinstance(kept, Decimal) else kept
     if Actual(old.state).has_process:
         raise BadInput(field, f"bot {bot.bot_id!r} runs with {shown}: keep that, or stop the bot first")
@@ -284,7 +286,9 @@ def _cancel(connection: Connection, bot_id: int | None, reason: str) -> int:
     )
     if bot_id is not None:
         statement = statement.where(orders.c.bot_id == bot_id)
-    return connection.execute(statement).rowcount
+    # Of orders at a real exchange, stops outlive a pause: they protect what is held meanwhile.
+    at_exchange = withdraw(connection, bot_id, reason, protective=bot_id is None)
+    return connection.execute(statement).rowcount + at_exchange
 
 
 def unknown_bot(connection: Connection, name: str) -> BadInput:

@@ -8,7 +8,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, Text, cast, func, literal, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.exchange_orders import ExchangeOrder, OrderKind, SubmissionState, client_id, states_before
@@ -144,6 +144,29 @@ def withdraw(connection: Connection, bot_id: int | None, reason: str, protective
     return connection.execute(statement).rowcount
 
 
+def withdraw_killed(engine: Engine, broker: str) -> int:
+    """Have every live order of bots whose kill switch is on cancelled, that of all bots included."""
+    statement = (
+        update(exchange_orders)
+        .where(
+            exchange_orders.c.broker == broker,
+            exchange_orders.c.state.in_(LIVE),
+            exchange_orders.c.cancel_reason.is_(None),
+            _killed(exchange_orders.c.bot_id),
+        )
+        .values(cancel_reason="the kill switch is on", updated_at=func.now())
+    )
+    with engine.begin() as connection:
+        return connection.execute(statement).rowcount
+
+
+def _killed(bot_id: ColumnElement[int]) -> ColumnElement[bool]:
+    """Whether a bot's kill switch, or that of all bots, is on."""
+    names = (literal(KILL_SWITCH), literal(f"{KILL_SWITCH}:").concat(cast(bot_id, Text)))
+    on = select(controls.c.name).where(controls.c.name.in_(names), controls.c.value["on"].as_boolean())
+    return on.exists()
+
+
 def withdraw_protection(engine: Engine, bot_id: int, reason: str) -> bool:
     """Have a bot's stops and take-profits cancelled; whether any is still live."""
     live = (
@@ -172,9 +195,6 @@ def idle_holders(engine: Engine, broker: str) -> Sequence[Row[Any]]:
     """Bots of a broker that hold coins, have no live order, and are not stopped by the kill switch:
     (bot_id, name, symbol, config, quantity, cost)."""
     live = select(exchange_orders.c.bot_id).where(exchange_orders.c.state.in_(LIVE))
-    killed = select(controls.c.name).where(
-        controls.c.name == KILL_SWITCH, controls.c.value["on"].as_boolean()
-    )
     statement = (
         select(
             bots.c.id.label("bot_id"),
@@ -189,7 +209,7 @@ def idle_holders(engine: Engine, broker: str) -> Sequence[Row[Any]]:
             bots.c.config["broker"].as_string() == broker,
             positions.c.quantity > 0,
             bots.c.id.notin_(live),
-            ~killed.exists(),
+            ~_killed(bots.c.id),
         )
     )
     with engine.connect() as connection:

@@ -31,7 +31,8 @@ _HOLDINGS = text("""
            coalesce((SELECT sum(o.price * (o.quantity - o.filled_quantity + coalesce(i.lot_size, 0)))
                      FROM orders o
                      WHERE o.bot_id = b.id AND o.side = 'buy'
-                       AND o.status IN ('open', 'partially_filled')), 0) AS on_order
+                       AND o.status IN ('open', 'partially_filled', 'submitting', 'submitted')),
+                    0) AS on_order
     FROM bots b
     JOIN positions p ON p.bot_id = b.id
     LEFT JOIN instruments i ON i.exchange = :exchange AND i.symbol = b.symbol
