@@ -16,7 +16,7 @@ FOLDER = PROJECT_ROOT / "config" / "schemas"
 
 
 def schemas() -> dict[str, dict[str, Any]]:
-    """File name → schema: bots, limits over all of them, strategy files, sweeps, and the parameters of each strategy."""
+    """File name → schema: bots, limits over all of them, strategies, sweeps, parameters of each strategy."""
     documents = {
         "bot.schema.json": BotFile.model_json_schema(),
         "risk.schema.json": PortfolioLimits.model_json_schema(),

@@ -17,9 +17,11 @@ SOURCES = (
     Path(__file__).parent / "account.py",
     Path(__file__).parent / "exits.py",
     Path(__file__).parent / "filling.py",
+    Path(__file__).parent / "gate.py",
     Path(__file__).parent / "orders.py",
     Path(__file__).parents[1] / "sweep" / "walk.py",
     Path(__file__).parents[1] / "sweep" / "events.py",
+    Path(__file__).parents[1] / "sweep" / "machine.py",
     Path(__file__).parents[1] / "sweep" / "prices.py",
 )
 

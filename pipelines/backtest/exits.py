@@ -27,6 +27,14 @@ from pipelines.backtest.account import (
     Ints,
 )
 from pipelines.backtest.compiled import njit, njit_inlined
+from pipelines.backtest.gate import (
+    HALTED,
+    TOUCH,
+    holds_up,
+    lost_too_much,
+    remember_exit,
+    remember_order,
+)
 
 bought = njit_inlined(account.bought)
 
@@ -38,12 +46,10 @@ CARRIED = 12
 COUNT, ORDER, WHY, DECIDED, SILENT = range(5)
 WHOLE = 5
 
-TOUCH = 1e-12
-"""A price so close to a trigger touches it: the trigger is a product of rounded numbers."""
-
 
 class Bars(NamedTuple):
-    """The candles. traded: whether there was a trade in it; day: number of the UTC day of its open."""
+    """The candles. traded: whether there was a trade in it; day: number of the UTC day of its open; closed:
+    its close time, ms."""
 
     open: Floats
     high: Floats
@@ -51,12 +57,14 @@ class Bars(NamedTuple):
     close: Floats
     traded: Bools
     day: Ints
+    closed: Ints
 
 
 class Rules(NamedTuple):
     """What stays the same; fractions and quote currency. 0 is no such limit.
 
     fraction: most of the account in coins; amount: spent by each buy, on top of equity times its weight
+    most: that a buy spends, infinity for no such limit; the others as in `core.risk`
     """
 
     fill_next: bool
@@ -72,6 +80,14 @@ class Rules(NamedTuple):
     max_daily_loss: float
     max_drawdown: float
     max_silent: int
+    most: float
+    deviation: float
+    orders_an_hour: int
+    orders_a_day: int
+    cooldown_candles: int
+    cooldown_ms: int
+    max_losses: int
+    halts: bool
 
 
 @njit_inlined
@@ -122,26 +138,32 @@ def _protect(carried: Floats, rules: Rules, open_: float, high: float, low: floa
 
 
 @njit_inlined
-def _may_buy(carried: Floats, rules: Rules, silent: int, weight: float) -> bool:
+def _may_buy(
+    t: int, bars: Bars, carried: Floats, whole: Ints, rules: Rules, memory: Ints, weight: float
+) -> bool:
     """Whether the risk gate lets a buy through; notes how much it may spend."""
-    if 0 < rules.max_silent < silent:
+    before = bars.close[t - 1] if t > 0 else 0.0
+    if holds_up(memory, rules, t, bars.closed[t], whole[SILENT], before, bars.close[t]) or lost_too_much(
+        memory, rules, bars.day[t], carried[DAY_VALUE], carried[PEAK], carried[LAST_VALUE]
+    ):
         return False
-    if rules.max_daily_loss > 0.0:
-        loss = (carried[DAY_VALUE] - carried[LAST_VALUE]) / carried[DAY_VALUE]
-        if loss >= rules.max_daily_loss * (1.0 - TOUCH):
-            return False
-    if rules.max_drawdown > 0.0:
-        fall = (carried[PEAK] - carried[LAST_VALUE]) / carried[PEAK]
-        if fall >= rules.max_drawdown * (1.0 - TOUCH):
-            return False
     wanted = rules.amount + carried[CASH] * weight
-    carried[WANTED] = min(wanted, carried[CASH] * rules.fraction) if wanted > 0.0 else 0.0
+    most = min(carried[CASH] * rules.fraction, rules.most)
+    carried[WANTED] = min(wanted, most) if wanted > 0.0 else 0.0
     return bool(carried[WANTED] > 0.0)
 
 
 @njit_inlined
 def _fill(
-    t: int, market: float, carried: Floats, whole: Ints, rules: Rules, trips: Ints, values: Floats
+    t: int,
+    market: float,
+    bars: Bars,
+    carried: Floats,
+    whole: Ints,
+    rules: Rules,
+    memory: Ints,
+    trips: Ints,
+    values: Floats,
 ) -> None:
     """The order that waits meets a price."""
     row = trips[whole[COUNT]]
@@ -152,6 +174,8 @@ def _fill(
         _leave(carried, rules, market, values[whole[COUNT]])
         row[EXIT], row[REASON] = t, whole[WHY]
         row[SOLD_AT] = whole[DECIDED] if whole[WHY] == SIGNAL else -1
+        gained = values[whole[COUNT], 4]
+        remember_exit(memory, t, bars.closed[t], bars.day[t], carried[SPENT], gained)
         whole[COUNT] += 1
     whole[ORDER] = 0
 
@@ -159,27 +183,36 @@ def _fill(
 @njit_inlined
 def _guard(
     t: int,
-    open_: float,
-    high: float,
-    low: float,
+    bars: Bars,
     carried: Floats,
     whole: Ints,
     rules: Rules,
+    memory: Ints,
     trips: Ints,
     values: Floats,
 ) -> None:
     """The exits inside a candle that began with a position."""
-    reason, price = _protect(carried, rules, open_, high, low)
+    reason, price = _protect(carried, rules, bars.open[t], bars.high[t], bars.low[t])
     if reason != STILL_OPEN:
         _leave(carried, rules, price, values[whole[COUNT]])
         row = trips[whole[COUNT]]
         row[EXIT], row[REASON], row[SOLD_AT] = t, reason, -1
+        gained = values[whole[COUNT], 4]
+        remember_exit(memory, t, bars.closed[t], bars.day[t], carried[SPENT], gained)
         whole[COUNT] += 1
 
 
 @njit_inlined
 def _decide(
-    t: int, side: int, carried: Floats, whole: Ints, rules: Rules, trips: Ints, weight: float
+    t: int,
+    side: int,
+    bars: Bars,
+    carried: Floats,
+    whole: Ints,
+    rules: Rules,
+    memory: Ints,
+    trips: Ints,
+    weight: float,
 ) -> None:
     """What a signal (1 buy, −1 sell, 0 none) and the time make of the order that waits; one that goes against
     it withdraws it."""
@@ -187,9 +220,11 @@ def _decide(
         if whole[ORDER] != 0:
             whole[ORDER] = side if whole[ORDER] == side else 0
         elif (side > 0) == (carried[COINS] == 0.0) and (
-            side < 0 or _may_buy(carried, rules, whole[SILENT], weight)
+            side < 0 or _may_buy(t, bars, carried, whole, rules, memory, weight)
         ):
             whole[ORDER], whole[WHY], whole[DECIDED] = side, SIGNAL, t
+            if side > 0:
+                remember_order(memory, bars.closed[t])
     if whole[ORDER] == 0 and carried[COINS] > 0.0 and rules.max_candles > 0:
         candles = t - trips[whole[COUNT], ENTRY] + (1 if rules.fill_next else 0)
         if candles >= rules.max_candles:
@@ -204,34 +239,36 @@ def walk_exits(
     weights: Floats,
     rules: Rules,
     cash: float,
+    memory: Ints,
     equity: Floats,
     trips: Ints,
     values: Floats,
 ) -> tuple[int, int]:
     """Round trips and candles that closed with a position; fills `equity`, `trips` and `values`.
 
-    buy, sell: at each close, never both · weights: part of equity a buy spends, for every candle or one for
-    all · trips, values: a row for each possible round trip; values as in `account.walk`
+    memory: of the risk gate, new · buy, sell: at each close, never both · weights: part of equity a buy
+    spends, for every candle or one for all · trips, values: a row for each possible round trip; values as in
+    `account.walk`
     """
     carried, whole = np.zeros(CARRIED), np.zeros(WHOLE, np.int64)
     carried[CASH], carried[DAY_VALUE], carried[LAST_VALUE], carried[PEAK] = cash, cash, cash, cash
     held, many, later = 0, weights.size > 1, 1 if rules.fill_next else 0
     kept = 1.0 - rules.trailing_stop if rules.trailing_stop > 0.0 else 0.0
     # Taken out of their tuple once: inside the loop that would count references at every candle.
-    opens, highs, lows, closes, traded, day = bars
+    opens, highs, lows, closes, traded, day, _ = bars
     close = 0.0
     for t in range(closes.size):
         close = closes[t]
         if traded[t]:
             whole[SILENT] = 0
             if whole[ORDER] != 0:
-                _fill(t, opens[t], carried, whole, rules, trips, values)
+                _fill(t, opens[t], bars, carried, whole, rules, memory, trips, values)
             highest = max(carried[HIGHEST], highs[t])
             if carried[COINS] > 0.0 and (
                 lows[t] <= max(carried[STOP], highest * kept) * (1.0 + TOUCH)
                 or highs[t] >= carried[TARGET] * (1.0 - TOUCH)
             ):
-                _guard(t, opens[t], highs[t], lows[t], carried, whole, rules, trips, values)
+                _guard(t, bars, carried, whole, rules, memory, trips, values)
             else:
                 carried[HIGHEST] = highest
         else:
@@ -240,13 +277,17 @@ def walk_exits(
             carried[DAY_VALUE] = carried[LAST_VALUE]
         carried[LAST_VALUE] = carried[CASH] + carried[COINS] * close
         carried[PEAK] = max(carried[PEAK], carried[LAST_VALUE])
+        if rules.halts and lost_too_much(
+            memory, rules, day[t], carried[DAY_VALUE], carried[PEAK], carried[LAST_VALUE]
+        ):
+            memory[HALTED] = 1
         side = 1 if buy[t] else -1 if sell[t] else 0
         holding, waiting = carried[COINS] > 0.0, whole[ORDER] != 0
         timed = holding and 0 < rules.max_candles <= t - trips[whole[COUNT], ENTRY] + later
         if timed or (side != 0 and (waiting or (side < 0) == holding)):
-            _decide(t, side, carried, whole, rules, trips, weights[t if many else 0])
+            _decide(t, side, bars, carried, whole, rules, memory, trips, weights[t if many else 0])
         if whole[ORDER] != 0 and not rules.fill_next:
-            _fill(t, close, carried, whole, rules, trips, values)
+            _fill(t, close, bars, carried, whole, rules, memory, trips, values)
         equity[t] = carried[CASH] + carried[COINS] * close
         held += carried[COINS] > 0.0
     if carried[COINS] > 0.0:

@@ -8,7 +8,8 @@ import numpy as np
 from pipelines.backtest import account
 from pipelines.backtest.account import Bools, Floats, Ints
 from pipelines.backtest.compiled import njit_inlined
-from pipelines.backtest.exits import TOUCH, Rules
+from pipelines.backtest.exits import Rules
+from pipelines.backtest.gate import TOUCH
 
 bought = njit_inlined(account.bought)
 
@@ -19,10 +20,10 @@ TIER_DAYS = 30
 
 # Carried from bar to bar, quote currency or coins. Of the round trip: SPENT, PAID (fees), GROSS (coins before
 # fees), COST (their price), RECEIVED (coins), SOLD (coins), GOT (their price), GAINED (after fees). TURNOVER:
-# what was traded today.
+# what was traded today. BEFORE: the close of the candle before.
 CASH, COINS, SPENT, PAID, BUDGET, TRIGGER, STOP, TARGET, HIGHEST, DAY_VALUE, LAST_VALUE, PEAK = range(12)
-GROSS, COST, GOT, SOLD, GAINED, MAKER, TAKER, RECEIVED, TURNOVER = range(12, 21)
-CARRIED = 21
+GROSS, COST, GOT, SOLD, GAINED, MAKER, TAKER, RECEIVED, TURNOVER, BEFORE = range(12, 22)
+CARRIED = 22
 # In whole numbers. ORDER: 1 buy, −1 sell, 0 none; KIND of it; FRESH: no bar has met it yet; AGE: candles that
 # it waited; ENTERED: candle of the entry.
 COUNT, ORDER, WHY, DECIDED, SILENT, AGE, ENTERED, DAY, KIND, FRESH = range(10)
@@ -31,7 +32,7 @@ WHOLE = 10
 
 class Bars(NamedTuple):
     """The finest bars. ends: number of the candle that ends with this bar, −1 inside one; day: UTC day of its
-    open."""
+    open; closed: of each candle its close time, ms."""
 
     open: Floats
     high: Floats
@@ -41,6 +42,7 @@ class Bars(NamedTuple):
     traded: Bools
     ends: Ints
     day: Ints
+    closed: Ints
 
 
 class Terms(NamedTuple):

@@ -7,7 +7,6 @@ import polars as pl
 
 from core.errors import BadInput
 from core.metrics import DAY_MS, YEAR_MS
-from core.risk import RiskLimits
 from pipelines.backtest.account import Bools, Floats, Ints
 from pipelines.backtest.request import Market
 from pipelines.backtest.risk import Risk
@@ -37,16 +36,19 @@ def walk_guarded(
 ) -> Walked:
     """Walk the candles from row `warm` on, for which buy and sell are given; the request has a risk block."""
     from pipelines.backtest.exits import Bars, walk_exits
+    from pipelines.backtest.gate import new_memory
 
     risk, traded = market.risk or Risk(), candles.slice(warm)
-    open_ms = traded["timestamp"].dt.epoch("ms").to_numpy() - market.candle_ms
+    closed = traded["timestamp"].dt.epoch("ms").to_numpy(writable=True)
+    days = (closed - market.candle_ms) // DAY_MS
     open_, high, low, close = (traded[name].to_numpy(writable=True) for name in PRICES)
-    bars = Bars(open_, high, low, close, _with_trades(traded["volume"]), open_ms // DAY_MS)
+    bars = Bars(open_, high, low, close, _with_trades(traded["volume"]), days, closed)
     most = int(np.count_nonzero(buy)) + 1
     equity, trips, values = np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6))
     weights = weights_of(strategy, risk, candles, market, warm)
+    rules = rules_of(risk, market)
     count, held = walk_exits(
-        bars, buy, sell, weights, rules_of(risk, market), market.cash, equity, trips, values
+        bars, buy, sell, weights, rules, market.cash, new_memory(rules), equity, trips, values
     )
     return Walked(equity, trips[:count], values[:count], held)
 
@@ -55,6 +57,7 @@ def rules_of(risk: Risk, market: Market) -> "Rules":
     """The block as the kernel wants it: no limit is 0."""
     from pipelines.backtest.exits import Rules
 
+    spending = (risk.max_order_value, risk.max_position_value)  # a buy begins flat: the smaller one counts
     return Rules(
         fill_next=market.fill == "open",
         pays_in_quote=market.pays_in_quote,
@@ -68,7 +71,15 @@ def rules_of(risk: Risk, market: Market) -> "Rules":
         max_candles=risk.max_candles or 0,
         max_daily_loss=float(risk.max_daily_loss or 0),
         max_drawdown=float(risk.max_drawdown or 0),
-        max_silent=RiskLimits().max_silent_candles or 0,
+        max_silent=risk.max_silent_candles,
+        most=float(min((one for one in spending if one is not None), default="inf")),
+        deviation=float(risk.max_price_deviation or 0),
+        orders_an_hour=risk.max_orders_per_hour or 0,
+        orders_a_day=risk.max_orders_per_day or 0,
+        cooldown_candles=risk.cooldown_candles or 0,
+        cooldown_ms=(risk.cooldown_minutes or 0) * 60_000,
+        max_losses=risk.max_consecutive_losses or 0,
+        halts=risk.halt_until_reset,
     )
 
 

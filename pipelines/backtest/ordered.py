@@ -34,9 +34,10 @@ class Laid:
 
 def lay(candles: pl.DataFrame, path: pl.DataFrame | None, warm: int, timeframe: Timeframe) -> Laid:
     """The candles from row `warm` on with the path inside them; None: the candles alone."""
-    laid = lay_under(candles.slice(warm), path, timeframe)
+    traded = candles.slice(warm)
+    laid = lay_under(traded, path, timeframe)
     covered = laid.filter(pl.col("fine") & pl.col("last")).height
-    return Laid(_bars(laid), laid["begins"], laid["ends"], covered)
+    return Laid(_bars(laid, traded["timestamp"]), laid["begins"], laid["ends"], covered)
 
 
 def walk_ordered(
@@ -53,6 +54,7 @@ def walk_ordered(
     BadInput when fills depend on the volume and the candles have none.
     """
     from pipelines.backtest.filling import Book
+    from pipelines.backtest.gate import new_memory
     from pipelines.backtest.orders import walk_orders
 
     execution, risk, traded = market.execution or Execution(), market.risk or Risk(), candles.slice(warm)
@@ -66,7 +68,8 @@ def walk_ordered(
     )
     weights = weights_of(strategy, risk, candles, market, warm)
     rules, terms = rules_of(risk, market), terms_of(execution, market)
-    count, held = walk_orders(laid.bars, buy, sell, weights, rules, terms, market.cash, book)
+    memory = new_memory(rules)
+    count, held = walk_orders(laid.bars, buy, sell, weights, rules, terms, market.cash, memory, book)
     times = _times(laid, book.moments[:count])
     return Walked(book.equity, book.trips[:count], book.values[:count], held, times, laid.covered)
 
@@ -88,7 +91,7 @@ def terms_of(execution: Execution, market: Market) -> "Terms":
     )
 
 
-def _bars(laid: pl.DataFrame) -> "Bars":
+def _bars(laid: pl.DataFrame, closed: pl.Series) -> "Bars":
     from pipelines.backtest.filling import Bars
 
     def column(name: str) -> Floats:
@@ -105,6 +108,7 @@ def _bars(laid: pl.DataFrame) -> "Bars":
         traded=traded if traded.any() else np.ones(traded.size, np.bool_),
         ends=ends.to_numpy(writable=True),
         day=laid["begins"].dt.epoch("ms").to_numpy() // DAY_MS,
+        closed=closed.dt.epoch("ms").to_numpy(writable=True),
     )
 
 

@@ -27,9 +27,10 @@ from pipelines.backtest.account import (
     Ints,
 )
 from pipelines.backtest.compiled import njit, njit_inlined
-from pipelines.backtest.exits import TOUCH, Rules
+from pipelines.backtest.exits import Rules
 from pipelines.backtest.filling import (
     AGE,
+    BEFORE,
     BUDGET,
     CARRIED,
     CASH,
@@ -71,6 +72,14 @@ from pipelines.backtest.filling import (
     Terms,
     buy,
     sell,
+)
+from pipelines.backtest.gate import (
+    HALTED,
+    TOUCH,
+    holds_up,
+    lost_too_much,
+    remember_exit,
+    remember_order,
 )
 
 OPEN_FILL, INSIDE_FILL = 0, 1
@@ -148,29 +157,42 @@ def _exit_inside(
 
 
 @njit_inlined
-def _may_buy(carried: Floats, rules: Rules, silent: int, weight: float) -> bool:
+def _may_buy(
+    candle: int,
+    now_ms: int,
+    close: float,
+    carried: Floats,
+    whole: Ints,
+    rules: Rules,
+    memory: Ints,
+    weight: float,
+) -> bool:
     """As `exits._may_buy`: whether the risk gate lets a buy through; notes what it may spend."""
-    if 0 < rules.max_silent < silent:
+    if holds_up(memory, rules, candle, now_ms, whole[SILENT], carried[BEFORE], close) or lost_too_much(
+        memory, rules, whole[DAY], carried[DAY_VALUE], carried[PEAK], carried[LAST_VALUE]
+    ):
         return False
-    if rules.max_daily_loss > 0.0:
-        loss = (carried[DAY_VALUE] - carried[LAST_VALUE]) / carried[DAY_VALUE]
-        if loss >= rules.max_daily_loss * (1.0 - TOUCH):
-            return False
-    if rules.max_drawdown > 0.0:
-        fall = (carried[PEAK] - carried[LAST_VALUE]) / carried[PEAK]
-        if fall >= rules.max_drawdown * (1.0 - TOUCH):
-            return False
     wanted = rules.amount + carried[CASH] * weight
-    carried[BUDGET] = min(wanted, carried[CASH] * rules.fraction) if wanted > 0.0 else 0.0
+    most = min(carried[CASH] * rules.fraction, rules.most)
+    carried[BUDGET] = min(wanted, most) if wanted > 0.0 else 0.0
     return bool(carried[BUDGET] > 0.0)
 
 
 @njit_inlined
 def _want(
-    candle: int, close: float, carried: Floats, whole: Ints, rules: Rules, terms: Terms, weight: float
+    candle: int,
+    now_ms: int,
+    close: float,
+    carried: Floats,
+    whole: Ints,
+    rules: Rules,
+    memory: Ints,
+    terms: Terms,
+    weight: float,
 ) -> None:
     """Give an entry order, if the risk gate lets it through."""
-    if _may_buy(carried, rules, whole[SILENT], weight):
+    if _may_buy(candle, now_ms, close, carried, whole, rules, memory, weight):
+        remember_order(memory, now_ms)
         whole[ORDER], whole[DECIDED], whole[KIND] = 1, candle, terms.kind
         whole[AGE], whole[FRESH] = 0, 1
         away = terms.offset if terms.kind == STOP_ENTRY else -terms.offset
@@ -180,11 +202,13 @@ def _want(
 @njit_inlined
 def _decide(
     candle: int,
+    now_ms: int,
     side: int,
     close: float,
     carried: Floats,
     whole: Ints,
     rules: Rules,
+    memory: Ints,
     terms: Terms,
     weight: float,
 ) -> None:
@@ -201,7 +225,7 @@ def _decide(
         if whole[ORDER] == 0 and side < 0 and carried[COINS] > 0.0:
             whole[ORDER], whole[WHY], whole[DECIDED], whole[KIND] = -1, SIGNAL, candle, MARKET
         elif whole[ORDER] == 0 and side > 0 and carried[COINS] == 0.0 and not against:
-            _want(candle, close, carried, whole, rules, terms, weight)
+            _want(candle, now_ms, close, carried, whole, rules, memory, terms, weight)
     timed = carried[COINS] > 0.0 and 0 < rules.max_candles <= candle - whole[ENTERED] + 1
     if whole[ORDER] == 0 and timed:
         whole[ORDER], whole[WHY], whole[KIND] = -1, TIME, MARKET
@@ -254,31 +278,42 @@ def _leave(
     carried: Floats,
     whole: Ints,
     rules: Rules,
+    memory: Ints,
     terms: Terms,
     book: Book,
 ) -> None:
     """The sale that waits meets a price."""
     if sell(price, bars.volume[b], carried, rules, terms):
+        spent, gained = carried[SPENT], carried[GAINED] - carried[SPENT]
+        remember_exit(memory, candle, bars.closed[candle], whole[DAY], spent, gained)
         _end_trip(candle, 2 * b + where, whole[WHY], 0.0, carried, whole, book)
         whole[ORDER] = 0
 
 
 @njit_inlined
 def _trade(
-    b: int, candle: int, bars: Bars, carried: Floats, whole: Ints, rules: Rules, terms: Terms, book: Book
+    b: int,
+    candle: int,
+    bars: Bars,
+    carried: Floats,
+    whole: Ints,
+    rules: Rules,
+    memory: Ints,
+    terms: Terms,
+    book: Book,
 ) -> None:
     """A bar with trades: the order that waits, then the protective exits."""
     entered, limited = 0.0, False
     if whole[ORDER] > 0:
         entered, limited = _enter(b, candle, bars, carried, whole, rules, terms, book)
     elif whole[ORDER] < 0:
-        _leave(b, candle, bars.open[b], OPEN_FILL, bars, carried, whole, rules, terms, book)
+        _leave(b, candle, bars.open[b], OPEN_FILL, bars, carried, whole, rules, memory, terms, book)
     if carried[COINS] > 0.0 and whole[ORDER] >= 0:
         bar = (bars.open[b], bars.high[b], bars.low[b], bars.close[b])
         reason, price = _exit_inside(bar, entered, limited, carried, rules)
         if reason != STILL_OPEN:
             whole[ORDER], whole[WHY], whole[KIND] = -1, reason, MARKET
-            _leave(b, candle, price, INSIDE_FILL, bars, carried, whole, rules, terms, book)
+            _leave(b, candle, price, INSIDE_FILL, bars, carried, whole, rules, memory, terms, book)
 
 
 @njit
@@ -290,12 +325,13 @@ def walk_orders(
     rules: Rules,
     terms: Terms,
     cash: float,
+    memory: Ints,
     book: Book,
 ) -> tuple[int, int]:
     """Round trips and candles that closed with a position; fills the book.
 
     buys, sells: at each candle's close, never both · weights: part of equity a buy spends, for every candle
-    or one for all
+    or one for all · memory: of the risk gate, new
     """
     carried, whole = np.zeros(CARRIED), np.zeros(WHOLE, np.int64)
     carried[CASH], carried[DAY_VALUE], carried[LAST_VALUE], carried[PEAK] = cash, cash, cash, cash
@@ -311,17 +347,23 @@ def walk_orders(
         if traded[b]:
             busy = True
             if whole[ORDER] != 0 or carried[COINS] > 0.0:
-                _trade(b, candle, bars, carried, whole, rules, terms, book)
+                _trade(b, candle, bars, carried, whole, rules, memory, terms, book)
         if ends[b] < 0:
             continue
         whole[SILENT] = 0 if busy else whole[SILENT] + 1
         close = closes[b]
         carried[LAST_VALUE] = carried[CASH] + carried[COINS] * close
         carried[PEAK] = max(carried[PEAK], carried[LAST_VALUE])
+        if rules.halts and lost_too_much(
+            memory, rules, whole[DAY], carried[DAY_VALUE], carried[PEAK], carried[LAST_VALUE]
+        ):
+            memory[HALTED] = 1
         equity[candle] = carried[LAST_VALUE]
         held += carried[COINS] > 0.0
         side = 1 if buys[candle] else -1 if sells[candle] else 0
-        _decide(candle, side, close, carried, whole, rules, terms, weights[candle if many else 0])
+        weight, now_ms = weights[candle if many else 0], bars.closed[candle]
+        _decide(candle, now_ms, side, close, carried, whole, rules, memory, terms, weight)
+        carried[BEFORE] = close
         candle, busy = candle + 1, False
     if carried[COINS] > 0.0:
         last = closes.size - 1

@@ -7,6 +7,7 @@ from math import inf, log, sqrt
 from statistics import stdev
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 import pytest
@@ -100,9 +101,9 @@ def markets(draw: st.DrawFn) -> tuple[pl.DataFrame, Given]:
 def decide(candles: pl.DataFrame, signals: pl.DataFrame, request: BacktestRequest) -> Any:
     """Equity at each close and the fills, as a bot decides them candle by candle."""
     assert request.risk is not None
-    shared = {name: getattr(request.risk, name) for name in RiskLimits.__struct_fields__[:5]}
+    limits = msgspec.convert(dict(request.risk), RiskLimits)
     costs = Costs(D(str(request.fee)), D(str(request.slippage)))
-    rules = Rules("bot", FINE, costs, RiskLimits(**shared))
+    rules = Rules("bot", FINE, costs, limits)
     cash = D(str(request.cash))
     account, equity = Account(Portfolio(cash), RiskState.begin(cash)), []
     fills: list[Execution] = []
@@ -118,6 +119,22 @@ def decide(candles: pl.DataFrame, signals: pl.DataFrame, request: BacktestReques
     return equity, fills
 
 
+gates = st.fixed_dictionaries(
+    {},
+    optional={
+        "max_order_value": st.sampled_from([D(700), D(9_000)]),
+        "max_position_value": st.sampled_from([D(9_000), D(9_500)]),
+        "max_orders_per_hour": st.integers(1, 2),
+        "max_orders_per_day": st.integers(2, 7),
+        "cooldown_candles": st.integers(1, 9),
+        "max_consecutive_losses": st.integers(1, 3),
+        "max_price_deviation": st.sampled_from([D("0.0101"), D("0.0333")]),
+        "max_silent_candles": st.sampled_from([0, 1, 3]),
+        "halt_until_reset": st.booleans(),
+    },
+) | st.fixed_dictionaries({"cooldown_minutes": st.sampled_from([1, 60, 61, 600])})
+
+
 @given(
     markets(),
     st.fixed_dictionaries(
@@ -129,17 +146,24 @@ def decide(candles: pl.DataFrame, signals: pl.DataFrame, request: BacktestReques
             "max_position_fraction": st.sampled_from([D(1), D("0.3")]),
         }
     ),
+    gates,
     st.sampled_from([0.0, 0.001, 0.01]),
     st.sampled_from([0.0, 0.002]),
 )
 @settings(max_examples=250, deadline=None)
 def test_a_backtest_leaves_where_a_bot_leaves(
-    market: tuple[pl.DataFrame, Given], risk: dict[str, Any], fee: float, slippage: float
+    market: tuple[pl.DataFrame, Given],
+    risk: dict[str, Any],
+    gate: dict[str, Any],
+    fee: float,
+    slippage: float,
 ) -> None:
-    """Stops, profits, loss limits, part of the account, candles without trades: every fill and every
-    candle's equity are those of the bot's exact decimals within 1e-9."""
+    """Stops, profits, every limit of the gate, candles without trades: every fill and every candle's equity
+    are those of the bot's exact decimals within 1e-9."""
     candles, strategy = market
-    request = request_of(risk=risk, fee=fee, slippage=slippage)
+    stops = (risk["max_daily_loss"], risk["max_drawdown"], gate.get("max_consecutive_losses"))
+    gate = gate | {"halt_until_reset": gate.get("halt_until_reset", False) and any(stops)}
+    request = request_of(risk=risk | gate, fee=fee, slippage=slippage)
     equity, fills = decide(candles, evaluate(strategy, candles), request)
     outcome = run(strategy, candles, request)
     assert outcome.equity["equity"].to_list() == pytest.approx(equity, rel=1e-9)
