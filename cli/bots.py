@@ -46,7 +46,10 @@ def show(name: str = NAME, as_json: bool = JSON) -> None:
     """One bot: what is wanted, what is, its account and its configuration."""
     from pipelines.warehouse.bots import find_bot
 
-    document = _document(find_bot(_engine(), name))
+    settings = _settings()
+    engine = _connect(settings)
+    document = _document(find_bot(engine, name))
+    document["real_orders"] = _real_orders(engine, settings, document["config"].get("broker", "paper"))
     if as_json:
         _print_json(document)
         return
@@ -158,6 +161,15 @@ def _document(row: "BotRow") -> dict[str, Any]:
     shown: Callable[[Any], Any] = msgspec.structs.asdict
     document = shown(row)
     return {"bot_id": document.pop("name"), **{key: value for key, value in document.items() if key != "id"}}
+
+
+def _real_orders(engine: "Engine", settings: Settings, broker: str) -> dict[str, Any]:
+    """Whether a bot's orders leave for an exchange, why not, and what is under way there."""
+    from msgspec.structs import asdict
+
+    from pipelines.warehouse.real_orders import real_orders
+
+    return asdict(real_orders(engine, settings, broker))
 
 
 def _print_json(document: dict[str, Any]) -> None:

@@ -19,9 +19,12 @@ from cli.stack.servers import check_given_servers, http_answers
 from cli.stack.supervisor import Supervisor
 from cli.stack.table import columns
 from config.files import BotFile, ConfigError, StrategyFile, read_model
+from config.real_orders import BROKER_OF, why_off
 from config.settings import settings
 from core.errors import BadInput, TcpError
 from pipelines.exchanges.okx.hosts import split_urls
+from pipelines.warehouse.database import engine
+from pipelines.warehouse.real_orders import check_keys, real_orders
 
 FREE_GIB = 2
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -58,6 +61,7 @@ def examine(plan: Plan) -> Iterator[Finding]:
     yield _try("servers", lambda: _given(plan))
     yield _exchange(plan)
     yield from _connections(plan)
+    yield _real_orders(plan)
     yield from config_files(plan.resolved.config_dir)
     yield _browser()
 
@@ -147,6 +151,20 @@ def _connections(plan: Plan) -> Iterator[Finding]:
     said = connections(plan)
     if said is not None:
         yield Finding("connections", *problem(said))
+
+
+def _real_orders(plan: Plan) -> Finding:
+    """Whether bots may send real orders, and what keeps them from it."""
+    broker = BROKER_OF.get(plan.resolved.real_orders)
+    if broker is None:
+        return Finding("real orders", True, "off (TCP_REAL_ORDERS): every bot trades on paper, or not at all")
+    problem = why_off(plan.resolved, broker) or check_keys(plan.resolved)
+    if problem is None and Supervisor(plan.home).answers():
+        state = real_orders(engine(str(plan.resolved.database_url)), plan.resolved, broker)
+        apart = ", ".join(f"{amount.normalize():+f} {name}" for name, amount in state.differences.items())
+        problem = state.why_off or (f"balances at the exchange differ by {apart}" if apart else None)
+    money = "REAL MONEY" if plan.resolved.real_orders == "live" else "demo trading"
+    return Finding("real orders", problem is None, problem or f"on: {money} through {broker}")
 
 
 def _browser() -> Finding:
