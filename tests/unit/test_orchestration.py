@@ -5,10 +5,12 @@ from datetime import date
 
 import pytest
 
+from config.settings import Settings
 from core.errors import BadInput
 from orchestration.days import Stretch, stretches
 from orchestration.dbt_command import connection_environment
 from orchestration.defs.backtests.config import SweepConfig
+from orchestration.freshness import kept_fresh
 from orchestration.sweeps import sweep_files, sweep_requests
 
 
@@ -85,3 +87,14 @@ def test_a_launched_sweep_is_a_file_with_what_is_given_or_all_given(tmp_path):
     assert list(sweep_requests(tmp_path, "", alone.document())) == ["macd_trend"]
     with pytest.raises(BadInput, match="search: must be"):
         sweep_requests(tmp_path, "a", SweepConfig(search="luck").document())
+
+
+def test_raw_trades_are_waited_for_where_any_are_kept():
+    """Dagster warns of a table that does not grow; one that nobody writes is not meant to."""
+
+    def fresh(raw_trades: str) -> frozenset[str]:
+        return kept_fresh(Settings(symbols="BTC-USDT,ETH-USDT", raw_trades=raw_trades))
+
+    assert "raw_trades" in fresh("all")
+    assert "raw_trades" in fresh("ETH-USDT")
+    assert fresh("none") == {"market_data", "signals", "bot_performance"}

@@ -4,7 +4,9 @@ from datetime import timedelta
 
 import dagster as dg
 
+from config.settings import settings
 from orchestration.defs.performance.project import source_tables
+from orchestration.freshness import kept_fresh
 
 WRITTEN_BY: dict[str, list[str | list[str]]] = {
     "market_data": ["candle_backfill"],
@@ -15,9 +17,6 @@ WRITTEN_BY: dict[str, list[str | list[str]]] = {
     "strategy_runs": ["backtest", "sweeps"],
 }
 """What each table grows from, besides the exchange."""
-
-KEPT_FRESH = frozenset({"market_data", "raw_trades", "signals", "bot_performance"})
-"""Tables that grow every minute while the daemon runs."""
 
 TABLES = tuple(name for _, name, _ in source_tables())
 
@@ -31,7 +30,7 @@ live_tables = [
         freshness_policy=dg.FreshnessPolicy.time_window(
             fail_window=timedelta(days=1), warn_window=timedelta(minutes=30)
         )
-        if name in KEPT_FRESH
+        if name in kept_fresh(settings())
         else None,
     )
     for key, name, description in source_tables()
