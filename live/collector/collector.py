@@ -348,11 +348,11 @@ class Collector:
         self._writer.put(gaps=[record])
 
     def _on_feed_state(self, state: str, detail: str) -> None:
-        # Degraded: one of several sockets is away, and the trades flow.
-        self._feed_state = ("live" if state == "degraded" else state, detail)
+        # Degraded: one of several sockets is away; moving: a planned change of sockets. The trades flow.
+        self._feed_state = ("live" if state in {"degraded", "moving"} else state, detail)
         for refiller in self._refillers.values():
             refiller.feed_is(state)
-        level = "info" if state in {"live", "connecting"} else "warning"
+        level = "info" if state in {"live", "connecting", "moving"} else "warning"
         self._on_event(level, f"feed_{state}", detail)
 
     async def _watch(self, writing: "asyncio.Task[None]") -> None:

@@ -65,8 +65,9 @@ class TradeFeed(Protocol):
         on_state: Callable[[str, str], None],
     ) -> None:
         """Call `on_trades` with each decoded frame's trades and `on_state(state, detail)` on every change of
-        connection state: connecting, live, silent, refused (a symbol not served), reconnecting; degraded:
-        one of several connections has such a trouble, and the trades flow over another.
+        connection state: connecting, live, silent, refused (a symbol not served), reconnecting; moving: to a
+        new connection while the trades flow over the old one; degraded: one of several connections has
+        trouble, and the trades flow over another.
 
         Both are called in the event loop and must not block. The last trade before a subscription is handed
         on first, possibly hours old; a trade may come twice: de-duplicate by id. An exception of `on_trades`

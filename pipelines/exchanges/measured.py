@@ -136,7 +136,7 @@ class ConnectionQuality:
         """The connection's state changed."""
         self._counts.reconnects += state == "reconnecting"
         self._counts.silences += state == "silent"
-        if state != "refused":
+        if state not in {"refused", "moving"}:
             self.state = state
 
     def _follow(self, trades: Sequence[Trade]) -> bool:

@@ -40,7 +40,7 @@ class ParallelFeed:
 
     A feed that lags only brings what the others brought before. What is told as a state is the whole's:
     `live` with the number of live feeds, `reconnecting` only when none is live any more; the faults of single
-    feeds are told as `degraded`.
+    feeds are told as `degraded`, and a planned move of one as `moving`.
     """
 
     def __init__(self, feeds: Sequence[TradeFeed]) -> None:
@@ -84,6 +84,8 @@ class ParallelFeed:
         count = f"{len(self._live)} of {len(self._feeds)} sockets"
         if state == "live":
             on_state("live", f"{detail} ({count})")
+        elif state == "moving":
+            on_state("moving", f"socket {number + 1}: {detail} ({count})")
         elif self._live:
             on_state("degraded", f"socket {number + 1}: {state}, {detail} ({count} live)")
         elif was_live or state != "connecting" or number == 0:

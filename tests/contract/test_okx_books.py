@@ -31,7 +31,7 @@ Levels = tuple[dict[Decimal, Decimal], dict[Decimal, Decimal]]
 
 @contextlib.asynccontextmanager
 async def exchange(**options: Any) -> AsyncIterator[RunningSim]:
-    sim = await serve(SimOptions(seed=5, start_ms=START_MS, speed=20, **options))
+    sim = await serve(SimOptions(**{"seed": 5, "start_ms": START_MS, "speed": 20, **options}))
     try:
         yield sim
     finally:
@@ -99,6 +99,30 @@ async def test_kept_books_are_the_exchanges_own(faults: dict[str, Any]):
         assert compared >= (1 if faults else 4)
         assert bool(reader.feed.resyncs) == bool(faults)
         assert bool(reader.feed.codec.unknown) == bool(faults)
+
+
+async def test_an_unchanged_book_is_confirmed_and_stays_what_it_was():
+    """A push without levels, its number that of the one before: no change, no gap, and a book that lives."""
+    async with exchange(speed=0.0001, book_heartbeat_s=0.15) as sim, Reader(sim.ws_url) as reader:
+        await until(lambda: reader.feed.pushes >= 4 * len(SYMBOLS), "confirmations")
+        assert [len(states) for states in reader.states.values()] == [1] * len(SYMBOLS)
+        assert reader.feed.resyncs == 0
+        sequence, levels = await fresh_snapshot(sim.ws_url, "BTC-USDT")
+        assert reader.states["BTC-USDT"] == {sequence: levels}
+
+
+async def test_numbers_that_begin_anew_after_maintenance_cost_no_book():
+    """One push whose number is below that of the one before: it is taken, and what follows it as well."""
+    script = [{"at_s": 40, "fault": "book_reset"}]
+    async with exchange(faults={"script": script}) as sim, Reader(sim.ws_url) as reader:
+        for symbol in SYMBOLS:
+            await until(lambda: {1, 2, 3} <= reader.states[symbol].keys(), "small numbers")  # noqa: B023
+            assert max(number or 0 for number in reader.states[symbol]) > 3
+        sequence, levels = await fresh_snapshot(sim.ws_url, "BTC-USDT")
+        assert sequence is not None
+        await until(lambda: sequence in reader.states["BTC-USDT"], "the same number")
+        assert reader.states["BTC-USDT"][sequence] == levels
+        assert reader.feed.resyncs == 0
 
 
 @pytest.mark.parametrize(("kind", "depth"), [("books5", 5), ("bbo-tbt", 1)])

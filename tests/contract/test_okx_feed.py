@@ -266,6 +266,7 @@ async def test_notice_64008_moves_before_the_connection_breaks():
         assert len(server.sockets) == 2
         await server.push(server.sockets[1])
         await until(lambda: listener.trades[-1].trade_id == server.next_id, "the trade on the new one")
+        assert [state for state, _ in listener.states] == ["connecting", "live", "moving", "live"]
         received = [trade.trade_id for trade in listener.trades]
         assert sorted(set(received)) == list(range(101, server.next_id + 1))
     await runner.cleanup()

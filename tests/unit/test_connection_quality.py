@@ -56,9 +56,9 @@ def test_ids_of_exchanges_that_do_not_count_them_prove_nothing():
 
 
 def test_states_are_counted():
-    """Reconnects and silences add up; a refused symbol does not change the connection's state."""
+    """Reconnects and silences add up; neither a refused symbol nor a planned move changes what it is."""
     measured = quality()
-    for state in ("connecting", "live", "silent", "reconnecting", "live", "refused"):
+    for state in ("connecting", "live", "silent", "reconnecting", "live", "refused", "moving"):
         measured.told(state)
     assert (measured.counts().reconnects, measured.counts().silences, measured.state) == (1, 1, "live")
 

@@ -88,7 +88,7 @@ class OkxTradeFeed:
         If it does not come about, the old session goes on until the exchange cuts it.
         """
         old.moving.clear()
-        on_state("reconnecting", "the exchange announced the end of this connection: moving to a new one")
+        on_state("moving", "the exchange announced the end of this connection: a new one takes over")
         new = Session(self.url, symbols, self.codec, self._patience, on_trades, on_state)
         try:
             await self._budget.wait()

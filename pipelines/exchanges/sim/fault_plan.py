@@ -44,7 +44,9 @@ All keys are optional:
      "script": [{"at_s": 600, "fault": "silence", "for_s": 30}]}
                                                   one of disconnect, silence, half_open, notice, http_429 and
                                                   http_500, to all connections (or requests) from at_s to
-                                                  at_s + for_s, both in VIRTUAL seconds since the start
+                                                  at_s + for_s, both in VIRTUAL seconds since the start; or
+                                                  book_reset: the numbers of order books begin anew, as after
+                                                  maintenance
 
 POST the same document to /sim/faults (application/json) to change the faults of a running server.
 
@@ -67,7 +69,7 @@ from core.errors import BadInput
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Seconds = Annotated[float, msgspec.Meta(ge=0)]
 Positive = Annotated[float, msgspec.Meta(gt=0)]
-ScriptedFault = Literal["disconnect", "silence", "half_open", "notice", "http_429", "http_500"]
+ScriptedFault = Literal["disconnect", "silence", "half_open", "notice", "book_reset", "http_429", "http_500"]
 
 
 class Every(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -25,12 +25,17 @@ ROWS_A_STEP = 4_000  # wanted at speed max
 ROOM_BYTES = 1 << 20  # at speed max the feed waits for a reader that is further behind
 SNAPSHOT_DEPTHS = {"books5": 5, "bbo-tbt": 1}
 BOOK_DEPTH = 50
+FIRST_BOOK_NUMBER = 1
+"""After a reset; the numbers of a book begin with the id of its last trade."""
 
 
 class Feed:
-    """Subscribers by channel, and the loop that serves them."""
+    """Subscribers by channel, and the loop that serves them.
 
-    def __init__(self, exchange: Exchange, api: RestApi) -> None:
+    book_heartbeat_s: an unchanged book is confirmed after so many wall seconds
+    """
+
+    def __init__(self, exchange: Exchange, api: RestApi, book_heartbeat_s: float = 60.0) -> None:
         self.specs = exchange.history.specs
         self._history = exchange.history
         self._clock = exchange.clock
@@ -45,6 +50,9 @@ class Feed:
         self._candle_open: dict[Subscription, int] = {}
         self._last_rows: dict[Subscription, bytes] = {}
         self._books: dict[Subscription, book.Book] = {}
+        self._book_heartbeat_s = book_heartbeat_s
+        self._book_at: dict[Subscription, float] = {}
+        self._book_resets: set[Subscription] = set()
         self._step_ms = 1_000.0
 
     def add(self, connection: Connection, subscription: Subscription) -> None:
@@ -65,8 +73,14 @@ class Feed:
                 self._candle_at.pop(subscription, None)
                 self._last_rows.pop(subscription, None)
                 self._books.pop(subscription, None)
+                self._book_at.pop(subscription, None)
+                self._book_resets.discard(subscription)
         if not self._listeners:
             self._subscribed.clear()
+
+    def reset_book_numbers(self) -> None:
+        """As after maintenance: the next push of each book is numbered below the one before it."""
+        self._book_resets.update(self._books)
 
     async def run(self) -> None:
         """Push for ever."""
@@ -141,7 +155,7 @@ class Feed:
             if channel.startswith("candle"):
                 self._push_candles(subscription, now)
             elif channel == "books" and slow:
-                self._push_changes(subscription)
+                self._push_changes(subscription, now)
             elif channel == "bbo-tbt" or (slow and channel in ("tickers", "books5")):
                 self._push_state(subscription)
 
@@ -165,17 +179,22 @@ class Feed:
             fields["instId"] = spec.symbol
         return msgspec.json.encode({**fields, "ts": ts})
 
-    def _push_changes(self, subscription: Subscription) -> None:
+    def _push_changes(self, subscription: Subscription, now: float) -> None:
         spec, old = self.specs[subscription.inst_id], self._books.get(subscription)
         if old is None:
             return
         new = book.snapshot(self._history, spec, self._shown_ms, BOOK_DEPTH)
         asks, bids = book.changes(old.asks, new.asks), book.changes(old.bids, new.bids)
-        if not asks and not bids:
+        if asks or bids:
+            # several states of the book may follow one trade, so its sequence runs by itself
+            number = FIRST_BOOK_NUMBER if subscription in self._book_resets else old.seq_id + 1
+            self._book_resets.discard(subscription)
+        elif now - self._book_at.setdefault(subscription, now) >= self._book_heartbeat_s:
+            number = old.seq_id
+        else:
             return
-        # several states of the book may follow one trade, so its sequence runs by itself
-        new = book.Book(new.bids, new.asks, new.ts, old.seq_id + 1)
-        self._books[subscription] = new
+        new = book.Book(new.bids, new.asks, new.ts, number)
+        self._books[subscription], self._book_at[subscription] = new, now
         row = _book_row(book.levels(spec, asks), book.levels(spec, bids), new, old.seq_id)
         self._send(subscription, encode.frame("books", spec.symbol, [row], "update"))
 

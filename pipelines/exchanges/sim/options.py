@@ -28,6 +28,7 @@ class SimOptions:
     state_file: keeps the virtual time over restarts
     rate_limit: multiplies OKX's REST limits, which are in wall time at any speed; 0 switches them off
     connection_limits: 3 connections a second, 480 subscription requests an hour, drop after silence
+    book_heartbeat_s: an unchanged order book is confirmed after so long
     silent_after_s: how long a connection may be without a push and a request before it is dropped (4004)
     buffer_bytes: a reader that is further behind is dropped (4005)
     deflate: accept permessage-deflate when a client offers it (it costs most of the speed)
@@ -52,6 +53,7 @@ class SimOptions:
     state_file: Path | None = None
     rate_limit: float = 1.0
     connection_limits: bool = True
+    book_heartbeat_s: float = 60.0
     silent_after_s: float = 30.0
     buffer_bytes: int = 32 << 20
     deflate: bool = False

@@ -53,7 +53,7 @@ class Server:
         exchange = Exchange(History(source), self.clock, self._delays)
         self._api = RestApi(exchange)
         self._bulk = BulkFiles(exchange.history, self.clock, options.bulk_layout, options.bulk_unsorted)
-        self._feed = Feed(exchange, self._api)
+        self._feed = Feed(exchange, self._api, options.book_heartbeat_s)
         self._plan = parse_faults(options.faults)
         self._delays.set_plan(self._plan)
         self._script = Script(self._plan.script, self.clock.now_ms, self._start_ms)
@@ -185,6 +185,9 @@ class Server:
         speed = 1.0 if self.clock.speed == "max" else self.clock.speed
         for fault, length_ms in self._script.begun():
             for_s = length_ms / 1000 / speed
+            if fault == "book_reset":
+                self._feed.reset_book_numbers()
+                continue
             for connection in list(self._connections):
                 if fault == "disconnect":
                     connection.cut()
