@@ -22,11 +22,14 @@ JSON = typer.Option(False, "--json", help="Print one JSON document.")
 
 
 @app.command("list")
-def list_all(as_json: bool = JSON) -> None:
+def list_all(
+    deleted: bool = typer.Option(False, "--deleted", help="Those too that were deleted."),
+    as_json: bool = JSON,
+) -> None:
     """Every bot in one line."""
     from pipelines.warehouse.bots import list_bots
 
-    rows = list_bots(_engine())
+    rows = list_bots(_engine(), deleted)
     if as_json:
         _print_json({"bots": [_document(row) for row in rows]})
         return
@@ -37,7 +40,8 @@ def list_all(as_json: bool = JSON) -> None:
     for row in rows:
         print(
             f"{row.name:<20} {row.strategy_name:<20} {row.symbol + ' ' + row.timeframe:<15} {row.status:<8} "
-            f"{row.state:<9} {row.current_balance:>14,.2f} {row.total_trades:>6}"
+            f"{'deleted' if row.deleted_at else row.state:<9} {row.current_balance:>14,.2f} "
+            f"{row.total_trades:>6}"
         )
 
 
@@ -92,6 +96,103 @@ def pause(name: str = NAME, as_json: bool = JSON) -> None:
     _set(name, "paused", as_json)
 
 
+@app.command()
+def configure(
+    name: str = NAME,
+    file: Path | None = typer.Argument(None, help="A whole new configuration, JSON or YAML."),
+    settings_: list[str] = typer.Option(
+        [],
+        "--set",
+        metavar="FIELD=VALUE",
+        help="One field: risk.stop_loss=0.05, parameters.fast_period=9; an empty value takes it away.",
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """Change a bot's configuration; one that runs goes on by it from its next candle."""
+    from config.files import read_document
+    from pipelines.warehouse.bot_edits import edit_bot, write_bot
+    from pipelines.warehouse.bots import find_bot
+
+    if (file is None) == (not settings_):
+        raise BadInput("configure", "give either a FILE or --set FIELD=VALUE")
+    settings = _settings()
+    engine = _connect(settings)
+    before = find_bot(engine, name).config_version
+    if file is None:
+        edit_bot(engine, settings, name, dict(_assignment(given) for given in settings_))
+    else:
+        write_bot(engine, settings, name, _object(read_document(file), file), "cli")
+    _tell(settings, name)
+    row = find_bot(engine, name)
+    if as_json:
+        _print_json(_document(row))
+    elif row.config_version == before:
+        print(f"{name}: nothing changes, still version {before}")
+    else:
+        print(f"{name}: version {row.config_version} instead of {before}, from the next candle on")
+
+
+@app.command()
+def history(name: str = NAME, as_json: bool = JSON) -> None:
+    """Every configuration a bot had: when, from where, what changed and after which candle."""
+    import msgspec
+
+    from pipelines.warehouse.bot_versions import list_versions
+    from pipelines.warehouse.bots import find_bot
+
+    engine = _engine()
+    find_bot(engine, name)
+    versions = list_versions(engine, name)
+    if as_json:
+        _print_json({"bot_id": name, "versions": [msgspec.structs.asdict(each) for each in versions]})
+        return
+    for each in versions:
+        since = "not in force yet" if each.applied_at is None else "from its first candle on"
+        if each.after_candle is not None:
+            since = f"after the candle of {each.after_candle:%Y-%m-%d %H:%M}"
+        print(f"version {each.version}  {each.created_at:%Y-%m-%d %H:%M:%S}  {each.origin}  {since}")
+        for field, (old, new) in each.changes.items():
+            print(f"    {field}: {new}" if each.version == 1 else f"    {field}: {old} -> {new}")
+
+
+@app.command()
+def delete(
+    name: str = NAME,
+    purge: bool = typer.Option(False, "--purge", help="Forget its history too; this cannot be undone."),
+    as_json: bool = JSON,
+) -> None:
+    """Stop a bot for good and put its file aside; its history stays readable."""
+    from pipelines.warehouse.bot_edits import delete_bot
+
+    settings = _settings()
+    moved = delete_bot(_connect(settings), settings, name, purge)
+    _tell(settings, name)
+    if as_json:
+        _print_json(
+            {"bot_id": name, "deleted": True, "purged": purge, "files": [str(path) for path in moved]}
+        )
+        return
+    kept = "nothing of it is left" if purge else f"`tcp bots restore {name}` brings it back"
+    print(f"{name} deleted; {kept}" + "".join(f"\nits file is now {path}" for path in moved))
+
+
+@app.command()
+def restore(name: str = NAME, as_json: bool = JSON) -> None:
+    """Bring a deleted bot back, stopped, with its history and its file."""
+    from pipelines.warehouse.bot_edits import undelete_bot
+    from pipelines.warehouse.bots import find_bot
+
+    settings = _settings()
+    engine = _connect(settings)
+    undelete_bot(engine, settings, name)
+    _tell(settings, name)
+    row = find_bot(engine, name)
+    if as_json:
+        _print_json(_document(row))
+    else:
+        print(f"{name} is back, {row.status}: `tcp bots start {name}` lets it run")
+
+
 def kill_switch(
     position: str = typer.Argument(metavar="on|off", help="on: no bot sends an order any more."),
     as_json: bool = JSON,
@@ -121,6 +222,28 @@ def _set(name: str, status: str, as_json: bool) -> None:
         _print_json(_document(row))
     else:
         print(f"{name}: wanted {row.status}, now {row.state}")
+
+
+def _assignment(text: str) -> tuple[str, Any]:
+    """FIELD=VALUE; the value is JSON where it can be, else text; None where it is empty."""
+    import json
+
+    field, equals, value = text.partition("=")
+    if not field or not equals:
+        raise BadInput("--set", f"{text!r} is not FIELD=VALUE")
+    try:
+        return field, json.loads(value) if value else None
+    except json.JSONDecodeError:
+        return field, value
+
+
+def _object(document: Any, file: Path) -> dict[str, Any]:
+    from config.files import plain
+
+    if not isinstance(document, dict):
+        raise BadInput(str(file), "must hold one object with the fields of a bot")
+    found: dict[str, Any] = plain(document)
+    return found
 
 
 def _settings() -> Settings:

@@ -83,6 +83,7 @@ def api_row(row: dict[str, Any], price: float | None, now: datetime) -> dict[str
         "realised_pnl": row["realised_pnl"],
         "fees": row["fees"],
         "last_heartbeat": row["last_heartbeat"],
+        "deleted_at": row["deleted_at"],
         "last_signal": signal,
     }
 

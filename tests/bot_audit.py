@@ -54,11 +54,9 @@ _FILLS = """
 def audit(engine: Engine) -> list[str]:
     """What is wrong with the rows of any bot, each line with its name."""
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
-        faults = [
-            str(line)
-            for query in (_DECISIONS, _SNAPSHOTS, _ORDERS)
-            for line in connection.execute(text(query)).scalars()
-        ]
+        faults: list[str] = []
+        for query in (_DECISIONS, _SNAPSHOTS, _ORDERS):
+            faults += connection.execute(text(query)).scalars()
         positions = connection.execute(
             text("SELECT b.name, b.virtual_balance, p.* FROM positions p JOIN bots b ON b.id = p.bot_id")
         ).all()

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ class BotHavoc:
             if victim == "daemon":
                 rig.daemon.kill(collecting=False, after_s=0)
             else:
-                eventually(lambda victim=victim: _kill_one(rig, victim, drawn), START_S, f"a {victim}")
+                eventually(partial(_kill_one, rig, victim, drawn), START_S, f"a {victim}")
 
 
 def _kill_one(rig: Rig, victim: str, drawn: random.Random) -> bool:

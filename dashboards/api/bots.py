@@ -1,17 +1,21 @@
-"""Routes that read bots: the list, one bot, its trades, signals, value over time, and its configuration."""
+"""Routes of bots: the list, one bot, its trades, signals, value over time, its configuration, its end."""
 
+from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any
 
+import msgspec
 from fastapi import APIRouter, Body, Query, Response
 
-from dashboards import configuration
+from core.errors import Unavailable
 from dashboards.api import models
 from dashboards.api.documents import MAX_LIMIT, Format, answer, next_cursor, read_cursor, table
 from dashboards.api.errors import NotFound
 from dashboards.queries import bots as queries
 from dashboards.rows import api_row, day_start
 from dashboards.services import Services
+from pipelines.warehouse.bot_edits import delete_bot, undelete_bot, write_bot
+from pipelines.warehouse.bot_versions import list_versions
 from pipelines.warehouse.bots import announce
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows of a page")]
@@ -21,7 +25,7 @@ _HIDDEN = ("bot_id",)
 
 
 def router(services: Services) -> APIRouter:
-    """GET /bots, /bot/{bot_id} and what belongs to it; PUT its configuration."""
+    """GET /bots, /bot/{bot_id} and what belongs to it; PUT its configuration; DELETE it."""
     routes = APIRouter(tags=["bots"])
 
     async def bot_key(bot_id: str) -> int:
@@ -30,14 +34,19 @@ def router(services: Services) -> APIRouter:
             raise NotFound(f"there is no bot {bot_id!r}")
         return int(row["id"])
 
-    async def overview(name: str | None = None) -> list[dict[str, Any]]:
-        rows = await services.query(queries.overview, day_start(services.hub.exchange_now()), name)
+    async def tell(bot_id: str) -> None:
+        with suppress(Unavailable):  # the supervisor looks by itself too; the row is what counts
+            await announce(services.bus, bot_id)
+        services.hub.refresh_soon()
+
+    async def overview(name: str | None = None, deleted: bool = False) -> list[dict[str, Any]]:
+        rows = await services.query(queries.overview, day_start(services.hub.exchange_now()), name, deleted)
         return [api_row(row, services.hub.prices.get(row["symbol"]), services.hub.now()) for row in rows]
 
     @routes.get("/bots", response_model=models.Bots)
-    async def list_bots(output: Output = "json") -> Response:
-        """All bots with balance, profit, trades and last signal."""
-        rows = await overview()
+    async def list_bots(output: Output = "json", deleted: bool = False) -> Response:
+        """All bots with balance, profit, trades and last signal; `deleted`: those too that were deleted."""
+        rows = await overview(deleted=deleted)
         return answer({"items": rows}) if output == "json" else table(rows, output, "bots")
 
     @routes.get("/bot/{bot_id}", response_model=models.Bot)
@@ -94,11 +103,34 @@ def router(services: Services) -> APIRouter:
 
     @routes.put("/bot/{bot_id}/config", response_model=dict[str, Any])
     async def write_config(bot_id: str, document: Annotated[dict[str, Any], Body()]) -> Response:
-        """Check, store and write to config/bots; a new bot_id creates the bot. What is wrong: 422."""
-        stored = await services.query(configuration.write_bot, services.settings, bot_id, document)
-        await announce(services.bus, bot_id)
-        services.hub.refresh_soon()
-        return answer(stored)
+        """Check, store and write to config/bots; a new bot_id creates the bot. What is wrong: 422. A bot that
+        runs goes on by it from its next candle."""
+        stored = await services.query(write_bot, services.settings, bot_id, document, "api")
+        await tell(bot_id)
+        return answer(stored.document())
+
+    @routes.get("/bot/{bot_id}/config/history", response_model=models.ConfigVersions)
+    async def config_history(bot_id: str) -> Response:
+        """Every configuration the bot had, newest first: when, from where, what changed, since when."""
+        await bot_key(bot_id)
+        versions = await services.query(list_versions, bot_id)
+        return answer({"items": [msgspec.structs.asdict(each) for each in versions]})
+
+    @routes.delete("/bot/{bot_id}", response_model=models.Deleted)
+    async def delete(bot_id: str, purge: bool = False) -> Response:
+        """Stop a bot and take it out of all lists; its history stays readable. `purge` forgets that too."""
+        await bot_key(bot_id)
+        await services.query(delete_bot, services.settings, bot_id, purge)
+        await tell(bot_id)
+        return answer({"bot_id": bot_id, "deleted": True, "purged": purge})
+
+    @routes.post("/bot/{bot_id}/restore", response_model=models.Bot)
+    async def restore(bot_id: str) -> Response:
+        """Bring a deleted bot back, stopped."""
+        await bot_key(bot_id)
+        await services.query(undelete_bot, services.settings, bot_id)
+        await tell(bot_id)
+        return answer((await overview(bot_id))[0])
 
     return routes
 

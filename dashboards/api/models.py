@@ -60,6 +60,34 @@ class Bot(_Model):
     last_signal: LastSignal | None
     restarts: int
     error: str | None
+    deleted_at: datetime | None
+
+
+class Deleted(BaseModel):
+    """A bot that is gone; purged: with its history."""
+
+    bot_id: str
+    deleted: bool
+    purged: bool
+
+
+class ConfigVersion(_Model):
+    """A configuration of a bot. changes: field to [before, after]; after_candle: the last one judged before
+    it was in force, null for none."""
+
+    version: int
+    created_at: datetime
+    origin: str
+    applied_at: datetime | None
+    after_candle: datetime | None
+    changes: dict[str, Any]
+    document: dict[str, Any]
+
+
+class ConfigVersions(BaseModel):
+    """Newest first."""
+
+    items: list[ConfigVersion]
 
 
 class Bots(BaseModel):

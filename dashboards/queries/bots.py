@@ -20,6 +20,7 @@ from pipelines.warehouse.tables import (
 _OVERVIEW = sa.text("""
 select b.id, b.name, b.strategy_name, b.symbol, b.timeframe, b.status, b.state, b.config_file,
        b.virtual_balance, b.current_balance, b.last_heartbeat, b.restarts, b.last_error, b.pid, b.config,
+       b.deleted_at,
        p.cash, p.quantity, p.cost, p.realised_pnl, p.fees,
        coalesce(p.total_trades, 0) as total_trades, coalesce(p.winning_trades, 0) as winning_trades,
        (select count(*) from trades t where t.bot_id = b.id) as fills,
@@ -35,21 +36,24 @@ left join lateral (
 left join lateral (
     select timestamp, signal_type, price, confidence from signals
     where bot_id = b.id and signal_type <> 'hold' order by timestamp desc limit 1) s on true
-where (cast(:name as text) is null or b.name = :name)
+where case when cast(:name as text) is null then :deleted or b.deleted_at is null else b.name = :name end
 order by b.name
 """).bindparams(exchange=EXCHANGE)
 
 
-def overview(engine: Engine, day_start: datetime, name: str | None = None) -> list[dict[str, Any]]:
+def overview(
+    engine: Engine, day_start: datetime, name: str | None = None, deleted: bool = False
+) -> list[dict[str, Any]]:
     """Every bot (or one), by name.
 
+    deleted: those too that were deleted; a named one is found in any case
     day_start: beginning of the exchange's UTC day; `day_start_value` is the bot's value there, or its
         starting cash when it is younger
     fills: buys and sells; total_trades, winning_trades: closed round trips
     signal_*: the last buy or sell (holds are left out)
     """
     with engine.connect() as connection:
-        rows = connection.execute(_OVERVIEW, {"day_start": day_start, "name": name})
+        rows = connection.execute(_OVERVIEW, {"day_start": day_start, "name": name, "deleted": deleted})
         return [dict(row) for row in rows.mappings()]
 
 

@@ -9,7 +9,7 @@ from core.errors import BadInput
 from live.bots.reports import Reports
 from live.bots.threads import uninterrupted
 from pipelines.warehouse.bot_files import folder_version, read_folder
-from pipelines.warehouse.bots import save_bot
+from pipelines.warehouse.bots import list_bots, save_bot
 
 
 class BotFolder:
@@ -36,7 +36,8 @@ class BotFolder:
         version = await uninterrupted(folder_version, self._settings)
         if version == self._version:
             return
-        bots, problems = await uninterrupted(read_folder, self._settings)
+        owners = {row.name: row.config_file for row in await uninterrupted(list_bots, self._engine)}
+        bots, problems = await uninterrupted(read_folder, self._settings, owners)
         for path, bot in bots.items():
             try:
                 saved = await uninterrupted(save_bot, self._engine, bot, path.name)

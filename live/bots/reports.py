@@ -27,7 +27,12 @@ class Reports:
         """Something people should know; an error is an alert. DBAPIError when the database is away."""
         _log.log(_LEVELS[level], message, event_name=event)
         await uninterrupted(record_event, self._engine, level, "bots", event, message)
-        document = {"level": level, "component": "bots", "event": event, "message": message}
+        document: dict[str, object] = {
+            "level": level,
+            "component": "bots",
+            "event": event,
+            "message": message,
+        }
         await self._publish("system:events", document)
 
     async def state(self, row: BotRow, state: Actual) -> None:

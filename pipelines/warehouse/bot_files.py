@@ -1,7 +1,8 @@
 """Bot files and what they say, checked against everything they refer to."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 from sqlalchemy import Engine
 
@@ -9,7 +10,7 @@ from config.files import BotFile, ConfigError, StrategyFile, parse_model, read_d
 from config.settings import Settings
 from core.errors import BadInput
 from core.timeframes import Timeframe
-from pipelines.warehouse.bots import list_bots, save_bot
+from pipelines.warehouse.bots import list_bots, save_bot, was_deleted
 from strategies import registry
 
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -33,7 +34,7 @@ def check_bot(document: object, where: str, settings: Settings) -> BotFile:
         if Path(bot.strategy_file).name != bot.strategy_file:
             raise ConfigError(f"{where}: strategy_file: must be the name of a file in {folder}")
         if not (folder / bot.strategy_file).is_file():
-            known = ", ".join(path.name for path in _documents(folder)) or "none"
+            known = ", ".join(path.name for path in documents(folder)) or "none"
             raise ConfigError(
                 f"{where}: strategy_file: {bot.strategy_file} is not in {folder}; there are {known}"
             )
@@ -51,28 +52,43 @@ def check_bot(document: object, where: str, settings: Settings) -> BotFile:
     return resolved.model_copy(update={"strategy": built.name})
 
 
-def read_folder(settings: Settings) -> tuple[dict[Path, BotFile], dict[Path, str]]:
+def read_folder(
+    settings: Settings, owners: Mapping[str, str | None] = MappingProxyType({})
+) -> tuple[dict[Path, BotFile], dict[Path, str]]:
     """Every bot file: the usable ones, and for each of the others one line that says what is wrong.
 
-    A second file with an id that was seen before (files in order of their names) is a problem of its own.
+    Of two files with one id the second is a problem of its own. First is the one in `owners` (id to name of
+    the file that the bot has so far), else the first by name.
     """
     bots: dict[Path, BotFile] = {}
     problems: dict[Path, str] = {}
-    owner: dict[str, Path] = {}
-    for path in _documents(bots_folder(settings)):
+    first: dict[str, Path] = {}
+    for path in sorted(documents(bots_folder(settings)), key=lambda path: path.name not in owners.values()):
         try:
             bot = read_bot_file(path, settings)
         except ConfigError as error:
             problems[path] = str(error)
             continue
-        first = owner.setdefault(bot.bot_id, path)
-        if first is not path:
-            problems[path] = (
-                f"{path}: bot_id: {bot.bot_id!r} is already the id of {first.name}; choose another"
-            )
+        if bot.bot_id in first:
+            taken = f"{bot.bot_id!r} is already the id of {first[bot.bot_id].name}"
+            problems[path] = f"{path}: bot_id: {taken}; choose another"
         else:
+            first[bot.bot_id] = path
             bots[path] = bot
     return bots, problems
+
+
+def files_of(settings: Settings, bot_id: str) -> list[Path]:
+    """The files that say they are this bot's, usable or not; one that cannot be read is nobody's."""
+    found = []
+    for path in documents(bots_folder(settings)):
+        try:
+            document = read_document(path)
+        except ConfigError:
+            continue
+        if isinstance(document, dict) and document.get("bot_id") == bot_id:
+            found.append(path)
+    return found
 
 
 def create_bot(engine: Engine, settings: Settings, path: Path) -> BotFile:
@@ -86,11 +102,14 @@ def create_bot(engine: Engine, settings: Settings, path: Path) -> BotFile:
     folder = bots_folder(settings)
     lies_there = path.resolve().parent == folder.resolve()
     target = path if lies_there else folder / f"{bot.bot_id}{path.suffix}"
-    stored = {row.name: row.config for row in list_bots(engine)}
-    if stored.get(bot.bot_id, bot.document()) != bot.document():
+    stored = {row.name: row for row in list_bots(engine, deleted=True)}
+    known = stored.get(bot.bot_id)
+    if known is not None and known.deleted_at is not None:
+        raise was_deleted(bot.bot_id, known.deleted_at)
+    if known is not None and known.config != bot.document():
         raise ConfigError(f"{path}: bot_id: {bot.bot_id!r} exists already; choose another id")
-    for other, known in read_folder(settings)[0].items():
-        if known.bot_id == bot.bot_id and other.resolve() not in {path.resolve(), target.resolve()}:
+    for other in files_of(settings, bot.bot_id):
+        if other.resolve() not in {path.resolve(), target.resolve()}:
             raise ConfigError(f"{path}: bot_id: {bot.bot_id!r} is already the id of {other.name}")
     if not lies_there:
         if target.exists() and target.read_bytes() != path.read_bytes():
@@ -98,15 +117,20 @@ def create_bot(engine: Engine, settings: Settings, path: Path) -> BotFile:
         folder.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(target.name + ".part")
         unfinished.write_bytes(path.read_bytes())
-        unfinished.replace(target)
-    save_bot(engine, bot, target.name)
+        try:
+            save_bot(engine, bot, target.name, "cli")
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+    else:
+        save_bot(engine, bot, target.name, "cli")
     return bot
 
 
 def folder_version(settings: Settings) -> tuple[tuple[str, int, int], ...]:
     """Something that changes whenever a bot, a parameter file or a strategy of the user's does: names, times
     and sizes."""
-    files = [*_documents(bots_folder(settings)), *_documents(settings.config_dir / "strategies")]
+    files = [*documents(bots_folder(settings)), *documents(settings.config_dir / "strategies")]
     files += sorted(settings.strategies_dir.glob("*.py"))
     seen = []
     for path in files:
@@ -118,7 +142,8 @@ def folder_version(settings: Settings) -> tuple[tuple[str, int, int], ...]:
     return tuple(seen)
 
 
-def _documents(folder: Path) -> list[Path]:
+def documents(folder: Path) -> list[Path]:
+    """JSON and YAML files of a folder, by name; none when there is no such folder."""
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())

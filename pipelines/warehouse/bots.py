@@ -14,6 +14,7 @@ from core.bot_states import Actual, Desired
 from core.errors import BadInput
 from core.orders import WORKING, OrderStatus
 from pipelines.bus.base import Bus
+from pipelines.warehouse.bot_market import check_market
 from pipelines.warehouse.bot_versions import Origin, add_version
 from pipelines.warehouse.exchange_orders import withdraw
 from pipelines.warehouse.sql import to_datetime
@@ -90,6 +91,7 @@ def save_bot(engine: Engine, bot: BotFile, config_file: str | None, origin: Orig
     with engine.begin() as connection:
         old = locked_bot(connection, bot.bot_id)
         if old is None:
+            check_market(connection, bot)
             return _create(connection, bot, config_file, origin)
         if old.deleted_at is not None:
             raise was_deleted(bot.bot_id, old.deleted_at)
@@ -149,7 +151,7 @@ def record_state(engine: Engine, bot_id: int, state: Actual, **values: Any) -> A
     """
     with engine.begin() as connection:
         statement = select(bots.c.state).where(bots.c.id == bot_id).with_for_update(key_share=True)
-        stored = connection.execute(statement).scalar_one_or_none()
+        stored: str | None = connection.execute(statement).scalar_one_or_none()
         if stored is None:
             return None
         current = Actual(stored)
@@ -264,6 +266,7 @@ def _new_market(connection: Connection, old: Row[Any], bot: BotFile) -> dict[str
             field,
             f"bot {bot.bot_id!r} has a history with {shown}: keep that, or give the new bot another id",
         )
+    check_market(connection, bot)
     connection.execute(
         update(positions)
         .where(positions.c.bot_id == old.id)

@@ -48,7 +48,7 @@ def test_a_resolved_bot_is_complete_and_its_numbers_are_numbers(home):
     document = bot.document()
     assert (bot.strategy, bot.virtual_balance) == ("ema_crossover", Decimal(10000))
     assert document["virtual_balance"] == 10000 and document["fee"] == 0.001
-    assert document["risk"] == {"max_position_fraction": 1, "stop_loss": 0.05}
+    assert (document["risk"]["max_position_fraction"], document["risk"]["stop_loss"]) == (1, 0.05)
     assert json.loads(json.dumps(document)) == document
 
 

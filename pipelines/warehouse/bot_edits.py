@@ -1,0 +1,103 @@
+"""Bots written, deleted and brought back by people: the row in the database and the file go together."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import yaml
+from sqlalchemy import Engine
+
+from config.files import BotFile, plain, read_document
+from config.settings import Settings
+from core.errors import BadInput
+from pipelines.warehouse.bot_files import bots_folder, check_bot, files_of
+from pipelines.warehouse.bot_removal import purge_bot, remove_bot, restore_bot
+from pipelines.warehouse.bot_versions import Origin
+from pipelines.warehouse.bots import find_bot, save_bot
+
+ASIDE = ".deleted"
+"""Ends the name of the file of a deleted bot, which nobody reads."""
+
+
+def write_bot(
+    engine: Engine, settings: Settings, bot_id: str, document: dict[str, Any], origin: Origin
+) -> BotFile:
+    """Store the document as this bot's configuration and write its file; returns what is in force then.
+
+    ConfigError or BadInput names the field, and then nothing was written. The file is replaced in one step
+    and only after the database took the configuration. A bot that runs goes on by it from its next candle.
+    """
+    if document.get("bot_id", bot_id) != bot_id:
+        raise BadInput("bot_id", f"must be {bot_id!r} as it was asked for, got {document['bot_id']!r}")
+    document = {"bot_id": bot_id, **document}
+    bot = check_bot(document, "document", settings)
+    path = _file_of(settings, bot_id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    waiting = path.with_name(path.name + ".writing")
+    waiting.write_bytes(_text(document, path))
+    try:
+        save_bot(engine, bot, path.name, origin)
+        waiting.replace(path)
+    finally:
+        waiting.unlink(missing_ok=True)
+    return bot
+
+
+def edit_bot(engine: Engine, settings: Settings, bot_id: str, changes: dict[str, Any]) -> BotFile:
+    """Change single fields of a bot, nested ones written `risk.stop_loss`; None takes a field away.
+
+    What its file says stays as it is; a bot whose strategy or parameters change has them inline from then on.
+    """
+    row = find_bot(engine, bot_id)
+    path = _file_of(settings, bot_id)
+    inline = any(field.split(".")[0] in {"strategy", "parameters"} for field in changes)
+    document = row.config if inline or not path.exists() else plain(read_document(path))
+    for field, value in changes.items():
+        document = _changed(document, field.split("."), value)
+    return write_bot(engine, settings, bot_id, document, "cli")
+
+
+def delete_bot(engine: Engine, settings: Settings, bot_id: str, purge: bool = False) -> list[Path]:
+    """Take a bot out of all lists, or with `purge` out of the database; returns its files, put aside by then
+    under names that end in `.deleted`, so that it does not come back with them.
+
+    Each step may be the last one before a crash: repeated, it goes on. BadInput when there is no such bot.
+    """
+    find_bot(engine, bot_id)
+    if not purge:
+        remove_bot(engine, bot_id)
+    moved = [path.replace(path.with_name(path.name + ASIDE)) for path in files_of(settings, bot_id)]
+    if purge:
+        purge_bot(engine, bot_id)
+    return moved
+
+
+def undelete_bot(engine: Engine, settings: Settings, bot_id: str) -> None:
+    """Bring a deleted bot back, stopped, with its history and its file. BadInput when it is not deleted."""
+    row = restore_bot(engine, bot_id)
+    path = bots_folder(settings) / (row.config_file or f"{bot_id}.json")
+    aside = path.with_name(path.name + ASIDE)
+    if aside.exists() and not path.exists():
+        aside.replace(path)
+
+
+def _file_of(settings: Settings, bot_id: str) -> Path:
+    """Where the bot's file lies, or will."""
+    return next(iter(files_of(settings, bot_id)), bots_folder(settings) / f"{bot_id}.json")
+
+
+def _text(document: dict[str, Any], path: Path) -> bytes:
+    if path.suffix == ".json":
+        return msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n"
+    return yaml.safe_dump(document, sort_keys=False).encode()
+
+
+def _changed(document: dict[str, Any], field: list[str], value: Any) -> dict[str, Any]:
+    name, *rest = field
+    if rest:
+        inner = document.get(name)
+        if not isinstance(inner, dict | None):
+            raise BadInput(name, f"is {inner!r} and has no field {'.'.join(rest)}")
+        value = _changed(inner or {}, rest, value)
+    others = {key: part for key, part in document.items() if key != name}
+    return others if value is None else {**others, name: value}

@@ -1,0 +1,196 @@
+"""Bots created, configured, deleted and brought back: the row, the versions and the file go together."""
+
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import yaml
+from sqlalchemy import Engine
+
+from config.files import ConfigError
+from config.settings import Settings
+from core.errors import BadInput
+from live.bots.bot import Bot
+from pipelines.clock import SystemClock
+from pipelines.warehouse.bot_edits import delete_bot, edit_bot, undelete_bot, write_bot
+from pipelines.warehouse.bot_files import create_bot, read_folder
+from pipelines.warehouse.bot_versions import list_versions
+from pipelines.warehouse.bots import find_bot, list_bots, record_crash, save_bot, set_status
+from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.instruments import upsert_instruments
+from pipelines.warehouse.tables import metadata
+from tests import bot_bench as bench
+
+pytestmark = pytest.mark.servers
+GOOD = {
+    "bot_id": "mine",
+    "strategy": "ema_crossover",
+    "parameters": {"fast_period": 3, "slow_period": 8},
+    "symbol": "BTC-USDT",
+    "timeframe": "1m",
+    "virtual_balance": 10000,
+    "enabled": False,
+}
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """The test's database."""
+    engine = engine_of(database_url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Settings:
+    """Settings with an empty config folder."""
+    (tmp_path / "config" / "bots").mkdir(parents=True)
+    return Settings(config_dir=tmp_path / "config", home=tmp_path / "var", strategies_dir=tmp_path / "own")
+
+
+@pytest.fixture
+def file(engine: Engine, home: Settings) -> Path:
+    """The file of a bot that was created from it."""
+    path = home.config_dir / "bots" / "mine.json"
+    path.write_text(json.dumps(GOOD))
+    create_bot(engine, home, path)
+    return path
+
+
+def _judge(engine: Engine, candles: int) -> None:
+    """Have the bot judge so many candles, at once."""
+    market = bench.walk(candles)
+    bench.store(engine, market)
+    set_status(engine, "mine", "active")
+    bot = Bot(find_bot(engine, "mine"), engine, SystemClock(), lambda message: None)
+    bot.live_close_ms = market[0].close_ms
+    while bot.catch_up() or bench.last_candle_ms(engine, "mine") is None:
+        continue
+
+
+def test_every_change_is_a_version_with_its_origin(engine: Engine, home: Settings, file: Path):
+    """What changed is told field by field; doing it again changes nothing; the file has it too."""
+    edit_bot(engine, home, "mine", {"risk.stop_loss": 0.05})
+    edit_bot(engine, home, "mine", {"risk.stop_loss": 0.05})
+    write_bot(engine, home, "mine", GOOD | {"fee": 0.002}, "api")
+    versions = list_versions(engine, "mine")
+    assert [(each.version, each.origin) for each in versions] == [(3, "api"), (2, "cli"), (1, "cli")]
+    assert versions[0].changes == {"fee": [0.001, 0.002], "risk.stop_loss": [0.05, None]}
+    assert versions[1].changes == {"risk.stop_loss": [None, 0.05]}
+    assert find_bot(engine, "mine").config == versions[0].document
+    assert json.loads(file.read_text()) == GOOD | {"fee": 0.002}
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"virtual_balance": 0}, "virtual_balance"),
+        ({"parameters.fast_period": 99}, "fast_period"),
+        ({"strategy": "magic"}, "strategy"),
+        ({"symbol": "XXX-USDT"}, "symbol"),
+        ({"bot_id": "other"}, "bot_id"),
+        ({"colour": "red"}, "colour"),
+        ({"symbol.base": "BTC"}, "symbol"),
+    ],
+)
+def test_a_wrong_change_is_refused_and_nothing_is_written(
+    engine: Engine, home: Settings, file: Path, change: dict[str, object], field: str
+):
+    """The field is named; row, versions and folder are as before."""
+    with pytest.raises((BadInput, ConfigError), match=field):
+        edit_bot(engine, home, "mine", change)
+    assert len(list_versions(engine, "mine")) == 1
+    assert json.loads(file.read_text()) == GOOD
+    assert [path.name for path in file.parent.iterdir()] == ["mine.json"]
+
+
+def test_a_file_in_yaml_stays_one(engine: Engine, home: Settings):
+    """And no second file of the bot appears."""
+    path = home.config_dir / "bots" / "other-name.yaml"
+    path.write_text(yaml.safe_dump(GOOD))
+    create_bot(engine, home, path)
+    edit_bot(engine, home, "mine", {"parameters.fast_period": 4})
+    assert yaml.safe_load(path.read_text())["parameters"] == {"fast_period": 4, "slow_period": 8}
+    assert [each.name for each in path.parent.iterdir()] == ["other-name.yaml"]
+
+
+def test_market_and_money_may_change_until_the_first_candle_was_judged(
+    engine: Engine, home: Settings, file: Path
+):
+    """Of a new bot both change with its account; of one with a history neither, and the field is named."""
+    edit_bot(engine, home, "mine", {"symbol": "ETH-USDT", "virtual_balance": 500})
+    row = find_bot(engine, "mine")
+    assert (row.symbol, row.virtual_balance, row.cash, row.current_balance) == ("ETH-USDT", 500, 500, 500)
+    edit_bot(engine, home, "mine", {"symbol": "BTC-USDT"})
+    _judge(engine, 3)
+    with pytest.raises(BadInput, match="symbol: bot 'mine' has a history with BTC-USDT: keep that, or"):
+        edit_bot(engine, home, "mine", {"symbol": "ETH-USDT"})
+    with pytest.raises(BadInput, match="virtual_balance: bot 'mine' has a history with 500: "):
+        edit_bot(engine, home, "mine", {"virtual_balance": 501})
+
+
+def test_a_symbol_that_is_not_listed_and_money_under_the_minimum_are_refused(engine: Engine, home: Settings):
+    """The remedy is said: listed symbols, and the least amount."""
+    upsert_instruments(engine, [bench.BTC])
+    bench.store(engine, bench.walk(1))
+    path = home.config_dir / "bots" / "mine.json"
+    path.write_text(json.dumps(GOOD | {"symbol": "ETH-USDT"}))
+    with pytest.raises(
+        BadInput, match=r"symbol: 'ETH-USDT' is not listed by the exchange; .* such as BTC-USDT"
+    ):
+        create_bot(engine, home, path)
+    path.write_text(json.dumps(GOOD | {"virtual_balance": 0.5}))
+    with pytest.raises(
+        BadInput, match=r"virtual_balance: 0\.5 USDT buys less than .* 0\.00001 BTC: give at least"
+    ):
+        create_bot(engine, home, path)
+    assert list_bots(engine) == []
+
+
+def test_a_deleted_bot_is_out_of_sight_and_its_history_is_not(engine: Engine, home: Settings, file: Path):
+    """Its file is put aside; one that lies there again, a start and a creation are refused with the remedy;
+    restored it has all it had and is stopped."""
+    _judge(engine, 5)
+    assert [path.name for path in delete_bot(engine, home, "mine")] == ["mine.json.deleted"]
+    assert delete_bot(engine, home, "mine") == []
+    assert list_bots(engine) == [] and [row.name for row in list_bots(engine, deleted=True)] == ["mine"]
+    assert len(bench.history(engine, "mine")["signals"]) == 5 and len(list_versions(engine, "mine")) == 1
+    file.write_text(json.dumps(GOOD))
+    remedy = "bot_id: 'mine' was deleted at .*: `tcp bots restore mine` brings it back"
+    with pytest.raises(BadInput, match=remedy):
+        save_bot(engine, read_folder(home)[0][file], file.name)
+    with pytest.raises(BadInput, match=remedy):
+        create_bot(engine, home, file)
+    with pytest.raises(BadInput, match=remedy):
+        set_status(engine, "mine", "active")
+    file.unlink()
+    undelete_bot(engine, home, "mine")
+    assert (find_bot(engine, "mine").status, file.exists()) == ("stopped", True)
+    with pytest.raises(BadInput, match="is not deleted"):
+        undelete_bot(engine, home, "mine")
+
+
+def test_a_purged_bot_leaves_no_row(engine: Engine, home: Settings, file: Path):
+    """Every table that refers to bots is empty of it, and its name is free again."""
+    _judge(engine, 40)
+    record_crash(engine, find_bot(engine, "mine").id, 0, 1, "any", None)
+    assert bench.scalar(engine, "SELECT count(*) FROM orders") > 0
+    delete_bot(engine, home, "mine", purge=True)
+    for table in metadata.sorted_tables:
+        if "bot_id" in table.c or table.name == "bots":
+            assert bench.scalar(engine, f"SELECT count(*) FROM {table.name}") == 0, table.name
+    assert not file.exists()
+    file.write_text(json.dumps(GOOD | {"virtual_balance": 7000}))
+    create_bot(engine, home, file)
+    assert find_bot(engine, "mine").cash == Decimal(7000)
+
+
+def test_a_second_file_with_the_id_of_a_bot_never_takes_it_over(home: Settings, file: Path):
+    """Whatever its name: the file that the bot has stays its file, and the other one is told."""
+    other = file.with_name("a.json")
+    other.write_text(json.dumps(GOOD | {"fee": 0.05}))
+    bots, problems = read_folder(home, {"mine": "mine.json"})
+    assert list(bots) == [file]
+    assert problems[other] == f"{other}: bot_id: 'mine' is already the id of mine.json; choose another"
