@@ -92,7 +92,7 @@ def judge(
     withdrawn = withdraw(account, KILL_SWITCH) if kill_switch else Outcome(account)
     account = withdrawn.account
     inside = (Bar.of_candle(candle),) if bars is None else bars
-    met = match(rules, account, inside, candle.close_ms, kill_switch)
+    met = match(rules, account, inside, candle.close_ms, kill_switch, final=True)
     account = msgspec.structs.replace(
         met.account,
         risk=account.risk.after(candle, met.account.portfolio, rules.limits),

@@ -53,11 +53,17 @@ def meeting(order: Order, bar: Bar) -> Meeting | None:
 
 
 def match(
-    rules: Rules, account: Account, bars: Sequence[Bar], candle_close_ms: int, kill_switch: bool = False
+    rules: Rules,
+    account: Account,
+    bars: Sequence[Bar],
+    candle_close_ms: int,
+    kill_switch: bool = False,
+    final: bool = False,
 ) -> Outcome:
     """The account's orders meet bars of the candle that closes at `candle_close_ms`, oldest first.
 
-    While the kill switch is on no protective order is placed or set off.
+    kill_switch: while it is on no protective order is placed or set off; final: these are the last bars of
+    the candle, after which a trailing stop is told as far as it has come
     """
     desk = Desk(rules, account, candle_close_ms, kill_switch)
     if bars:
@@ -66,6 +72,8 @@ def match(
     for bar in bars:
         if bar.volume > 0:
             desk.meet(bar)
+    if final:
+        desk.protect(candle_close_ms, follow=True)
     return desk.outcome(bars[-1] if bars else None)
 
 
@@ -153,10 +161,11 @@ class Desk:
             self._sell(order, bar.open, bar.begins_ms, bar.volume)
         return None
 
-    def protect(self, at_ms: int, signal_id: str | None = None) -> None:
+    def protect(self, at_ms: int, signal_id: str | None = None, follow: bool = False) -> None:
         """Have the protective orders that the limits want for what is held: place, amend or withdraw.
 
-        signal_id: of the entry; None: the last judged candle's. They rest while a sale is under way.
+        signal_id: of the entry; None: the last judged candle's; follow: the trailing stop is amended too,
+        which happens once a candle, however often it was looked at. They rest while a sale is under way.
         """
         account, rules, holding = self._account, self._rules, self._holding
         if self._kill_switch or self._sells or not (holding or account.protection):
@@ -171,6 +180,8 @@ class Desk:
         kept: list[Order] = []
         for kind, level in levels.items():
             order = old.get(kind)
+            if order is not None and kind is OrderType.TRAILING_STOP and not follow:
+                level = order.price
             if order is None:
                 order = self._protective(kind, level, quantity, at_ms, signal_id, kept)
                 self._put(order)
