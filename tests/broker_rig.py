@@ -1,6 +1,7 @@
 """A real broker under test: the simulated exchange and the process that sends orders, each killed at will,
 and bots that store decisions as fast as they are carried out."""
 
+import contextlib
 import json
 import os
 import random
@@ -8,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -36,7 +39,6 @@ KEYS = {
     "TCP_OKX_API_PASSPHRASE": "sim-passphrase",
 }
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT")
-PRICES = {spec.symbol: Decimal(str(spec.price)) for spec in MODEL_SPECS}
 # Importing ccxt takes seconds: done once, and each start is a fork of that.
 _SENDERS = """
 import os, signal, sys
@@ -79,6 +81,16 @@ class Exchange:
                 stderr=log,
             )
         assert self.process.stdout is not None and self.process.stdout.readline(), self._log.read_text()
+
+    def prices(self) -> dict[str, Decimal]:
+        """The last price of each pair."""
+        found = {}
+        for symbol in SYMBOLS:
+            url = f"{self.rest_url}/api/v5/market/ticker?instId={symbol}"
+            while symbol not in found:
+                with contextlib.suppress(urllib.error.HTTPError), urllib.request.urlopen(url) as answer:
+                    found[symbol] = Decimal(json.load(answer)["data"][0]["last"])
+        return found
 
     def kill(self) -> None:
         """End it at whatever line it is."""
@@ -139,6 +151,7 @@ class Traders:
 
     engine: Engine
     seed: int
+    prices: dict[str, Decimal]
     stored: int = 0
     bots: dict[int, tuple[str, str]] = field(default_factory=dict)
     _turns: dict[int, int] = field(default_factory=dict)
@@ -182,7 +195,7 @@ class Traders:
             SELECT p.bot_id, p.quantity FROM positions p JOIN bots b ON b.id = p.bot_id WHERE NOT EXISTS (
                 SELECT FROM exchange_orders e WHERE e.bot_id = p.bot_id AND e.kind IN ('market', 'limit')
                 AND e.state IN ('submitting', 'sending', 'working'))
-            AND (p.cost < 100 OR NOT b.config['risk'] ? 'stop_loss' OR EXISTS (
+            AND (p.cost < 50 OR NOT b.config['risk'] ? 'stop_loss' OR EXISTS (
                 SELECT FROM exchange_orders e WHERE e.bot_id = p.bot_id AND e.state = 'working'))
             ORDER BY p.bot_id
         """)
@@ -197,7 +210,8 @@ class Traders:
         turn = self._turns[bot_id] = self._turns.get(bot_id, 0) + 1
         name, symbol = self.bots[bot_id]
         ident, kind = decision_id(name, START_MS + turn * 60_000), OrderType.MARKET
-        price, side = PRICES[symbol], Side.SELL if held > Decimal(100) / PRICES[symbol] else Side.BUY
+        price = self.prices[symbol]
+        side = Side.SELL if held > Decimal(50) / price else Side.BUY
         drawn, quantity = self._random.random(), (Decimal(200) / price).quantize(Decimal("0.00001"))
         if side is Side.SELL:
             quantity = held

@@ -69,9 +69,9 @@ def sender(tmp_path: Path, exchange: Exchange, database_url: str, redis_url: str
 
 
 @pytest.fixture
-def traders(database_url: str) -> Traders:
+def traders(database_url: str, exchange: Exchange) -> Traders:
     """Bots with a real broker, a quarter of them with stops and take-profits."""
-    traders = Traders(engine_of(database_url), seed=11)
+    traders = Traders(engine_of(database_url), 11, exchange.prices())
     traders.add(BOTS * 3 // 4)
     traders.add(BOTS // 4, risk={"stop_loss": 0.2, "take_profit": 0.2})
     return traders
