@@ -92,6 +92,13 @@ def _account_faults(position: Any, fills: Iterable[Any]) -> list[str]:
     return faults
 
 
+def finish(engine: Engine, name: str) -> None:
+    """Have a bot judge the candles that came while its daemon was being stopped."""
+    bot = Bot(find_bot(engine, name), engine, SystemClock(), lambda message: None)
+    while bot.catch_up():
+        continue
+
+
 def repeat_calmly(engine: Engine, name: str) -> str:
     """Have a new bot judge what `name` judged, from its first candle on, at once and undisturbed; its name.
 

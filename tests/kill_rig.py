@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 
 from tests import bot_bench as bench
-from tests.bot_audit import audit, differences, repeat_calmly
+from tests.bot_audit import audit, differences, finish, repeat_calmly
 from tests.chaos_rig import Havoc, Market, Rig, chaos_rig
 from tests.stack import eventually
 from tests.stored_market import market_faults
@@ -135,7 +135,13 @@ def settled(rig: Rig, seconds: float) -> None:
 
 
 def faults_of(rig: Rig) -> list[str]:
-    """All that is not as it must be. The daemon has to be stopped before: calm twins of the bots are made."""
+    """All that is not as it must be. The daemon has to be stopped before: calm twins of the bots are made.
+
+    The exchange's clock goes on behind the market's end, and minutes without trades with it: what the bots had
+    not judged of those when they were stopped is judged first.
+    """
+    for name in BOTS:
+        finish(rig.engine, name)
     found = [f"candles: {line}" for line in market_faults(rig.engine)[0]]
     revised = "SELECT count(*) FROM market_data WHERE revision > 0"
     if n := bench.scalar(rig.engine, revised):

@@ -22,6 +22,7 @@ from pipelines.warehouse.bot_lease import Lease
 from pipelines.warehouse.bots import (
     CONTROL_CHANNEL,
     BotRow,
+    crash_reason,
     crashes_since,
     list_bots,
     record_crash,
@@ -192,8 +193,7 @@ class BotSupervisor:
         if asked or code in {STOPPED, ORPHANED}:
             await self._record(row, Actual.STOPPED)
             return
-        reason = process.kill_reason or _reason(code, self._starter.log_of(row.name))
-        await self._keep_crash(row, process, code, reason)
+        reason = await self._keep_crash(row, process, code)
         await self._record(row, Actual.CRASHED)
         if code == UNUSABLE and process.kill_reason is None:
             await self._give_up(row, f"bot {row.name} cannot run as configured: {reason}")
@@ -206,14 +206,17 @@ class BotSupervisor:
             "warning", "bot_crashed", f"bot {row.name} crashed and is restarted: {reason}"
         )
 
-    async def _keep_crash(self, row: BotRow, process: BotProcess, code: int, reason: str) -> None:
-        """Store a crash that the process could not store itself."""
+    async def _keep_crash(self, row: BotRow, process: BotProcess, code: int) -> str:
+        """Store a crash, unless the process could store it itself; returns its reason."""
         alive_s = asyncio.get_running_loop().time() - process.started_at
         since_ms = self._clock.now_ms() - int(alive_s * 1000) - 1000
-        if code == CRASHED and await uninterrupted(crashes_since, self._engine, row.id, since_ms) > 0:
-            return
+        stored = await uninterrupted(crash_reason, self._engine, row.id, since_ms)
+        if code == CRASHED and stored is not None:
+            return stored
+        reason = process.kill_reason or _reason(code, self._starter.log_of(row.name))
         tail = await uninterrupted(_tail, self._starter.log_of(row.name))
         await uninterrupted(record_crash, self._engine, row.id, self._clock.now_ms(), code, reason, tail)
+        return reason
 
     async def _give_up(self, row: BotRow, message: str) -> None:
         await uninterrupted(set_status, self._engine, row.name, Desired.ERROR)

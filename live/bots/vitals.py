@@ -8,8 +8,8 @@ from config.settings import Settings
 
 START_S = 60.0
 """Time a bot has until its first heartbeat."""
-FREE_SHARE = 0.5
-"""Of a core: a bot that uses less than this is never too busy."""
+FREE_SHARE = 0.1
+"""Of a core: a bot that uses less than this is never too busy. Healthy ones use a hundredth."""
 FREE_S_A_CANDLE = 0.25
 """Processor time that each judged candle excuses: catching up after an outage is work."""
 
@@ -31,7 +31,7 @@ class Limits(msgspec.Struct, frozen=True):
     last_words_s: float = 0.5
     hung_s: float = 30.0
     memory_bytes: int = 600_000_000
-    burn_s: float = 30.0
+    burn_s: float = 60.0
     restarts: int = 3
 
     @classmethod
@@ -83,7 +83,7 @@ class Vitals:
             used, most = sign.memory_bytes // 1_000_000, limits.memory_bytes // 1_000_000
             return f"used {used} MB of memory, more than {most} MB"
         if self.burnt_s > limits.burn_s:
-            return f"burnt {self.burnt_s:.0f} s of processor time beyond half a core and its candles"
+            return f"burnt {self.burnt_s:.0f} s of processor time beyond a tenth of a core and its candles"
         return None
 
     def _burn(self, sign: Sign) -> None:

@@ -180,6 +180,19 @@ def record_crash(
         connection.execute(update(bots).where(bots.c.id == bot_id).values(last_error=reason))
 
 
+def crash_reason(engine: Engine, bot_id: int, since_ms: int) -> str | None:
+    """Why the bot's process died last, if that is on record since then, wall time."""
+    statement = (
+        select(bot_crashes.c.reason)
+        .where(bot_crashes.c.bot_id == bot_id, bot_crashes.c.timestamp >= to_datetime(since_ms))
+        .order_by(bot_crashes.c.timestamp.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        reason: str | None = connection.execute(statement).scalar_one_or_none()
+    return reason
+
+
 def crashes_since(engine: Engine, bot_id: int, since_ms: int) -> int:
     """How often the bot's process has died since then, wall time."""
     statement = select(func.count()).where(

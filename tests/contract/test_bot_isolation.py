@@ -65,7 +65,7 @@ FOUND = {
     "Leaking": ("MemoryError", "in planted"),
     "Raising": ("ZeroDivisionError: of the strategy", "in planted"),
     "Dawdling": ("the strategy took 2.", "in planted"),
-    "Burning": ("s of processor time beyond half a core", "in spin"),
+    "Burning": ("s of processor time beyond a tenth of a core", "in spin"),
 }
 """Words of the reason and of the stack trace."""
 
@@ -106,7 +106,7 @@ async def supervised(
         redis_url=redis_url,
         bot_judgement_s=1,
     )
-    limits = Limits(look_s=0.5, hung_s=6.0, memory_bytes=1_500_000_000, burn_s=1.0, restarts=0)
+    limits = Limits(look_s=0.5, hung_s=6.0, memory_bytes=1_500_000_000, burn_s=3.0, restarts=0)
     task = asyncio.create_task(BotSupervisor(settings, engine, bus, limits).run())
     yield
     task.cancel()

@@ -36,18 +36,18 @@ def test_memory_past_the_limit_is_named():
     assert _complaints([_sign(0, memory=700_000_000)]) == ["used 700 MB of memory, more than 600 MB"]
 
 
-def test_a_whole_core_for_a_minute_is_too_much_and_half_a_core_is_not():
-    """Beyond half a core the seconds add up to the limit; below it they never do."""
+def test_a_whole_core_for_long_is_too_much_and_a_tenth_of_one_is_not():
+    """Beyond a tenth of a core the seconds add up to the limit; below it they never do."""
     busy = _complaints([_sign(at, processor_s=at) for at in range(0, 100, 2)])
-    assert busy.index("burnt 31 s of processor time beyond half a core and its candles") == 31
-    assert set(_complaints([_sign(at, processor_s=at / 2) for at in range(0, 1000, 2)])) == {None}
+    assert busy.index("burnt 31 s of processor time beyond a tenth of a core and its candles") == 17
+    assert set(_complaints([_sign(at, processor_s=at * 0.1) for at in range(0, 1000, 2)])) == {None}
 
 
 def test_a_pause_makes_up_for_what_was_burnt():
-    """A busy minute a quarter of an hour is fine."""
+    """A busy half minute a quarter of an hour is fine."""
     signs, used = [], 0.0
     for at in range(0, 3600, 2):
-        used += 2.0 if at % 900 < 50 else 0.0
+        used += 2.0 if at % 900 < 30 else 0.0
         signs.append(_sign(at, processor_s=used))
     assert set(_complaints(signs)) == {None}
 
