@@ -7,7 +7,6 @@ from typing import Protocol
 import msgspec
 
 from core.exchange_orders import ExchangeFill, ExchangeOrder, Report
-from pipelines.clock import ExchangeClock
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -37,13 +36,28 @@ class Unclear(msgspec.Struct, frozen=True):
 Answer = Taken | Declined | Busy | Unclear
 
 
+class RatedClock(Protocol):
+    """A clock that may run at another rate than this machine's."""
+
+    @property
+    def rate(self) -> float:
+        """Its milliseconds in a real one."""
+        ...
+
+    def now_ms(self) -> int:
+        """Its time, ms since the epoch."""
+        ...
+
+
 class TradingAccount(Protocol):
     """One account. Reading raises Unavailable when the exchange does not answer, BadInput when it refuses who
     asks; sending answers in values, because not knowing is a result.
     """
 
-    clock: ExchangeClock
-    """The exchange's, as far as `server_time_ms` has heard of it."""
+    @property
+    def clock(self) -> RatedClock:
+        """The exchange's, as far as `server_time_ms` has heard of it."""
+        ...
 
     async def server_time_ms(self) -> int:
         """The exchange's clock."""

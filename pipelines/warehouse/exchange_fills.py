@@ -169,7 +169,8 @@ def _insert(connection: Connection, order: ExchangeOrder, fill: ExchangeFill, ch
         base_change=change.base_change,
         quote_change=change.quote_change,
     )
-    return connection.execute(row.on_conflict_do_nothing()).rowcount == 1
+    written = row.on_conflict_do_nothing().returning(exchange_fills.c.trade_id)
+    return connection.execute(written).one_or_none() is not None
 
 
 def _insert_trade(
