@@ -27,8 +27,8 @@ _REST = (
            10000, 10000 FROM generate_series(1, $bots) AS n
     """,
     """
-    INSERT INTO positions (bot_id, symbol, cash, quantity, cost, realised_pnl, fees, last_candle)
-    SELECT id, symbol, 10000, 0, 0, 0, 0, $start FROM bots
+    INSERT INTO positions (bot_id, symbol, cash, quantity, cost, realised_pnl, fees, last_candle, fills)
+    SELECT id, symbol, 10000, 0, 0, 0, 0, $start, $rows / $bots FROM bots
     """,
     """
     INSERT INTO raw_trades (exchange, symbol, trade_id, timestamp, price, size, side, count, source)
@@ -44,12 +44,14 @@ _REST = (
            '{"ema": 60000.5}'
     FROM bots b, generate_series(1, $rows / $bots) AS n
     """,
+    "ALTER TABLE trades DISABLE TRIGGER USER",  # they are counted above
     """
     INSERT INTO trades (id, bot_id, timestamp, side, price, quantity, fees, pnl, balance_after)
     SELECT b.name || '-' || n, b.id, $start + n * interval '1 minute',
            CASE WHEN n % 2 = 0 THEN 'sell' ELSE 'buy' END, 60000, 0.01, 0.6, 1, 10000 + n % 101
     FROM bots b, generate_series(1, $rows / $bots) AS n
     """,
+    "ALTER TABLE trades ENABLE TRIGGER USER",
     """
     INSERT INTO bot_performance (bot_id, timestamp, total_value, cash_balance, crypto_balance,
                                  total_trades, winning_trades, total_fees)

@@ -71,6 +71,7 @@ def _pages() -> dict[str, Read]:
         "freshness": system.freshness,
         "events": system.events,
         "gaps": system.gaps,
+        "differences": lambda engine: system.differences(engine, 50),
     }
 
 

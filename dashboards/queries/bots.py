@@ -23,7 +23,7 @@ select b.id, b.name, b.strategy_name, b.symbol, b.timeframe, b.status, b.state, 
        b.deleted_at,
        p.cash, p.quantity, p.cost, p.realised_pnl, p.fees,
        coalesce(p.total_trades, 0) as total_trades, coalesce(p.winning_trades, 0) as winning_trades,
-       (select count(*) from trades t where t.bot_id = b.id) as fills,
+       coalesce(p.fills, 0) as fills,
        coalesce(day.total_value, b.virtual_balance) as day_start_value,
        s.timestamp as signal_time, s.signal_type, s.price as signal_price, s.confidence,
        i.tick_size, i.lot_size, i.base, i.quote

@@ -17,6 +17,7 @@ from core.errors import BadInput, Unavailable
 from core.instruments import Instrument
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
+from dashboards.queries.bots import overview
 from pipelines.warehouse import candles, controls, database, health, instruments, resume, trades
 from pipelines.warehouse.bot_lease import Lease
 from pipelines.warehouse.lock import DaemonLock
@@ -246,3 +247,28 @@ def test_a_server_that_goes_during_a_migration_is_an_outage(database_url):
         connection.execute(text("SELECT pg_advisory_unlock(:key)"), key)
         with pytest.raises(Unavailable, match=r"PostgreSQL at .* does not answer: terminating"):
             migrating.result(30)
+
+
+def test_fills_of_a_bot_are_counted_as_they_are_stored_repeated_and_deleted(database_url):
+    """The list of bots reads the count, and not the table."""
+    engine = database.engine(database_url)
+    bot = text(
+        "WITH made AS (INSERT INTO bots (name, strategy_name, symbol, timeframe, status, config, "
+        "virtual_balance, current_balance) VALUES (:name, 's', 'X', '1m', 'active', '{}', 1, 1) "
+        "RETURNING id) INSERT INTO positions (bot_id, symbol, cash, quantity, cost, realised_pnl, fees) "
+        "SELECT id, 'X', 1, 0, 0, 0, 0 FROM made"
+    )
+    fills = text(
+        "INSERT INTO trades (id, bot_id, timestamp, side, price, quantity, fees, balance_after) "
+        "SELECT name || n, id, now(), 'buy', 1, 1, 0, 1 FROM bots, generate_series(1, 3) AS n "
+        "ON CONFLICT DO NOTHING"
+    )
+    with engine.begin() as connection:
+        for name in ("a", "b"):
+            connection.execute(bot, {"name": name})
+        for _ in range(2):
+            connection.execute(fills)
+    assert [row["fills"] for row in overview(engine, datetime.now(UTC))] == [3, 3]
+    with engine.begin() as connection:
+        connection.execute(text("DELETE FROM trades WHERE id IN ('a1', 'b1', 'b2', 'b3')"))
+    assert [row["fills"] for row in overview(engine, datetime.now(UTC))] == [2, 0]

@@ -175,6 +175,7 @@ positions = Table(
         server_default="0",
         comment="changes of the account that its process did not make: a reset of the risk gate, a sale",
     ),
+    Column("fills", BigInteger, nullable=False, server_default="0", comment="rows of trades, by trigger"),
     moment("updated_at", nullable=False, server_default=func.now()),
 )
 

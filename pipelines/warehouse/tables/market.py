@@ -118,6 +118,7 @@ candle_differences = Table(
     moment("detected_at", nullable=False, comment="exchange time"),
     moment("resolved_at", comment="exchange time at which it was settled; null while it is not"),
     Column("resolution", Text, comment="completed, taken_over, ours_stands or equal_again"),
+    Index("candle_differences_timestamp", "exchange", "timestamp", "symbol", "timeframe"),
 )
 
 reconciliations = Table(
