@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from decimal import Decimal
 from itertools import groupby
@@ -60,9 +61,10 @@ class FakeExchange:
         """The feed: what happens from now on, in frames of aggregates."""
         on_state("live", "")
         tape = [trade for trade in self.tape if trade.symbol in symbols]
-        sent = sum(trade.timestamp_ms <= self.now_ms() for trade in tape)
+        times = [trade.timestamp_ms for trade in tape]
+        sent = bisect_right(times, self.now_ms())
         while True:
-            until = sum(trade.timestamp_ms <= self.now_ms() for trade in tape)
+            until = bisect_right(times, self.now_ms())
             frame = list(self.fault(aggregated(tape[sent:until])))
             sent = until
             if frame:

@@ -19,6 +19,9 @@ from config.settings import PROJECT_ROOT
 
 LOCATION = {"repositoryLocationName": "tcp", "repositoryName": "__repository__"}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
+PATIENCE_S = 540
+"""Longest wait for a run. Two run at a time, and whoever asks first, in whatever order the tests are, waits
+for all that were launched before: seven starts of a process, of a minute each on a busy machine."""
 
 LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
@@ -172,7 +175,7 @@ class DagsterStack:
         assert launched["__typename"] == "LaunchBackfillSuccess", launched
         return str(launched["backfillId"])
 
-    def ended(self, run_id: str, seconds: float = 240) -> dict[str, Any]:
+    def ended(self, run_id: str, seconds: float = PATIENCE_S) -> dict[str, Any]:
         """The run once it has ended: status, materialised partitions, checks {name: passed}, errors."""
         wait(f"run {run_id}", seconds, lambda: self._status(run_id) in ENDED)
         run = self.ask(RUN, id=run_id)["runOrError"]
@@ -189,7 +192,7 @@ class DagsterStack:
             "errors": [event for event in events if event["__typename"].endswith("FailureEvent")],
         }
 
-    def backfill_runs(self, backfill_id: str, seconds: float = 240) -> list[dict[str, Any]]:
+    def backfill_runs(self, backfill_id: str, seconds: float = PATIENCE_S) -> list[dict[str, Any]]:
         """The runs of a backfill once there are some and all have ended; the backfill itself is closed by the
         next look of Dagster's daemon, up to 30 s later."""
 

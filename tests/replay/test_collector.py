@@ -19,9 +19,13 @@ from tests.collecting import (
     SPEED,
     SYMBOLS,
     Misbehaviour,
+    all_stored,
     assert_complete,
     closed_through,
     collecting,
+    ledger,
+    missing,
+    ms_of,
     read_finals,
     stored_candles,
     tape_of,
@@ -34,7 +38,7 @@ pytestmark = pytest.mark.servers
 
 async def test_six_timeframes_over_midnight_equal_an_aggregation_of_the_trades(database_url, redis_url):
     start_ms = MIDNIGHT - 6 * 60_000
-    tape = tape_of(minutes=14, start_ms=start_ms - 60_000) + earlier_tape()
+    tape = tape_of(minutes=30, start_ms=start_ms - 60_000) + earlier_tape()
     exchange = FakeExchange(tape, start_ms + 20_000, SPEED)
     bus = RedisBus(redis_url)
     target = MIDNIGHT + 5 * 60_000
@@ -72,16 +76,23 @@ def earlier_tape() -> list[Trade]:
 async def test_lost_repeated_and_disordered_trades_are_made_good_before_a_candle_is_released(
     database_url, redis_url
 ):
-    tape = tape_of(minutes=14, start_ms=MIDNIGHT)
+    tape = tape_of(minutes=60, start_ms=MIDNIGHT)
     fault = Misbehaviour(seed=7)
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED, fault)
     bus = RedisBus(redis_url)
     finals: list[dict] = []
     reading = asyncio.create_task(read_finals(bus, finals))
-    target = MIDNIGHT + 11 * 60_000
-    async with collecting(exchange, database_url, bus):
+    async with collecting(exchange, database_url, bus) as collector:
+        await until(lambda: len(finals) > 0)
+        # From here on, however long the start took: an exchange's minute is a fifth of a second.
+        target = closed_through(database_url) + 8 * 60_000
         await until(lambda: closed_through(database_url) >= target)
-    await until(lambda: sum(f["timeframe"] == "1m" for f in finals) >= 10)
+        exchange.fault = list
+        healed = exchange.now_ms() + 60_000
+        await until(lambda: closed_through(database_url) >= healed and not missing(collector))
+        await until(lambda: not ledger(database_url, "open") + ledger(database_url, "refilling"))
+        await until(lambda: all_stored(database_url, tape, target))
+        await until(lambda: {f["symbol"] for f in finals if ms_of(f["timestamp"]) >= target} == set(SYMBOLS))
     reading.cancel()
     await asyncio.gather(reading, return_exceptions=True)
     await bus.close()
@@ -97,12 +108,14 @@ async def test_lost_repeated_and_disordered_trades_are_made_good_before_a_candle
 
 
 async def test_a_collector_that_was_stopped_goes_on_where_it_was(database_url):
-    tape = tape_of(minutes=20, start_ms=MIDNIGHT, seed=3)
+    tape = tape_of(minutes=90, start_ms=MIDNIGHT, seed=3)
     exchange = FakeExchange(tape, MIDNIGHT + 90_000, SPEED, Misbehaviour(seed=2))
-    for target_minute in (5, 8, 15):
+    target = MIDNIGHT
+    for minutes in (5, 3, 7):
+        target = max(target, closed_through(database_url)) + minutes * 60_000
         async with collecting(exchange, database_url, MemoryBus()):
-            await until(lambda m=target_minute: closed_through(database_url) >= MIDNIGHT + m * 60_000)
-    assert_complete(database_url, tape, MIDNIGHT, MIDNIGHT + 15 * 60_000)
+            await until(lambda t=target: closed_through(database_url) >= t)
+    assert_complete(database_url, tape, MIDNIGHT, target)
 
 
 async def test_a_hole_too_large_to_refill_by_id_is_closed_by_the_exchanges_candles(database_url):

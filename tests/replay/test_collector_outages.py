@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from datetime import datetime
 
 import pytest
 from sqlalchemy import text
@@ -20,6 +19,7 @@ from tests.collecting import (
     collecting,
     ledger,
     missing,
+    ms_of,
     overlaps,
     provisional,
     read_finals,
@@ -54,7 +54,7 @@ async def test_a_collector_that_ends_in_the_middle_of_a_refill_leaves_rows_that_
 
 
 async def test_postgres_away_for_two_seconds_loses_nothing(database_url):
-    tape = tape_of(minutes=25, start_ms=MIDNIGHT, seed=4)
+    tape = tape_of(minutes=60, start_ms=MIDNIGHT, seed=4)
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED)
     target = MIDNIGHT + 16 * 60_000
     async with Proxy(database_url) as proxy, collecting(exchange, proxy.url, MemoryBus()) as collector:
@@ -72,7 +72,7 @@ async def test_postgres_away_for_two_seconds_loses_nothing(database_url):
 async def test_redis_away_does_not_keep_data_from_postgres_and_final_candles_follow_in_order(
     database_url, redis_url
 ):
-    tape = tape_of(minutes=25, start_ms=MIDNIGHT, seed=8)
+    tape = tape_of(minutes=60, start_ms=MIDNIGHT, seed=8)
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED)
     finals: list[dict] = []
     reader = RedisBus(redis_url)
@@ -98,12 +98,8 @@ async def test_redis_away_does_not_keep_data_from_postgres_and_final_candles_fol
         assert closes == sorted(closes)
 
 
-def ms_of(iso: str) -> int:
-    return int(datetime.fromisoformat(iso).timestamp() * 1000)
-
-
 async def test_trades_refused_by_a_full_queue_are_asked_for_again(database_url):
-    tape = tape_of(minutes=20, start_ms=MIDNIGHT, seed=5)
+    tape = tape_of(minutes=60, start_ms=MIDNIGHT, seed=5)
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED)
     target = MIDNIGHT + 12 * 60_000
     async with Proxy(database_url) as proxy, collecting(exchange, proxy.url, MemoryBus()) as collector:
