@@ -7,7 +7,6 @@ from pathlib import Path
 
 from dash import Dash
 from fastapi import FastAPI
-from plotly.offline import get_plotlyjs_version
 from starlette.middleware import Middleware
 
 from config.settings import Settings
@@ -17,7 +16,7 @@ from dashboards.api.install import install
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.jobs import Jobs
-from dashboards.pages import backtests, live, portfolio, system
+from dashboards.pages import backtests, live, portfolio, sweeps, system
 from dashboards.security import Guard
 from dashboards.services import Services
 from dashboards.statics import Statics
@@ -26,10 +25,10 @@ from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
 
-PAGES = (live.PAGE, portfolio.PAGE, backtests.PAGE, system.PAGE)
+PAGES = (live.PAGE, portfolio.PAGE, backtests.PAGE, sweeps.PAGE, system.PAGE)
 ASSETS = Path(__file__).parent / "assets"
-PLOTLY = f"/_dash-component-suites/plotly/package_data/plotly.min.js?v={get_plotlyjs_version()}"
-"""Read beside the other scripts: Dash by itself asks for it only when the first chart is there."""
+PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
+"""Read beside the other scripts, under the address that Dash asks for when the first chart is there."""
 
 
 def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:

@@ -4,6 +4,8 @@ from datetime import datetime
 from decimal import Decimal
 from math import isfinite
 
+from pipelines.reports.wording import shown
+
 DASH = "—"
 MINUS = "−"
 THIN = "\u2009"
@@ -26,6 +28,11 @@ def percent(fraction: Number | None, decimals: int = 2, signed: bool = True) -> 
     if fraction is None or not isfinite(fraction):
         return DASH
     return money(float(fraction) * 100, decimals, signed) + THIN + "%"
+
+
+def measure(name: str, value: Number | None) -> str:
+    """A metric of core.metrics as all pages write it: `+1.24 %`, `1.83`, `12`."""
+    return shown(name, value).replace("-", MINUS).replace("%", f"{THIN}%")
 
 
 def quantity(value: Number | None, digits: int = 8) -> str:

@@ -169,6 +169,47 @@ RUN_COLUMNS: list[dict[str, Any]] = [
     number("trades", "Trades", "tcpCount(params.value)", "Round trips", minWidth=64),
 ]
 
+
+def sweep_columns(names: list[str]) -> list[dict[str, Any]]:
+    """Combinations of a sweep: its parameters by name, what they made, and the way to a bot."""
+    own = [
+        number(f"p_{name}", name.replace("_", " "), "tcpPlain(params.value)", minWidth=84) for name in names
+    ]
+    return [
+        number("n", "#", "tcpCount(params.value)", "Place in the sweep's order", maxWidth=70, minWidth=56),
+        *own,
+        number("total_return", "Return", "tcpPercent(params.value)", minWidth=84, cellClassRules=_SIGNED),
+        number("sharpe", "Sharpe", "tcpMoney(params.value)"),
+        number("sortino", "Sortino", "tcpMoney(params.value)"),
+        number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown"),
+        number("win_rate", "Win rate", "tcpShare(params.value)", "Of closed round trips"),
+        number("profit_factor", "Profit factor", "tcpMoney(params.value)", minWidth=96),
+        number("trades", "Trades", "tcpCount(params.value)", "Round trips", minWidth=72),
+        text(
+            "promote",
+            "",
+            cellClass="link-cell",
+            minWidth=92,
+            maxWidth=100,
+            sortable=False,
+            headerTooltip="Make a bot of this row",
+        ),
+    ]
+
+
+def window_columns() -> list[dict[str, Any]]:
+    """Windows of a walk-forward."""
+    bars = "Sharpe ratio of candles: windows are short"
+    return [
+        time("test", "Test begins", minWidth=124),
+        text("parameters", "Chosen in training", flex=2, minWidth=130, tooltipField="parameters"),
+        number("train_sharpe", "Training", "tcpMoney(params.value)", bars, minWidth=72),
+        number("test_sharpe", "Test", "tcpMoney(params.value)", bars, minWidth=64),
+        number("test_return", "Return", "tcpPercent(params.value)", "Of the test", cellClassRules=_SIGNED),
+        number("rank", "Rank", "tcpShare(params.value)", "Share of combinations worse in the test"),
+    ]
+
+
 PORTFOLIO_COLUMNS: list[dict[str, Any]] = [
     text("bot", "Bot", minWidth=80, cellClass="strong"),
     text("strategy", "Strategy", minWidth=116, tooltipField="strategy"),

@@ -20,7 +20,7 @@ POLL_S = 0.05
 
 
 def router(services: Services) -> APIRouter:
-    """POST /backtest, GET /backtest/results, /backtest/results/{test_id}, /sweeps/{sweep_id}."""
+    """POST /backtest, GET /backtest/results, /backtest/results/{test_id}, /sweeps, /sweeps/{sweep_id}."""
     routes = APIRouter(tags=["backtests"])
 
     @routes.post("/backtest", response_model=models.Backtest)
@@ -58,6 +58,13 @@ def router(services: Services) -> APIRouter:
         return (
             answer(document) if output == "json" else table(document["trades"], output, f"{test_id}-trades")
         )
+
+    @routes.get("/sweeps", response_model=models.Runs)
+    async def sweeps(limit: Limit = 50, cursor: Cursor = None, output: Output = "json") -> Response:
+        """Sweeps that keep their rows here, newest first."""
+        rows = await services.query(queries.runs, "sweep", limit, read_cursor(cursor, datetime, str))
+        following = next_cursor(rows, limit, "created_at", "id")
+        return table([_run(row) for row in rows], output, "sweeps", following)
 
     @routes.get("/sweeps/{sweep_id}", response_model=models.Sweep)
     async def sweep(

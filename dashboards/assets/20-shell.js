@@ -221,9 +221,9 @@
       return [
         true,
         on ? "Bots may buy again. Positions and bots stay as they are."
-          : "No bot will buy until it is off again: " + running + " active bot" + (running === 1 ? "" : "s") +
-            ". What they hold stays, and they may still sell.",
-        on ? "Turn the kill switch off" : "Stop all buying",
+          : "No order leaves until it is off again, sales and stops included: " + running + " active bot" +
+            (running === 1 ? "" : "s") + ". Waiting orders are withdrawn; what they hold stays.",
+        on ? "Turn the kill switch off" : "Stop all trading",
       ];
     },
   };

@@ -5,6 +5,7 @@ dagfuncs.tcpPercent = (value) => tcpFormat.percent(value);
 dagfuncs.tcpShare = (value) => tcpFormat.percent(value, 0, false);
 dagfuncs.tcpCount = (value) => (value === null || value === undefined ? "—" : value.toLocaleString("en-US"));
 dagfuncs.tcpQuantity = (value) => tcpFormat.quantity(value);
+dagfuncs.tcpPlain = (value) => (value === null || value === undefined ? "none" : typeof value === "number" ? tcpFormat.quantity(value) : String(value));
 dagfuncs.tcpTime = (ms) => (ms ? tcpFormat.local(ms) : "—");
 dagfuncs.tcpMinute = (ms) => (ms ? tcpFormat.local(ms).slice(0, 16) : "—");
 dagfuncs.tcpUtc = (ms) => (ms ? tcpFormat.utc(ms) : "");
