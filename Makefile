@@ -44,9 +44,9 @@ bench: $(READY) .peers/.ready ## Measure the engines beside their peers
 	@$(VENV)/bin/uv pip install -q --python .peers/bin/python -r $<
 	@touch $@
 
-soak: $(READY) ## Chaos, memory and stack, MINUTES (30) each; WHAT=chaos, memory or stack for one of them
+soak: $(READY) ## Chaos, memory, stack, bots and kills, MINUTES (30) each; WHAT=bots for one of them
 	@$(VENV)/bin/python -m tests.e2e.soak --what $${WHAT:-all} --minutes $${MINUTES:-30} \
-		--rate $${RATE:-5000} --speed $${SPEED:-60}
+		--rate $${RATE:-5000} --speed $${SPEED:-60} --hours $${HOURS:-72}
 
 docs: $(READY) ## Serve lineage and model documentation
 	@exec $(VENV)/bin/tcp docs

@@ -10,6 +10,9 @@ from pipelines.bus.base import Bus
 
 MOST_WAITING = 1000
 FLUSH_S = 1.0
+QUIET_S = 0.02
+"""Between a decision and the news of it. All bots of a timeframe wake at once: what one of them has to say must
+not take the processor from those that have not decided yet."""
 
 _log = structlog.get_logger("bot")
 
@@ -31,7 +34,11 @@ class Outbox:
     async def run(self) -> None:
         """Send for ever."""
         while True:
-            channel, message = await self._queue.get()
+            if self._queue.empty():
+                channel, message = await self._queue.get()
+                await asyncio.sleep(QUIET_S)
+            else:
+                channel, message = self._queue.get_nowait()
             try:
                 await self._bus.publish(channel, message)
             except Unavailable as error:

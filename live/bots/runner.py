@@ -58,7 +58,7 @@ class Runner:
     def __init__(self, settings: Settings, name: str) -> None:
         self._name = name
         self._clock = SystemClock()
-        self._engine: Engine = engine_of(settings.database_url or "", SERVICE_ANSWER_S)
+        self._engine: Engine = engine_of(settings.database_url or "", SERVICE_ANSWER_S, tested=False)
         self._bus = RedisBus(settings.redis_url or "")
         self._outbox = Outbox(self._bus)
         self._row = find_bot(self._engine, name)

@@ -56,10 +56,11 @@ _PASSING = (
 
 
 @cache
-def engine(url: str, answer_s: int | None = None) -> Engine:
+def engine(url: str, answer_s: int | None = None, tested: bool = True) -> Engine:
     """The process's pooled engine for that URL; connections are tested before use, so that a restarted server
     is noticed here and not in the middle of a page.
 
+    tested: False leaves the test out, a round trip, for callers that repeat what fails as a whole
     answer_s: longest wait for a statement, for processes that must go on; the server gives it up by itself,
     and of one that hangs the connection is closed (OperationalError, see `is_outage`). None waits for ever.
     """
@@ -73,7 +74,7 @@ def engine(url: str, answer_s: int | None = None) -> Engine:
         arguments["prepare_threshold"] = None
     made = create_engine(
         url,
-        pool_pre_ping=True,
+        pool_pre_ping=tested,
         hide_parameters=True,
         pool_size=settings().database_pool,
         max_overflow=2 * settings().database_pool,

@@ -1,4 +1,5 @@
-"""Ten supervised bots on an accelerated market: memory, latency and processor time of each.
+"""Ten supervised bots on an accelerated market: memory, latency and processor time of each, and how long a
+stop and a start take beside the other nine.
 
 Run it with `pytest tests/bench/bench_bots.py -s`; it prints what it measures, and it fails when a decision is
 missing. BENCH_SPEED (default 60 virtual seconds a second) and BENCH_CANDLES (60) change the load.
@@ -12,12 +13,12 @@ from pathlib import Path
 
 import psutil
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from config.settings import Settings
 from live.bots.supervisor import BotSupervisor
 from pipelines.bus.redis import RedisBus
-from pipelines.warehouse.bots import list_bots
+from pipelines.warehouse.bots import announce, find_bot, list_bots, set_status
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
 from tests import bot_bench as bench
@@ -32,6 +33,21 @@ def _pss_mb(pid: int) -> float:
         if line.startswith("Pss:"):
             return int(line.split()[1]) / 1024
     return 0.0
+
+
+async def _switching(engine: Engine, bus: RedisBus) -> tuple[list[float], list[float]]:
+    """Seconds from the moment a stop is asked for until the process is gone and its state says so, and from a
+    start until the bot runs, of each bot in turn."""
+    stops, starts = [], []
+    for row in list_bots(engine):
+        for wanted, seen, took in (("stopped", "stopped", stops), ("active", "running", starts)):
+            began = time.monotonic()
+            set_status(engine, row.name, wanted)
+            await announce(bus, row.name)
+            while find_bot(engine, row.name).state != seen:
+                await asyncio.sleep(0.005)
+            took.append(time.monotonic() - began)
+    return stops, starts
 
 
 @pytest.mark.servers
@@ -80,6 +96,7 @@ async def test_ten_bots(
                     " count(latency_ms), (SELECT count(*) FROM trades) FROM signals"
                 )
             ).one()
+        stops, starts = await _switching(engine, bus)
     finally:
         supervisor.cancel()
         await asyncio.gather(supervisor, return_exceptions=True)
@@ -91,3 +108,5 @@ async def test_ten_bots(
         print(f"PSS MB: {min(pss):.0f} to {max(pss):.0f}, together {sum(pss):.0f}")  # noqa: T201
         print(f"CPU ms a candle and bot: {min(cpu_ms):.1f} to {max(cpu_ms):.1f}")  # noqa: T201
         print(f"latency ms p50, p90, p99, max: {latencies[0]} of {latencies[1]}; {latencies[2]} trades")  # noqa: T201
+        print(f"stop to effect s: median {sorted(stops)[BOTS // 2]:.2f}, longest {max(stops):.2f}")  # noqa: T201
+        print(f"start to running s: median {sorted(starts)[BOTS // 2]:.2f}, longest {max(starts):.2f}")  # noqa: T201

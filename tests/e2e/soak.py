@@ -1,30 +1,34 @@
-"""Long runs: `python -m tests.e2e.soak [--what chaos|memory|stack] [--minutes 30] …`, all three by default.
+"""Long runs: `python -m tests.e2e.soak [--what chaos|memory|stack|bots|kills] [--minutes 30] …`.
 
-chaos: the chaos test for longer; memory: the daemon's memory under a steady load; stack: everything with
-bots, for lag, gaps, restarts and candles. Exit code 1 when anything is different, was lost or is beyond its
-target.
+All of them by default. chaos: the chaos test for longer; memory: the daemon's memory under a steady load;
+stack: everything with bots, for lag, gaps, restarts and candles; bots: ten of them for three days of the
+market; kills: the kill test of bots for longer. Exit code 1 when anything is different, was lost or is beyond
+its target.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.soaks import chaos, memory, stack
+from tests.soaks import bots, chaos, memory, stack
 from tests.soaks.report import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is wanted; 0 when all is well."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("--what", choices=["all", "chaos", "memory", "stack"], default="all")
+    parser.add_argument("--what", choices=["all", "chaos", "memory", "stack", "bots", "kills"], default="all")
     parser.add_argument("--minutes", type=float, default=30, help="of each")
     parser.add_argument("--rate", type=float, default=5_000, help="trades a second, of memory")
     parser.add_argument("--speed", type=float, default=60, help="of the stack's exchange")
+    parser.add_argument("--hours", type=float, default=72, help="of the market, of bots")
     options = parser.parse_args(arguments)
     runs: dict[str, Callable[[], list[str]]] = {
         "chaos": lambda: chaos.run(options.minutes),
         "memory": lambda: memory.run(options.minutes, options.rate),
         "stack": lambda: stack.run(options.minutes, options.speed),
+        "bots": lambda: bots.run(options.minutes, options.hours),
+        "kills": lambda: bots.kills(options.minutes),
     }
     wanted = list(runs) if options.what == "all" else [options.what]
     faults: list[str] = []
