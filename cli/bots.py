@@ -1,4 +1,4 @@
-"""`tcp bots` and `tcp kill-switch`: what people want of the bots."""
+"""`tcp bots`: what people want of the bots."""
 
 import asyncio
 import contextlib
@@ -47,16 +47,20 @@ def list_all(
 
 @app.command()
 def show(name: str = NAME, as_json: bool = JSON) -> None:
-    """One bot: what is wanted, what is, its account and its configuration."""
+    """One bot: what is wanted, what is, its account, its configuration and how it stands with its limits."""
     from pipelines.warehouse.bots import find_bot
+    from pipelines.warehouse.risk import bot_risk
 
     settings = _settings()
     engine = _connect(settings)
     document = _document(find_bot(engine, name))
+    stands = bot_risk(engine, name)
     document["real_orders"] = _real_orders(engine, settings, document["config"].get("broker", "paper"))
     if as_json:
-        _print_json(document)
+        _print_json(document | {"risk": stands})
         return
+    for key in ("halted", "vetoes", "last_veto"):
+        document[key] = getattr(stands, key)
     for key, value in document.items():
         print(f"{key:<16} {'-' if value is None else value}")
 
@@ -191,25 +195,6 @@ def restore(name: str = NAME, as_json: bool = JSON) -> None:
         _print_json(_document(row))
     else:
         print(f"{name} is back, {row.status}: `tcp bots start {name}` lets it run")
-
-
-def kill_switch(
-    position: str = typer.Argument(metavar="on|off", help="on: no bot sends an order any more."),
-    as_json: bool = JSON,
-) -> None:
-    """Stop every bot from trading: on cancels what is open and vetoes every order; off lets them go on."""
-    if position not in {"on", "off"}:
-        raise BadInput("kill-switch", f"{position!r} is neither on nor off")
-    from pipelines.warehouse.bots import cancel_open_orders
-    from pipelines.warehouse.controls import set_kill_switch
-
-    engine, on = _engine(), position == "on"
-    set_kill_switch(engine, on, "set on the command line")
-    cancelled = cancel_open_orders(engine, "the kill switch was turned on") if on else 0
-    if as_json:
-        _print_json({"kill_switch": on, "cancelled_orders": cancelled})
-    else:
-        print(f"kill switch is {position}" + (f"; {cancelled} open orders cancelled" if cancelled else ""))
 
 
 def _set(name: str, status: str, as_json: bool) -> None:

@@ -12,7 +12,7 @@ from dashboards.callbacks import in_browser, on
 from dashboards.components import icon
 from dashboards.pages.page import Page
 from dashboards.services import Services
-from pipelines.warehouse.controls import set_kill_switch
+from pipelines.warehouse.kill_switch import switch as turn_kill_switch
 
 INDEX = """<!DOCTYPE html>
 <html lang="en" data-mantine-color-scheme="dark">
@@ -189,10 +189,10 @@ def _register_kill_switch(dash: Dash, services: Services) -> None:
             return no_update
         wanted = not feed["kill_switch"]
         try:
-            await services.query(set_kill_switch, wanted, "set on the page")
+            await services.query(turn_kill_switch, wanted, "set on the page")
         except SQLAlchemyError:
             return html.Div(
                 "The kill switch was not changed: the database does not answer.", className="toast failed"
             )
         services.hub.refresh_soon()
-        return html.Div(f"Kill switch is {'on: no bot buys' if wanted else 'off'}.", className="toast")
+        return html.Div(f"Kill switch is {'on: no order leaves' if wanted else 'off'}.", className="toast")

@@ -20,8 +20,10 @@ from live.brokers.supervise import keep_sending
 from live.collector.collector import Collector
 from live.collector.spool import Spool
 from live.health import Events, keep_beating
+from live.heap import give_back
 from live.logs import configure_logs
 from live.quality import QualityRecorder
+from live.risk_watch import RiskWatch
 from pipelines.bus.base import Bus
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import ExchangeClock, SystemClock
@@ -50,6 +52,7 @@ def run(settings: Settings) -> None:
     if settings.database_url is None or settings.redis_url is None:
         raise ValueError("database_url and redis_url must be resolved")
     configure_logs(settings.log_level)
+    give_back()
     database.check_schema(settings.database_url)
     timeframes = [Timeframe.parse(name, "TCP_TIMEFRAMES") for name in settings.timeframe_list]
     with asyncio.Runner() as runner:
@@ -106,6 +109,7 @@ async def _live(settings: Settings, database_url: str, redis_url: str, timeframe
                 "quality": quality.run(),
                 "books": books.run(),
                 "orders": keep_sending(settings),
+                "risk": RiskWatch(settings, engine, clock, events.tell).run(),
             },
         )
     finally:

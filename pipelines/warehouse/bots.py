@@ -17,6 +17,7 @@ from pipelines.bus.base import Bus
 from pipelines.warehouse.bot_market import check_market
 from pipelines.warehouse.bot_versions import Origin, add_version
 from pipelines.warehouse.exchange_orders import withdraw
+from pipelines.warehouse.smallest import refuse_small_sizes
 from pipelines.warehouse.sql import to_datetime
 from pipelines.warehouse.tables import bot_crashes, bots, orders, positions, signals
 
@@ -92,6 +93,7 @@ def save_bot(engine: Engine, bot: BotFile, config_file: str | None, origin: Orig
         old = locked_bot(connection, bot.bot_id)
         if old is None:
             check_market(connection, bot)
+            refuse_small_sizes(connection, bot)
             return _create(connection, bot, config_file, origin)
         if old.deleted_at is not None:
             raise was_deleted(bot.bot_id, old.deleted_at)
@@ -131,10 +133,10 @@ def set_status(engine: Engine, name: str, status: Desired | str) -> BotRow:
     return find_bot(engine, name)
 
 
-def cancel_open_orders(engine: Engine, reason: str) -> int:
-    """Cancel the waiting orders of all bots, as the kill switch does; returns how many there were."""
+def cancel_open_orders(engine: Engine, reason: str, bot_id: int | None = None) -> int:
+    """Cancel the waiting orders of all bots, or one, as the kill switch does; returns how many there were."""
     with engine.begin() as connection:
-        return _cancel(connection, None, reason)
+        return _cancel(connection, bot_id, reason, protective=True)
 
 
 async def announce(bus: Bus, name: str) -> None:
@@ -294,7 +296,7 @@ def interrupt(connection: Connection, bot_id: int, reason: str) -> None:
     _cancel(connection, bot_id, reason)
 
 
-def _cancel(connection: Connection, bot_id: int | None, reason: str) -> int:
+def _cancel(connection: Connection, bot_id: int | None, reason: str, protective: bool = False) -> int:
     statement = (
         update(orders)
         .where(orders.c.status.in_([status.value for status in WORKING]))
@@ -303,7 +305,7 @@ def _cancel(connection: Connection, bot_id: int | None, reason: str) -> int:
     if bot_id is not None:
         statement = statement.where(orders.c.bot_id == bot_id)
     # Of orders at a real exchange, stops outlive a pause: they protect what is held meanwhile.
-    at_exchange = withdraw(connection, bot_id, reason, protective=bot_id is None)
+    at_exchange = withdraw(connection, bot_id, reason, protective=protective)
     return connection.execute(statement).rowcount + at_exchange
 
 

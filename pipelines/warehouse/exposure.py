@@ -22,17 +22,16 @@ from pipelines.warehouse.tables import controls
 
 _STATE = "portfolio_state:"
 # The newest minute's close values a coin; what was paid for it where there is none. A waiting buy counts with
-# one lot more, because its size is rounded down again at the price that fills it, and never with more than
-# the cash there is.
+# all that it may still spend.
 _HOLDINGS = text("""
     SELECT b.id AS bot_id, b.symbol, split_part(b.symbol, '-', 2) AS quote, b.virtual_balance AS capital,
-           p.cash, p.quantity, p.cost, price.close AS price, coalesce(i.lot_size, 0) AS lot_size,
+           p.cash, p.quantity, p.cost, price.close AS price,
            p.quantity > 0 AND p.quantity >= coalesce(i.min_size, 0) AS is_open,
-           coalesce((SELECT sum(o.price * (o.quantity - o.filled_quantity + coalesce(i.lot_size, 0)))
+           coalesce((SELECT sum(coalesce((o.state->>'budget')::numeric,
+                                         o.price * (o.quantity - o.filled_quantity)))
                      FROM orders o
                      WHERE o.bot_id = b.id AND o.side = 'buy'
-                       AND o.status IN ('open', 'partially_filled', 'submitting', 'submitted')),
-                    0) AS on_order
+                       AND o.status IN ('open', 'partially_filled')), 0) AS on_order
     FROM bots b
     JOIN positions p ON p.bot_id = b.id
     LEFT JOIN instruments i ON i.exchange = :exchange AND i.symbol = b.symbol
@@ -160,7 +159,7 @@ def _holding(row: Any) -> Holding:
 def _wanting(row: Any, order: Order, portfolio: Portfolio) -> Holding:
     """The buyer, at the price it decided at, with its buy."""
     with exact():
-        wanted = order.price * (order.quantity + row.lot_size)
+        wanted = order.price * order.quantity if order.budget is None else order.budget
         coins = portfolio.coin_value(order.price)
         return Holding(
             row.bot_id, row.symbol, row.capital, portfolio.cash, coins, min(wanted, portfolio.cash)
