@@ -104,6 +104,25 @@ class Research:
             "counts."
         ),
     ] = None
+    max_position_fraction: Annotated[Number, _help("Largest part of equity in the coin.")] = None
+    max_position_value: Annotated[Number, _help("Most the coins may be worth, quote currency.")] = None
+    max_order_value: Annotated[Number, _help("Most that one buy spends, quote currency.")] = None
+    max_consecutive_losses: Annotated[
+        int | None, _help("No buys for the UTC day after so many losing exits in a row.")
+    ] = None
+    halt_until_reset: Annotated[
+        bool | None, _help("A loss, drawdown or run of losses that stops buys stops them for good.")
+    ] = None
+    cooldown_candles: Annotated[int | None, _help("No buys for so many candles after a losing exit.")] = None
+    cooldown_minutes: Annotated[int | None, _help("No buys for so many minutes after one.")] = None
+    max_orders_per_hour: Annotated[int | None, _help("No buys after so many orders in 60 minutes.")] = None
+    max_orders_per_day: Annotated[int | None, _help("No buys after so many orders in 24 hours.")] = None
+    max_price_deviation: Annotated[
+        Number, _help("No buys at a close further than this fraction from the one before.")
+    ] = None
+    max_silent_candles: Annotated[
+        int | None, _help("No buys after more candles without a trade; default 5, 0 for no such limit.")
+    ] = None
     as_json: Annotated[bool, _help("Print one JSON document.", "--json")] = False
 
     def values(self) -> dict[str, Any]:
@@ -127,6 +146,19 @@ class Research:
         return {name: value for name, value in values.items() if value is not None}
 
 
+GATE = (
+    "max_position_fraction",
+    "max_position_value",
+    "max_order_value",
+    "max_consecutive_losses",
+    "halt_until_reset",
+    "cooldown_candles",
+    "cooldown_minutes",
+    "max_orders_per_hour",
+    "max_orders_per_day",
+    "max_price_deviation",
+    "max_silent_candles",
+)
 RISK = (
     "stop_loss",
     "take_profit",
@@ -136,6 +168,7 @@ RISK = (
     "size",
     "max_daily_loss",
     "max_drawdown",
+    *GATE,
 )
 
 

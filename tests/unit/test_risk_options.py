@@ -7,7 +7,11 @@ import polars as pl
 import pytest
 
 from cli.main import main
+from cli.research_options import GATE
 from config.files import RiskFile
+from config.limits import BotLimits
+from core.errors import BadInput
+from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.risk import Risk
 from strategies.sample import sample_candles
 
@@ -77,6 +81,11 @@ def test_a_sweep_takes_them_too(
         ("--sizing risk --stop-loss 0.01", "size"),
         ("--sizing percent", "size"),
         ("--size 5", "size"),
+        ("--cooldown-candles -1", "risk.cooldown_candles"),
+        ("--cooldown-candles 1 --cooldown-minutes 1", "cooldown_minutes"),
+        ("--max-order-value 10 --max-position-value 5", "max_order_value"),
+        ("--max-orders-per-hour 9 --max-orders-per-day 3", "max_orders_per_hour"),
+        ("--halt-until-reset", "halt_until_reset"),
     ],
 )
 def test_a_wrong_one_is_one_line(
@@ -87,6 +96,29 @@ def test_a_wrong_one_is_one_line(
     error = call(capsys, 2, *base, *options.split())
     assert error.split(": ")[1] == said
     assert len(error.strip().splitlines()) == 1
+
+
+def test_every_limit_that_candles_decide_has_an_option() -> None:
+    """The gate of a bot file can be typed; the age of data, which a clock decides, has no option."""
+    assert set(BotLimits.model_fields) - {"max_data_age_s"} == {*GATE, "max_daily_loss", "max_drawdown"}
+
+
+def test_the_gate_holds_in_a_backtest(capsys: pytest.CaptureFixture[str], candle_file: Path) -> None:
+    """At most one order a day, or a small first one, is what the trades show."""
+    base = ("backtest", "--strategy", "ema_crossover", "--candles", candle_file, "--json")
+    free = json.loads(call(capsys, 0, *base))["trades"]
+    rare = json.loads(call(capsys, 0, *base, "--max-orders-per-day", "2"))["trades"]
+    assert len(free) > 3 * len(rare) > 0
+    small = json.loads(call(capsys, 0, *base, "--max-order-value", "500"))["trades"]
+    assert all(trade["quantity"] * trade["entry_price"] < 500 for trade in small)
+    assert len(small) == len(free)
+
+
+def test_a_limit_that_has_no_meaning_in_a_backtest_is_refused() -> None:
+    """The message names the field and says to leave it out."""
+    market = {"strategy": "x", "symbol": "BTC-USDT", "timeframe": "1m"}
+    with pytest.raises(BadInput, match=r"max_data_age_s: has no meaning in a backtest.*leave it out"):
+        BacktestRequest.read(market | {"risk": {"max_data_age_s": 5}})
 
 
 def test_a_bots_risk_block_is_a_backtests() -> None:
