@@ -120,11 +120,13 @@ def _new(
     if out is not None:
         prepare_target(out)
     source = _source(given, out)
-    frame = None
+    frame = report = None
     if given.candles is not None and values["timeframe"] is None:
-        frame = markets.read_file(given.candles, given.timestamps, values)[0]
-    request = SweepRequest.read(values)
-    return _with_source(Sweep(request, out=out, source=source), frame)
+        frame, report = markets.read_file(given.candles, given.timestamps, values)
+    job = _with_source(Sweep(SweepRequest.read(values), out=out, source=source), frame)
+    if report is not None:
+        job.data[job.request.named] = report
+    return job
 
 
 def _resumed(named: str, scheduler: str | None) -> "Sweep":
@@ -168,7 +170,9 @@ def _with_source(job: "Sweep", frame: Any) -> "Sweep":
     _one_each("--candles", path, job)
 
     def read(market: "SweepRequest") -> Any:
-        return markets.read_file(Path(_named(path, market)), timestamps, {"timeframe": market.timeframe})[0]
+        chosen = {"timeframe": market.timeframe}
+        candles, job.data[market.named] = markets.read_file(Path(_named(path, market)), timestamps, chosen)
+        return candles
 
     job.candles = read if frame is None else frame
     return job
@@ -202,7 +206,10 @@ def _run(job: "Sweep", as_json: bool) -> None:
     else:
         _show(job, outcome, seconds)
     if outcome.failed == outcome.rows:
-        raise TcpError(f"every combination failed, the first with {outcome.errors[0]['error']}")
+        raise TcpError(
+            f"every combination failed, the first with {outcome.errors[0]['error']}; "
+            f"`tcp strategies check {job.request.strategy}` says where"
+        )
 
 
 def _document(job: "Sweep", outcome: "Outcome", seconds: float) -> dict[str, Any]:
@@ -213,6 +220,7 @@ def _document(job: "Sweep", outcome: "Outcome", seconds: float) -> dict[str, Any
         "dropped": outcome.dropped,
         "failed": outcome.failed,
         "errors": outcome.errors,
+        "data": {market: report.to_document() for market, report in outcome.data.items()},
         "resumed_chunks": outcome.resumed,
         "seconds": seconds,
         "sort": job.request.sort,
@@ -242,6 +250,11 @@ def _show(job: "Sweep", outcome: "Outcome", seconds: float) -> None:
         print(
             f"luck alone finds a sharpe of {expected:.2f} among so many: validate before you believe the best"
         )
+    for named, report in outcome.data.items():
+        mended = {name: count for name, count in report.to_document().items() if name != "rows" and count}
+        if mended:
+            said = ", ".join(f"{name} {count:,}" for name, count in mended.items())
+            print(f"data of {named}: {said}")
     for error in outcome.errors:
         named = ", ".join(f"{name} {error[name]}" for name in told)
         print(f"{named}: {error['error']}")

@@ -36,7 +36,13 @@ def run_walk_forward(job: "Sweep", walk: "WalkForward", report: Path | None, as_
     candles = job.candles(job.request) if callable(job.candles) else job.candles
     path = job.path(job.request) if callable(job.path) else job.path
     result = execute_walk_forward(
-        job.request, walk, job.database_url, candles, on_progress=job.on_progress, path=path
+        job.request,
+        walk,
+        job.database_url,
+        candles,
+        data=job.data.get(job.request.named),
+        on_progress=job.on_progress,
+        path=path,
     )
     if job.out is not None:
         from pipelines.reports.write import write_whole

@@ -161,6 +161,12 @@ class VectorStrategy(IndicatorStrategy[P], Generic[P]):
         from strategies.columns import with_indicators
 
         frame = with_indicators(candles, self.indicators(), self.timeframe)
-        return frame.with_columns(
-            buy=self.buy(), sell=self.sell(), confidence=self.confidence().cast(pl.Float64)
-        )
+        buy, sell = self.buy(), self.sell()
+        for name, given in (("buy", buy), ("sell", sell)):
+            if not isinstance(given, pl.Expr):
+                raise BadInput(
+                    f"strategy {self.name}",
+                    f"{name} returned {type(given).__name__}: an expression is needed, such as "
+                    'pl.col("close") > 100',
+                )
+        return frame.with_columns(buy=buy, sell=sell, confidence=self.confidence().cast(pl.Float64))

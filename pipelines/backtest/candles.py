@@ -48,12 +48,15 @@ def stretch(
     if frame.is_empty():
         raise BadInput("candles", f"no candles: {source}{_range(market)}")
     frame, data = checked(frame.select(CANDLE_COLUMNS), timeframe, Origin(source))
+    reaching = (
+        f"; they reach from {frame['timestamp'][0].isoformat()} to {frame['timestamp'][-1].isoformat()}"
+    )
     if market.end:
         frame = frame.filter(pl.col("timestamp") <= market.end)
     begins = market.start + timedelta(milliseconds=timeframe.ms) if market.start else None
     warm = int((frame["timestamp"] < begins).sum()) if begins else 0
     if frame.height <= warm:
-        raise BadInput("candles", f"no candles: {source}{_range(market)}")
+        raise BadInput("candles", f"no candles: {source}{_range(market)}{reaching}")
     if frame.height < warmup:
         raise BadInput("candles", f"{frame.height} candles, but {warmup} are needed before a first signal")
     skipped = max(0, warm - window)

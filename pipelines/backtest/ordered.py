@@ -40,6 +40,14 @@ def lay(candles: pl.DataFrame, path: pl.DataFrame | None, warm: int, timeframe: 
     return Laid(_bars(laid, traded["timestamp"]), laid["begins"], laid["ends"], covered)
 
 
+def refuse_unsuitable(execution: Execution, candles: pl.DataFrame, symbol: str) -> None:
+    """BadInput for options that these candles cannot serve."""
+    if execution.needs_volume and not (candles["volume"] > 0).any():
+        raise BadInput("volume", "volume_share and impact need candles with a volume; these have none")
+    if execution.spread >= float(candles["low"].min() or 0):  # type: ignore[arg-type]
+        raise BadInput("spread", f"{execution.spread:g} is not below every price of {symbol}")
+
+
 def walk_ordered(
     strategy: Strategy,
     candles: pl.DataFrame,
@@ -58,10 +66,7 @@ def walk_ordered(
     from pipelines.backtest.orders import walk_orders
 
     execution, risk, traded = market.execution or Execution(), market.risk or Risk(), candles.slice(warm)
-    if execution.needs_volume and not (traded["volume"] > 0).any():
-        raise BadInput("volume", "volume_share and impact need candles with a volume; these have none")
-    if execution.spread >= float(traded["low"].min() or 0):  # type: ignore[arg-type]
-        raise BadInput("spread", f"{execution.spread:g} is not below every price of {market.symbol}")
+    refuse_unsuitable(execution, traded, market.symbol)
     most = int(np.count_nonzero(buy)) + 1
     book = Book(
         np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6)), np.zeros((most, 2), np.int64)

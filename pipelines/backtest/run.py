@@ -12,6 +12,7 @@ from pipelines.backtest.engine import run
 from pipelines.backtest.intrabar import path_of
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult, saved_parameters
+from strategies.ahead import refuse_look_ahead
 from strategies.registry import build
 
 
@@ -31,11 +32,13 @@ def execute(
     database, in one transaction; without a database nothing is kept. data: what was mended when the candles
     were read. path: bars inside the candles, if they are handed in (see `pipelines.backtest.intrabar`).
     validate: say how far the result can be believed; trials: variants tried, for its deflated Sharpe ratio
-    (none: as counted in the database). BadInput names a wrong strategy, parameter or stretch.
+    (none: as counted in the database). BadInput names a wrong strategy, parameter or stretch, and a strategy
+    that is seen to look ahead.
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
     history = request.risk.history if request.risk else 0
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
+    refuse_look_ahead(strategy, piece.candles)
     inside = path_of(request, piece, database_url, path)
     outcome = run(strategy, piece.candles, request, piece.warm, inside)
     first = piece.candles["timestamp"][piece.warm]

@@ -14,10 +14,11 @@ import polars as pl
 
 from core.errors import BadInput, TcpError, Unavailable
 from pipelines.backtest.candles import Stretch
+from pipelines.sweep.axes import Points
 from pipelines.sweep.local import READY, Within
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.search import Chunk
-from pipelines.sweep.space import Points, Space
+from pipelines.sweep.space import Space
 from pipelines.sweep.state import source_mark
 from pipelines.sweep.walker import Walker
 

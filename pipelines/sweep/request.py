@@ -90,6 +90,11 @@ class SweepRequest(Market):
         return [self.model_copy(update={"symbol": symbol, "timeframe": own}) for symbol, own in pairs]
 
     @property
+    def named(self) -> str:
+        """A market's name: symbol and timeframe."""
+        return f"{self.symbol} {self.timeframe}"
+
+    @property
     def descending(self) -> bool:
         """Whether more of the metric is better."""
         return self.sort not in LOWER_IS_BETTER

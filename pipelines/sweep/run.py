@@ -12,7 +12,9 @@ import polars as pl
 
 from core.errors import BadInput
 from pipelines.backtest.candles import Stretch, stretch
+from pipelines.backtest.checks import DataReport
 from pipelines.backtest.intrabar import path_of
+from pipelines.backtest.ordered import refuse_unsuitable
 from pipelines.sweep.local import Executor, Local
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.results import BEST, Finished, InMemory, Parts, Results
@@ -40,6 +42,7 @@ class Sweep:
     most: rows to keep in memory when there is no file (None: all); top: best rows to keep in the database
     source: kept with the state, so that the caller knows where the candles were from; resume: what of a sweep
     must be there, by its name; sweep_id: of the rows in the database
+    data: what was mended when the candles of a market were read, by its name, where the reader knows
     """
 
     request: SweepRequest
@@ -55,13 +58,15 @@ class Sweep:
     source: dict[str, Any] = field(default_factory=dict)
     resume: str | None = None
     chunk: int | None = None
+    data: dict[str, DataReport] = field(default_factory=dict)
     on_progress: Progress = lambda done, of: None
 
 
 @dataclass(frozen=True)
 class Outcome:
     """rows: combinations that were walked; dropped: those that constraints or the strategy ruled out; failed:
-    rows with an error; resumed: chunks that were there already; luck: what the best owes to their number."""
+    rows with an error; resumed: chunks that were there already; luck: what the best owes to their number;
+    data: what was mended in the candles of each market."""
 
     id: str
     names: tuple[str, ...]
@@ -73,6 +78,7 @@ class Outcome:
     errors: list[dict[str, Any]]
     finished: Finished
     luck: Luck
+    data: dict[str, DataReport]
 
 
 def execute_sweep(
@@ -102,6 +108,7 @@ def run_sweep(sweep: Sweep) -> Outcome:
         pieces = [
             _piece(sweep, market, reach) for market, reach in zip(request.markets, reaches, strict=True)
         ]
+        space.refuse_look_ahead(pieces[0].candles)
         mark, windows = fingerprint(space, pieces), [window for window, _ in reaches]
         results, note = _results(sweep, space, pieces, mark)
         if isinstance(results, Parts):
@@ -182,6 +189,7 @@ class _Run:
             ],
             finished=finished,
             luck=together(self.luck.values()),
+            data=self.sweep.data,
         )
 
     def _missing(self, chunks: Any, record: Callable[[int, pl.DataFrame], None]) -> Iterator[Chunk]:
@@ -196,8 +204,8 @@ class _Run:
 
     def _passed(self, chunk: Chunk, table: pl.DataFrame) -> None:
         self.search.learn(chunk, table)
-        market = self.sweep.request.markets[chunk.market]
-        self.luck.setdefault(f"{market.symbol} {market.timeframe}", Luck()).add(table["sharpe"])
+        market = self.sweep.request.markets[chunk.market].named
+        self.luck.setdefault(market, Luck()).add(table["sharpe"])
         self.given += chunk.points.size
         self.done += chunk.covers
         self.sweep.on_progress(self.done, self.search.total)
@@ -220,7 +228,10 @@ def prepare_target(path: Path) -> None:
 def _piece(sweep: Sweep, market: SweepRequest, reach: tuple[int, int]) -> Stretch:
     """The candles of a market with the path inside them, if one is wanted."""
     piece = stretch(market, *reach, sweep.database_url, _frame(sweep.candles, market))
+    sweep.data.setdefault(market.named, piece.data)
     path = path_of(market, piece, sweep.database_url, _frame(sweep.path, market))
+    if market.execution is not None:
+        refuse_unsuitable(market.execution, piece.candles.slice(piece.warm), market.symbol)
     return replace(piece, path=path if market.execution else None)
 
 

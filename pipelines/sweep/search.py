@@ -8,8 +8,9 @@ import numpy as np
 import polars as pl
 
 from core.errors import BadInput
+from pipelines.sweep.axes import Points
 from pipelines.sweep.request import SweepRequest
-from pipelines.sweep.space import Points, Space
+from pipelines.sweep.space import Space
 
 BLOCK = 200_000
 """Points that are looked at by the constraints at once."""

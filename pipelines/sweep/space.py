@@ -2,59 +2,34 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from math import prod
-from typing import Any, Literal, TypeVar, get_args
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from core.errors import BadInput
 from pipelines.backtest.execution import Execution
 from pipelines.backtest.risk import Risk
+from pipelines.sweep.axes import BLOCKS, CONSTANT, Block, Points, axes_of, with_values
 from pipelines.sweep.general import told
-from pipelines.sweep.grid import Span, parse_values
+from pipelines.sweep.grid import parse_values
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.where import Constraint
+from strategies.ahead import LooksAhead, refuse_look_ahead
 from strategies.base import Strategy, VectorStrategy
 from strategies.registry import find
 
 MOST_POINTS = 2**62
 MOST_COMBINATIONS = 100_000_000
 """More are not walked one by one; a random search samples any number."""
+FIRST = 8
+"""Combinations that are tried until one shows whether the strategy looks ahead."""
 LOOKED_AT = 4_096
 """Combinations that are built to learn how many candles the strategy needs."""
-
-Points = NDArray[np.int64]
-Block = Literal["parameters", "risk", "execution"]
-BLOCKS: dict[Block, type[BaseModel]] = {"risk": Risk, "execution": Execution}
-"""What can vary beside the strategy's own parameters."""
-CONSTANT = ("fee_tiers", "intrabar")
-"""Execution options that a sweep takes, but does not vary."""
-
-B = TypeVar("B", Risk, Execution)
-
-
-@dataclass(frozen=True)
-class Axis:
-    """A parameter and its values; dtype: of its column in the result; block: of the request that it is in."""
-
-    name: str
-    values: Sequence[Any]
-    dtype: type[pl.DataType]
-    block: Block = "parameters"
-
-    def column(self, at: Points) -> NDArray[Any]:
-        """The values at those positions, for constraints: numbers (nan where not set) or text."""
-        if isinstance(self.values, Span):
-            return self.values.take(at)
-        texts = any(isinstance(value, str) for value in self.values)
-        blank: Any = "" if texts else np.nan
-        return np.array([blank if value is None else value for value in self.values])[at]
 
 
 @dataclass(frozen=True)
@@ -94,7 +69,7 @@ class Space:
         """BadInput for an unknown parameter, a value out of bounds, or a constraint that makes no sense."""
         self.request = request
         self.strategy = find(request.strategy)
-        self.axes = _axes(self.strategy, request)
+        self.axes = axes_of(self.strategy, request)
         self.names = tuple(axis.name for axis in self.axes)
         self.size = prod(len(axis.values) for axis in self.axes)
         if request.search == "grid" and self.size > MOST_COMBINATIONS:
@@ -139,14 +114,18 @@ class Space:
         held = np.ones(points.size, np.bool_)
         if not self.constraints:
             return held
-        wanted = frozenset[str]().union(*(constraint.names for constraint in self.constraints))
-        columns = self._known() | {
-            axis.name: axis.column(at) if axis.name in wanted else at
-            for axis, at in zip(self.axes, self.digits(points), strict=True)
-        }
+        columns = self._columns(points)
         for constraint in self.constraints:
             held &= constraint.holds(columns, points.size)
         return held
+
+    def _columns(self, points: Points) -> dict[str, Any]:
+        """What constraints see of those points: values of the axes they name, and what stays the same."""
+        wanted = frozenset[str]().union(*(constraint.names for constraint in self.constraints))
+        return self._known() | {
+            axis.name: axis.column(at) if axis.name in wanted else at
+            for axis, at in zip(self.axes, self.digits(points), strict=True)
+        }
 
     def cases(self, points: Points, timeframe: str, window: int | None = None) -> Cases:
         """Those points, built; what the strategy itself refuses is left out and counted.
@@ -157,8 +136,8 @@ class Space:
         for point, values in zip(points.tolist(), self._values(points), strict=True):
             parts = self._split(values)
             try:
-                risk = _block(self.request.risk, Risk, parts["risk"])
-                execution = _block(self.request.execution, Execution, parts["execution"])
+                risk = with_values(self.request.risk, Risk, parts["risk"])
+                execution = with_values(self.request.execution, Execution, parts["execution"])
                 strategy = self.strategy(timeframe=timeframe, **self.fixed, **parts["parameters"])
                 checked = checked or _needs_a_look(strategy)
                 if checked and strategy.window > (window or strategy.window):
@@ -189,11 +168,31 @@ class Space:
         return max([history, *windows]), min(warmups, default=1)
 
     def none_left(self, reason: BadInput | None = None) -> BadInput:
-        """The error of a space in which nothing is valid."""
+        """The error of a space in which nothing is valid, with what ruled it out."""
+        points = self._corners()
+        dropping = [
+            rule.text for rule in self.constraints if not rule.holds(self._columns(points), points.size).any()
+        ]
         said = f": {reason}" if reason else ""
+        if dropping:
+            said = f": {' and '.join(dropping)} holds for none of them; take other values"
         return BadInput(
             "grid", f"none of its {self.size:,} combinations is valid for {self.strategy.name}{said}"
         )
+
+    def refuse_look_ahead(self, candles: pl.DataFrame) -> None:
+        """BadInput when the first combination that works is seen to look ahead (see `strategies.ahead`)."""
+        points = self._corners()
+        timeframe = self.request.markets[0].timeframe
+        for case in self.cases(points[self.valid(points)][:FIRST], timeframe).walked:
+            try:
+                if case.strategy is not None:
+                    refuse_look_ahead(case.strategy, candles)
+                    return
+            except LooksAhead:
+                raise
+            except Exception:  # its row will say so
+                continue
 
     @property
     def whole(self) -> bool:
@@ -217,8 +216,8 @@ class Space:
         """(parameters, risk block, execution options) of a combination given by name, what stays the same
         included; BadInput where they do not go together."""
         parts = self._split(tuple(values[name] for name in self.names))
-        risk = _block(self.request.risk, Risk, parts["risk"])
-        execution = _block(self.request.execution, Execution, parts["execution"])
+        risk = with_values(self.request.risk, Risk, parts["risk"])
+        execution = with_values(self.request.execution, Execution, parts["execution"])
         return self.fixed | parts["parameters"], risk, execution
 
     def constant(self) -> dict[str, Any]:
@@ -251,75 +250,6 @@ class Space:
         for axis, end in zip(self.axes, ends, strict=True):
             points = (points[:, None] * len(axis.values) + np.array(end, np.int64)).ravel()
         return points
-
-
-def declared(strategy: type[Strategy]) -> dict[str, str]:
-    """The ranges worth trying that the strategy itself declares, as a grid."""
-    ranges: dict[str, str] = {}
-    for name, given in strategy.model.model_fields.items():
-        extra = given.json_schema_extra
-        search: Any = extra.get("search") if isinstance(extra, dict) else None
-        if search:
-            ranges[name] = ":".join(f"{search[part]:.15g}" for part in ("start", "stop", "step"))
-    return ranges
-
-
-def _axes(strategy: type[Strategy], request: SweepRequest) -> tuple[Axis, ...]:
-    grid: Mapping[str, Any] = request.grid or {
-        name: values for name, values in declared(strategy).items() if name not in request.parameters
-    }
-    if not grid:
-        raise BadInput(
-            "grid", f"is empty and {strategy.name} declares no ranges: name one, such as fast_period=5:50:5"
-        )
-    blocks = [block for block in (request.risk, request.execution) if block]
-    both = set(grid) & {*request.parameters, *(name for block in blocks for name in block.model_fields_set)}
-    if both:
-        raise BadInput(min(both), "is both in the grid and fixed")
-    axes = []
-    for name, given in grid.items():
-        values, (block, described) = parse_values(name, given), _field(strategy, name)
-        axes.append(Axis(name, values, _dtype(described.annotation), block))
-    order: list[Block] = ["parameters", *BLOCKS]
-    return tuple(sorted(axes, key=lambda axis: order.index(axis.block)))
-
-
-def _field(strategy: type[Strategy], name: str) -> tuple[Block, FieldInfo]:
-    """Where a name of the grid belongs; the strategy's own parameters go first."""
-    models: dict[Block, type[BaseModel]] = {"parameters": strategy.model, **BLOCKS}
-    for block, model in models.items():
-        if name in model.model_fields and not (block == "execution" and name in CONSTANT):
-            return block, model.model_fields[name]
-    if name in CONSTANT:
-        raise BadInput(name, "stays the same throughout a sweep: give it as an option, not in the grid")
-    known = [field for model in models.values() for field in model.model_fields if field not in CONSTANT]
-    raise BadInput(name, f"{strategy.name} has no such parameter; there are {', '.join(known)}")
-
-
-def _block(common: B | None, model: type[B], values: Mapping[str, Any]) -> B | None:
-    """A block of the request with a combination's values over it; None where it changes nothing."""
-    if not values:
-        return common
-    fixed = common.model_dump(exclude_unset=True) if common else {}
-    given = {name: value for name, value in {**fixed, **values}.items() if value is not None}
-    if not given:
-        return None
-    try:
-        made = model.model_validate(given)
-    except ValidationError as error:
-        message = str(error.errors()[0]["msg"]).removeprefix("Value error, ")
-        named, bar, rest = message.partition("|")
-        raise BadInput(named if bar else model.__name__.lower(), rest if bar else message) from None
-    return None if isinstance(made, Execution) and made == Execution() else made
-
-
-def _dtype(annotation: Any) -> type[pl.DataType]:
-    kinds = {annotation, *get_args(annotation)}
-    if bool in kinds:
-        return pl.Boolean
-    if kinds & {float, Decimal}:
-        return pl.Float64
-    return pl.Int64 if int in kinds else pl.String
 
 
 def _numbers(given: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,8 +16,9 @@ from pipelines.backtest.engine import Outcome, run
 from pipelines.backtest.intrabar import path_of
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
+from pipelines.sweep.axes import declared
 from pipelines.sweep.request import SweepRequest
-from pipelines.sweep.space import Space, declared
+from pipelines.sweep.space import Space
 from pipelines.validation.caveats import caveats
 from pipelines.validation.costs import MULTIPLES, cost_row, dearer
 from pipelines.validation.trials import Trials

@@ -127,6 +127,12 @@ def test_a_sweep_file_may_say_everything(capsys: pytest.CaptureFixture[str], can
         ("--candles BTC-USDT_1m.parquet --grid fast=9", "fast"),
         ("--candles BTC-USDT_1m.parquet --grid fast_period=50 --grid slow_period=40", "grid"),
         ("--candles BTC-USDT_1m.parquet --grid stop_loss=5", "stop_loss"),
+        ("--candles BTC-USDT_1m.parquet --grid offset=5", "offset"),
+        ("--candles BTC-USDT_1m.parquet --grid order=limit --fill close", "fill"),
+        ("--candles BTC-USDT_1m.parquet --grid fast_period=5,6 --spread 1e6", "spread"),
+        ("--candles BTC-USDT_1m.parquet --grid order=limit,stop --intrabar 1m", "--intrabar"),
+        ("--candles BTC-USDT_1m.parquet --grid order=limit,stop --intrabar no.csv", "--intrabar"),
+        ("--candles BTC-USDT_1m.parquet --from 2030-01-01", "candles"),
         ("--candles BTC-USDT_1m.parquet --trials 5", "trials"),
         ("--candles BTC-USDT_1m.parquet --search random --trials 0", "trials"),
         ("--candles BTC-USDT_1m.parquet --search random --seed -1", "seed"),
@@ -140,6 +146,36 @@ def test_wrong_use_is_one_line(
     error = call(capsys, 2, "--strategy", "ema_crossover", *options.split())
     assert error.split(": ")[1] == said
     assert len(error.strip().splitlines()) == 1
+
+
+def test_what_rules_everything_out_is_said(capsys: pytest.CaptureFixture[str], candle_files: Path) -> None:
+    """A space in which nothing is left names the condition that no combination meets."""
+    candles = ("--strategy", "ema_crossover", "--candles", "BTC-USDT_1m.parquet", "--grid", "slow_period=40")
+    error = call(capsys, 2, *candles, "--grid", "fast_period=50,60")
+    assert "fast_period < slow_period holds for none of them" in error
+    error = call(capsys, 2, *candles, "--grid", "fast_period=5,6", "--where", "fast_period > 6")
+    assert "fast_period > 6 holds for none of them" in error
+
+
+def test_mended_candles_are_reported(capsys: pytest.CaptureFixture[str], candle_files: Path) -> None:
+    """Rows that were repeated, unsorted or absent are counted for each market, in text and JSON; the rows
+    are those of the mended file."""
+    whole = pl.read_parquet("BTC-USDT_1m.parquet")
+    spoilt = pl.concat(
+        [whole[:50], whole[52:700], whole[698:700], whole[710:711], whole[700:710], whole[711:]]
+    )
+    spoilt.write_parquet("BTC-USDT_1m.parquet")
+    asked = ["--strategy", "ema_crossover", "--grid", "fast_period=5,6", "--timeframe", "1m"]
+    asked += ["--symbol", "BTC-USDT,ETH-USDT", "--candles", "{symbol}_{timeframe}.parquet"]
+    found = json.loads(call(capsys, 0, *asked, "--json"))
+    mended = {"duplicates": 2, "unsorted": 2, "missing": 2, "gaps": 1}
+    assert mended.items() <= found["data"]["BTC-USDT 1m"].items()
+    assert not any(found["data"]["ETH-USDT 1m"][name] for name in mended)
+    text = call(capsys, 0, *asked)
+    assert "data of BTC-USDT 1m: duplicates 2, unsorted 2, missing 2, gaps 1" in text
+    assert "data of ETH-USDT" not in text
+    alone = call(capsys, 0, *asked[:4], "--candles", "BTC-USDT_1m.parquet")
+    assert "data of BTC-USDT_1m 1m: duplicates 2" in alone
 
 
 def test_the_bar_is_on_stderr_and_json_alone_on_stdout(candle_files: Path) -> None:

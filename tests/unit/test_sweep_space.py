@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from core.errors import BadInput
+from pipelines.sweep.axes import declared
 from pipelines.sweep.request import SweepRequest
-from pipelines.sweep.space import Space, declared
+from pipelines.sweep.space import Space
 from strategies.registry import find
 
 
