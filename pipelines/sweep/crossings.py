@@ -43,7 +43,8 @@ def walk_pairs(
         prices.close_ms,
         prices.sums,
         prices.squares,
-        prices.tree,
+        prices.near,
+        prices.far,
         prices.higher,
         prices.day_end,
     )

@@ -4,9 +4,11 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-from pipelines.backtest.account import Bools, Floats, Ints
-from pipelines.backtest.compiled import njit, njit_parallel
+from pipelines.backtest.account import Floats, Ints
+from pipelines.backtest.compiled import njit, njit_inlined, njit_parallel
 from pipelines.sweep.walk import CASH, QUANTITY, enter, finish, leave
+
+Bytes = NDArray[np.uint8]
 
 BLOCK = 2048
 """Candles of a block: its indicator rows and look-ups stay in the processor's cache for all combinations."""
@@ -46,7 +48,8 @@ def walk_crossings(
     close_ms: Ints,
     sums: Floats,
     squares: Floats,
-    tree: Floats,
+    near: Floats,
+    far: Floats,
     higher: Ints,
     day: Ints,
     day_end: Ints,
@@ -86,7 +89,7 @@ def walk_crossings(
                         elif sides[k + 1] == 2 and state[CASH] == 0.0:
                             price = fills[at] * (1.0 - slippage)
                             leave(state, whole, at, price, fee, close, close_ms, candle_ms, sums, squares,
-                                  tree, higher, day, day_end)  # fmt: skip
+                                  near, far, higher, day, day_end)  # fmt: skip
 
 
 @njit_parallel
@@ -98,13 +101,14 @@ def finish_all(
     close_ms: Ints,
     sums: Floats,
     squares: Floats,
-    tree: Floats,
+    near: Floats,
+    far: Floats,
     higher: Ints,
     day_end: Ints,
 ) -> None:
     """The end of the candles for every combination."""
     for c in numba.prange(states.shape[0]):
-        finish(states[c], wholes[c], close, close_ms, candle_ms, sums, squares, tree, higher, day_end)
+        finish(states[c], wholes[c], close, close_ms, candle_ms, sums, squares, near, far, higher, day_end)
 
 
 @njit_parallel
@@ -131,12 +135,27 @@ def ema_lines(values: Floats, alphas: Floats, carried: Floats, lines: Floats, be
         carried[i], carried[j], carried[k], carried[m] = a, b, c, d
 
 
+@njit_inlined
+def _next(flags: Bytes, words: NDArray[np.uint64], t: int, until: int) -> int:
+    """The first candle from t on where the flag is not 0; `until` if there is none before it."""
+    while t < until and t & 7:
+        if flags[t]:
+            return t
+        t += 1
+    while t + 8 <= until and words[t >> 3] == 0:
+        t += 8
+    while t < until and flags[t] == 0:
+        t += 1
+    return t
+
+
 @njit
-def walk_signals(
+def walk_flags(
     state: Floats,
     whole: Ints,
-    buy: Bools,
-    sell: Bools,
+    buy: Bytes,
+    sell: Bytes,
+    warm: int,
     fill_next: bool,
     fee: float,
     slippage: float,
@@ -147,20 +166,35 @@ def walk_signals(
     close_ms: Ints,
     sums: Floats,
     squares: Floats,
-    tree: Floats,
+    near: Floats,
+    far: Floats,
     higher: Ints,
     day: Ints,
     day_end: Ints,
 ) -> None:
-    """One combination along its signals at the n traded candles."""
+    """One combination along its signals.
+
+    buy, sell: a byte for each candle, of which the first `warm` are not traded, not 0 where to act and never
+    both; their length is a multiple of 8. The other arrays are over the traded candles.
+    """
     later = 1 if fill_next else 0
-    for t in range(close.size - later):
-        at = t + later
-        if buy[t] and state[QUANTITY] == 0.0:
+    buys, sells = buy.view(np.uint64), sell.view(np.uint64)
+    t, until = warm, warm + close.size - later
+    while True:
+        if state[QUANTITY] == 0.0:
+            t = _next(buy, buys, t, until)
+            if t >= until:
+                break
+            at = t + later - warm
             price = fills[at] * (1.0 + slippage)
             enter(state, whole, at, price, fee, pays_in_quote, close, day, day_end)
-        elif sell[t] and state[CASH] == 0.0:
+        else:
+            t = _next(sell, sells, t, until)
+            if t >= until:
+                break
+            at = t + later - warm
             price = fills[at] * (1.0 - slippage)
-            leave(state, whole, at, price, fee, close, close_ms, candle_ms, sums, squares, tree, higher, day,
-                  day_end)  # fmt: skip
-    finish(state, whole, close, close_ms, candle_ms, sums, squares, tree, higher, day_end)
+            leave(state, whole, at, price, fee, close, close_ms, candle_ms, sums, squares, near, far, higher,
+                  day, day_end)  # fmt: skip
+        t += 1
+    finish(state, whole, close, close_ms, candle_ms, sums, squares, near, far, higher, day_end)

@@ -1,32 +1,141 @@
-"""Sweeps of any vectorised strategy: its conditions as columns, indicator columns shared."""
+"""Sweeps of any vectorised strategy: its conditions as programs of the `machine`, or as columns of Polars."""
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
+from core.timeframes import Timeframe
+from pipelines.backtest.account import Floats, Ints
+from pipelines.sweep.columns import Columns, TooMany
+from pipelines.sweep.formula import Node, Unknown, clean, column, read
+from pipelines.sweep.program import joined, to_signals
 from strategies.base import Strategy, VectorStrategy
 from strategies.columns import with_indicators
 from strategies.evaluate import evaluate, flags
 from strategies.indicators.base import Indicator
 
+Bytes = NDArray[np.uint8]
+Signals = tuple[Bytes, Bytes]
+"""buy and sell, a byte for each candle, 1 where to act, and as many 0 as make the length a multiple of 8."""
+AT_ONCE = 256
+"""Combinations that are made ready together: what they share is computed once."""
+REMEMBERED = 4_096
+"""Indicators whose formulas are kept."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Combinations that the machine can walk. numbers: which of those given; programs: arguments of
+    `machine.walk_programs`."""
+
+    numbers: list[int]
+    programs: tuple[Ints, Floats, Ints, Ints, int, int]
+
 
 class SharedColumns:
-    """Indicator columns by (kind, parameters, timeframe); the least recently used go when `most` are kept."""
+    """Signals of many combinations over the same candles; `most` columns of them are kept at once."""
 
-    def __init__(self, candles: pl.DataFrame, most: int) -> None:
+    def __init__(self, candles: pl.DataFrame, own: Timeframe | None, most: int) -> None:
         self._candles = candles
-        self._most = most
+        self._columns = Columns(candles, own, most)
+        self._formulas: OrderedDict[Indicator, Node] = OrderedDict()
         self._kept: OrderedDict[Indicator, pl.Series] = OrderedDict()
+        self._most = most
 
-    def signals(self, strategy: Strategy) -> pl.DataFrame:
-        """Columns buy and sell, row for row with the candles; the same as `evaluate` says."""
+    @property
+    def values(self) -> Floats:
+        """The columns that the programs of the last batch read."""
+        return self._columns.values
+
+    def batches(self, strategies: Sequence[Strategy]) -> Iterator[Batch]:
+        """Those that the machine can walk, in their order; the columns are those of the last one. What is in
+        none of them is for `signals`."""
+        waiting: list[tuple[int, int, tuple[Node, Node]]] = []
+        for n, strategy in enumerate(strategies):
+            found = self._read(strategy)
+            if found is not None:
+                waiting.append((n, strategy.warmup, found))
+        size = AT_ONCE
+        while waiting:
+            size = min(size, len(waiting))
+            some = waiting[:size]
+            try:
+                self._columns.prepare([roots for _, _, roots in some])
+            except TooMany:
+                size = max(1, size // 2)
+                continue
+            waiting = waiting[size:]
+            good = [one for one in some if not self._columns.is_bad(one[2])]
+            if good:
+                programs = [to_signals(*roots, self._columns.rows) for _, _, roots in good]
+                code, numbers, starts, *sizes = joined(programs)
+                warmups = np.array([warmup for _, warmup, _ in good], np.int64)
+                yield Batch([n for n, _, _ in good], (code, numbers, starts, warmups, *sizes))
+
+    def each(self, strategies: Sequence[Strategy]) -> Iterator[Signals | Exception]:
+        """The signals of each as `signals` has them, or what its own code raised."""
+        n = 0
+        for batch in self.batches(strategies):
+            for place, number in enumerate(batch.numbers):
+                yield from map(self._told, strategies[n:number])
+                found = self._computed(batch, place)
+                yield self._told(strategies[number]) if found is None else found
+                n = number + 1
+        yield from map(self._told, strategies[n:])
+
+    def _computed(self, batch: Batch, place: int) -> Signals | None:
+        from pipelines.sweep.machine import signals
+
+        code, numbers, starts, warmups, registers, conditions = batch.programs
+        own = slice(starts[place], starts[place + 1])
+        buy, sell = (np.zeros((self.values.shape[1] + 7) // 8 * 8, np.uint8) for _ in range(2))
+        fine = signals(code[own], numbers[own], registers, conditions, self.values, warmups[place], buy, sell)
+        return (buy, sell) if fine else None
+
+    def _told(self, strategy: Strategy) -> Signals | Exception:
+        try:
+            return self.signals(strategy)
+        except Exception as error:  # the strategy's own code: its row says what happened
+            return error
+
+    def _read(self, strategy: Strategy) -> tuple[Node, Node] | None:
+        """The formulas of buying and selling; None where Polars has to do it, or to say what is wrong."""
+        if not isinstance(strategy, VectorStrategy) or type(strategy).judge is not VectorStrategy.judge:
+            return None
+        try:
+            indicators, conditions = strategy.indicators(), (strategy.buy(), strategy.sell())
+            used = {name for condition in conditions for name in condition.meta.root_names()}
+            names = {name: self._formula(indicators[name]) for name in used if name in indicators}
+            buy, sell = (read(condition, names) for condition in conditions)
+        except Exception:  # one by one it shows what
+            return None
+        return (buy, sell) if buy.condition and sell.condition else None
+
+    def _formula(self, indicator: Indicator) -> Node:
+        if indicator not in self._formulas:
+            while len(self._formulas) >= REMEMBERED:
+                self._formulas.popitem(last=False)
+            self._formulas[indicator] = _formula(indicator)
+        self._formulas.move_to_end(indicator)
+        return self._formulas[indicator]
+
+    def signals(self, strategy: Strategy) -> Signals:
+        """What `evaluate` says, by Polars."""
+        judged = self._judged(strategy)
+        return _padded(judged["buy"]), _padded(judged["sell"])
+
+    def _judged(self, strategy: Strategy) -> pl.DataFrame:
         if not isinstance(strategy, VectorStrategy) or type(strategy).judge is not VectorStrategy.judge:
             return evaluate(strategy, self._candles).select("buy", "sell")
-        frame = self._candles.with_columns(self._columns(strategy, strategy.indicators()))
+        frame = self._candles.with_columns(self._lines(strategy, strategy.indicators()))
         return frame.with_columns(buy=strategy.buy(), sell=strategy.sell()).select(*flags(strategy.warmup))
 
-    def _columns(self, strategy: Strategy, indicators: Mapping[str, Indicator]) -> list[pl.Series]:
+    def _lines(self, strategy: Strategy, indicators: Mapping[str, Indicator]) -> list[pl.Series]:
         missing = {name: i for name, i in indicators.items() if i not in self._kept}
         if missing:
             computed = with_indicators(self._candles, missing, strategy.timeframe)
@@ -39,6 +148,33 @@ class SharedColumns:
         while len(self._kept) > max(self._most, len(indicators)):
             self._kept.popitem(last=False)
         return columns
+
+
+def _formula(indicator: Indicator) -> Node:
+    """What an indicator computes; itself where only Polars can."""
+    from strategies.indicators.base import seeded_ewm, true_range
+    from strategies.indicators.trend import supertrend
+
+    if indicator.timeframe is None:
+        given: dict[str, Any] = dict(indicator.parameters)
+        if indicator.kind == "supertrend" and indicator.expression is supertrend(**given).expression:
+            period = given["period"]
+            middle = read((pl.col("high") + pl.col("low")) / 2, {})
+            span = read(seeded_ewm(true_range(), period, 1 / period), {})
+            return Node("follow", (middle, span, column("close")), (given["multiple"],), since=span.since)
+        try:
+            node = read(indicator.expression, {})
+            if not node.condition:
+                return clean(node)
+        except Unknown:
+            pass
+    return Node("indicator", numbers=(indicator,))
+
+
+def _padded(flags: pl.Series) -> Bytes:
+    padded = np.zeros((flags.len() + 7) // 8 * 8, np.uint8)
+    padded[: flags.len()] = flags.to_numpy()
+    return padded
 
 
 def told(error: BaseException) -> str:

@@ -1,7 +1,8 @@
 """Combinations with exits or orders that wait: each goes through their kernel, candle by candle."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import groupby
+from typing import TYPE_CHECKING
 
 import numpy as np
 import polars as pl
@@ -10,9 +11,10 @@ from core.metrics import METRICS
 from pipelines.backtest.account import Floats
 from pipelines.backtest.candles import Stretch
 from pipelines.backtest.engine import account_of, metrics_of
-from pipelines.sweep.general import SharedColumns, told
+from pipelines.sweep.general import SharedColumns, Signals, told
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.space import Case
+from strategies.base import Strategy
 
 if TYPE_CHECKING:
     from pipelines.backtest.ordered import Laid
@@ -34,19 +36,30 @@ def guarded_metrics(
     traded = piece.candles.slice(piece.warm)
     rows = np.full((len(cases), len(METRICS)), np.nan)
     errors: list[str | None] = []
-    last: tuple[Any, pl.DataFrame] | None = None
-    for n, case in enumerate(cases):
-        strategy = case.strategy
-        assert strategy is not None
-        try:
-            if last is None or last[0] != strategy.parameters:
-                last = strategy.parameters, shared.signals(strategy).slice(piece.warm)
-            market = request.model_copy(update={"risk": case.risk, "execution": case.execution})
-            walked = account_of(strategy, piece.candles, last[1], market, piece.warm, laid)
-            metrics = metrics_of(walked, traded, market)
-            rows[n] = [np.nan if metrics[name] is None else metrics[name] for name in METRICS]
-            errors.append(None)
-        except Exception as error:  # the strategy's own code: its row says what happened
-            errors.append(told(error))
-        report(n + 1)
+    groups = [list(alike) for _, alike in groupby(cases, lambda case: _strategy(case).parameters)]
+    for group, signals in zip(groups, shared.each([_strategy(alike[0]) for alike in groups]), strict=True):
+        judged = signals if isinstance(signals, Exception) else _judged(signals, piece)
+        for case in group:
+            try:
+                if isinstance(judged, Exception):
+                    raise judged
+                market = request.model_copy(update={"risk": case.risk, "execution": case.execution})
+                walked = account_of(_strategy(case), piece.candles, judged, market, piece.warm, laid)
+                metrics = metrics_of(walked, traded, market)
+                rows[len(errors)] = [np.nan if metrics[name] is None else metrics[name] for name in METRICS]
+                errors.append(None)
+            except Exception as error:  # the strategy's own code: its row says what happened
+                errors.append(told(error))
+            report(len(errors))
     return {name: rows[:, n] for n, name in enumerate(METRICS)}, errors
+
+
+def _strategy(case: Case) -> Strategy:
+    assert case.strategy is not None
+    return case.strategy
+
+
+def _judged(signals: Signals, piece: Stretch) -> pl.DataFrame:
+    """Those of the candles that are traded, as `evaluate` has them."""
+    buy, sell = (flags[piece.warm : piece.candles.height].view(np.bool_) for flags in signals)
+    return pl.DataFrame({"buy": buy, "sell": sell})

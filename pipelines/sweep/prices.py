@@ -10,6 +10,10 @@ from core.metrics import DAY_MS
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.compiled import njit
 
+SPAN_BITS = 5
+SPAN = 1 << SPAN_BITS
+"""Candles of a block of `near_ranges`; inside one a stretch is looked through."""
+
 
 @dataclass(frozen=True)
 class Prices:
@@ -17,7 +21,8 @@ class Prices:
 
     fills: price an order of the candle before (fill open) or of this candle (fill close) is filled at
     sums, squares: running sums of the close's return and of its square; sums[t] covers candles 1 … t
-    tree: lowest close, highest close and deepest drawdown, for any stretch (see `range_tree`)
+    near, far: lowest close, highest close and deepest drawdown, for any stretch (see the functions of that
+        name)
     higher: the next candle whose close is as high or higher (n: none)
     day: number of UTC days that ended before the candle; day_end: last candle of each day
     """
@@ -27,7 +32,8 @@ class Prices:
     close_ms: Ints
     sums: Floats
     squares: Floats
-    tree: Floats
+    near: Floats
+    far: Floats
     higher: Ints
     day: Ints
     day_end: Ints
@@ -46,13 +52,15 @@ def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:
     days = (close_ms - 1) // DAY_MS
     ends = np.append(np.flatnonzero(days[1:] != days[:-1]), close.size - 1)
     day = np.searchsorted(ends, np.arange(close.size))
+    near = near_ranges(close)
     return Prices(
         fills=candles["open"].to_numpy(writable=True) if fill_next else close,
         close=close,
         close_ms=close_ms,
         sums=np.cumsum(change),
         squares=np.cumsum(change * change),
-        tree=range_tree(close),
+        near=near,
+        far=far_ranges(near),
         higher=next_higher(close),
         day=day.astype(np.int64),
         day_end=ends.astype(np.int64),
@@ -60,36 +68,62 @@ def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:
 
 
 @njit
-def range_tree(close: Floats) -> Floats:
-    """tree[level, t] = (lowest, highest, deepest drawdown as a ratio) of the stretch between t and the middle
-    of its block of 2^(level+1) candles: towards the middle from the left, from the middle to the right.
-
-    Any stretch l < r is then two entries of one level, that of the highest bit in which l and r differ.
-    """
+def near_ranges(close: Floats) -> Floats:
+    """For each candle (lowest, highest, deepest drawdown as a ratio) from it to the end of its block of
+    `SPAN` candles, and the same from the block's start to it."""
     n = close.size
+    found = np.empty((n, 6))
+    for start in range(0, n, SPAN):
+        end = min(start + SPAN, n)
+        low = high = close[end - 1]
+        worst = 1.0
+        for t in range(end - 1, start - 1, -1):
+            # Backwards: a candle before the stretch can be the peak of everything in it.
+            low, high = min(low, close[t]), max(high, close[t])
+            worst = min(worst, low / close[t])
+            found[t, 0], found[t, 1], found[t, 2] = low, high, worst
+        low = high = close[start]
+        worst = 1.0
+        for t in range(start, end):
+            low, high = min(low, close[t]), max(high, close[t])
+            worst = min(worst, close[t] / high)
+            found[t, 3], found[t, 4], found[t, 5] = low, high, worst
+    return found
+
+
+@njit
+def joined(one: Floats, two: Floats, out: Floats) -> None:
+    """(lowest, highest, deepest drawdown) of two neighbouring stretches, the earlier first."""
+    worst = min(min(one[2], two[2]), two[0] / one[1])
+    out[0], out[1], out[2] = min(one[0], two[0]), max(one[1], two[1]), worst
+
+
+@njit
+def far_ranges(near: Floats) -> Floats:
+    """far[0] is (lowest, highest, deepest drawdown) of each block; far[1 + level, b] the same of the blocks
+    between b and the middle of its group of 2^(level+1): towards the middle from the left, from it to the
+    right.
+
+    Any blocks l < r are then two entries of one level, that of the highest bit in which l and r differ.
+    """
+    n = (near.shape[0] + SPAN - 1) // SPAN
     levels = 1
     while (1 << levels) < n:
         levels += 1
-    tree = np.empty((levels, n, 3))
+    far = np.empty((levels + 1, n, 3))
+    for b in range(n):
+        far[0, b] = near[b * SPAN, :3]
     for level in range(levels):
         half = 1 << level
-        for middle in range(half, n + half, 2 * half):
-            low = high = close[min(middle, n) - 1]
-            worst = 1.0
-            for t in range(min(middle, n) - 1, middle - half - 1, -1):
-                # Leftwards: a candle before the stretch can be the peak of everything in it.
-                low, high = min(low, close[t]), max(high, close[t])
-                worst = min(worst, low / close[t])
-                tree[level, t, 0], tree[level, t, 1], tree[level, t, 2] = low, high, worst
-            if middle >= n:
-                continue
-            low = high = close[middle]
-            worst = 1.0
-            for t in range(middle, min(middle + half, n)):
-                low, high = min(low, close[t]), max(high, close[t])
-                worst = min(worst, close[t] / high)
-                tree[level, t, 0], tree[level, t, 1], tree[level, t, 2] = low, high, worst
-    return tree
+        for middle in range(half, n, 2 * half):
+            own = far[level + 1]
+            own[middle - 1] = far[0, middle - 1]
+            for b in range(middle - 2, middle - half - 1, -1):
+                joined(far[0, b], own[b + 1], own[b])
+            own[middle] = far[0, middle]
+            for b in range(middle + 1, min(middle + half, n)):
+                joined(own[b - 1], far[0, b], own[b])
+    return far
 
 
 @njit

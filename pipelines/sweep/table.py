@@ -56,21 +56,18 @@ def table_of(
 ) -> pl.DataFrame:
     """point, symbol, timeframe, parameters, metrics, error: a metric is null where it is undefined, all of
     them where there is an error. parameters: the points and their values."""
-    failed = pl.Series("error", errors, dtype=pl.String)
-    measured = pl.DataFrame({name: metrics[name] for name in METRICS}).with_columns(failed)
-    cleaned = measured.with_columns(
-        pl.when(pl.col(name).is_finite() & pl.col("error").is_null())
-        .then(pl.col(name))
-        .cast(pl.Int64 if name in COUNTS else pl.Float64)
-        .alias(name)
-        for name in METRICS
-    )
-    return parameters.select(
-        "point",
-        pl.lit(symbol).alias("symbol"),
-        pl.lit(timeframe).alias("timeframe"),
-        pl.all().exclude("point"),
-    ).hstack(cleaned)
+    failed = np.array([error is not None for error in errors], np.bool_)
+    columns = [
+        pl.Series("symbol", [symbol]).new_from_index(0, len(errors)),
+        pl.Series("timeframe", [timeframe], dtype=pl.String).new_from_index(0, len(errors)),
+        *(column for column in parameters.iter_columns() if column.name != "point"),
+    ]
+    for name in METRICS:
+        values = np.asarray(metrics[name], dtype=np.float64)
+        defined = np.where(np.isfinite(values) & ~failed, values, np.nan)
+        column = pl.Series(name, defined, nan_to_null=True)
+        columns.append(column.cast(pl.Int64) if name in COUNTS else column)
+    return pl.DataFrame([parameters["point"], *columns, pl.Series("error", errors, dtype=pl.String)])
 
 
 def _deviation(spread: Floats, count: Any) -> Floats:

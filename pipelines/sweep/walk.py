@@ -9,6 +9,7 @@ import numpy as np
 from pipelines.backtest import account
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.compiled import njit_inlined
+from pipelines.sweep.prices import SPAN_BITS
 
 bought = njit_inlined(account.bought)
 
@@ -107,6 +108,48 @@ def enter(
 
 
 @njit_inlined
+def extremes(first: int, last: int, close: Floats, near: Floats, far: Floats) -> tuple[float, float, float]:
+    """(lowest, highest, deepest drawdown as a ratio) of the closes of a stretch."""
+    one, two = first >> SPAN_BITS, last >> SPAN_BITS
+    if one == two:
+        low = high = close[first]
+        worst = 1.0
+        for t in range(first + 1, last + 1):
+            if close[t] > high:
+                high = close[t]
+            elif close[t] < worst * high:
+                worst = close[t] / high
+            low = min(low, close[t])
+        return low, high, worst
+    low, high, worst = near[first, 0], near[first, 1], near[first, 2]
+    one, two = one + 1, two - 1
+    if one <= two:
+        level, differ = 0, one ^ two
+        while differ:
+            level += 1
+            differ >>= 1
+        low, high, worst = _joined(
+            low, high, worst, far[level, one, 0], far[level, one, 1], far[level, one, 2]
+        )
+        if one < two:
+            low, high, worst = _joined(
+                low, high, worst, far[level, two, 0], far[level, two, 1], far[level, two, 2]
+            )
+    return _joined(low, high, worst, near[last, 3], near[last, 4], near[last, 5])
+
+
+@njit_inlined
+def _joined(
+    low: float, high: float, worst: float, later_low: float, later_high: float, later_worst: float
+) -> tuple[float, float, float]:
+    """The extremes of two stretches that follow each other."""
+    worst = min(worst, later_worst)
+    if later_low < worst * high:
+        worst = later_low / high
+    return min(low, later_low), max(high, later_high), worst
+
+
+@njit_inlined
 def hold(
     state: Floats,
     whole: Ints,
@@ -116,7 +159,8 @@ def hold(
     candle_ms: int,
     sums: Floats,
     squares: Floats,
-    tree: Floats,
+    near: Floats,
+    far: Floats,
     higher: Ints,
 ) -> None:
     """Take in the stretch from the entry to candle `last`, at whose close the position is still held."""
@@ -125,19 +169,7 @@ def hold(
     state[SUM] += change + sums[last] - sums[first]
     state[SQUARES] += change * change + squares[last] - squares[first]
     whole[HELD] += last - first + 1
-    if first == last:
-        low = high = close[first]
-        worst = 1.0
-    else:
-        level = 0
-        differ = (first ^ last) >> 1
-        while differ:
-            level += 1
-            differ >>= 1
-        low = min(tree[level, first, 0], tree[level, last, 0])
-        high = max(tree[level, first, 1], tree[level, last, 1])
-        worst = min(tree[level, first, 2], tree[level, last, 2])
-        worst = min(worst, tree[level, last, 0] / tree[level, first, 1])
+    low, high, worst = extremes(first, last, close, near, far)
     # Below the old peak, or below one inside the stretch: the deeper of the two is the drawdown.
     state[WORST] = min(state[WORST], min(worst, quantity * low / state[PEAK]))
     if quantity * high >= state[PEAK]:
@@ -174,13 +206,14 @@ def leave(
     candle_ms: int,
     sums: Floats,
     squares: Floats,
-    tree: Floats,
+    near: Floats,
+    far: Floats,
     higher: Ints,
     day: Ints,
     day_end: Ints,
 ) -> None:
     """Sell everything at candle t, after the entry's."""
-    hold(state, whole, t - 1, close, close_ms, candle_ms, sums, squares, tree, higher)
+    hold(state, whole, t - 1, close, close_ms, candle_ms, sums, squares, near, far, higher)
     days_until(state, whole, day[t], close, day_end)
     proceeds = state[QUANTITY] * price
     charged = proceeds * fee
@@ -205,14 +238,15 @@ def finish(
     candle_ms: int,
     sums: Floats,
     squares: Floats,
-    tree: Floats,
+    near: Floats,
+    far: Floats,
     higher: Ints,
     day_end: Ints,
 ) -> None:
     """The end of the candles: an open position is valued at the last close."""
     last = close.size - 1
     if state[QUANTITY] > 0.0:
-        hold(state, whole, last, close, close_ms, candle_ms, sums, squares, tree, higher)
+        hold(state, whole, last, close, close_ms, candle_ms, sums, squares, near, far, higher)
         state[FEES] += state[PAID]
         state[TRADED] += state[SPENT]
         state[EQUITY] = state[QUANTITY] * close[last]

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 
 from core.metrics import METRICS
+from core.timeframes import Timeframe
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch
 from pipelines.backtest.engine import laid_for
@@ -64,7 +65,8 @@ class Walker:
 
     @cached_property
     def _shared(self) -> SharedColumns:
-        return SharedColumns(self._piece.candles, lines_at_once(self._piece.candles.height))
+        own = Timeframe(self._request.timeframe)
+        return SharedColumns(self._piece.candles, own, lines_at_once(self._piece.candles.height))
 
     @cached_property
     def _laid(self) -> "Laid":
@@ -94,18 +96,29 @@ class Walker:
     def _each(
         self, strategies: Sequence[Strategy], floats: Floats, integers: Ints, report: Report
     ) -> list[str | None]:
-        from pipelines.sweep.events import walk_signals
+        from pipelines.sweep.events import walk_flags
+        from pipelines.sweep.machine import walk_programs
 
-        errors: list[str | None] = []
-        for n, strategy in enumerate(strategies):
+        left, arguments = set(range(len(strategies))), (*costs(self._request), *self._prices.arrays())
+        for batch in self._shared.batches(strategies):
+            fine = np.ones(len(batch.numbers), np.uint8)
+            states, wholes = floats[batch.numbers], integers[batch.numbers]
+            walk_programs(
+                states, wholes, *batch.programs, self._shared.values, self._piece.warm, fine, *arguments
+            )
+            done = [n for n, good in zip(batch.numbers, fine, strict=True) if good]
+            floats[done], integers[done] = states[fine == 1], wholes[fine == 1]
+            left.difference_update(done)
+            report(len(strategies) - len(left))
+        errors: list[str | None] = [None] * len(strategies)
+        for n in sorted(left):
             try:
-                judged = self._shared.signals(strategy).slice(self._piece.warm)
-                buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
-                walk_signals(floats[n], integers[n], buy, sell, *costs(self._request), *self._prices.arrays())
-                errors.append(None)
+                signals = self._shared.signals(strategies[n])
+                walk_flags(floats[n], integers[n], *signals, self._piece.warm, *arguments)
             except Exception as error:  # the strategy's own code: its row says what happened
-                errors.append(told(error))
-            report(n + 1)
+                errors[n] = told(error)
+            left.discard(n)
+            report(len(strategies) - len(left))
         return errors
 
     def _guarded(self, cases: list[Case], report: Report) -> Measured:
@@ -116,7 +129,7 @@ class Walker:
 
 
 def _pairs(strategies: Sequence[Strategy]) -> list[Pair] | None:
-    """The two lines of each, if all of them do nothing but trade their crossings."""
+    """The two lines of each, if all they do is to trade the crossings of lines that several of them share."""
     pairs = []
     for strategy in strategies:
         try:
@@ -126,4 +139,6 @@ def _pairs(strategies: Sequence[Strategy]) -> list[Pair] | None:
         if pair is None:
             return None
         pairs.append(pair)
+    if len({line for pair in pairs for line in pair}) > max(2, len(pairs) // 2):
+        return None  # lines that few share are computed on the way
     return pairs

@@ -204,17 +204,17 @@ def test_walking_events_equals_walking_candles(
     """On any signals, gains and drawdowns from look-ups equal those of the walk over every candle."""
     from pipelines.backtest.engine import run
     from pipelines.sweep.crossings import costs
-    from pipelines.sweep.events import walk_signals
+    from pipelines.sweep.events import walk_flags
+    from pipelines.sweep.general import SharedColumns
     from pipelines.sweep.prices import prepare
     from pipelines.sweep.table import metrics_of
     from pipelines.sweep.walk import new_states
 
     candles, strategy, request = situation
-    judged = evaluate(strategy, candles)
     prices = prepare(candles, request.fill == "open")
     floats, integers = new_states(1, request.cash)
-    buy, sell = (np.array(judged[side]) for side in ("buy", "sell"))
-    walk_signals(floats[0], integers[0], buy, sell, *costs(request), *prices.arrays())
+    signals = SharedColumns(candles, None, 4).signals(strategy)
+    walk_flags(floats[0], integers[0], *signals, 0, *costs(request), *prices.arrays())
     columns = metrics_of(floats, integers, prices, request.cash, request.candle_ms)
     single = run(strategy, candles, request).metrics
     for metric in METRICS:
