@@ -1,8 +1,14 @@
 """Parity of a bot in the database: its history, its candles, the comparison."""
 
+from functools import partial
+
+import polars as pl
+
+from config.settings import settings
 from core.errors import BadInput
+from pipelines.backtest.intrabar import TRADES, path_from_warehouse
 from pipelines.backtest.parity import ParityReport, compare_history, history_needed
-from pipelines.warehouse.bot_history import read_history
+from pipelines.warehouse.bot_history import BotHistory, read_history
 from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.instruments import read_instruments
@@ -32,4 +38,18 @@ def check_bot(
         float(instrument.lot_size) if instrument else 1e-8,
         None if start_ms is None else to_datetime(start_ms),
         None if end_ms is None else to_datetime(end_ms),
+        float(instrument.tick_size) if instrument else 1e-8,
+        _path(database_url, history, last_ms),
     )
+
+
+def _path(database_url: str, history: BotHistory, last_ms: int) -> pl.DataFrame | None:
+    """The inside of the candles on which the bot judged its orders; minutes where no trades are stored."""
+    block = history.row.config.get("execution")
+    chosen = "candle" if block is None else block.get("intrabar", TRADES)
+    if chosen == "candle":
+        return None
+    first_ms = to_ms(history.signals["timestamp"][0])
+    read = partial(path_from_warehouse, database_url, settings().lake_url, history.row.symbol)
+    path = read(chosen, first_ms, last_ms)
+    return read("1m", first_ms, last_ms) if path.is_empty() and chosen == TRADES else path

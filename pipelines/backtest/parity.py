@@ -20,6 +20,8 @@ from core.timeframes import Timeframe
 from pipelines.backtest.account import ENTRY, EXIT, INSIDE, REASON
 from pipelines.backtest.engine import account_of
 from pipelines.backtest.guarded import Walked
+from pipelines.backtest.ordered import lay
+from pipelines.backtest.parity_orders import execution_of, fills_of, outside, seen, summed
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import iso
 from pipelines.backtest.risk import Risk
@@ -98,12 +100,15 @@ def compare_history(
     lot_size: float = 0.0,
     start: datetime | None = None,
     end: datetime | None = None,
+    tick_size: float = 0.0,
+    path: pl.DataFrame | None = None,
 ) -> ParityReport:
     """Replay a bot over its candles and report what differs between `start` and `end`.
 
-    candles: a candle frame from before the bot's first signal (see `history_needed`) to its last. lot_size:
-    to which the bot rounds, base currency: amounts may differ by that. BadInput when there is nothing to
-    compare.
+    candles: a candle frame from before the bot's first signal (see `history_needed`) to its last. lot_size,
+    tick_size: to which the bot rounds sizes (base currency) and prices: amounts may differ by that. path: the
+    bars inside the candles, for a bot whose orders are judged on them. BadInput when there is nothing to
+    compare, or the bot's orders are of a kind that a backtest does not know.
     """
     strategy, config = _strategy(history)
     said = _with_pruned(_among(history.signals, candles), candles)
@@ -111,14 +116,23 @@ def compare_history(
     if inside.is_empty():
         raise BadInput("bot", f"{history.row.name} has no signals in that time")
     judged, own = _among(evaluate(strategy, candles), said), _among(candles, said)
-    begins = _begins(said["timestamp"], history.orders, Timeframe.parse(config.timeframe))
-    held_up = _held_up(history.orders)
+    decided = history.orders.filter(pl.col("oco").is_null())
+    begins = _begins(said["timestamp"], decided, Timeframe.parse(config.timeframe))
+    held_up = _held_up(decided)
     quiet = pl.Series(begins) | judged["timestamp"].is_in(held_up["timestamp"].implode())
     heeded = judged.with_columns(buy=pl.col("buy") & ~quiet, sell=pl.col("sell") & ~quiet)
-    walked = _walk(strategy, own, heeded, config, begins)
+    walked = _walk(strategy, own, heeded, config, begins, path)
     replayed = pl.DataFrame({"timestamp": own["timestamp"], "equity": walked.equity})
-    lived = _due(history.fills, said["timestamp"][-1])
-    rounding = _Rounding(lot_size, float(own["close"].max() or 0), lived.height)  # type: ignore[arg-type]
+    lived = _due(history.fills, said["timestamp"][-1], config)
+    rounding = _Rounding(
+        lot_size,
+        float(own["close"].max() or 0),  # type: ignore[arg-type]
+        lived.height,
+        0.0 if config.execution is None else tick_size / float(own["low"].min() or 1),  # type: ignore[arg-type]
+        1.0 if config.execution is not None else 0.05,
+    )
+    if config.execution is not None:
+        lived = summed(lived)
     valued = _among(_between(history.values, None, inside["timestamp"][-1]), replayed).tail(1)
     return ParityReport(
         bot=history.row.name,
@@ -147,21 +161,33 @@ def compare_history(
 @dataclass(frozen=True)
 class _Rounding:
     """How far amounts may be apart. The bot trades whole lots and leaves less than one of cash and one of
-    coins behind; what those did not earn is a few hundredths of a lot for each fill."""
+    coins behind; what those did not earn is a few hundredths of a lot for each fill, or a lot where an order
+    is filled in parts. tick: of prices, as a fraction of the lowest one; 0 where the bot rounds none."""
 
     lot_size: float
     highest_price: float
     fills: int
+    tick: float = 0.0
+    lots_a_fill: float = 0.05
 
     @property
     def lots(self) -> float:
-        return (2 + 0.05 * self.fills) * self.lot_size
+        return (2 + self.lots_a_fill * self.fills) * self.lot_size
+
+    @property
+    def ticks(self) -> float:
+        return RELATIVE + self.tick * (2 + self.fills)
+
+    def price(self, one: float, two: float) -> bool:
+        return abs(one - two) > (RELATIVE + self.tick) * abs(two)
 
     def quantity(self, one: float, two: float) -> bool:
-        return abs(one - two) > self.lots + RELATIVE * abs(two)
+        return abs(one - two) > self.lots + self.ticks * abs(two)
 
-    def money(self, one: float, two: float) -> bool:
-        return abs(one - two) > self.lots * self.highest_price + RELATIVE * max(abs(two), 1.0)
+    def money(self, one: float, two: float, of: float = 1.0) -> bool:
+        """of: an amount that `two` is a difference of, which ticks have moved."""
+        moved = self.ticks * max(abs(two), of) if self.tick else RELATIVE * max(abs(two), 1.0)
+        return abs(one - two) > self.lots * self.highest_price + moved
 
 
 def _strategy(history: BotHistory) -> tuple[Strategy, BotFile]:
@@ -219,7 +245,12 @@ def _held_up(orders: pl.DataFrame) -> pl.DataFrame:
 
 
 def _walk(
-    strategy: Strategy, own: pl.DataFrame, heeded: pl.DataFrame, config: BotFile, begins: Any
+    strategy: Strategy,
+    own: pl.DataFrame,
+    heeded: pl.DataFrame,
+    config: BotFile,
+    begins: Any,
+    path: pl.DataFrame | None,
 ) -> Walked:
     # Where the bot began it only looked: nothing is filled and no stop is hit in a candle without trades.
     own = own.with_columns(volume=pl.when(pl.Series(begins)).then(0.0).otherwise("volume"))
@@ -232,11 +263,19 @@ def _walk(
         cash=float(config.virtual_balance),
         risk=Risk.of_bot(config.risk),
     )
-    return account_of(strategy, own, heeded, request, 0)
+    if config.execution is None:
+        return account_of(strategy, own, heeded, request, 0)
+    request = request.model_copy(update={"execution": execution_of(config.execution)})
+    length = Timeframe.parse(config.timeframe)
+    looked = own["timestamp"].filter(pl.Series(begins))
+    path = outside(path, looked, timedelta(milliseconds=length.ms))
+    return account_of(strategy, own, heeded, request, 0, lay(own, path, 0, length))
 
 
 def _fills(walked: Walked, own: pl.DataFrame, config: BotFile) -> pl.DataFrame:
     """The engine's round trips as single fills, oldest first, as a bot stores them."""
+    if config.execution is not None:
+        return fills_of(walked, _FILLS)
     length = timedelta(milliseconds=Timeframe.parse(config.timeframe).ms)
     times, fee, rows = own["timestamp"], float(config.fee), []
     for trip, (price, left, coins, paid, pnl, _) in zip(walked.trips, walked.values, strict=True):
@@ -249,8 +288,10 @@ def _fills(walked: Walked, own: pl.DataFrame, config: BotFile) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=_FILLS, orient="row")
 
 
-def _due(fills: pl.DataFrame, last: datetime) -> pl.DataFrame:
+def _due(fills: pl.DataFrame, last: datetime, config: BotFile) -> pl.DataFrame:
     """Without those of the candle after the last judged one, which the replay has not seen."""
+    if config.execution is not None:
+        return seen(fills, last)
     early = (pl.col("order_type") == "market") & (pl.col("timestamp") >= last)
     return fills.filter(~early)
 
@@ -291,10 +332,11 @@ def _fill_differences(live: pl.DataFrame, replay: pl.DataFrame, rounding: _Round
             found.append(Difference("fill", at, key[1], *prices, "only one of them has it"))
             continue
         wrong = {
-            "price": _apart(one["price"], two["price"], 0.0),
+            "price": rounding.price(one["price"], two["price"]),
             "quantity": rounding.quantity(one["quantity"], two["quantity"]),
             "fees": rounding.money(one["fees"], two["fees"]),
-            "pnl": key[1] == "sell" and rounding.money(one["pnl"], two["pnl"]),
+            "pnl": key[1] == "sell"
+            and rounding.money(one["pnl"], two["pnl"], one["price"] * one["quantity"]),
         }
         found += [Difference("fill", at, f"{key[1]} {n}", one[n], two[n]) for n, bad in wrong.items() if bad]
     return found

@@ -20,7 +20,13 @@ _SIGNALS = {
     "confidence": pl.Float64,
     "indicators": pl.Object,
 }
-_ORDERS = {"timestamp": _TIME, "side": pl.String, "status": pl.String, "reason": pl.String}
+_ORDERS = {
+    "timestamp": _TIME,
+    "side": pl.String,
+    "status": pl.String,
+    "reason": pl.String,
+    "oco": pl.String,
+}
 _FILLS = {
     "timestamp": _TIME,
     "side": pl.String,
@@ -38,8 +44,8 @@ class BotHistory:
     """Frames, oldest first; amounts as floats, times in UTC.
 
     signals: timestamp, signal_type, price, confidence, indicators (a mapping each) · orders: timestamp (the
-    decision's), side, status, reason · fills: timestamp, side, order_type, price, quantity (before the fee),
-    fees, pnl · values: timestamp, total_value at the close of each judged candle
+    decision's), side, status, reason, oco (of protective ones) · fills: timestamp, side, order_type, price,
+    quantity (before the fee), fees, pnl · values: timestamp, total_value at the close of each judged candle
     """
 
     row: BotRow
