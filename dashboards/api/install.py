@@ -2,7 +2,7 @@
 
 from fastapi import FastAPI, HTTPException
 
-from dashboards.api import bots, controls, login, market, operations, reference, risk, runs
+from dashboards.api import bots, controls, login, market, operations, portfolio, reference, risk, runs
 from dashboards.api.errors import install_errors
 from dashboards.services import Services
 
@@ -10,7 +10,7 @@ from dashboards.services import Services
 def install(app: FastAPI, services: Services) -> None:
     """Add every route; called before Dash adds its catch-all."""
     install_errors(app)
-    for module in (bots, controls, market, risk, runs):
+    for module in (bots, controls, market, portfolio, risk, runs):
         app.include_router(module.router(services), prefix="/api")
 
     app.include_router(operations.router(services))

@@ -1,0 +1,102 @@
+"""Routes over all bots together: one account, one equity."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query, Response
+from msgspec import structs
+from pydantic import BaseModel
+from sqlalchemy import Engine
+
+from core.combined import combined
+from dashboards.api.documents import Format, answer, table
+from dashboards.queries import accounts
+from dashboards.queries import portfolio as queries
+from dashboards.services import Services
+
+
+class Position(BaseModel):
+    """What all bots hold of one symbol. In quote currency but for `quantity`; fees are in the cost."""
+
+    symbol: str
+    quantity: Decimal
+    cost: Decimal
+    average_cost: Decimal | None
+    price: Decimal | None
+    value: Decimal
+    unrealised_pnl: Decimal
+    bots: list[str]
+
+
+class Total(BaseModel):
+    """All bots of one quote currency as one account; pnl is realised and unrealised together."""
+
+    quote: str
+    bots: int
+    capital: Decimal
+    value: Decimal
+    cash: Decimal
+    coins: Decimal
+    exposure: float | None
+    pnl: Decimal
+    realised_pnl: Decimal
+    unrealised_pnl: Decimal
+    fees: Decimal
+    total_trades: int
+    winning_trades: int
+    positions: list[Position]
+
+
+class Portfolio(BaseModel):
+    """A total for each quote currency, by name."""
+
+    items: list[Total]
+
+
+class Equity(BaseModel):
+    """Value and cash of all bots at one time."""
+
+    at: datetime
+    equity: Decimal
+    cash: Decimal
+
+
+class Curve(BaseModel):
+    """Oldest first."""
+
+    items: list[Equity]
+
+
+def router(services: Services) -> APIRouter:
+    """GET /portfolio, /portfolio/equity."""
+    routes = APIRouter(tags=["portfolio"])
+
+    @routes.get("/portfolio", response_model=Portfolio)
+    async def portfolio() -> Response:
+        """All bots as one account, exact: cash, coins, average cost, realised and unrealised profit, fees."""
+        totals = combined(await services.query(accounts.holders))
+        return answer({"items": [_document(total) for total in totals]})
+
+    @routes.get("/portfolio/equity", response_model=Curve)
+    async def equity(
+        points: Annotated[int, Query(ge=2, le=2000, description="About so many steps")] = 600,
+        output: Annotated[Format, Query(alias="format", description="json, csv or parquet")] = "json",
+    ) -> Response:
+        """One combined equity over all bots, oldest first: all of it once the dbt marts are built, before
+        that the last day."""
+        rows = await services.query(_curve, services.hub.exchange_now(), points)
+        return answer({"items": rows}) if output == "json" else table(rows, output, "portfolio-equity")
+
+    return routes
+
+
+def _curve(engine: Engine, now: datetime, points: int) -> list[dict[str, Any]]:
+    if queries.built(engine):
+        return queries.curve(engine, points)
+    return queries.live_curve(engine, now, points)
+
+
+def _document(total: Any) -> dict[str, Any]:
+    document = structs.asdict(total)
+    return document | {"positions": [structs.asdict(position) for position in total.positions]}
