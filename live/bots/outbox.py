@@ -11,8 +11,8 @@ from pipelines.bus.base import Bus
 MOST_WAITING = 1000
 FLUSH_S = 1.0
 QUIET_S = 0.02
-"""Between a decision and the news of it. All bots of a timeframe wake at once: what one of them has to say must
-not take the processor from those that have not decided yet."""
+"""Between a decision and the news of it. All bots of a timeframe wake at once: what one of them has to say
+must not take the processor from those that have not decided yet."""
 
 _log = structlog.get_logger("bot")
 

@@ -75,7 +75,7 @@ def delete_bot(engine: Engine, settings: Settings, bot_id: str, purge: bool = Fa
 def undelete_bot(engine: Engine, settings: Settings, bot_id: str) -> None:
     """Bring a deleted bot back, stopped, with its history and its file. BadInput when it is not deleted."""
     row = restore_bot(engine, bot_id)
-    path = bots_folder(settings) / (row.config_file or f"{bot_id}.json")
+    path = bots_folder(settings) / Path(row.config_file or f"{bot_id}.json").name
     aside = path.with_name(path.name + ASIDE)
     if aside.exists() and not path.exists():
         aside.replace(path)

@@ -78,6 +78,31 @@ def test_a_configuration_is_checked_stored_and_written_as_a_file(api, tmp_path):
     assert sorted(found.name for found in path.parent.iterdir()) == ["bot_001.json"]
 
 
+def test_versions_of_a_configuration_are_told_and_a_bot_is_deleted_restored_and_purged(api):
+    """The list of bots lacks a deleted one, its own pages do not; purged it is unknown."""
+    stored = api.get("/api/bot/bot_001/config").json
+    assert api.put("/api/bot/bot_001/config", stored | {"fee": 0.002}).status == 200
+    answer = api.get("/api/bot/bot_001/config/history").json
+    versions = models.ConfigVersions.model_validate(answer).items
+    assert [(each.version, each.origin) for each in versions] == [(2, "api"), (1, "file")]
+    assert versions[0].changes == {"fee": [0.001, 0.002]}
+
+    assert api.request("DELETE", "/api/bot/bot_001", None, {}).json["purged"] is False
+    listed = [bot["bot_id"] for bot in api.get("/api/bots").json["items"]]
+    everything = [bot["bot_id"] for bot in api.get("/api/bots?deleted=true").json["items"]]
+    assert "bot_001" not in listed and "bot_001" in everything
+    assert api.get("/api/bot/bot_001").json["deleted_at"] is not None
+    assert api.get("/api/bot/bot_001/trades").status == 200
+    assert "was deleted" in api.post("/api/bot/bot_001/start").json["detail"]
+    assert api.put("/api/bot/bot_001/config", stored).status == 422
+    assert api.post("/api/bot/bot_001/restore").json["deleted_at"] is None
+    assert _status(api, "bot_001") == "stopped"
+
+    assert api.request("DELETE", "/api/bot/bot_001?purge=true", None, {}).json["purged"] is True
+    assert api.get("/api/bot/bot_001").status == 404
+    assert api.request("DELETE", "/api/bot/bot_001", None, {}).status == 404
+
+
 def test_a_backtest_runs_and_is_read_back(api):
     """POST answers the result, and the same result is found in the list and by its id."""
     wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m", "cash": 5000}

@@ -78,6 +78,33 @@ def test_a_bot_is_created_shown_started_paused_and_stopped(tcp, database_url, tm
     engine.dispose()
 
 
+def test_a_bot_is_configured_told_of_deleted_and_restored(tcp, tmp_path):
+    """As typed: a field, its history, a wrong field, the end and the return."""
+    file = tmp_path / "mine.json"
+    file.write_text(json.dumps(GOOD))
+    assert tcp("bots", "create", str(file)).returncode == 0
+    changed = tcp("bots", "configure", "mine", "--set", "risk.stop_loss=0.05")
+    assert changed.stdout == "mine: version 2 instead of 1, from the next candle on\n", changed.stderr
+    told = tcp("bots", "history", "mine").stdout.splitlines()
+    assert told[0].startswith("version 2  ") and told[0].endswith("  cli  not in force yet")
+    assert told[1] == "    risk.stop_loss: None -> 0.05"
+    wrong = tcp("bots", "configure", "mine", "--set", "fee=2")
+    assert (wrong.returncode, wrong.stdout) == (2, "")
+    assert wrong.stderr.startswith("tcp: document: fee: ") and wrong.stderr.count("\n") == 1
+    gone = tcp("bots", "delete", "mine", "--json")
+    aside = tmp_path / "config" / "bots" / "mine.json.deleted"
+    assert json.loads(gone.stdout) == {
+        "bot_id": "mine",
+        "deleted": True,
+        "purged": False,
+        "files": [str(aside)],
+    }
+    refused = tcp("bots", "start", "mine")
+    assert refused.returncode == 2 and "`tcp bots restore mine` brings it back" in refused.stderr
+    assert "is back, stopped" in tcp("bots", "restore", "mine").stdout
+    assert not aside.exists() and aside.with_suffix("").exists()
+
+
 def test_an_unknown_bot_is_refused_with_the_known_names(tcp, database_url):
     """Exit code 2, one line, for every command that takes a name."""
     engine = engine_of(database_url)
