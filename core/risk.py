@@ -1,4 +1,4 @@
-"""The gate before every order, and the exits that protect an open position. Pure and deterministic.
+"""The gate before every order. Pure and deterministic; the orders that protect a position: `core.matching`.
 
 Every judgement uses candles and the account only, so that a candle judged late (after a restart) is judged as
 it would have been in time; the one exception, the age of the data, is off unless it is asked for. Limits hold
@@ -168,13 +168,6 @@ class ExitReason(StrEnum):
     TRAILING_STOP = "trailing_stop"
 
 
-class ProtectiveExit(msgspec.Struct, frozen=True):
-    """An exit that a candle set off, at a price before slippage."""
-
-    reason: ExitReason
-    price: Decimal
-
-
 def spendable(limits: RiskLimits, portfolio: Portfolio, price: Decimal) -> Decimal:
     """Quote currency that a buy at `price` may spend: no more than one order may, and no more than brings the
     coin to its largest allowed part and value."""
@@ -260,26 +253,6 @@ def _too_many(limits: RiskLimits, state: RiskState) -> str | None:
     ):
         if most and len(state.order_times) >= most and state.order_times[-most] > state.last_ms - span_ms:
             return f"order rate: {most} orders within {span} are the limit"
-    return None
-
-
-def protective_exit(limits: RiskLimits, portfolio: Portfolio, candle: Candle) -> ProtectiveExit | None:
-    """The exit that `candle` sets off for a position held since before its first trade.
-
-    At the trigger, or at the open where the price jumped over it. When both lie inside one candle, the stop
-    counts: the path inside is not known, so the worse of the two is taken.
-    """
-    average = portfolio.average_cost()
-    if average is None or candle.volume == 0:
-        return None
-    if limits.stop_loss is not None:
-        trigger = average * (1 - limits.stop_loss)
-        if candle.low <= trigger:
-            return ProtectiveExit(ExitReason.STOP_LOSS, min(candle.open, trigger))
-    if limits.take_profit is not None:
-        trigger = average * (1 + limits.take_profit)
-        if candle.high >= trigger:
-            return ProtectiveExit(ExitReason.TAKE_PROFIT, max(candle.open, trigger))
     return None
 
 

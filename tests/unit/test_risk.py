@@ -1,18 +1,13 @@
-"""The gate before every order, and the exits that protect a position."""
+"""The gate before every order."""
 
 from decimal import Decimal
-
-import pytest
 
 from core.candles import Candle
 from core.portfolio import Portfolio
 from core.risk import (
     DAY_MS,
-    ExitReason,
-    ProtectiveExit,
     RiskLimits,
     RiskState,
-    protective_exit,
     spendable,
     veto,
 )
@@ -91,29 +86,3 @@ def test_the_position_limit_counts_what_is_held_already():
     assert spendable(limits, account, Decimal(10)) == 300
     assert spendable(limits, account, Decimal(60)) == 0
     assert spendable(RiskLimits(), account, Decimal(10)) == 800
-
-
-HELD = Portfolio(cash=Decimal(0), quantity=Decimal(10), cost=Decimal(100))
-BOTH = RiskLimits(stop_loss=Decimal("0.1"), take_profit=Decimal("0.2"))
-
-
-@pytest.mark.parametrize(
-    ("prices", "expected"),
-    [
-        ("10 11 9.1 10", None),
-        ("10 11 9 10", ProtectiveExit(ExitReason.STOP_LOSS, Decimal(9))),
-        ("8 11 7 10", ProtectiveExit(ExitReason.STOP_LOSS, Decimal(8))),
-        ("10 12 10 11", ProtectiveExit(ExitReason.TAKE_PROFIT, Decimal(12))),
-        ("13 14 12.5 13", ProtectiveExit(ExitReason.TAKE_PROFIT, Decimal(13))),
-        ("10 13 8 10", ProtectiveExit(ExitReason.STOP_LOSS, Decimal(9))),
-    ],
-)
-def test_protective_exits_leave_at_the_trigger_or_at_the_open_beyond_it(prices, expected):
-    """Average cost 10: stop at 9, profit at 12; a gap leaves at the open; both in one candle is the stop."""
-    assert protective_exit(BOTH, HELD, _candle(MINUTE, prices)) == expected
-
-
-def test_no_exit_without_a_position_or_without_trades():
-    """A flat account has nothing to protect, and an empty candle has no price to leave at."""
-    assert protective_exit(BOTH, Portfolio(Decimal(100)), _candle(MINUTE, "1 1 1 1")) is None
-    assert protective_exit(BOTH, HELD, _candle(MINUTE, "1 1 1 1", volume=0)) is None
