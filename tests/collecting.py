@@ -72,7 +72,7 @@ async def collecting(
 
 
 def closed_through(database_url: str) -> int:
-    """Close of the newest final minute that every symbol has, in ms."""
+    """Close of the newest final minute that every symbol has, in ms; 0 while one of them has none."""
     query = text(
         "SELECT (extract(epoch FROM max(timestamp)) * 1000)::bigint FROM market_data "
         "WHERE timeframe = '1m' AND symbol = :symbol"

@@ -80,7 +80,7 @@ async def test_redis_away_does_not_keep_data_from_postgres_and_final_candles_fol
     async with Proxy(redis_url) as proxy:
         bus = RedisBus(proxy.url)
         async with collecting(exchange, database_url, bus) as collector:
-            await until(lambda: len(finals) > 0)
+            await until(lambda: len(finals) > 0 and closed_through(database_url) > 0)
             await proxy.cut()
             await until(lambda: collector.health()["bus_away"])
             target = closed_through(database_url) + 4 * 60_000
