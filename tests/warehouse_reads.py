@@ -7,13 +7,16 @@ from decimal import Decimal
 
 from sqlalchemy import Connection, Engine
 
+from core.accounts import Matching
+from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
-from dashboards.queries import bots, market, portfolio, system
+from dashboards.queries import accounts, bots, market, portfolio, system
 from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import list_bots
 from pipelines.warehouse.candles import read_candles
+from pipelines.warehouse.paths import Inside
 from pipelines.warehouse.trade_frames import read_trades
 from pipelines.warehouse.trade_marks import last_mark
 from pipelines.warehouse.trades import DAY_MS, last_trade_ids
@@ -68,6 +71,7 @@ def _pages() -> dict[str, Read]:
         "price at": lambda engine: market.price_at(engine, SYMBOL, NOON),
         "symbols": market.symbols,
         "portfolio without marts": lambda engine: portfolio.live_curve(engine, NOON),
+        "accounts": accounts.holders,
         "freshness": system.freshness,
         "events": system.events,
         "gaps": system.gaps,
@@ -110,6 +114,8 @@ def _bot() -> dict[str, Read]:
         "candles after": lambda engine: ledger(engine).candles_after(NOON_MS),
         "candle at": lambda engine: ledger(engine).candle_at(NOON_MS),
         "last signal": lambda engine: ledger(engine).last_signal_ms(),
+        "inside a final candle": lambda engine: Inside(engine, SYMBOL, "trades").of_final(_FLAT, Matching()),
+        "inside a running candle": lambda engine: Inside(engine, SYMBOL, "trades").so_far(_FLAT, Matching()),
     }
 
 
@@ -123,6 +129,7 @@ def _lake() -> dict[str, Read]:
     }
 
 
+_FLAT = Candle(SYMBOL, Timeframe.M5, NOON_MS, *(Decimal(60_000),) * 4, Decimal(1))
 _LATE_MS = START_MS + 10 * DAY_MS - 60_000
 
 
