@@ -151,7 +151,7 @@ def history(engine: Engine, name: str) -> dict[str, list[tuple[Any, ...]]]:
         for table, columns in HISTORY.items():
             statement = text(
                 f"SELECT {columns} FROM {table} s JOIN bots b ON b.id = s.bot_id WHERE b.name = :name"
-                " ORDER BY s.timestamp, 2"
+                f" ORDER BY {', '.join(str(n + 1) for n in range(columns.count(',') + 1))}"
             )
             found[table] = [tuple(row) for row in connection.execute(statement, {"name": name})]
         statement = text(

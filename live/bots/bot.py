@@ -40,6 +40,9 @@ HOLE_PATIENCE_MS = 60_000
 """Wall time to wait for a candle that is missing while newer ones are there."""
 CHECKPOINT_BARS = 500
 """Bars of a running candle after which it is stored how far the orders have met it."""
+RULES_PATIENCE_MS = 60_000
+"""Wall time to wait at the beginning for the exchange's rules of the symbol: orders by other rules than those
+would have other sizes."""
 WINDOW_PATIENCE_MS = 5_000
 """Wall time to wait at the beginning for history that the strategy wants, since some last arrived."""
 
@@ -99,7 +102,8 @@ class Bot:
         self._account = self._ledger.restore()
         self._restored_ms = self._ledger.exchange_ms()
         self._hole_since_ms: int | None = None
-        self._seen_history = (0, self._clock.now_ms())
+        self._waits_since_ms = self._clock.now_ms()
+        self._seen_history = (0, self._waits_since_ms)
 
     def beat(self) -> Desired:
         """Heartbeat; returns what is wanted of the bot."""
@@ -152,6 +156,8 @@ class Bot:
         judged_ms = self._ledger.last_signal_ms()
         if newest is None or (judged_ms is not None and newest.close_ms < judged_ms):
             return False
+        if self._rules_arrive():
+            return False
         frame = self._window.push(newest)
         if not self._window.is_full and self._history_arrives(frame.height):
             return False
@@ -167,6 +173,11 @@ class Bot:
         self._say(signal_message(self.name, signal, outcome, None))
         self._tell(outcome, newest, "candle")
         return True
+
+    def _rules_arrive(self) -> bool:
+        """Whether the exchange's rules of the symbol are still to come, as far as one can hope."""
+        self._terms()
+        return self._rules is None and self._clock.now_ms() - self._waits_since_ms < RULES_PATIENCE_MS
 
     def _history_arrives(self, candles: int) -> bool:
         """Whether older candles are still being fetched, as far as one can see."""

@@ -187,7 +187,9 @@ class BotProcesses:
         async for line in nursery.stdout:
             said = msgspec.json.decode(line)
             if "started" in said:
-                self._born.pop(said["started"]).set_result(said["pid"])
+                born = self._born.pop(said["started"])
+                if not born.cancelled():  # the daemon stops, and with it the nursery and this process
+                    born.set_result(said["pid"])
                 await asyncio.sleep(0)  # whoever waited for it takes it in before its end is read
             elif (process := self._alive.pop(said["ended"], None)) is not None:
                 process.end(said["code"])

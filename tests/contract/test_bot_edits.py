@@ -62,6 +62,7 @@ def file(engine: Engine, home: Settings) -> Path:
 def _judge(engine: Engine, candles: int) -> None:
     """Have the bot judge so many candles, at once."""
     market = bench.walk(candles)
+    upsert_instruments(engine, [bench.BTC])
     bench.store(engine, market)
     set_status(engine, "mine", "active")
     bot = Bot(find_bot(engine, "mine"), engine, SystemClock(), lambda message: None)
