@@ -13,10 +13,11 @@ from config.settings import Settings
 from core.errors import BadInput
 from dashboards import navigation, shell, stream, theme
 from dashboards.api.install import install
+from dashboards.backfills import Backfills
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.jobs import Jobs
-from dashboards.pages import backtests, live, portfolio, sweeps, system
+from dashboards.pages import backtests, compare, data, live, market, portfolio, sweeps, system
 from dashboards.security import Guard
 from dashboards.services import Services
 from dashboards.statics import Statics
@@ -25,7 +26,16 @@ from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
 from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
 
-PAGES = (live.PAGE, portfolio.PAGE, backtests.PAGE, sweeps.PAGE, system.PAGE)
+PAGES = (
+    live.PAGE,
+    market.PAGE,
+    portfolio.PAGE,
+    backtests.PAGE,
+    sweeps.PAGE,
+    compare.PAGE,
+    data.PAGE,
+    system.PAGE,
+)
 ASSETS = Path(__file__).parent / "assets"
 PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
 """Read beside the other scripts, under the address that Dash asks for when the first chart is there."""
@@ -42,7 +52,7 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
     database = engine(settings.database_url, SERVICE_ANSWER_S)
     bus = bus or RedisBus(settings.redis_url or "")
     hub = Hub(database, bus, Feed(settings.exchange), SystemClock())
-    services = Services(settings, database, bus, hub, Jobs())
+    services = Services(settings, database, bus, hub, Jobs(), Backfills(settings))
     server = FastAPI(
         title="TCP Dashboard",
         version="1",
@@ -94,4 +104,5 @@ async def _lifespan(services: Services) -> AsyncIterator[None]:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
         services.jobs.close()
+        services.backfills.jobs.close()
         await services.bus.close()

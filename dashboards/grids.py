@@ -156,6 +156,54 @@ def trade_columns(decimals: int) -> list[dict[str, Any]]:
     ]
 
 
+GAP_COLUMNS: list[dict[str, Any]] = [
+    text("symbol", "Symbol", minWidth=92),
+    text(
+        "state",
+        "State",
+        minWidth=86,
+        cellClassRules={
+            "warn-text": "params.value === 'open' || params.value === 'refilling'",
+            "down": "params.value === 'unfillable'",
+        },
+    ),
+    number("ids", "Trades missing", "tcpCount(params.value)", "Ids in the hole", minWidth=104),
+    time("found_ms", "Found", minWidth=128),
+    text("found_by", "By", minWidth=70),
+    time("closed_ms", "Closed", minWidth=128),
+    text("note", "Note", flex=2, minWidth=120, tooltipField="note"),
+]
+
+DIFFERENCE_COLUMNS: list[dict[str, Any]] = [
+    text("symbol", "Symbol", minWidth=92),
+    text("timeframe", "TF", minWidth=46, maxWidth=64, headerTooltip="Timeframe"),
+    time("candle_ms", "Candle", minWidth=128),
+    text("explanation", "Why", flex=1.4, minWidth=116, tooltipField="detail"),
+    number("our_volume", "Our volume", "tcpQuantity(params.value)", minWidth=90),
+    number("their_volume", "Theirs", "tcpQuantity(params.value)", "The exchange's volume", minWidth=84),
+    text(
+        "resolution",
+        "Settled",
+        minWidth=92,
+        cellClassRules={"warn-text": "params.value === 'open'"},
+    ),
+]
+
+SERIES_COLUMNS: list[dict[str, Any]] = [
+    text("symbol", "Symbol", minWidth=92),
+    text("timeframe", "TF", minWidth=46, maxWidth=64, headerTooltip="Timeframe"),
+    time("first_ms", "First candle", minWidth=128),
+    time("last_ms", "Last candle", minWidth=128),
+    number(
+        "late",
+        "Behind",
+        "tcpCount(params.value)",
+        "Candles that should have closed since the last stored one",
+        minWidth=72,
+        cellClassRules={"warn-text": "params.value > 2"},
+    ),
+]
+
 RUN_COLUMNS: list[dict[str, Any]] = [
     time("created_ms", "Run", minWidth=128),
     text("strategy", "Strategy", minWidth=100, tooltipField="strategy"),

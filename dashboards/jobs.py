@@ -1,4 +1,4 @@
-"""Backtests asked for by people: one thread, a short queue, the state of each by id."""
+"""Work asked for by people: one thread, a short queue, the state of each by id."""
 
 from collections import OrderedDict
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Jobs:
         with self._lock:
             waiting = sum(1 for job in self._jobs.values() if job.state == "waiting")
             if waiting >= QUEUE:
-                raise QueueFull(f"{waiting} backtests are waiting already: try again when one is done")
+                raise QueueFull(f"{waiting} runs are waiting already: try again when one is done")
             job = Job(uuid4().hex[:12])
             self._jobs[job.id] = job
             while len(self._jobs) > KEPT:

@@ -74,6 +74,11 @@
       say(element, F.ago((now - ms) / 1000));
       element.title = F.local(ms) + " · " + F.utc(ms);
     });
+    document.querySelectorAll("time.clock").forEach((element) => {
+      const ms = Number(element.dataset.ms);
+      say(element, F.clock(ms));
+      element.title = F.local(ms) + " · " + F.utc(ms);
+    });
     if (shell.feed && by("exchange-clock")) {
       const at = exchangeNow();
       say(by("exchange-clock"), F.clock(at));

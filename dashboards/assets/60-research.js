@@ -9,6 +9,11 @@
       const search = "?" + query.toString();
       return search === window.location.search ? NONE() : search;
     },
+    compared(chosen, against) {
+      if (!chosen) return NONE();
+      const search = chosen.length ? "?" + new URLSearchParams({ of: chosen.join(","), against }).toString() : "";
+      return search === window.location.search ? NONE() : search;
+    },
     promote(cell) {
       return cell && cell.colId === "promote" ? Number(cell.rowId) : NONE();
     },

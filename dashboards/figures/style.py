@@ -50,10 +50,13 @@ def layout(scheme: Scheme) -> dict[str, Any]:
 
 
 def painted(trace: dict[str, Any], scheme: Scheme, **paths: Any) -> dict[str, Any]:
-    """The trace with colours of the scheme: {attribute path: token}, such as line_color="accent". The browser
+    """The trace with colours of the scheme: {attribute path: token}, such as line_color="accent" (a
+    double underscore is one of the attribute itself: error__x_color). The browser
     paints them anew when the theme changes (assets/20-shell.js reads `meta.paint`)."""
     colour = tokens(scheme)
-    paint = {name.replace("_", "."): token for name, token in paths.items()}
+    paint = {
+        name.replace("__", "\0").replace("_", ".").replace("\0", "_"): token for name, token in paths.items()
+    }
     found = {**trace, "meta": {**trace.get("meta", {}), "paint": paint}}
     for path, token in paint.items():
         target = found

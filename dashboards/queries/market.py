@@ -7,7 +7,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from pipelines.warehouse.sql import EXCHANGE
-from pipelines.warehouse.tables import market_data
+from pipelines.warehouse.tables import market_data, raw_trades
 
 PRICES = ("open", "high", "low", "close", "volume")
 
@@ -74,3 +74,39 @@ def price_at(engine: Engine, symbol: str, moment: datetime) -> float | None:
     with engine.connect() as connection:
         value = connection.execute(query).scalar()
         return None if value is None else float(value)
+
+
+def first_candle(engine: Engine, symbol: str, timeframe: str) -> datetime | None:
+    """Close time of the oldest stored candle of a series."""
+    return _end(engine, symbol, timeframe, market_data.c.timestamp.asc())
+
+
+def last_candle(engine: Engine, symbol: str, timeframe: str) -> datetime | None:
+    """Close time of the newest stored candle of a series."""
+    return _end(engine, symbol, timeframe, market_data.c.timestamp.desc())
+
+
+def _end(engine: Engine, symbol: str, timeframe: str, order: sa.UnaryExpression[datetime]) -> datetime | None:
+    columns = market_data.c
+    query = (
+        sa.select(columns.timestamp)
+        .where(columns.exchange == EXCHANGE, columns.symbol == symbol, columns.timeframe == timeframe)
+        .order_by(order)
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        found: datetime | None = connection.execute(query).scalar()
+        return found
+
+
+def recent_trades(engine: Engine, symbol: str, since: datetime, limit: int = 30) -> list[dict[str, Any]]:
+    """The newest stored trades of a symbol, newest first; `since` keeps the search within a day or two."""
+    columns = raw_trades.c
+    query = (
+        sa.select(columns.trade_id, columns.timestamp, columns.price, columns.size, columns.side)
+        .where(columns.exchange == EXCHANGE, columns.symbol == symbol, columns.timestamp >= since)
+        .order_by(columns.trade_id.desc())
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]

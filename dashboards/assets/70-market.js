@@ -1,0 +1,120 @@
+// The market page: the chart asks for other candles when the reader leaves those that are loaded, or looks at so
+// many that longer ones fit the pixels better; pushed candles change the newest ones in place.
+(function () {
+  "use strict";
+  const F = window.tcpFormat, S = window.tcpShell, C = window.tcpChart;
+  const NONE = () => window.dash_clientside.no_update;
+  const MINUTE = 60000;
+  const FRAMES = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1440]];
+  const MOST = 900, SETTLED_MS = 250, AGAIN_MS = 3000;
+  const market = { meta: null, timer: 0, drawing: 0, price: null, redraws: 0, redrawnAt: 0, fitting: false };
+
+  function asMs(value) { return typeof value === "number" ? value : Date.parse(/Z|\+/.test(value) ? value : value.replace(" ", "T") + "Z"); }
+
+  function frameFor(wanted, span) {
+    const from = FRAMES.findIndex((frame) => frame[0] === wanted);
+    const found = FRAMES.slice(from).find((frame) => span / (frame[1] * MINUTE) <= MOST);
+    return (found || FRAMES[FRAMES.length - 1])[0];
+  }
+
+  function ask(view) {
+    window.dash_clientside.set_props("market-view", { data: view });
+  }
+
+  // Only where what is loaded does not do: the rest of zooming and panning costs no question.
+  function look(graph) {
+    const meta = market.meta, range = graph.layout.xaxis.range;
+    if (!meta || !range) return;
+    const low = asMs(range[0]), high = asMs(range[1]), span = high - low;
+    const left = low < meta.from && meta.from > meta.first + meta.timeframe_ms;
+    const right = high > meta.to && !meta.newest;
+    const better = frameFor(meta.timeframe, span);
+    if (left || right || (better !== meta.frame && !(meta.stuck && meta.stuck === better))) {
+      market.expected = better;
+      ask([Math.round(low), Math.round(high)]);
+    }
+  }
+
+  function watch(graph) {
+    if (graph.tcpMarket) return;
+    graph.tcpMarket = true;
+    graph.on("plotly_relayout", (change) => {
+      if (!Object.keys(change).some((key) => key.startsWith("xaxis"))) return;
+      clearTimeout(market.timer);
+      market.timer = setTimeout(() => look(graph), SETTLED_MS);
+    });
+  }
+
+  function whenDrawn(drawing, revision) {
+    const box = S.by("market-box");
+    if (drawing !== market.drawing || !box) return;
+    const graph = C.graphOf("market-chart");
+    if (!graph || !graph.layout || graph.layout.uirevision !== revision || !window.Plotly || !graph._fullLayout) {
+      setTimeout(() => whenDrawn(drawing, revision), 60);
+      return;
+    }
+    C.attach(graph);
+    watch(graph);
+    C.applyFit(graph);
+    window.Plotly.redraw(graph);
+    box.classList.remove("waiting");
+  }
+
+  function drawHead() {
+    const meta = market.meta;
+    if (!meta || !S.by("market-name")) return;
+    S.say(S.by("market-name"), meta.symbol + " · " + meta.timeframe);
+    const price = market.price === null ? meta.last : market.price;
+    S.say(S.by("market-price"), price === null ? "" : F.money(price, meta.decimals));
+    const change = price !== null && meta.reference ? price / meta.reference - 1 : null;
+    const label = S.by("market-change");
+    label.className = "numeric change " + (change === null ? "muted" : change >= 0 ? "up" : "down");
+    label.title = "Against the price 24 h ago";
+    S.say(label, change === null ? "" : (change >= 0 ? "▲ " : "▼ ") + F.percent(change));
+    S.say(S.by("market-drawn"), meta.frame === meta.timeframe ? "" : "drawn in " + meta.frame + " candles");
+  }
+
+  window.dash_clientside.tcpMarket = {
+    drawn(meta) {
+      if (!meta) return NONE();
+      if (!market.meta || market.meta.symbol !== meta.symbol) market.price = null;
+      // A series that is not stored in the frame that would fit: asking again would change nothing.
+      meta.stuck = market.expected && market.expected !== meta.frame ? market.expected : null;
+      market.meta = meta;
+      drawHead();
+      market.drawing += 1;
+      whenDrawn(market.drawing, meta.revision);
+      return NONE();
+    },
+    push(push, meta) {
+      if (!push || !meta || push.symbol !== meta.symbol || push.timeframe !== meta.frame) return NONE();
+      if (push.candles && push.candles.length) market.price = push.candles[push.candles.length - 1].c;
+      drawHead();
+      const graph = C.graphOf("market-chart");
+      if (!meta.newest || !graph || !graph.data || !window.Plotly) return NONE();
+      const tolerant = performance.now() - market.redrawnAt < 20000;
+      const result = push.redraw ? "redraw" : C.apply(graph, push, meta.timeframe_ms, false, tolerant);
+      if (result !== "redraw" || performance.now() - market.redrawnAt < AGAIN_MS) return NONE();
+      const range = graph.layout.xaxis && graph.layout.xaxis.range;
+      market.redrawnAt = performance.now();
+      market.redraws += 1;
+      if (range) ask([asMs(range[0]), asMs(range[1])]);
+      return range ? NONE() : market.redraws;
+    },
+    remember(symbol, timeframe, shown) {
+      const query = new URLSearchParams({ symbol, timeframe });
+      if (shown && shown.length) query.set("show", shown.join(","));
+      const search = "?" + query.toString();
+      const other = market.meta && (market.meta.symbol !== symbol || market.meta.timeframe !== timeframe);
+      return [search === window.location.search ? NONE() : search, other ? null : NONE()];
+    },
+  };
+
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest("[data-span-hours]");
+    if (!button || !market.meta) return;
+    const to = S.exchangeNow(), span = Number(button.dataset.spanHours) * 60 * MINUTE;
+    market.expected = frameFor(market.meta.timeframe, span);
+    ask([Math.round(to - span), Math.round(to + span / 40)]);
+  });
+})();

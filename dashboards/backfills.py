@@ -1,0 +1,79 @@
+"""Backfills asked for by people: one at a time beside the web server, with how far each is."""
+
+from collections import deque
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any, Literal
+
+from config.settings import Settings
+from core.errors import BadInput
+from dashboards.jobs import Job, Jobs
+from pipelines.backfill.report import BackfillReport, Progress
+from pipelines.backfill.run import run_backfill
+
+Kind = Literal["candles", "trades"]
+KEPT = 20
+
+
+@dataclass(slots=True)
+class Backfill:
+    """What was asked for, its job, and how far it is (None before its first page)."""
+
+    kind: Kind
+    symbol: str
+    timeframe: str | None
+    first: date
+    last: date
+    job: Job | None = None
+    progress: Progress | None = None
+
+    def row(self) -> dict[str, Any]:
+        """A line of the page's list: `what`, `state` and `said`."""
+        state = self.job.state if self.job else "waiting"
+        what = f"{self.symbol} {self.timeframe or ''} {self.kind}".replace("  ", " ")
+        return {
+            "what": what,
+            "days": f"{self.first} – {self.last}",
+            "state": state,
+            "said": self._said(state),
+        }
+
+    def _said(self, state: str) -> str:
+        if self.job is not None and state == "failed":
+            return str(self.job.error)
+        if self.job is not None and state == "done":
+            report: BackfillReport = self.job.result
+            lacking = f", {report.missing:,} the exchange does not have" if report.missing else ""
+            return f"{report.rows:,} written, {report.already:,} were there{lacking}"
+        if self.progress is None or not self.progress.total_ms:
+            return ""
+        share = self.progress.done_ms / self.progress.total_ms
+        return f"{share:.0%}, {self.progress.rows:,} written"
+
+
+@dataclass(slots=True)
+class Backfills:
+    """Those of this process, newest first. A killed one loses nothing: asked for again, it goes on."""
+
+    settings: Settings
+    jobs: Jobs = field(default_factory=Jobs)
+    asked: deque[Backfill] = field(default_factory=lambda: deque(maxlen=KEPT))
+
+    def start(self, kind: Kind, symbol: str, timeframe: str | None, first: date, last: date) -> Backfill:
+        """Fetch those UTC days, both included; BadInput for a period that ends before it
+        begins, QueueFull when too many wait."""
+        if last < first:
+            raise BadInput("period", "must end on its first day or later")
+        wanted = Backfill(kind, symbol, timeframe if kind == "candles" else None, first, last)
+        begin = datetime.combine(first, time(), UTC)
+        end = datetime.combine(last + timedelta(days=1), time(), UTC)
+
+        def work() -> BackfillReport:
+            return run_backfill(self.settings, kind, symbol, wanted.timeframe, begin, end, on_progress=note)
+
+        def note(progress: Progress) -> None:
+            wanted.progress = progress
+
+        wanted.job = self.jobs.submit(work)
+        self.asked.appendleft(wanted)
+        return wanted

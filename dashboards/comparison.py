@@ -1,0 +1,285 @@
+"""Strategies and bots side by side: one record each, their numbers, and whether the differences are luck.
+
+In a worker thread. The statistics are those of `tcp compare` (pipelines.validation.compare).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from dash import dcc, html
+from sqlalchemy import Engine
+
+from core.errors import BadInput
+from core.metrics import DAY_MS, cagr, daily_equity, drawdown, returns, sharpe, sortino, volatility
+from core.timeframes import Timeframe
+from dashboards.components import empty, panel
+from dashboards.figures.comparison import curves_figure, differences_figure
+from dashboards.figures.style import CONFIG
+from dashboards.formatting import DASH, measure
+from dashboards.formatting import strategy as strategy_words
+from dashboards.queries import bots as bot_queries
+from dashboards.queries import comparisons as queries
+from dashboards.queries import runs as run_queries
+from dashboards.theme import Scheme
+from pipelines.reports.comparison import SIGNIFICANT
+from pipelines.reports.wording import titled
+from pipelines.validation.compare import Record, compare
+
+BOT = "bot:"
+MOST = 6
+DAYS_A_YEAR = 365
+SHOWN = (
+    "total_return",
+    "cagr",
+    "sharpe",
+    "sortino",
+    "volatility",
+    "max_drawdown",
+    "win_rate",
+    "profit_factor",
+    "trades",
+    "fees",
+)
+LOWER = frozenset(("volatility", "fees"))
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One column: its record and what it is called."""
+
+    record: Record
+    name: str
+    about: str
+
+
+def options(engine: Engine) -> list[dict[str, Any]]:
+    """What can be chosen: bots, then runs, newest first, for a select with groups."""
+    bots = [
+        {
+            "value": f"{BOT}{bot['name']}",
+            "label": f"{bot['name']} · {strategy_words(bot['strategy_name'])} {bot['symbol']}",
+        }
+        for bot in queries.bot_names(engine)
+    ]
+    runs = [
+        {
+            "value": run["id"],
+            "label": f"{strategy_words(run['strategy_name'])} {run['symbol']} {run['timeframe']} · "
+            f"{measure('total_return', (run['metrics'] or {}).get('total_return'))} · "
+            f"{run['created_at']:%m-%d %H:%M}",
+        }
+        for run in queries.candidates(engine)
+    ]
+    return [{"group": "Bots", "items": bots}, {"group": "Runs", "items": runs}]
+
+
+def read(engine: Engine, chosen: Sequence[str]) -> list[Compared]:
+    """The records of runs (by id) and bots (`bot:NAME`). BadInput for one that is gone or has no value."""
+    return [
+        _bot(engine, name.removeprefix(BOT)) if name.startswith(BOT) else _run(engine, name)
+        for name in chosen[:MOST]
+    ]
+
+
+def _run(engine: Engine, run_id: str) -> Compared:
+    row = run_queries.run(engine, run_id)
+    if row is None or row["kind"] == "sweep":
+        raise BadInput("run", f"there is no run {run_id!r} with an equity curve")
+    document = {
+        "id": run_id,
+        "strategy": row["strategy_name"],
+        "symbol": row["symbol"],
+        "timeframe": row["timeframe"],
+        "params": row["parameters"],
+        "from": row["start_time"].isoformat(),
+        "to": row["end_time"].isoformat(),
+        "initial_cash": float(row["initial_cash"]),
+        "fee": row["fee"],
+        "metrics": row["metrics"] or {},
+    }
+    name = strategy_words(row["strategy_name"])
+    about = f"{row['symbol']} · {row['timeframe']} · run {run_id}"
+    return Compared(Record(document, queries.run_curve(engine, run_id)), name, about)
+
+
+def _bot(engine: Engine, name: str) -> Compared:
+    bot = bot_queries.bot(engine, name)
+    if bot is None:
+        raise BadInput("bot", f"there is no bot {name!r}")
+    curve = queries.bot_curve(engine, bot)
+    if curve.height < 2:
+        raise BadInput("bot", f"{name} has no snapshots yet: it gets one at every candle it judges")
+    cash = float(bot["virtual_balance"])
+    # A curve that does not reach back to the bot's beginning starts at its own first value.
+    start = cash if curve.height < queries.POINTS else float(curve["equity"][0])
+    first = curve["timestamp"][0]
+    trips = queries.closed_trips(engine, bot["id"], first)
+    frame = Timeframe(bot["timeframe"])
+    document = {
+        "id": f"{BOT}{name}",
+        "strategy": bot["strategy_name"],
+        "symbol": bot["symbol"],
+        "timeframe": frame.value,
+        "params": (bot["config"] or {}).get("parameters", {}),
+        "from": first.isoformat(),
+        "to": curve["timestamp"][-1].isoformat(),
+        "initial_cash": start,
+        "fee": float((bot["config"] or {}).get("fee", 0)),
+        "metrics": bot_metrics(curve, start, frame, trips),
+    }
+    return Compared(Record(document, curve), name, f"{bot['symbol']} · {frame} · live")
+
+
+def bot_metrics(
+    curve: pl.DataFrame, cash: float, frame: Timeframe, trips: dict[str, Any]
+) -> dict[str, float | int | None]:
+    """The metrics of core.metrics that snapshots and sells tell. trips: queries.comparisons.closed_trips."""
+    equity = curve["equity"].to_numpy()
+    close_ms = curve["timestamp"].dt.epoch("ms").to_numpy()
+    daily = returns(daily_equity(equity, close_ms), cash)
+    span = int(close_ms[-1] - close_ms[0]) + frame.ms
+    return {
+        "total_return": float(equity[-1] / cash - 1),
+        "cagr": cagr(float(equity[-1] / cash), span) if span >= DAY_MS else None,
+        "sharpe": sharpe(daily, DAYS_A_YEAR),
+        "sortino": sortino(daily, DAYS_A_YEAR),
+        "volatility": volatility(daily, DAYS_A_YEAR),
+        "max_drawdown": drawdown(equity, close_ms, cash, frame.ms)[0],
+        "win_rate": trips["wins"] / trips["trades"] if trips["trades"] else None,
+        "profit_factor": trips["gains"] / -trips["losses"] if trips["losses"] else None,
+        "trades": trips["trades"],
+        "fees": trips["fees"],
+    }
+
+
+def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, scheme: Scheme) -> Any:
+    """Everything about the chosen ones, top to bottom; at least one."""
+    columns = read(engine, chosen)
+    against = benchmark if benchmark in {c.record.id for c in columns} else "first"
+    found = compare(
+        [column.record for column in columns], benchmark if benchmark == "buy_and_hold" else against
+    )
+    names = {column.record.id: column.name for column in columns} | {"buy_and_hold": "Buy and hold"}
+    notes = [html.Li(note) for note in found["notes"]]
+    return html.Div(
+        [
+            html.Ul(notes, className="notes", hidden=not notes),
+            panel(
+                _graph(curves_figure(_curves(columns), scheme), "compare-curves", "300px"),
+                title="Growth over the common time",
+            ),
+            html.Div(
+                [
+                    panel(metrics_table(columns), title="Side by side", className="scroll"),
+                    panel(_significance(found, names, scheme), title="Is the difference luck?"),
+                ],
+                className="twins",
+            ),
+        ],
+        className="run-result",
+    )
+
+
+def _curves(columns: Sequence[Compared]) -> list[tuple[str, pl.DataFrame]]:
+    """Of each, timestamp and growth in percent, over the stretch of time that all have."""
+    curves = [column.record.equity for column in columns]
+    begin = max(curve["timestamp"][0] for curve in curves if curve is not None and curve.height)
+    end = min(curve["timestamp"][-1] for curve in curves if curve is not None and curve.height)
+    shown = []
+    for column, curve in zip(columns, curves, strict=True):
+        assert curve is not None
+        part = curve.filter(pl.col("timestamp").is_between(begin, end)) if begin < end else curve
+        if part.height:
+            growth = (pl.col("equity") / part["equity"][0] - 1) * 100
+            shown.append((column.name, part.select("timestamp", growth.alias("growth"))))
+    return shown
+
+
+def metrics_table(columns: Sequence[Compared]) -> html.Table:
+    """A line a metric, a column each; the best of a line is strong."""
+    head = [
+        html.Th([html.Span(column.name), html.Span(column.about, className="muted small")], scope="col")
+        for column in columns
+    ]
+    body = []
+    for name in SHOWN:
+        values = [column.record.document["metrics"].get(name) for column in columns]
+        known = [value for value in values if value is not None]
+        best = (min if name in LOWER else max)(known) if len(known) > 1 and name != "trades" else None
+        cells = [
+            html.Td(
+                measure(name, value),
+                className="numeric right" + (" strong" if value == best is not None else ""),
+            )
+            for value in values
+        ]
+        body.append(html.Tr([html.Th(titled(name), scope="row"), *cells]))
+    return html.Table(
+        [html.Thead(html.Tr([html.Th("", scope="col"), *head])), html.Tbody(body)],
+        className="plain even compared",
+    )
+
+
+def verdict(row: dict[str, Any]) -> str:
+    """One word for a difference: better, worse, or no difference that is more than luck."""
+    if row["p_corrected"] is None:
+        return "never differs"
+    if row["p_corrected"] > SIGNIFICANT:
+        return "could be luck"
+    return "better" if row["difference"] > 0 else "worse"
+
+
+def _significance(found: dict[str, Any], names: dict[str, str], scheme: Scheme) -> Any:
+    if not found["differences"]:
+        text = "Choose runs or bots that cover a common stretch of at least ten periods."
+        return empty("Nothing can be said of significance", text)
+    against = names[found["benchmark"]]
+    lines = []
+    for row in found["differences"]:
+        numbers = [
+            DASH if row[name] is None else measure("total_return", row[name])
+            for name in ("difference", "low", "high")
+        ]
+        p = DASH if row["p_corrected"] is None else f"{row['p_corrected']:.3f}"
+        lines.append(
+            html.Tr(
+                [
+                    html.Th(names[row["id"]], scope="row"),
+                    html.Td(numbers[0], className="numeric right"),
+                    html.Td(f"{numbers[1]} … {numbers[2]}", className="numeric right"),
+                    html.Td(p, className="numeric right"),
+                    html.Td(verdict(row), className="right"),
+                ]
+            )
+        )
+    heads = (f"Against {against}", "A year", f"{found['confidence']:.0%} interval", "p", "Verdict")
+    head = [html.Th(text, scope="col", className="right" if n else "") for n, text in enumerate(heads)]
+    said = f"{found['observations']:,} common {found['period']} returns, stationary bootstrap, p corrected"
+    best = found["superior"]
+    if best is not None:
+        said += (
+            f"; the best of them beats {against} with p = {best['p_value']:.3f} (superior predictive ability)"
+        )
+    return html.Div(
+        [
+            html.Table([html.Thead(html.Tr(head)), html.Tbody(lines)], className="plain even"),
+            _graph(differences_figure(found["differences"], names, scheme), "compare-differences", "180px"),
+            html.P(said + ".", className="muted small padded"),
+        ]
+    )
+
+
+def newest(engine: Engine) -> list[str]:
+    """What is compared when nothing is chosen: the first bot and the newest run on its market."""
+    bots = queries.bot_names(engine)
+    runs = queries.candidates(engine, 50)
+    chosen = [f"{BOT}{bots[0]['name']}"] if bots else []
+    same = [run["id"] for run in runs if not bots or run["symbol"] == bots[0]["symbol"]]
+    return chosen + same[: 1 if bots else 2]
+
+
+def _graph(figure: dict[str, Any], name: str, height: str) -> html.Div:
+    graph = dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, style={"height": "100%"})
+    return html.Div(graph, style={"height": height})

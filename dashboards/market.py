@@ -1,0 +1,179 @@
+"""From a symbol, a timeframe and a stretch of time to a drawn chart whose candles fit the pixels. Runs in a
+worker thread."""
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+
+import polars as pl
+from sqlalchemy import Engine
+
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from dashboards.charts import Drawn
+from dashboards.components import empty
+from dashboards.figures.price import price_figure
+from dashboards.queries import bots as bot_queries
+from dashboards.queries import market as queries
+from dashboards.rows import epoch_ms, price_decimals
+from dashboards.theme import Scheme
+from pipelines.warehouse.candles import read_candles
+from strategies.indicators.averages import ema, sma, wma
+from strategies.indicators.base import Indicator
+from strategies.indicators.momentum import macd, macd_signal, rsi, stochastic_d, stochastic_k
+from strategies.indicators.volatility import (
+    atr,
+    bollinger_lower,
+    bollinger_upper,
+    donchian_lower,
+    donchian_upper,
+    keltner_lower,
+    keltner_upper,
+)
+from strategies.indicators.volume import vwap
+
+Made = Mapping[str, Indicator]
+
+LOADED = 600
+MOST = 900
+"""Candles in view before the next longer timeframe is drawn; as many again are loaded on either side."""
+MOST_INDICATORS = 8
+MOST_PERIOD = 1_000
+
+KINDS: dict[str, tuple[int | None, Callable[[int], Made]]] = {
+    "sma": (20, lambda n: {f"SMA {n}": sma(n)}),
+    "ema": (20, lambda n: {f"EMA {n}": ema(n)}),
+    "wma": (20, lambda n: {f"WMA {n}": wma(n)}),
+    "vwap": (60, lambda n: {f"VWAP {n}": vwap(n)}),
+    "bollinger": (20, lambda n: {f"Upper {n}": bollinger_upper(n), f"Lower {n}": bollinger_lower(n)}),
+    "keltner": (20, lambda n: {f"Keltner high {n}": keltner_upper(n), f"Keltner low {n}": keltner_lower(n)}),
+    "donchian": (20, lambda n: {f"Highest {n}": donchian_upper(n), f"Lowest {n}": donchian_lower(n)}),
+    "rsi": (14, lambda n: {f"RSI {n}": rsi(n)}),
+    "atr": (14, lambda n: {f"ATR {n}": atr(n)}),
+    "stochastic": (14, lambda n: {f"%K {n}": stochastic_k(n), f"%D {n}": stochastic_d(n)}),
+    "macd": (None, lambda _: {"MACD": macd(), "Signal": macd_signal()}),
+}
+"""What can be drawn: the usual period (None: it has none to choose) and its lines."""
+TEMPLATES = {
+    "Trend": ("ema 12", "ema 26", "sma 200"),
+    "Bands": ("bollinger 20",),
+    "Channel": ("donchian 20", "atr 14"),
+    "Momentum": ("rsi 14",),
+    "MACD": ("macd",),
+}
+SUGGESTED = (
+    "ema 12",
+    "ema 26",
+    "ema 50",
+    "sma 20",
+    "sma 50",
+    "sma 200",
+    "wma 20",
+    "vwap 60",
+    "bollinger 20",
+    "keltner 20",
+    "donchian 20",
+    "rsi 14",
+    "macd",
+    "stochastic 14",
+    "atr 14",
+)
+
+
+def indicators_of(asked: Sequence[str]) -> dict[str, Indicator]:
+    """The lines of what people wrote: `ema 20`, `rsi`, `bollinger 30`. BadInput says what there is."""
+    found: dict[str, Indicator] = {}
+    for text in asked[:MOST_INDICATORS]:
+        kind, _, rest = text.strip().lower().partition(" ")
+        if kind not in KINDS:
+            raise BadInput("indicators", f"there is no {kind!r}; there are {', '.join(KINDS)}")
+        usual, make = KINDS[kind]
+        if rest and not rest.strip().isdigit():
+            raise BadInput("indicators", f"{text!r}: the period must be a whole number, as in {kind} 20")
+        period = int(rest) if rest else usual or 1
+        if not 1 < period <= MOST_PERIOD and usual is not None:
+            raise BadInput("indicators", f"{text!r}: the period must be from 2 to {MOST_PERIOD:,}")
+        found |= make(period)
+    return found
+
+
+def resolution(wanted: Timeframe, span_ms: float, most: int = MOST) -> list[Timeframe]:
+    """Timeframes to try for a stretch, best first: the wanted one or the next longer that fits the pixels."""
+    longer = [frame for frame in Timeframe if frame.ms >= wanted.ms]
+    fitting = [frame for frame in longer if span_ms / frame.ms <= most]
+    return fitting or [Timeframe.D1]
+
+
+def market_chart(
+    engine: Engine,
+    symbol: str,
+    timeframe: Timeframe,
+    asked: Sequence[str],
+    view: tuple[float, float] | None,
+    scheme: Scheme,
+    exchange_now: datetime,
+) -> Drawn:
+    """The chart of a symbol. view: (from, to) on the time axis, epoch ms; None: the newest candles.
+
+    The browser gets the view and as much again on either side, so that panning needs no question.
+    """
+    lines = indicators_of(asked)
+    warm = max((line.memory or line.warmup for line in lines.values()), default=0)
+    frame, candles = _candles(engine, symbol, timeframe, view, min(warm, 5_000))
+    if candles.is_empty():
+        text = "Candles come with the daemon (`tcp up`); older ones are fetched on the Data page."
+        return Drawn(None, None, empty(f"No {timeframe} candles of {symbol} here", text))
+    shown = candles.tail(LOADED) if view is None else _from(candles, view[0] - (view[1] - view[0]))
+    values = candles.select("timestamp", *(line.expression.alias(name) for name, line in lines.items()))
+    base, _, quote = symbol.partition("-")
+    instrument = bot_queries.instrument(engine, symbol)
+    last = float(candles["close"][-1])
+    decimals = price_decimals(instrument["tick_size"] if instrument else None, last)
+    figure = price_figure(
+        shown, [], values.tail(shown.height) if lines else None, frame.ms, decimals, scheme, base, quote
+    )
+    figure["data"] = [trace for trace in figure["data"] if trace["meta"]["kind"] not in ("buy", "sell")]
+    figure["layout"]["uirevision"] = f"{symbol} {frame} {view}"
+    if view is not None:
+        figure["layout"]["xaxis"]["range"] = list(view)
+    newest = queries.last_candle(engine, symbol, frame.value)
+    first = queries.first_candle(engine, symbol, timeframe.value)
+    return Drawn(
+        figure,
+        {
+            "symbol": symbol,
+            "timeframe": timeframe.value,
+            "frame": frame.value,
+            "timeframe_ms": frame.ms,
+            "decimals": decimals,
+            "base": base,
+            "quote": quote,
+            "last": last if newest == candles["timestamp"][-1] else None,
+            "reference": queries.price_at(engine, symbol, exchange_now - timedelta(days=1)),
+            "newest": newest == candles["timestamp"][-1],
+            "from": epoch_ms(shown["timestamp"][0]),
+            "to": epoch_ms(shown["timestamp"][-1]),
+            "first": epoch_ms(first),
+            "revision": figure["layout"]["uirevision"],
+        },
+    )
+
+
+def _candles(
+    engine: Engine, symbol: str, timeframe: Timeframe, view: tuple[float, float] | None, warm: int
+) -> tuple[Timeframe, pl.DataFrame]:
+    """The candles drawn and those that warm their indicators up, in the first timeframe that has any."""
+    if view is None:
+        return timeframe, read_candles(engine, symbol, timeframe.value, limit=LOADED + warm)
+    span = view[1] - view[0]
+    for frame in resolution(timeframe, span):
+        start, end = round(view[0] - span - warm * frame.ms), round(view[1] + span)
+        candles = read_candles(engine, symbol, frame.value, start, end, 3 * MOST + warm)
+        if candles.height:
+            return frame, candles
+    return timeframe, read_candles(engine, symbol, timeframe.value, limit=LOADED + warm)
+
+
+def _from(candles: pl.DataFrame, start_ms: float) -> pl.DataFrame:
+    """Without the candles that only warm up; all of them if that is all there is."""
+    shown = candles.filter(pl.col("timestamp").dt.epoch("ms") >= start_ms)
+    return shown if shown.height else candles

@@ -1,0 +1,279 @@
+"""The data health page: is what is stored whole, final and equal to the exchange's, and how to fill it."""
+
+from datetime import date
+from typing import Any
+
+import dash_ag_grid as dag
+import dash_mantine_components as dmc
+from dash import Dash, Input, Output, State, dcc, html, no_update
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from dashboards import health
+from dashboards.backfills import Backfills
+from dashboards.callbacks import on
+from dashboards.components import empty, failure, icon, panel
+from dashboards.figures.data import WORDS, coverage_figure, first_day, quality_figure
+from dashboards.figures.style import CONFIG
+from dashboards.grids import DIFFERENCE_COLUMNS, GAP_COLUMNS, SERIES_COLUMNS, grid_options
+from dashboards.jobs import QueueFull
+from dashboards.pages.page import Page
+from dashboards.queries import data as queries
+from dashboards.queries import market, system
+from dashboards.rows import day_start
+from dashboards.services import Services
+from dashboards.theme import Scheme
+from pipelines.warehouse.quality import recent_quality
+
+EVERY_MS = 15_000
+BACKFILLS_MS = 2_000
+QUALITY_MINUTES = 60
+SHOWN = 200
+QUIET = CONFIG | {"scrollZoom": False, "displayModeBar": False}
+FORM = ("kind", "symbol", "timeframe", "period")
+
+
+async def layout(services: Services, query: dict[str, str]) -> Any:
+    """The frame; what is in it is read by the callback, and again every quarter of a minute."""
+    return html.Div(
+        [
+            html.Div(html.Div(className="skeleton cards-skeleton"), id="health-cards"),
+            html.Div(
+                [
+                    panel(
+                        html.Div(className="skeleton calendar", id="health-coverage"),
+                        title="Stored days",
+                        tools=_legend(),
+                    ),
+                    panel(await _form(services), title="Fetch history", className="backfill"),
+                ],
+                className="halves",
+            ),
+            html.Div(
+                [
+                    panel(
+                        html.Div(className="skeleton calendar", id="health-quality"),
+                        title="Connections, last hour",
+                        tools=html.Span(
+                            "trade to arrival · ✕ lost ids, cuts, silences", className="muted small"
+                        ),
+                    ),
+                    panel(html.Div(id="health-finality"), title="1m candles of today (UTC)"),
+                ],
+                className="twins",
+            ),
+            html.Div(
+                [
+                    _table("health-gaps", GAP_COLUMNS, "Holes in the trades", "No trade was ever missed"),
+                    _table(
+                        "health-differences",
+                        DIFFERENCE_COLUMNS,
+                        "Candles that differed",
+                        "Every compared candle equals the exchange's own",
+                    ),
+                ],
+                className="tables",
+            ),
+            _table("health-series", SERIES_COLUMNS, "Stored series", "No candle is stored yet"),
+            dcc.Interval(id="health-clock", interval=EVERY_MS),
+            dcc.Interval(id="backfill-clock", interval=BACKFILLS_MS),
+        ],
+        className="run-result",
+    )
+
+
+def _legend() -> html.Div:
+    tokens = ("raised", "warning", "accent", "up")
+    return html.Div(
+        [
+            html.Span([html.I(style={"background": f"var(--{token})"}), words])
+            for token, words in zip(tokens, WORDS, strict=True)
+        ],
+        className="legend muted small",
+    )
+
+
+def _table(name: str, columns: list[dict[str, Any]], title: str, nothing: str) -> html.Section:
+    grid = dag.AgGrid(
+        id=name,
+        columnDefs=columns,
+        rowData=None,
+        getRowId="params.data.id",
+        defaultColDef={"flex": 1, "sortable": True},
+        dashGridOptions=grid_options(nothing),
+        className="grid",
+        style={"height": "250px"},
+    )
+    return panel(grid, title=title)
+
+
+async def _form(services: Services) -> Any:
+    symbols = sorted({*services.settings.symbol_list, *await services.query(market.symbols)})
+    today = services.hub.exchange_now().date()
+    kinds = [{"value": "candles", "label": "Candles"}, {"value": "trades", "label": "Trades"}]
+    small = {"size": "xs", "allowDeselect": False}
+    return html.Div(
+        [
+            html.Div(
+                [
+                    dmc.Select(id="backfill-kind", label="What", data=kinds, value="candles", **small),
+                    dmc.Select(id="backfill-symbol", label="Symbol", data=symbols, value=symbols[0], **small),
+                    dmc.Select(
+                        id="backfill-timeframe", label="Timeframe", data=list(Timeframe), value="1m", **small
+                    ),
+                ],
+                className="thirds",
+            ),
+            dmc.DatePickerInput(
+                id="backfill-period",
+                label="Period",
+                description="UTC days, both included; what is stored is not fetched again",
+                type="range",
+                value=[today.isoformat(), today.isoformat()],
+                maxDate=today.isoformat(),
+                valueFormat="YYYY-MM-DD",
+                allowSingleDateInRange=True,
+                size="xs",
+            ),
+            html.Button([icon("download"), "Fetch"], id="backfill-start", className="button primary wide"),
+            html.Div("", id="backfill-problem", className="problem", role="alert"),
+            html.Ul(id="backfill-list", className="runs-list"),
+        ],
+        className="form-fields padded",
+    )
+
+
+def read_period(period: list[str] | None) -> tuple[date, date]:
+    """First and last day of the form; BadInput when one is missing."""
+    if not period or not all(period):
+        raise BadInput("period", "choose the first and the last day")
+    first, last = (date.fromisoformat(str(day)[:10]) for day in period)
+    return first, last
+
+
+def backfill_items(backfills: Backfills) -> list[html.Li]:
+    """One line a backfill, the newest first."""
+    tones = {"failed": "bad", "done": "good"}
+    items = []
+    for row in [backfill.row() for backfill in backfills.asked]:
+        state = html.Span(
+            [html.Span(className="dot"), row["state"].capitalize()],
+            className="state",
+            **{"data-tone": tones.get(row["state"], "warn")},
+        )
+        what = html.Span([html.B(row["what"]), html.Span(row["days"], className="muted numeric")])
+        items.append(html.Li([what, html.Span([state, html.Span(row["said"], className="muted")])]))
+    return items
+
+
+def register(dash: Dash, services: Services) -> None:
+    """Read what is stored, and start backfills."""
+    _register_reading(dash, services)
+    _register_backfills(dash, services)
+
+
+def _register_reading(dash: Dash, services: Services) -> None:
+    @on(
+        dash,
+        *(Output(f"health-{name}", "children") for name in ("cards", "coverage", "quality", "finality")),
+        *(Output(f"health-{name}", "className") for name in ("coverage", "quality")),
+        *(Output(f"health-{name}", "rowData") for name in ("gaps", "differences", "series")),
+        Input("health-clock", "n_intervals"),
+        State("scheme", "data"),
+    )
+    async def read(_turn: int | None, scheme: str | None) -> Any:
+        try:
+            return await _read(services, "light" if scheme == "light" else "dark")
+        except SQLAlchemyError as error:
+            return failure("The data's health cannot be read", error), *([no_update] * 8)
+
+
+async def _read(services: Services, scheme: Scheme) -> tuple[Any, ...]:
+    now, feed = services.hub.exchange_now(), services.hub.feed.document(services.hub.feed_now_ms())
+    today = now.date()
+    begin = first_day(today)
+    symbols = await services.query(market.symbols)
+    gaps = await services.query(system.gaps, SHOWN)
+    differences = await services.query(system.differences, SHOWN)
+    quality = await services.query(recent_quality, QUALITY_MINUTES)
+    finality = await services.query(queries.finality, symbols, day_start(now))
+    stored = await services.query(queries.coverage, symbols, begin, today)
+    archived = await services.query(queries.archived, begin, today)
+    lake = await services.query(system.lake_summary)
+    coverage = (
+        _graph(coverage_figure(stored, archived, now, scheme), "coverage-chart")
+        if stored
+        else empty(
+            "No candle is stored yet", "The daemon stores them from its start; older days are fetched here."
+        )
+    )
+    connections = (
+        _graph(quality_figure(quality, scheme), "quality-chart")
+        if quality
+        else empty(
+            "No connection was measured yet", "The daemon stores a line a minute: `tcp up` or `tcp live`."
+        )
+    )
+    return (
+        _cards(health.cards(feed, gaps, finality, differences, quality, lake)),
+        coverage,
+        connections,
+        health.finality_table(finality, await services.query(system.reconciled)),
+        "calendar",
+        "calendar",
+        health.gap_rows(gaps),
+        health.difference_rows(differences),
+        health.series_rows(await services.query(system.freshness), now),
+    )
+
+
+def _cards(found: list[health.Card]) -> html.Div:
+    return html.Div(
+        [
+            html.Div(
+                [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
+                className="card",
+                title=hint,
+            )
+            for name, text, tone, hint in found
+        ],
+        className="cards six",
+    )
+
+
+def _graph(figure: dict[str, Any], name: str) -> dcc.Graph:
+    return dcc.Graph(id=name, figure=figure, config=QUIET, responsive=True, style={"height": "100%"})
+
+
+def _register_backfills(dash: Dash, services: Services) -> None:
+    @on(
+        dash,
+        Output("backfill-problem", "children"),
+        Output("backfill-list", "children"),
+        Input("backfill-start", "n_clicks"),
+        *(State(f"backfill-{name}", "value") for name in FORM),
+        prevent_initial_call=True,
+    )
+    async def start(_clicks: int, kind: Any, symbol: str, timeframe: str, period: list[str]) -> Any:
+        try:
+            services.backfills.start(kind, symbol, timeframe, *read_period(period))
+        except (BadInput, QueueFull) as error:
+            return str(error), no_update
+        return "", backfill_items(services.backfills)
+
+    @on(
+        dash,
+        Output("backfill-list", "children", allow_duplicate=True),
+        Input("backfill-clock", "n_intervals"),
+        prevent_initial_call="initial_duplicate",
+    )
+    async def follow(_turn: int | None) -> Any:
+        return backfill_items(services.backfills)
+
+    @on(dash, Output("backfill-timeframe", "disabled"), Input("backfill-kind", "value"))
+    async def only_candles(kind: str) -> bool:
+        return kind != "candles"
+
+
+PAGE = Page("/data", "Data", "data", layout, register)
