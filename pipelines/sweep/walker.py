@@ -12,12 +12,13 @@ from core.timeframes import Timeframe
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch
 from pipelines.backtest.engine import laid_for
+from pipelines.sweep.axes import Points
 from pipelines.sweep.crossings import costs, walk_pairs
 from pipelines.sweep.general import SharedColumns, told
 from pipelines.sweep.lines import Pair, crossing_pair, lines_at_once
 from pipelines.sweep.prices import Prices, prepare
 from pipelines.sweep.request import SweepRequest
-from pipelines.sweep.space import Case, Points, Space
+from pipelines.sweep.space import Case, Space
 from pipelines.sweep.table import metrics_of, table_of
 from strategies.base import Strategy
 
