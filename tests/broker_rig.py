@@ -39,6 +39,7 @@ KEYS = {
     "TCP_OKX_API_PASSPHRASE": "sim-passphrase",
 }
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT")
+_TICKS = {spec.symbol: Decimal(1).scaleb(-spec.tick_decimals) for spec in MODEL_SPECS}
 # Importing ccxt takes seconds: done once, and each start is a fork of that.
 _SENDERS = """
 import os, signal, sys
@@ -216,7 +217,7 @@ class Traders:
         if side is Side.SELL:
             quantity = held
         elif drawn < 0.05:
-            kind, price = OrderType.LIMIT, (price / 2).quantize(Decimal("0.1"))  # rests
+            kind, price = OrderType.LIMIT, (price / 2).quantize(_TICKS[symbol])  # rests
         elif drawn < 0.08:
             quantity = Decimal("0.00000001")  # the exchange refuses it
         order = Order(
@@ -237,6 +238,16 @@ class Traders:
                 connection.execute(statement, values)
             submit(connection, bot_id, BROKER, symbol, order)
         self.stored += 1
+
+    def withdraw_resting(self) -> None:
+        """Limit orders far from the market would keep their bots waiting for ever."""
+        with self.engine.begin() as connection:
+            connection.execute(
+                text("""
+                    UPDATE exchange_orders SET cancel_reason = 'no longer wanted'
+                    WHERE kind = 'limit' AND state = 'working' AND cancel_reason IS NULL
+                """)
+            )
 
     def scalar(self, query: str, **values: Any) -> Any:
         """The single value of a query."""

@@ -1,6 +1,7 @@
 """Sends the orders of all bots of one broker, and follows them: the only writer to the exchange's account."""
 
 import asyncio
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -26,6 +27,8 @@ from pipelines.warehouse.exchange_orders import live_orders, read_order, withdra
 from pipelines.warehouse.instruments import read_instruments
 
 LOOK_S = 0.5
+SURVEY_S = 0.25
+"""Between two looks at kill switches and at positions without protection, however busy it is."""
 AWAY_S = 1.0
 CLOCK_S = 10.0
 
@@ -65,6 +68,7 @@ class Executor:
         self._by_client_id: dict[str, str] = {}
         self._withdrawn: set[str] = set()
         self._something = asyncio.Event()
+        self._surveyed_at = 0.0
 
     def health(self) -> dict[str, Any]:
         """For the heartbeat: what is under way and what was done since the start."""
@@ -87,12 +91,16 @@ class Executor:
     async def _look(self, group: asyncio.TaskGroup) -> None:
         """One round: orders that nobody follows yet, orders to withdraw, positions without protection."""
         try:
-            await uninterrupted(withdraw_killed, self._engine, self._broker)
+            now = time.monotonic()
+            is_due = now - self._surveyed_at >= SURVEY_S
+            if is_due:
+                self._surveyed_at = now
+                await uninterrupted(withdraw_killed, self._engine, self._broker)
             live = await uninterrupted(live_orders, self._engine, self._broker)
             await self._reconciler.note({order.symbol for order in live})
             for order in live:
                 self._take(group, order)
-            if await self._protection.renew():
+            if is_due and await self._protection.renew():
                 self._something.set()
             if not self._tasks:
                 await self._reconciler.compare_balances()

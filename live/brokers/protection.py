@@ -17,7 +17,8 @@ Tell = Callable[[str, str, str], None]
 
 class Protection:
     """Whoever holds coins and has no order under way gets what its risk block asks for, whatever happened
-    before: an entry that was filled, a sell that failed, the kill switch that was on, or a crash."""
+    before: an entry that was filled, a sell that failed, the kill switch that was on, or a crash. A kill
+    switch that is to flatten sells it instead."""
 
     def __init__(
         self, engine: Engine, broker: str, instrument: Callable[[str], Instrument | None], tell: Tell
@@ -35,16 +36,22 @@ class Protection:
         made = 0
         for row in idle_holders(self._engine, self._broker):
             risk = parse_model(BotFile, row.config, f"bot {row.name}").risk
-            instrument = self._instrument(row.symbol)
-            if instrument is None or (risk.stop_loss is None and risk.take_profit is None):
-                continue
-            with exact():
-                quantity = instrument.floor_size(row.quantity)
-            if quantity <= 0 or quantity < instrument.min_size:
-                continue
-            prices = _triggers(row, instrument, risk.stop_loss, risk.take_profit)
-            made += protect(self._engine, self._broker, row.bot_id, quantity, prices) is not None
+            made += self._store(row, risk.stop_loss, risk.take_profit)
+        for row in idle_holders(self._engine, self._broker, flatten=True):
+            made += self._store(row, None, None)
         return made
+
+    def _store(self, row: Any, stop_loss: Decimal | None, take_profit: Decimal | None) -> bool:
+        """Protect, or without a distance sell, what a bot holds, as far as an order of it is possible."""
+        instrument = self._instrument(row.symbol)
+        if instrument is None:
+            return False
+        with exact():
+            quantity = instrument.floor_size(row.quantity)
+        if quantity <= 0 or quantity < instrument.min_size:
+            return False
+        prices = _triggers(row, instrument, stop_loss, take_profit) if stop_loss or take_profit else {}
+        return protect(self._engine, self._broker, row.bot_id, quantity, prices) is not None
 
 
 def _triggers(

@@ -8,7 +8,20 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, Text, cast, func, literal, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Row,
+    Text,
+    and_,
+    cast,
+    func,
+    literal,
+    or_,
+    select,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert
 
 from core.exchange_orders import ExchangeOrder, OrderKind, SubmissionState, client_id, states_before
@@ -145,13 +158,15 @@ def withdraw(connection: Connection, bot_id: int | None, reason: str, protective
 
 
 def withdraw_killed(engine: Engine, broker: str) -> int:
-    """Have every live order of bots whose kill switch is on cancelled, that of all bots included."""
+    """Have every live order of bots whose kill switch is on cancelled, that of all bots included; not the
+    sales that it asked for."""
     statement = (
         update(exchange_orders)
         .where(
             exchange_orders.c.broker == broker,
             exchange_orders.c.state.in_(LIVE),
             exchange_orders.c.cancel_reason.is_(None),
+            exchange_orders.c.order_id.notin_(select(orders.c.id).where(orders.c.reason == FLATTENED)),
             _killed(exchange_orders.c.bot_id),
         )
         .values(cancel_reason="the kill switch is on", updated_at=func.now())
@@ -160,11 +175,11 @@ def withdraw_killed(engine: Engine, broker: str) -> int:
         return connection.execute(statement).rowcount
 
 
-def _killed(bot_id: ColumnElement[int]) -> ColumnElement[bool]:
-    """Whether a bot's kill switch, or that of all bots, is on."""
+def _killed(bot_id: ColumnElement[int], flatten: bool = False) -> ColumnElement[bool]:
+    """Whether a bot's kill switch, or that of all bots, is on; flatten: and asks for its coins to be sold."""
     names = (literal(KILL_SWITCH), literal(f"{KILL_SWITCH}:").concat(cast(bot_id, Text)))
     on = select(controls.c.name).where(controls.c.name.in_(names), controls.c.value["on"].as_boolean())
-    return on.exists()
+    return (on.where(controls.c.value["flatten"].as_boolean()) if flatten else on).exists()
 
 
 def withdraw_protection(engine: Engine, bot_id: int, reason: str) -> bool:
@@ -191,10 +206,13 @@ def held(engine: Engine, bot_id: int) -> Decimal:
         return connection.execute(statement).scalar_one()
 
 
-def idle_holders(engine: Engine, broker: str) -> Sequence[Row[Any]]:
-    """Bots of a broker that hold coins, have no live order, and are not stopped by the kill switch:
+def idle_holders(engine: Engine, broker: str, flatten: bool = False) -> Sequence[Row[Any]]:
+    """Bots of a broker with a stop or take-profit that hold coins, have no live order, and whose kill switch
+    is off, or (`flatten`) bots whose kill switch is to sell what they hold:
     (bot_id, name, symbol, config, quantity, cost)."""
     live = select(exchange_orders.c.bot_id).where(exchange_orders.c.state.in_(LIVE))
+    risk = bots.c.config["risk"]
+    wanted = or_(risk["stop_loss"].as_string().is_not(None), risk["take_profit"].as_string().is_not(None))
     statement = (
         select(
             bots.c.id.label("bot_id"),
@@ -209,7 +227,7 @@ def idle_holders(engine: Engine, broker: str) -> Sequence[Row[Any]]:
             bots.c.config["broker"].as_string() == broker,
             positions.c.quantity > 0,
             bots.c.id.notin_(live),
-            ~_killed(bots.c.id),
+            _killed(bots.c.id, flatten=True) if flatten else and_(wanted, ~_killed(bots.c.id)),
         )
     )
     with engine.connect() as connection:
@@ -222,7 +240,7 @@ def protect(
     """Store a stop and take-profit for what a bot holds, named after its last entry; its id, or None when the
     account has changed meanwhile, so that it has to be looked at again.
 
-    prices: stop_price and profit_price, at least one of them
+    prices: stop_price and profit_price; without any the coins are sold at once, as the kill switch wants
     """
     with engine.begin() as connection:
         now_held: Decimal = connection.execute(
@@ -244,15 +262,18 @@ def protect(
         stopped = _refused_before(connection, bot_id, entry.order_id)
         if stopped == _TOO_SOON:
             return None
-        return _insert_protection(connection, broker, bot_id, entry, quantity, {} if stopped else prices)
+        reason = _BEYOND_ALREADY if stopped else None if prices else FLATTENED
+        terms = {} if stopped else prices
+        return _insert_protection(connection, broker, bot_id, entry, quantity, terms, reason)
 
 
 _REASONS = {
     OrderKind.STOP: "stop_loss",
     OrderKind.TAKE_PROFIT: "take_profit",
     OrderKind.OCO: "stop_loss or take_profit",
-    OrderKind.MARKET: "the price was beyond stop_loss or take_profit already",
 }
+_BEYOND_ALREADY = "the price was beyond stop_loss or take_profit already"
+FLATTENED = "the kill switch sold the position"
 _TOO_SOON = "too soon"
 _BEYOND = ("51277", "51278", "51279", "51280", "51281")
 
@@ -287,6 +308,7 @@ def _insert_protection(
     entry: Row[Any],
     quantity: Decimal,
     prices: Mapping[str, Decimal | None],
+    reason: str | None,
 ) -> str:
     stop, profit = prices.get("stop_price"), prices.get("profit_price")
     kind = OrderKind.OCO if stop and profit else OrderKind.STOP if stop else OrderKind.TAKE_PROFIT
@@ -306,7 +328,7 @@ def _insert_protection(
         price=stop or profit,
         quantity=quantity,
         status=SUBMITTING,
-        reason=_REASONS[kind],
+        reason=reason or _REASONS[kind],
     )
     connection.execute(shown)
     row = insert(exchange_orders).values(

@@ -91,7 +91,7 @@ def _flatten(engine: Engine, row: BotRow, instrument: Instrument | None) -> str 
     """Sell what a bot holds; why that was not possible."""
     config = parse_model(BotFile, row.config, f"bot {row.name}")
     if config.broker != "paper":
-        return f"it trades at {config.broker}: its orders are withdrawn there, sell its coins there"
+        return f"it trades at {config.broker}: the process that sends its orders withdraws and sells there"
     if instrument is None:
         return f"the rules of {row.symbol} are not stored: start the daemon once"
     ledger = Ledger(engine, row.id, row.symbol, Timeframe.parse(row.timeframe))

@@ -24,6 +24,8 @@ from tests.broker_rig import KEYS, Exchange, Sender, Traders, until
 pytestmark = pytest.mark.servers
 
 ORDERS, BOTS, KILLS = 1_000, 40, 4
+TRADING_S = 500
+"""Half a minute where nothing else runs; a loaded machine is slow, not wrong."""
 BALANCES = {"USDT": "100000", "BTC": "1"}
 # One operation in ten goes wrong.
 FAULTS = {
@@ -77,6 +79,7 @@ def traders(database_url: str, exchange: Exchange) -> Traders:
     return traders
 
 
+@pytest.mark.timeout(900)
 def test_a_thousand_orders_with_faults_and_kills_are_sent_once_each(
     exchange: Exchange, sender: Sender, traders: Traders, redis_url: str
 ):
@@ -95,7 +98,7 @@ def _trade(exchange: Exchange, sender: Sender, traders: Traders, redis_url: str)
     kills = sorted(rng.sample(range(50, ORDERS - 50), KILLS))
     exchange_dies_at = rng.randrange(200, ORDERS - 200)
     sender.start()
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + TRADING_S
     with redis.Redis.from_url(redis_url) as bus:
         while traders.stored < ORDERS:
             assert time.monotonic() < deadline, (
@@ -112,19 +115,8 @@ def _trade(exchange: Exchange, sender: Sender, traders: Traders, redis_url: str)
                 exchange.kill()
                 exchange.start()
             assert sender.lives(), sender.log.read_text()[-3000:]
-            _withdraw_resting(traders)
-            time.sleep(0.02)
-
-
-def _withdraw_resting(traders: Traders) -> None:
-    """Limit orders far from the market would keep their bots waiting for ever."""
-    with traders.engine.begin() as connection:
-        connection.execute(
-            text("""
-                UPDATE exchange_orders SET cancel_reason = 'no longer wanted'
-                WHERE kind = 'limit' AND state = 'working' AND cancel_reason IS NULL
-            """)
-        )
+            traders.withdraw_resting()
+            time.sleep(0.05)
 
 
 def _wind_up(exchange: Exchange, sender: Sender, traders: Traders) -> None:
@@ -132,16 +124,16 @@ def _wind_up(exchange: Exchange, sender: Sender, traders: Traders) -> None:
     entries = "kind IN ('market', 'limit') AND state IN ('submitting', 'sending', 'working')"
 
     def entries_are_over() -> bool:
-        _withdraw_resting(traders)
+        traders.withdraw_resting()
         return not traders.scalar(f"SELECT count(*) FROM exchange_orders WHERE {entries}")
 
-    until(entries_are_over, 60, "entries are over")
+    until(entries_are_over, 120, "entries are over")
     with traders.engine.begin() as connection:
         connection.execute(
             text("""INSERT INTO controls (name, value) VALUES ('kill_switch', '{"on": true}')""")
         )
         withdraw(connection, None, "the kill switch was turned on", protective=True)
-    until(lambda: traders.live() == 0, 60, "every order is over")
+    until(lambda: traders.live() == 0, 120, "every order is over")
 
 
 def _at_exchange(exchange: Exchange) -> dict[str, Any]:

@@ -282,6 +282,24 @@ async def test_a_stop_outlives_a_pause_and_not_the_kill_switch(engine, account, 
     assert await protection.renew() == 1
 
 
+async def test_a_kill_switch_that_flattens_sells_at_the_exchange(engine, account, decide):
+    """The stop is withdrawn, then all is sold, and nothing of it comes back while the switch is on."""
+    await finish(engine, account, decide(Side.BUY))
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
+    await protection.renew()
+    (stop,) = exchange_orders.live_orders(engine, BROKER)
+    await step(engine, account, stop.order_id)
+    set_kill_switch(engine, True, flatten=True)
+    exchange_orders.withdraw_killed(engine, BROKER)
+    await finish(engine, account, stop.order_id)
+    assert await protection.renew() == 1
+    assert exchange_orders.withdraw_killed(engine, BROKER) == 0
+    (sale,) = exchange_orders.live_orders(engine, BROKER)
+    assert (await finish(engine, account, sale.order_id)).state is SubmissionState.FILLED
+    assert shown(engine, sale.order_id)[1] == "the kill switch sold the position"
+    assert position(engine)[1] == 0 and await protection.renew() == 0
+
+
 async def test_a_price_beyond_the_stop_already_sells_at_once(engine, account, decide):
     """The exchange refuses such a stop; waiting for it to be possible would leave the position open."""
     await finish(engine, account, decide(Side.BUY))
