@@ -87,7 +87,7 @@ def read_history(engine: Engine, name: str, end_ms: int | None = None) -> BotHis
 def last_judged_ms(engine: Engine) -> int | None:
     """Close of the newest candle that any bot judged, by the exchange's time; None when none did."""
     with engine.connect() as connection:
-        newest = connection.execute(
+        newest: datetime | None = connection.execute(
             select(
                 func.max(
                     select(func.max(signals.c.timestamp))
