@@ -19,6 +19,8 @@ from live.bots.process import environment
 from live.bots.supervisor import BotSupervisor
 from live.bots.vitals import Limits
 from pipelines.bus.redis import RedisBus
+from pipelines.warehouse.bot_edits import delete_bot
+from pipelines.warehouse.bot_versions import list_versions
 from pipelines.warehouse.bots import announce, find_bot, list_bots, set_status
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
@@ -195,6 +197,37 @@ async def test_a_broken_file_stops_no_other_bot_and_keeps_the_last_good_one(home
         _write(home, "one", parameters={"fast_period": 4, "slow_period": 9})
         await bench.until(lambda: find_bot(engine, "one").pid not in {pid, None}, "it runs with the new file")
         assert find_bot(engine, "one").config["parameters"] == {"fast_period": 4, "slow_period": 9}
+        await _state(engine, "one", "running")
+        newest, first = list_versions(engine, "one")
+        assert (newest.origin, newest.changes) == (
+            "file",
+            {"parameters.fast_period": [3, 4], "parameters.slow_period": [8, 9]},
+        )
+        assert newest.applied_at is not None and first.applied_at is not None
+        assert first.applied_at < newest.created_at < newest.applied_at
+
+
+async def test_deleted_and_purged_bots_end_and_their_files_do_not_bring_them_back(home, engine, bus):
+    """Both processes are gone, the deleted one's rows stay; its file, put there again, is refused with the
+    remedy, and nothing is started or crashes."""
+    _write(home, "kept")
+    _write(home, "purged")
+    async with _supervised(home, engine, bus, look_s=0.2):
+        await _state(engine, "kept", "running")
+        await _state(engine, "purged", "running")
+        pids = [_pid(engine, name) for name in ("kept", "purged")]
+        delete_bot(engine, home, "kept")
+        delete_bot(engine, home, "purged", purge=True)
+        await announce(bus, "kept")
+        await bench.until(lambda: not any(map(psutil.pid_exists, pids)), "both processes are gone")
+        await bench.until(lambda: find_bot(engine, "kept").state == "stopped", "the deleted one is stopped")
+        path = _write(home, "kept")
+        refused = "SELECT message FROM system_events WHERE event = 'bot_file_refused'"
+        await bench.until(lambda: bench.scalar(engine, refused), "the file is refused")
+        assert bench.scalar(engine, refused).startswith(f"{path}: bot_id: 'kept' was deleted at ")
+        assert find_bot(engine, "kept").state == "stopped"
+        assert [row.name for row in list_bots(engine, deleted=True)] == ["kept"]
+        assert bench.scalar(engine, "SELECT count(*) FROM bot_crashes") == 0
 
 
 async def test_bots_come_back_when_the_nursery_dies(home, engine, bus):
