@@ -4,11 +4,13 @@ from datetime import datetime
 from decimal import Decimal
 from math import isfinite
 
-from pipelines.reports.wording import shown
+from pipelines.reports.wording import PERCENT, shown
 
 DASH = "—"
 MINUS = "−"
 THIN = "\u2009"
+ABSURD = 1_000
+"""A fraction beyond this is what a few hours look like by the year: its digits say nothing."""
 
 Number = float | int | Decimal
 
@@ -32,6 +34,8 @@ def percent(fraction: Number | None, decimals: int = 2, signed: bool = True) -> 
 
 def measure(name: str, value: Number | None) -> str:
     """A metric of core.metrics as all pages write it: `+1.24 %`, `1.83`, `12`."""
+    if name in PERCENT and value is not None and abs(float(value)) > ABSURD:
+        return f"{MINUS if value < 0 else ''}> {ABSURD * 100:,}{THIN}%"
     return shown(name, value).replace("-", MINUS).replace("%", f"{THIN}%")
 
 

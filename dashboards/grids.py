@@ -167,17 +167,17 @@ GAP_COLUMNS: list[dict[str, Any]] = [
             "down": "params.value === 'unfillable'",
         },
     ),
-    number("ids", "Trades missing", "tcpCount(params.value)", "Ids in the hole", minWidth=104),
-    time("found_ms", "Found", minWidth=128),
+    number("ids", "Missing", "tcpCount(params.value)", "Ids in the hole", minWidth=76),
+    time("found_ms", "Found", flex=0, width=138),
     text("found_by", "By", minWidth=70),
-    time("closed_ms", "Closed", minWidth=128),
+    time("closed_ms", "Closed", flex=0, width=138),
     text("note", "Note", flex=2, minWidth=120, tooltipField="note"),
 ]
 
 DIFFERENCE_COLUMNS: list[dict[str, Any]] = [
     text("symbol", "Symbol", minWidth=92),
     text("timeframe", "TF", minWidth=46, maxWidth=64, headerTooltip="Timeframe"),
-    time("candle_ms", "Candle", minWidth=128),
+    time("candle_ms", "Candle", flex=0, width=138),
     text("explanation", "Why", flex=1.4, minWidth=116, tooltipField="detail"),
     number("our_volume", "Our volume", "tcpQuantity(params.value)", minWidth=90),
     number("their_volume", "Theirs", "tcpQuantity(params.value)", "The exchange's volume", minWidth=84),
@@ -192,8 +192,8 @@ DIFFERENCE_COLUMNS: list[dict[str, Any]] = [
 SERIES_COLUMNS: list[dict[str, Any]] = [
     text("symbol", "Symbol", minWidth=92),
     text("timeframe", "TF", minWidth=46, maxWidth=64, headerTooltip="Timeframe"),
-    time("first_ms", "First candle", minWidth=128),
-    time("last_ms", "Last candle", minWidth=128),
+    time("first_ms", "First candle", flex=0, width=138),
+    time("last_ms", "Last candle", flex=0, width=138),
     number(
         "late",
         "Behind",

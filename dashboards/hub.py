@@ -20,14 +20,16 @@ from dashboards.queries import bots as bot_queries
 from dashboards.queries import system as system_queries
 from dashboards.rows import bot_row, day_start, epoch_ms
 from pipelines.bus.base import MARKER, Bus
+from pipelines.bus.books import KEPT_S as BOOK_KEPT_S
 from pipelines.warehouse.controls import kill_switch_is_on
 
-CHANNELS = ("market:*", "signals:*", "status:*", "system:events")
+CHANNELS = ("market:*", "signals:*", "status:*", "book:*", "system:events")
 REFRESH_S = 2.0
 DEBOUNCE_S = 0.3
 KEPT_CANDLES = 64
 KEPT_FILLS = 300
 KEPT_SESSIONS = 2000
+NO_BOOK: dict[str, Any] = {"bids": [], "asks": []}
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Watch:
     bot: str | None = None
     symbol: str | None = None
     timeframe: str | None = None
+    book: bool = False
 
 
 @dataclass(slots=True)
@@ -81,6 +84,7 @@ class Hub:
         self.bots_version = 0
         self.fills: dict[str, list[dict[str, Any]]] = {}
         self.indicators: dict[str, dict[str, Any]] = {}
+        self._books: dict[str, tuple[int, dict[str, Any]]] = {}
         self.sessions: OrderedDict[str, Watch] = OrderedDict()
         self._rows: list[dict[str, Any]] = []
         self._fill_counts: dict[str, int] = {}
@@ -136,6 +140,10 @@ class Hub:
     def take(self, channel: str, message: dict[str, Any]) -> None:
         """A message of the bus."""
         kind, _, name = channel.partition(":")
+        if kind == "book":
+            # Told four times a second for each symbol: it goes out with the next update, and wakes nobody.
+            self._books[name] = (self._clock.now_ms(), book_point(message))
+            return
         if kind == "market":
             self._take_candle(name, message)
         elif kind == "signals":
@@ -147,6 +155,11 @@ class Hub:
             self.epoch += 1
             self._stale.set()
         self._touch()
+
+    def book(self, symbol: str) -> dict[str, Any]:
+        """The best levels of a symbol as the page wants them; without levels when none was told lately."""
+        told_ms, book = self._books.get(symbol, (0, NO_BOOK))
+        return book if self._clock.now_ms() - told_ms <= BOOK_KEPT_S * 1000 else NO_BOOK
 
     def _take_candle(self, symbol: str, message: dict[str, Any]) -> None:
         candle = candle_point(message)
@@ -208,6 +221,11 @@ def candle_point(message: dict[str, Any]) -> dict[str, Any]:
     for short, name in (("o", "open"), ("h", "high"), ("l", "low"), ("c", "close"), ("v", "volume")):
         point[short] = float(message[name])
     return point
+
+
+def book_point(message: dict[str, Any]) -> dict[str, Any]:
+    """An order book as the page wants it: bids and asks as [price, size], best first."""
+    return {side: [[float(price), float(size)] for price, size in message[side]] for side in ("bids", "asks")}
 
 
 def indicator_point(message: dict[str, Any]) -> dict[str, Any]:

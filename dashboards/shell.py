@@ -46,6 +46,7 @@ def layout(services: Services, pages: Sequence[Page]) -> Callable[[], Any]:
                 dcc.Store(id="live-feed", data=services.hub.feed.document(services.hub.feed_now_ms())),
                 dcc.Store(id="live-bots", data=services.hub.bots),
                 dcc.Store(id="live-chart"),
+                dcc.Store(id="live-book"),
                 dcc.Store(id="page-title"),
                 dcc.Store(id="scheme", storage_type="local", data="dark"),
                 dcc.Store(id="sink"),

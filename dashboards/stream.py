@@ -26,6 +26,7 @@ class Cursor:
         self._bots_version = -1
         self._fills: tuple[int, ...] = ()
         self._indicators: dict[str, Any] | None = None
+        self._book: tuple[str | None, dict[str, Any] | None] = (None, None)
 
     def feed(self) -> dict[str, Any]:
         """The top bar's document."""
@@ -61,10 +62,21 @@ class Cursor:
             return None
         return document | {"candles": candles, "fills": fills, "indicators": indicators}
 
+    def book(self, watch: Watch | None) -> dict[str, Any] | None:
+        """The order book of what the browser watches, if it shows one and it changed."""
+        if watch is None or not watch.book or watch.symbol is None:
+            self._book = (None, None)
+            return None
+        found = (watch.symbol, self._hub.book(watch.symbol))
+        if found[0] == self._book[0] and found[1] is self._book[1]:
+            return None
+        self._book = found
+        return {"symbol": watch.symbol, **found[1]}
+
     def _start(self, watch: Watch, sequence: int) -> None:
         """The browser has just drawn a full chart. Candles went on between the reading and now, so what is
         remembered of the series is sent once more: a candle that is there already is only set again."""
-        self._watch = Watch(watch.bot, watch.symbol, watch.timeframe)
+        self._watch = Watch(watch.bot, watch.symbol, watch.timeframe, watch.book)
         self._sequence = sequence
         self._epoch = self._hub.epoch
         self._fills = ()
@@ -113,7 +125,9 @@ def register(dash: Dash, services: Services) -> None:
 
 def send(cursor: Cursor, watch: Watch | None) -> None:
     """Send one browser what changed."""
-    chart, bots = cursor.chart(watch), cursor.bots()
+    chart, bots, book = cursor.chart(watch), cursor.bots(), cursor.book(watch)
+    if book is not None:
+        set_props("live-book", {"data": book})
     if chart is not None:
         set_props("live-chart", {"data": chart})
     if bots is not None:

@@ -11,7 +11,7 @@ from core.accounts import Matching
 from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
-from dashboards.queries import accounts, bots, market, portfolio, system
+from dashboards.queries import accounts, bots, comparisons, data, market, portfolio, system
 from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import list_bots
@@ -70,6 +70,14 @@ def _pages() -> dict[str, Read]:
         "chart": lambda engine: read_candles(engine, SYMBOL, "1m", limit=1000),
         "price at": lambda engine: market.price_at(engine, SYMBOL, NOON),
         "symbols": market.symbols,
+        "ends of a series": lambda engine: market.first_candle(engine, SYMBOL, "1m"),
+        "recent trades": lambda engine: market.recent_trades(engine, SYMBOL, NOON),
+        "stored days": lambda engine: data.coverage(engine, [SYMBOL], DAY, DAY + timedelta(days=3)),
+        "final candles": lambda engine: data.finality(engine, [SYMBOL], NOON),
+        "a bot's curve": lambda engine: comparisons.bot_curve(
+            engine, {"id": BOT, "symbol": SYMBOL, "timeframe": "1m"}
+        ),
+        "a bot's trips": lambda engine: comparisons.closed_trips(engine, BOT, NOON),
         "portfolio without marts": lambda engine: portfolio.live_curve(engine, NOON),
         "accounts": accounts.holders,
         "freshness": system.freshness,

@@ -74,7 +74,65 @@
     S.say(S.by("market-drawn"), meta.frame === meta.timeframe ? "" : "drawn in " + meta.frame + " candles");
   }
 
+  function level(side, price, size, sum, deepest, decimals) {
+    const row = document.createElement("div");
+    row.className = "level " + side;
+    row.style.setProperty("--share", (100 * sum / deepest).toFixed(1) + "%");
+    const words = [F.money(price, decimals), F.quantity(size, 4), F.quantity(sum, 4)];
+    words.forEach((text, index) => {
+      const cell = document.createElement("span");
+      cell.textContent = text;
+      if (index !== 1) cell.className = index === 0 ? (side === "bid" ? "up" : "down") : "muted";
+      row.appendChild(cell);
+    });
+    return row;
+  }
+
+  function line(name, words) {
+    const row = document.createElement("div");
+    row.className = name;
+    words.forEach((text) => {
+      const cell = document.createElement("span");
+      cell.textContent = text;
+      row.appendChild(cell);
+    });
+    return row;
+  }
+
+  // What is wanted up to each level stands behind it as a bar.
+  function summed(side) {
+    let sum = 0;
+    return side.map(([price, size]) => { sum += size; return [price, size, sum]; });
+  }
+
+  function drawBook(book, decimals) {
+    const box = S.by("market-book");
+    if (!box) return;
+    let ladder = box.querySelector(".levels");
+    if (!ladder) {
+      ladder = document.createElement("div");
+      ladder.className = "levels";
+      box.appendChild(ladder);
+    }
+    const known = book.bids.length > 0 && book.asks.length > 0;
+    S.by("market-no-book").hidden = known;
+    if (!known) return ladder.replaceChildren();
+    const asks = summed(book.asks), bids = summed(book.bids);
+    const deepest = Math.max(asks[asks.length - 1][2], bids[bids.length - 1][2]);
+    const spread = asks[0][0] - bids[0][0], middle = (asks[0][0] + bids[0][0]) / 2;
+    ladder.replaceChildren(
+      line("level head", ["Price", "Size", "Sum"]),
+      ...asks.reverse().map((item) => level("ask", ...item, deepest, decimals)),
+      line("spread", ["Spread " + F.money(spread, decimals), F.money(10000 * spread / middle) + " bp"]),
+      ...bids.map((item) => level("bid", ...item, deepest, decimals)));
+    return undefined;
+  }
+
   window.dash_clientside.tcpMarket = {
+    book(book, meta) {
+      if (book && meta && book.symbol === meta.symbol) drawBook(book, meta.decimals);
+      return NONE();
+    },
     drawn(meta) {
       if (!meta) return NONE();
       if (!market.meta || market.meta.symbol !== meta.symbol) market.price = null;

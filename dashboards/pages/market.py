@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from decimal import Decimal
 from typing import Any
 
 import dash_mantine_components as dmc
 from dash import Dash, Input, Output, State, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import BadInput, Unavailable
+from core.errors import BadInput
 from core.timeframes import Timeframe
 from dashboards import market
 from dashboards.callbacks import in_browser, on
 from dashboards.charts import chart_failure
-from dashboards.components import empty, panel
+from dashboards.components import empty, failure, panel
 from dashboards.figures.style import CONFIG
 from dashboards.formatting import money, quantity
 from dashboards.hub import Watch
@@ -22,9 +21,8 @@ from dashboards.pages.page import Page
 from dashboards.queries import market as queries
 from dashboards.rows import epoch_ms
 from dashboards.services import Services
-from pipelines.bus.books import read_book
 
-EVERY_MS = 1_000
+EVERY_MS = 3_000
 SPANS = (("6h", 6), ("1d", 24), ("1w", 168), ("1M", 730), ("3M", 2190), ("1y", 8760), ("2y", 17520))
 """Buttons: word and hours."""
 TRADES_WITHIN = timedelta(hours=6)
@@ -45,7 +43,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             _chart_panel(),
             html.Div(
                 [
-                    panel(html.Div(id="market-book", className="ladder"), title="Order book"),
+                    panel(html.Div(_no_book(), id="market-book", className="ladder"), title="Order book"),
                     panel(html.Div(id="market-trades", className="ladder"), title="Trades"),
                 ],
                 className="side-column",
@@ -130,53 +128,10 @@ def _chart_panel() -> html.Section:
     )
 
 
-def book_ladder(book: dict[str, Any] | None, decimals: int) -> list[Any]:
-    """Five levels of each side around the spread, with what is wanted up to each level behind it.
-
-    book: as pipelines.bus.books publishes it
-    """
-    if book is None or not (book["bids"] and book["asks"]):
-        return [empty("No order book", "The daemon keeps it for the symbols that it collects.")]
-    asks, bids = (_levels(book[side]) for side in ("asks", "bids"))
-    deepest = max(asks[-1][2], bids[-1][2])
-    best_ask, best_bid = asks[0][0], bids[0][0]
-    spread = best_ask - best_bid
-    middle = (best_ask + best_bid) / 2
-    head = html.Div([html.Span(word) for word in ("Price", "Size", "Sum")], className="level head")
-    between = html.Div(
-        [
-            html.Span(f"Spread {money(spread, decimals)}"),
-            html.Span(f"{spread / middle * 10_000:.2f} bp"),
-        ],
-        className="spread",
-    )
-    return [
-        head,
-        *(_level(level, "ask", deepest, decimals) for level in reversed(asks)),
-        between,
-        *(_level(level, "bid", deepest, decimals) for level in bids),
-    ]
-
-
-def _levels(side: Sequence[Sequence[Any]]) -> list[tuple[Decimal, Decimal, Decimal]]:
-    """Price, size, and the size up to there."""
-    total, found = Decimal(0), []
-    for price, size in side:
-        total += Decimal(str(size))
-        found.append((Decimal(str(price)), Decimal(str(size)), total))
-    return found
-
-
-def _level(level: tuple[Decimal, Decimal, Decimal], side: str, deepest: Decimal, decimals: int) -> html.Div:
-    price, size, total = level
+def _no_book() -> html.Div:
+    """What stands there until a book is told, and when none is kept."""
     return html.Div(
-        [
-            html.Span(money(price, decimals), className="up" if side == "bid" else "down"),
-            html.Span(quantity(size, 4)),
-            html.Span(quantity(total, 4), className="muted"),
-        ],
-        className=f"level {side}",
-        style={"--share": f"{float(total / deepest):.1%}"},
+        empty("No order book", "The daemon keeps it for the symbols that it collects."), id="market-no-book"
     )
 
 
@@ -206,7 +161,7 @@ def trade_lines(trades: Sequence[dict[str, Any]], decimals: int) -> list[Any]:
 
 
 def register(dash: Dash, services: Services) -> None:
-    """The chart on every choice and stretch, book and trades each second."""
+    """The chart on every choice and stretch, the book as it is told, the newest trades."""
     _register_chart(dash, services)
     _register_side(dash, services)
 
@@ -251,7 +206,7 @@ def _register_chart(dash: Dash, services: Services) -> None:
             return no_update, no_update, chart_failure(error), None
         if drawn.meta is None:
             return no_update, None, drawn.face, None
-        services.hub.watch(session, Watch(None, symbol, drawn.meta["frame"]))
+        services.hub.watch(session, Watch(None, symbol, drawn.meta["frame"], book=True))
         return drawn.figure, drawn.meta, None, None
 
     in_browser(
@@ -292,9 +247,17 @@ def _register_chart(dash: Dash, services: Services) -> None:
 
 
 def _register_side(dash: Dash, services: Services) -> None:
+    in_browser(
+        dash,
+        "tcpMarket.book",
+        Output("sink", "data", allow_duplicate=True),
+        Input("live-book", "data"),
+        Input("market-meta", "data"),
+        initial=False,
+    )
+
     @on(
         dash,
-        Output("market-book", "children"),
         Output("market-trades", "children"),
         Input("market-clock", "n_intervals"),
         Input("market-symbol", "value"),
@@ -303,15 +266,10 @@ def _register_side(dash: Dash, services: Services) -> None:
     async def read(_turn: int | None, symbol: str, meta: dict[str, Any] | None) -> Any:
         decimals = meta["decimals"] if meta and meta["symbol"] == symbol else 2
         try:
-            book = await read_book(services.bus, symbol)
-        except Unavailable:
-            book = None
-        try:
             since = services.hub.exchange_now() - TRADES_WITHIN
-            trades = await services.query(queries.recent_trades, symbol, since)
-        except SQLAlchemyError:
-            return book_ladder(book, decimals), no_update
-        return book_ladder(book, decimals), trade_lines(trades, decimals)
+            return trade_lines(await services.query(queries.recent_trades, symbol, since), decimals)
+        except SQLAlchemyError as error:
+            return failure("Trades cannot be read", error)
 
 
 PAGE = Page("/market", "Market", "market", layout, register)

@@ -11,7 +11,7 @@ from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import backtest_equity, bot_performance, bots, market_data, strategy_runs
 
 POINTS = 5_000
-_CURVE = {"timestamp": pl.Datetime("us", "UTC"), "equity": pl.Float64, "close": pl.Float64}
+_CURVE: dict[str, Any] = {"timestamp": pl.Datetime("us", "UTC"), "equity": pl.Float64, "close": pl.Float64}
 
 
 def candidates(engine: Engine, limit: int = 100) -> list[dict[str, Any]]:
@@ -80,12 +80,13 @@ def bot_names(engine: Engine) -> list[dict[str, Any]]:
 
 
 def closed_trips(engine: Engine, bot_id: int, since: datetime) -> dict[str, Any]:
-    """Of a bot's sells from then on: `trades`, `wins` among them, `gains` and `losses` (quote currency)."""
+    """Of a bot from then on: `trades` (sells), `wins` among them, `gains`, `losses` and `fees` of all fills
+    (quote currency)."""
     query = sa.text("""
-        select count(*) as trades, count(*) filter (where pnl > 0) as wins,
+        select count(*) filter (where side = 'sell') as trades, count(*) filter (where pnl > 0) as wins,
                coalesce(sum(pnl) filter (where pnl > 0), 0)::float8 as gains,
                coalesce(sum(pnl) filter (where pnl < 0), 0)::float8 as losses,
                coalesce(sum(fees), 0)::float8 as fees
-        from trades where bot_id = :bot_id and timestamp >= :since and side = 'sell'""")
+        from trades where bot_id = :bot_id and timestamp >= :since""")
     with engine.connect() as connection:
         return dict(connection.execute(query, {"bot_id": bot_id, "since": since}).mappings().one())

@@ -1,12 +1,13 @@
 """A browser for the end-to-end tests."""
 
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Page, sync_playwright
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -25,3 +26,19 @@ def browser() -> Iterator[Browser]:
         found = playwright.chromium.launch(executable_path=known, args=list(ARGUMENTS))
         yield found
         found.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page that fails the test when it logs an error, throws, or asks another host for anything."""
+    problems: list[str] = []
+    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    opened.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
+    opened.on("pageerror", lambda error: problems.append(str(error)))
+    own = re.compile(r"(http|ws)://127\.0\.0\.1[:/]|data:|blob:")
+    opened.on("request", lambda asked: None if own.match(asked.url) else problems.append(asked.url))
+    yield opened
+    context.close()
+    assert problems == []

@@ -151,3 +151,19 @@ def test_the_feed_names_what_is_away():
     feed.database_lost(NOW_MS, ValueError("no\nway"))
     assert feed.state(NOW_MS) == "database"
     assert feed.document(NOW_MS)["error"] == "no"
+
+
+def test_an_order_book_goes_to_who_shows_it_and_ends_when_nobody_tells_it():
+    """Told once a change, as floats; after half a minute of silence there is none."""
+    clock = ManualClock(NOW_MS)
+    hub = Hub(sa.create_engine("sqlite://"), MemoryBus(), Feed("sim"), clock)
+    cursor, watch = Cursor(hub), Watch(None, "BTC-USDT", "1m", book=True)
+    assert cursor.book(watch) == {"symbol": "BTC-USDT", "bids": [], "asks": []}
+    version = hub.version
+    hub.take("book:BTC-USDT", {"bids": [["1.5", "2"]], "asks": [["1.6", "1"]]})
+    assert hub.version == version
+    assert cursor.book(watch) == {"symbol": "BTC-USDT", "bids": [[1.5, 2.0]], "asks": [[1.6, 1.0]]}
+    assert cursor.book(watch) is None
+    assert cursor.book(Watch(None, "BTC-USDT", "1m")) is None
+    clock.set(NOW_MS + 31_000)
+    assert cursor.book(watch) == {"symbol": "BTC-USDT", "bids": [], "asks": []}
