@@ -7,13 +7,11 @@ from sqlalchemy import Engine
 
 from core.candles import Candle
 from core.timeframes import Timeframe
+from pipelines.warehouse.bot_files import MOST_CANDLES
 from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.sql import to_datetime, to_ms
 
 COLUMNS = ("timestamp", "open", "high", "low", "close", "volume")
-MOST = 50_000
-"""Candles kept for a strategy that would look at its whole history."""
-
 RELOAD_EVERY = 20
 """Candles after which a window that is not full looks for older history."""
 
@@ -31,7 +29,7 @@ class CandleWindow:
         self._engine = engine
         self._symbol = symbol
         self._timeframe = timeframe
-        self.size = min(size, MOST)
+        self.size = min(size, MOST_CANDLES)
         self.frame = pl.DataFrame()
         self._short_pushes = 0
 

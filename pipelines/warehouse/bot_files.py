@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from sqlalchemy import Engine
 
-from config.files import BotFile, ConfigError, StrategyFile, parse_model, read_document, read_model
+from config.files import BotFile, ConfigError, RiskFile, StrategyFile, parse_model, read_document, read_model
 from config.settings import Settings
 from core.errors import BadInput
 from core.timeframes import Timeframe
@@ -14,6 +14,8 @@ from pipelines.warehouse.bots import list_bots, save_bot, was_deleted
 from strategies import registry
 
 SUFFIXES = (".json", ".yaml", ".yml")
+MOST_CANDLES = 50_000
+"""Candles that a bot keeps for its strategy and its sizes."""
 
 
 def bots_folder(settings: Settings) -> Path:
@@ -47,6 +49,7 @@ def check_bot(document: object, where: str, settings: Settings) -> BotFile:
         _require("timeframe", resolved.timeframe, settings.timeframe_list, "TCP_TIMEFRAMES")
         _require("symbol", resolved.symbol, settings.symbol_list, "TCP_SYMBOLS")
         built = registry.build(resolved.strategy or "", resolved.parameters, resolved.timeframe)
+        _check_size(resolved.risk, built.parameters.risk_percentage)
     except BadInput as error:
         raise ConfigError(f"{where}: {error}") from None
     return resolved.model_copy(update={"strategy": built.name})
@@ -147,6 +150,15 @@ def documents(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+
+
+def _check_size(risk: RiskFile, risk_percentage: float | None) -> None:
+    if risk.sizing == "risk" and risk.size is None and risk_percentage is None:
+        raise BadInput(
+            "risk.size", "sizing risk needs it: give it, or the strategy's parameter risk_percentage"
+        )
+    if risk.sizing == "volatility" and risk.volatility_candles >= MOST_CANDLES:
+        raise BadInput("risk.volatility_candles", f"must be below {MOST_CANDLES}, which is what a bot keeps")
 
 
 def _require(field: str, value: str, collected: Sequence[str], variable: str) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from config.execution import ExecutionFile
 from config.files import ConfigError
 from config.settings import PROJECT_ROOT, Settings
+from pipelines.backtest.execution import Execution
 from pipelines.warehouse.bot_files import folder_version, read_bot_file, read_folder
 
 GOOD = {
@@ -112,3 +114,50 @@ def test_an_edited_strategy_file_is_noticed(home):
     home.strategies_dir.mkdir()
     (home.strategies_dir / "mine.py").write_text("x = 1")
     assert folder_version(home) != edited
+
+
+@pytest.mark.parametrize(
+    ("block", "line"),
+    [
+        ({"execution": {"order": "iceberg"}}, "execution.order: Input should be 'market', 'limit', 'stop'"),
+        ({"execution": {"offset": 0.1}}, "execution.offset: belongs to a limit or stop entry: set order"),
+        ({"execution": {"order": "limit", "offset": 1}}, "execution.offset: Input should be less than 1"),
+        (
+            {"execution": {"order": "stop", "limit_offset": 0.1}},
+            "execution.limit_offset: belongs to a stop_l",
+        ),
+        ({"execution": {"expires": 3}}, "execution.expires: belongs to a waiting entry: set order"),
+        ({"execution": {"volume_share": 0}}, "execution.volume_share: Input should be greater than 0"),
+        ({"execution": {"intrabar": "5m"}}, "execution.intrabar: Input should be 'trades', '1m' or 'candle'"),
+        ({"execution": {"patience": 1}}, "execution.patience: Extra inputs are not permitted"),
+        (
+            {"execution": {"maker_fee": 0, "fee_tiers": [{"traded": 0, "maker": 0, "taker": 0}]}},
+            "execution.maker_fee: is in the fee tiers already: leave one of them out",
+        ),
+        (
+            {"execution": {"fee_tiers": [{"traded": 5, "maker": 0, "taker": 0}]}},
+            "execution.fee_tiers: must begin at traded 0 and rise",
+        ),
+        ({"risk": {"sizing": "fixed"}}, "risk.size: is needed for sizing fixed"),
+        ({"risk": {"sizing": "risk", "size": 0.1}}, "risk.sizing: risk needs a stop_loss or a trailing_stop"),
+        ({"risk": {"sizing": "risk", "stop_loss": 0.1}}, "risk.size: sizing risk needs it: give it, or the"),
+        (
+            {"risk": {"sizing": "volatility", "size": 0.2, "volatility_candles": 60_000}},
+            "risk.volatility_candles: must be below 50000",
+        ),
+    ],
+)
+def test_orders_and_sizes_that_make_no_sense_are_named(home, block, line):
+    """One line with file, field and what was expected."""
+    path = _file(home, "mine.json", GOOD | block)
+    with pytest.raises(ConfigError) as refused:
+        read_bot_file(path, home)
+    assert str(refused.value).startswith(f"{path}: {line}")
+
+
+def test_every_option_of_a_backtests_orders_is_one_of_a_bots():
+    """The words are the same, and so are their defaults, but for the path that orders are judged on."""
+    bots, backtests = ExecutionFile.model_fields, Execution.model_fields
+    assert set(backtests) <= set(bots) and set(bots) - set(backtests) == {"limit_offset"}
+    for name in set(backtests) - {"intrabar"}:
+        assert bots[name].default == backtests[name].default, name
