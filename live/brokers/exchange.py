@@ -30,14 +30,14 @@ class ExchangeBroker:
     Parameters
     ----------
     broker: okx-demo or okx
-    off: why nothing is sent; None: orders are
+    off: why nothing is sent, kept as an attribute; None: orders are
     """
 
     def __init__(self, bot_id: int, broker: str, symbol: str, off: str | None) -> None:
         self._bot_id = bot_id
         self._broker = broker
         self._symbol = symbol
-        self._off = off
+        self.off = off
 
     def account(self, connection: Connection, account: Account) -> Account:
         """With what the exchange's matches have made of it."""
@@ -81,9 +81,9 @@ class ExchangeBroker:
         return bool(entries)
 
     def _vetoed(self, order: Order, outcome: Outcome) -> Order:
-        if order.status is not OrderStatus.OPEN or self._off is None:
+        if order.status is not OrderStatus.OPEN or self.off is None:
             return order
-        return msgspec.structs.replace(order, status=OrderStatus.REJECTED, reason=f"not sent: {self._off}")
+        return msgspec.structs.replace(order, status=OrderStatus.REJECTED, reason=f"not sent: {self.off}")
 
 
 def _rules(rules: Rules, candle: Candle) -> Rules:

@@ -153,7 +153,7 @@ class Executor:
                 self._changed[name].set()
 
     def _filled(self, bot_id: int) -> None:
-        """Matches are in a bot's account: the bot and the dashboard may look."""
+        """Matches are in a bot's account: perhaps it wants a stop now."""
         self._something.set()
 
     async def _listen(self) -> None:

@@ -1,0 +1,159 @@
+"""A bot whose orders go to an exchange: what it stores in the transaction of a decision."""
+
+from decimal import Decimal
+from functools import partial
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, text
+
+from config.files import BotFile
+from core.candles import Candle
+from core.decisions import Account, Outcome, Rules, judge
+from core.exchange_orders import ExchangeFill, SubmissionState
+from core.fills import Costs
+from core.risk import RiskLimits
+from core.signals import Signal, SignalType
+from core.timeframes import Timeframe
+from core.trades import Side
+from live.brokers.choose import broker_of
+from live.brokers.exchange import ExchangeBroker
+from live.brokers.paper import PaperBroker
+from pipelines.warehouse import exchange_fills, exchange_orders
+from pipelines.warehouse.bot_ledger import Ledger
+from pipelines.warehouse.bots import find_bot
+from pipelines.warehouse.database import engine as engine_of
+from tests.bot_bench import BTC, add_bot, walk
+
+pytestmark = pytest.mark.servers
+BROKER = "okx-demo"
+LIMITS = RiskLimits(stop_loss=Decimal("0.0001"), take_profit=Decimal("0.0001"))
+
+
+class Desk:
+    """A bot's decisions, one candle after the other."""
+
+    def __init__(self, engine: Engine, off: str | None = None) -> None:
+        add_bot(engine, "real", broker=BROKER)
+        self.engine = engine
+        self.bot_id = find_bot(engine, "real").id
+        self.broker = ExchangeBroker(self.bot_id, BROKER, BTC.symbol, off)
+        self.ledger = Ledger(engine, self.bot_id, BTC.symbol, Timeframe.M1)
+        self.account = self.ledger.restore()
+        self.candles = iter(walk(50))
+
+    def signal(self, kind: SignalType, age_ms: int | None = None) -> Outcome:
+        """Judge the next candle with that signal, and commit."""
+        candle: Candle = next(self.candles)
+        said = Signal(kind, candle.close_ms, float(candle.close), 1.0)
+        rules = Rules("real", BTC, Costs(Decimal("0.001")), LIMITS)
+
+        def decide(rules: Rules, account: Account, signal: Signal) -> Outcome:
+            return judge(rules, account, candle, signal, False, None, age_ms)
+
+        with self.engine.begin() as connection:
+            self.ledger.begin_decision(connection, self.account)
+            account = self.broker.account(connection, self.account)
+            outcome = self.broker.judge(connection, rules, account, candle, said, decide)
+            self.ledger.write(connection, outcome, candle.close_ms, said)
+            self.broker.send(connection, outcome)
+        self.account = outcome.account
+        return outcome
+
+    def filled(self, price: int) -> None:
+        """The exchange fills the order that waits."""
+        (order,) = exchange_orders.live_orders(self.engine, BROKER)
+        for state in (SubmissionState.SENDING, SubmissionState.WORKING):
+            exchange_orders.step(self.engine, order.order_id, state)
+        fee, currency = (order.quantity / 1000, "BTC") if order.side is Side.BUY else (Decimal(1), "USDT")
+        match = ExchangeFill(order.order_id, 1, order.side, Decimal(price), order.quantity, fee, currency)
+        take_in = partial(exchange_fills.record, self.engine, order, [match], SubmissionState.FILLED)
+        assert (take_in(None, None), take_in(None, None)) == (1, 0)
+
+    def rows(self) -> list[Any]:
+        """Side, status and reason of every order, oldest first."""
+        with self.engine.connect() as connection:
+            return [
+                tuple(row)
+                for row in connection.execute(
+                    text("SELECT side, status, reason FROM orders ORDER BY timestamp, id")
+                )
+            ]
+
+
+@pytest.fixture
+def engine(database_url: str) -> Engine:
+    """The test's database."""
+    return engine_of(database_url)
+
+
+def test_a_buy_is_stored_to_be_sent_and_nothing_is_filled_here(engine):
+    """It waits as `submitting` with its client id; the account is as it was until the exchange says more."""
+    desk = Desk(engine)
+    desk.signal(SignalType.BUY)
+    assert desk.rows() == [("buy", "submitting", None)]
+    (order,) = exchange_orders.live_orders(engine, BROKER)
+    assert order.state is SubmissionState.SUBMITTING and len(order.client_id) == 32
+    for kind in (SignalType.HOLD, SignalType.BUY):
+        outcome = desk.signal(kind)
+        assert not outcome.orders and not outcome.executions
+    row = find_bot(engine, "real")
+    assert (row.cash, row.quantity, len(desk.rows())) == (10_000, 0, 1)
+    with_headroom = order.quantity * Decimal(60_000)
+    assert 9_500 < with_headroom < 10_000
+
+
+def test_the_account_follows_the_exchanges_fills_and_a_sell_sells_them(engine):
+    """The next decision is made with what the exchange gave, and stops do not fire here."""
+    desk = Desk(engine)
+    desk.signal(SignalType.BUY)
+    desk.filled(60_000)
+    for _ in range(5):
+        assert not desk.signal(SignalType.HOLD).orders
+    bought = find_bot(engine, "real").quantity
+    desk.signal(SignalType.SELL)
+    (order,) = exchange_orders.live_orders(engine, BROKER)
+    assert (order.side, order.quantity) == (Side.SELL, BTC.floor_size(bought))
+    desk.filled(61_000)
+    row = find_bot(engine, "real")
+    assert row.total_trades == 1 and row.quantity == bought - order.quantity
+    assert desk.rows() == [("buy", "filled", None), ("sell", "filled", None)]
+
+
+def test_a_signal_against_an_order_under_way_withdraws_it(engine):
+    """And no other is sent before that is settled."""
+    desk = Desk(engine)
+    desk.signal(SignalType.BUY)
+    desk.signal(SignalType.SELL)
+    (order,) = exchange_orders.live_orders(engine, BROKER)
+    assert order.cancel_reason == "a sell signal came before it was filled"
+    assert len(desk.rows()) == 1
+
+
+def test_where_real_orders_are_off_each_is_rejected_with_the_reason(engine):
+    """Nothing falls back to paper fills."""
+    desk = Desk(engine, off="TCP_REAL_ORDERS is off: set it to demo")
+    desk.signal(SignalType.BUY)
+    desk.signal(SignalType.HOLD)
+    assert desk.rows() == [("buy", "rejected", "not sent: TCP_REAL_ORDERS is off: set it to demo")]
+    assert exchange_orders.live_orders(engine, BROKER) == []
+    assert find_bot(engine, "real").cash == 10_000
+
+
+def test_a_buy_for_a_candle_of_long_ago_is_vetoed(engine):
+    """A bot that catches up after an outage does not buy at prices that are gone."""
+    desk = Desk(engine)
+    desk.signal(SignalType.BUY, age_ms=150_000)
+    ((side, status, reason),) = desk.rows()
+    assert (side, status) == ("buy", "rejected") and reason.startswith("old data")
+    desk.signal(SignalType.BUY, age_ms=500)
+    assert desk.rows()[-1][1] == "submitting"
+
+
+def test_paper_is_the_default_and_a_real_broker_says_why_it_is_off():
+    """The tests' settings send nothing anywhere."""
+    document = {"bot_id": "b", "strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
+    bot = BotFile.model_validate({**document, "virtual_balance": 1})
+    assert isinstance(broker_of(bot, 1), PaperBroker)
+    real = broker_of(BotFile.model_validate({**document, "virtual_balance": 1, "broker": "okx"}), 1)
+    assert isinstance(real, ExchangeBroker) and real.off == "TCP_REAL_ORDERS is off: set it to live"
