@@ -10,7 +10,6 @@ from core.errors import BadInput
 from pipelines.exchanges.base import ExchangeRest, TradeFeed
 from pipelines.exchanges.measured import Connections
 from pipelines.exchanges.okx.books import OkxBookFeed
-from pipelines.exchanges.okx.decoded import Decoded
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.okx.hosts import REST_URLS, WS_URLS, Hosts, split_urls
 from pipelines.exchanges.okx.keys import Keys
@@ -44,8 +43,7 @@ def make_feed(settings: Settings, connections: Connections | None = None) -> Tra
 
         other = CcxtTradeFeed(settings.ccxt_id, _ccxt_urls(settings))
         return other if connections is None else connections.measured(other, url=lambda: settings.exchange)
-    decoded = Decoded() if settings.okx_sockets > 1 else None
-    feeds = [_socket(settings, connections, decoded) for _ in range(settings.okx_sockets)]
+    feeds = [_socket(settings, connections) for _ in range(settings.okx_sockets)]
     return feeds[0] if len(feeds) == 1 else ParallelFeed(feeds)
 
 
@@ -73,8 +71,8 @@ def _ccxt_urls(settings: Settings) -> Mapping[str, str]:
     return {name: split_urls(urls)[0].rstrip("/") for name, urls in given.items() if urls is not None}
 
 
-def _socket(settings: Settings, connections: Connections | None, decoded: Decoded | None) -> TradeFeed:
-    feed = OkxTradeFeed(_ws_hosts(settings), decoded=decoded)
+def _socket(settings: Settings, connections: Connections | None) -> TradeFeed:
+    feed = OkxTradeFeed(_ws_hosts(settings))
     if connections is None:
         return feed
     return connections.measured(

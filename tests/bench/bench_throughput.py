@@ -23,7 +23,6 @@ from live.collector.collector import Collector
 from live.collector.stream import SymbolStream
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import ExchangeClock, SystemClock
-from pipelines.exchanges.okx.decoded import Decoded
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.parallel import ParallelFeed
 from pipelines.warehouse.database import engine as engine_of
@@ -49,8 +48,7 @@ def postgres_cpu_s() -> float:
 
 
 def feed_of(url: str):
-    decoded = Decoded() if SOCKETS > 1 else None
-    feeds = [OkxTradeFeed(url, decoded=decoded) for _ in range(SOCKETS)]
+    feeds = [OkxTradeFeed(url) for _ in range(SOCKETS)]
     return feeds[0] if SOCKETS == 1 else ParallelFeed(feeds)
 
 

@@ -10,7 +10,6 @@ from structlog.testing import capture_logs
 
 from core.trades import Side, Trade
 from pipelines.exchanges.okx.codec import Codec, is_trades
-from pipelines.exchanges.okx.decoded import Decoded
 from pipelines.exchanges.okx.frames import (
     Ack,
     BookPush,
@@ -291,17 +290,12 @@ def test_many_pushes_give_what_each_gives(damages):
             expected.setdefault(frame.symbol, []).extend(frame.trades)
     assert together.decode_trades(pushes) == expected
     assert together.unknown == one_by_one.unknown
-    decoded = Decoded(kept=3)
-    for socket in (Codec(decoded), Codec(decoded), Codec(decoded)):
-        assert socket.decode_trades(pushes) == expected
-        assert socket.unknown == one_by_one.unknown
 
 
-def test_what_one_socket_brought_is_not_decoded_again_for_the_others():
-    """The same bytes give the very same trades; what was forgotten is decoded anew, and equal."""
-    decoded = Decoded(kept=2)
-    pushes = [push(number, "none") for number in range(1, 6)]
-    first = Codec(decoded).decode_trades(pushes)["BTC-USDT"]
-    second = Codec(decoded).decode_trades(pushes)["BTC-USDT"]
-    assert second == first
-    assert [ours is theirs for ours, theirs in zip(first, second, strict=True)] == [False] * 2 + [True] * 3
+def test_a_push_of_two_documents_is_no_trade():
+    """Alone it is not JSON; together with others it is counted as that, and brings nothing."""
+    two = AGGREGATE + AGGREGATE.replace(b"130639474", b"130639475")
+    codec = Codec()
+    found = codec.decode_trades([two, AGGREGATE.replace(b"130639474", b"130639476")])
+    assert [trade.trade_id for trade in found["BTC-USDT"]] == [130639476]
+    assert codec.unknown == {"not JSON": 1}

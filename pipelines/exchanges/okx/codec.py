@@ -10,7 +10,6 @@ import structlog
 
 from core.trades import Trade
 from pipelines.exchanges.okx import wire
-from pipelines.exchanges.okx.decoded import Decoded
 from pipelines.exchanges.okx.frames import (
     Ack,
     Book,
@@ -65,14 +64,10 @@ def is_trades(raw: bytes) -> bool:
 
 
 class Codec:
-    """Decodes the frames of one feed. `unknown` counts by reason what it could not.
+    """Decodes the frames of one feed. `unknown` counts by reason what it could not."""
 
-    decoded: shared with the codecs of other sockets that bring the same trades, of which each is decoded once
-    """
-
-    def __init__(self, decoded: Decoded | None = None) -> None:
+    def __init__(self) -> None:
         self.unknown: Counter[str] = Counter()
-        self._decoded = decoded
 
     def decode(self, raw: bytes | str) -> Frame:
         """The frame's meaning. A malformed or unknown frame is an `Unknown`, counted; nothing is raised."""
@@ -95,7 +90,10 @@ class Codec:
         malformed each is decoded by itself, so that it alone is left out, and counted.
         """
         try:
-            rows = _trades(pushes) if self._decoded is None else _trades_once(pushes, self._decoded)
+            frames = _trades_frame.decode_lines(b"\n".join(pushes))
+            if len(frames) != len(pushes):
+                raise msgspec.ValidationError("a push is not one document")
+            rows: Sequence[Trade] = wire.checked([row for frame in frames for row in frame.data])
         except _GARBAGE:
             decoded = [self.decode(raw) for raw in pushes]
             rows = [row for push in decoded if isinstance(push, TradesPush) for row in push.trades]
@@ -112,29 +110,6 @@ class Codec:
         if self.unknown[reason] == 1:
             raw = data[:_RAW_LOGGED].decode(errors="replace")
             _log.warning("a frame of the exchange is not known", reason=reason, frame=raw)
-
-
-def _frames(pushes: Sequence[bytes]) -> list[_TradesFrame]:
-    frames = _trades_frame.decode_lines(b"\n".join(pushes))
-    if len(frames) != len(pushes):
-        raise msgspec.ValidationError("a push is not one document")
-    return frames
-
-
-def _trades(pushes: Sequence[bytes]) -> Sequence[Trade]:
-    return wire.checked([row for frame in _frames(pushes) for row in frame.data])
-
-
-def _trades_once(pushes: Sequence[bytes], decoded: Decoded) -> Sequence[Trade]:
-    """The same, without those that another socket brought before: a look into a table takes a tenth of the
-    time of decoding."""
-    found = [decoded.get(push) for push in pushes]
-    new = [push for push, trades in zip(pushes, found, strict=True) if trades is None]
-    frames = _frames(new) if new else []
-    for push, frame in zip(new, frames, strict=True):
-        decoded.keep(push, wire.checked(frame.data))
-    fresh = iter(frames)
-    return [trade for trades in found for trade in (next(fresh).data if trades is None else trades)]
 
 
 def decode_books(data: bytes) -> list[Book]:

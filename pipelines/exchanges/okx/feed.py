@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from core.errors import Unavailable
 from pipelines.exchanges.okx.backoff import Backoff
 from pipelines.exchanges.okx.codec import Codec
-from pipelines.exchanges.okx.decoded import Decoded
 from pipelines.exchanges.okx.hosts import Hosts, WrongUrl
 from pipelines.exchanges.okx.limits import connection_budget
 from pipelines.exchanges.okx.session import OnState, OnTrades, Session
@@ -22,7 +21,6 @@ class OkxTradeFeed:
     """`pipelines.exchanges.base.TradeFeed` over OKX v5's `/public`.
 
     address: the base URL of the WebSocket, or several to fall back on
-    decoded: shared with other feeds of the same trades
 
     Trades may be handed on twice (around a move to a new connection, and the last trade at each
     subscription): receivers de-duplicate by id.
@@ -34,9 +32,8 @@ class OkxTradeFeed:
         backoff: Backoff | None = None,
         patience: Patience | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        decoded: Decoded | None = None,
     ) -> None:
-        self.codec = Codec(decoded)
+        self.codec = Codec()
         self.hosts = Hosts([address]) if isinstance(address, str) else address
         self._budget = connection_budget(self.hosts.all[0])
         self._backoff = backoff or Backoff()
