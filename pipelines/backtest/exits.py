@@ -139,12 +139,20 @@ def _protect(carried: Floats, rules: Rules, open_: float, high: float, low: floa
 
 @njit_inlined
 def _may_buy(
-    t: int, bars: Bars, carried: Floats, whole: Ints, rules: Rules, memory: Ints, weight: float
+    t: int,
+    now_ms: int,
+    day: int,
+    before: float,
+    close: float,
+    carried: Floats,
+    whole: Ints,
+    rules: Rules,
+    memory: Ints,
+    weight: float,
 ) -> bool:
     """Whether the risk gate lets a buy through; notes how much it may spend."""
-    before = bars.close[t - 1] if t > 0 else 0.0
-    if holds_up(memory, rules, t, bars.closed[t], whole[SILENT], before, bars.close[t]) or lost_too_much(
-        memory, rules, bars.day[t], carried[DAY_VALUE], carried[PEAK], carried[LAST_VALUE]
+    if holds_up(memory, rules, t, now_ms, whole[SILENT], before, close) or lost_too_much(
+        memory, rules, day, carried[DAY_VALUE], carried[PEAK], carried[LAST_VALUE]
     ):
         return False
     wanted = rules.amount + carried[CASH] * weight
@@ -157,7 +165,8 @@ def _may_buy(
 def _fill(
     t: int,
     market: float,
-    bars: Bars,
+    now_ms: int,
+    day: int,
     carried: Floats,
     whole: Ints,
     rules: Rules,
@@ -175,7 +184,7 @@ def _fill(
         row[EXIT], row[REASON] = t, whole[WHY]
         row[SOLD_AT] = whole[DECIDED] if whole[WHY] == SIGNAL else -1
         gained = values[whole[COUNT], 4]
-        remember_exit(memory, t, bars.closed[t], bars.day[t], carried[SPENT], gained)
+        remember_exit(memory, t, now_ms, day, carried[SPENT], gained)
         whole[COUNT] += 1
     whole[ORDER] = 0
 
@@ -183,7 +192,11 @@ def _fill(
 @njit_inlined
 def _guard(
     t: int,
-    bars: Bars,
+    open_: float,
+    high: float,
+    low: float,
+    now_ms: int,
+    day: int,
     carried: Floats,
     whole: Ints,
     rules: Rules,
@@ -192,13 +205,13 @@ def _guard(
     values: Floats,
 ) -> None:
     """The exits inside a candle that began with a position."""
-    reason, price = _protect(carried, rules, bars.open[t], bars.high[t], bars.low[t])
+    reason, price = _protect(carried, rules, open_, high, low)
     if reason != STILL_OPEN:
         _leave(carried, rules, price, values[whole[COUNT]])
         row = trips[whole[COUNT]]
         row[EXIT], row[REASON], row[SOLD_AT] = t, reason, -1
         gained = values[whole[COUNT], 4]
-        remember_exit(memory, t, bars.closed[t], bars.day[t], carried[SPENT], gained)
+        remember_exit(memory, t, now_ms, day, carried[SPENT], gained)
         whole[COUNT] += 1
 
 
@@ -206,7 +219,10 @@ def _guard(
 def _decide(
     t: int,
     side: int,
-    bars: Bars,
+    now_ms: int,
+    day: int,
+    before: float,
+    close: float,
     carried: Floats,
     whole: Ints,
     rules: Rules,
@@ -220,11 +236,11 @@ def _decide(
         if whole[ORDER] != 0:
             whole[ORDER] = side if whole[ORDER] == side else 0
         elif (side > 0) == (carried[COINS] == 0.0) and (
-            side < 0 or _may_buy(t, bars, carried, whole, rules, memory, weight)
+            side < 0 or _may_buy(t, now_ms, day, before, close, carried, whole, rules, memory, weight)
         ):
             whole[ORDER], whole[WHY], whole[DECIDED] = side, SIGNAL, t
             if side > 0:
-                remember_order(memory, bars.closed[t])
+                remember_order(memory, now_ms)
     if whole[ORDER] == 0 and carried[COINS] > 0.0 and rules.max_candles > 0:
         candles = t - trips[whole[COUNT], ENTRY] + (1 if rules.fill_next else 0)
         if candles >= rules.max_candles:
@@ -255,20 +271,37 @@ def walk_exits(
     held, many, later = 0, weights.size > 1, 1 if rules.fill_next else 0
     kept = 1.0 - rules.trailing_stop if rules.trailing_stop > 0.0 else 0.0
     # Taken out of their tuple once: inside the loop that would count references at every candle.
-    opens, highs, lows, closes, traded, day, _ = bars
-    close = 0.0
+    opens, highs, lows, closes, traded, day, closed = bars
+    close, idle = 0.0, False
     for t in range(closes.size):
+        if idle and not buy[t] and day[t] == day[t - 1]:  # nothing but cash, as at the candle before
+            whole[SILENT] = 0 if traded[t] else whole[SILENT] + 1
+            equity[t] = carried[CASH]
+            continue
         close = closes[t]
         if traded[t]:
             whole[SILENT] = 0
             if whole[ORDER] != 0:
-                _fill(t, opens[t], bars, carried, whole, rules, memory, trips, values)
+                _fill(t, opens[t], closed[t], day[t], carried, whole, rules, memory, trips, values)
             highest = max(carried[HIGHEST], highs[t])
             if carried[COINS] > 0.0 and (
                 lows[t] <= max(carried[STOP], highest * kept) * (1.0 + TOUCH)
                 or highs[t] >= carried[TARGET] * (1.0 - TOUCH)
             ):
-                _guard(t, bars, carried, whole, rules, memory, trips, values)
+                _guard(
+                    t,
+                    opens[t],
+                    highs[t],
+                    lows[t],
+                    closed[t],
+                    day[t],
+                    carried,
+                    whole,
+                    rules,
+                    memory,
+                    trips,
+                    values,
+                )
             else:
                 carried[HIGHEST] = highest
         else:
@@ -285,9 +318,12 @@ def walk_exits(
         holding, waiting = carried[COINS] > 0.0, whole[ORDER] != 0
         timed = holding and 0 < rules.max_candles <= t - trips[whole[COUNT], ENTRY] + later
         if timed or (side != 0 and (waiting or (side < 0) == holding)):
-            _decide(t, side, bars, carried, whole, rules, memory, trips, weights[t if many else 0])
+            before, weight = closes[t - 1] if t > 0 else 0.0, weights[t if many else 0]
+            now_ms = closed[t]
+            _decide(t, side, now_ms, day[t], before, close, carried, whole, rules, memory, trips, weight)
+        idle = carried[COINS] == 0.0 and whole[ORDER] == 0
         if whole[ORDER] != 0 and not rules.fill_next:
-            _fill(t, close, bars, carried, whole, rules, memory, trips, values)
+            _fill(t, close, closed[t], day[t], carried, whole, rules, memory, trips, values)
         equity[t] = carried[CASH] + carried[COINS] * close
         held += carried[COINS] > 0.0
     if carried[COINS] > 0.0:

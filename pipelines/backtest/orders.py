@@ -341,6 +341,7 @@ def walk_orders(
     held, candle, busy, many = 0, 0, False, weights.size > 1
     # Taken out of their tuples once: inside the loop that would count references at every bar.
     closes, traded, ends, days, equity = bars.close, bars.traded, bars.ends, bars.day, book.equity
+    closed = bars.closed
     for b in range(closes.size):
         if days[b] != whole[DAY]:
             _new_day(days[b], carried, whole, by_day, terms)
@@ -361,7 +362,7 @@ def walk_orders(
         equity[candle] = carried[LAST_VALUE]
         held += carried[COINS] > 0.0
         side = 1 if buys[candle] else -1 if sells[candle] else 0
-        weight, now_ms = weights[candle if many else 0], bars.closed[candle]
+        weight, now_ms = weights[candle if many else 0], closed[candle]
         _decide(candle, now_ms, side, close, carried, whole, rules, memory, terms, weight)
         carried[BEFORE] = close
         candle, busy = candle + 1, False
