@@ -22,6 +22,7 @@ SOURCES = (
     Path(__file__).parents[1] / "sweep" / "walk.py",
     Path(__file__).parents[1] / "sweep" / "events.py",
     Path(__file__).parents[1] / "sweep" / "machine.py",
+    Path(__file__).parents[1] / "sweep" / "operations.py",
     Path(__file__).parents[1] / "sweep" / "prices.py",
 )
 

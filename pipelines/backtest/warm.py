@@ -17,7 +17,8 @@ def warm() -> None:
     market = {"symbol": "BTC-USDT", "timeframe": "1m"}
     for strategy, grid in (
         ("ema_crossover", {"fast_period": "5:6:1"}),
-        ("rsi_reversion", {"period": "7:8:1"}),
+        ("rsi_reversion", {"period": "7:8:1", "oversold": "25,30"}),
+        ("bollinger_reversion", {"period": "7:8:1", "stop_loss": "none,0.01"}),
     ):
         execute_sweep(SweepRequest(strategy=strategy, grid=dict(grid), **market), candles=candles)
     for options in ({"risk": {"stop_loss": 0.01}}, {"execution": {"order": "limit"}}):

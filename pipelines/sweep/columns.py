@@ -36,10 +36,10 @@ class Columns:
         self._free = list(range(self.values.shape[0]))
         self._higher: dict[Timeframe, tuple[pl.DataFrame, pl.Series]] = {}
 
-    def prepare(self, formulas: Sequence[Sequence[Node]], whole: bool = False) -> None:
-        """Compute what several of the formulas share and what has to be there as a whole (with `whole`: the
-        formulas themselves). TooMany when they do not fit, unless it is one formula."""
-        wanted = self._wanted(formulas, whole)
+    def prepare(self, formulas: Sequence[Sequence[Node]]) -> None:
+        """Compute what several combinations share and what has to be there as a whole. formulas: those of
+        each combination. TooMany when the columns do not fit, unless it is one combination."""
+        wanted = self._wanted(formulas)
         for key in wanted:
             if key in self.rows:
                 self.rows.move_to_end(key)
@@ -60,12 +60,10 @@ class Columns:
         """Whether one of the columns behind them is bad."""
         return bool(self.bad) and any(part.key in self.bad for part in parts_of(tuple(formulas), {}))
 
-    def _wanted(self, formulas: Sequence[Sequence[Node]], whole: bool) -> dict[bytes, Node]:
+    def _wanted(self, formulas: Sequence[Sequence[Node]]) -> dict[bytes, Node]:
         order = parts_of([root for roots in formulas for root in roots], {})
         uses = Counter(part.key for roots in formulas for part in parts_of(roots, {}))
         wanted = {part.key for part in order if part.op in WHOLE} | {part.key for part in inputs(order)}
-        if whole:
-            wanted.update(root.key for roots in formulas for root in roots)
         work = _work(order)
         for part in order:
             for arg in part.args:
@@ -85,7 +83,7 @@ class Columns:
         self.values = more
 
     def _compute(self, nodes: Sequence[Node]) -> None:
-        from pipelines.sweep.machine import streak
+        from pipelines.sweep.operations import streak
 
         told = [node for node in nodes if node.op in ("candle", "polars", "indicator", "rolling")]
         programs: list[Program] = []
@@ -117,6 +115,7 @@ class Columns:
 
     def _ask(self, nodes: Sequence[Node]) -> None:
         """What Polars computes, as many columns at once as it has threads."""
+        found: Sequence[pl.Series | None]
         try:
             found = self._asked(nodes)
         except Exception:  # an expression of a person's own: one by one it shows which

@@ -35,19 +35,7 @@ def walk_pairs(
         _walk_emas(pairs, distinct, periods, piece, prices, request, floats, integers, report)
     elif not _walk_computed(pairs, piece, prices, request, floats, integers, report):
         return False
-    finish_all(
-        floats,
-        integers,
-        request.candle_ms,
-        prices.close,
-        prices.close_ms,
-        prices.sums,
-        prices.squares,
-        prices.near,
-        prices.far,
-        prices.higher,
-        prices.day_end,
-    )
+    finish_all(floats, integers, request.candle_ms, *prices.arrays())
     return True
 
 

@@ -43,15 +43,10 @@ def walk_crossings(
     slippage: float,
     pays_in_quote: bool,
     candle_ms: int,
-    fills: Floats,
+    look: Floats,
     close: Floats,
-    close_ms: Ints,
-    sums: Floats,
-    squares: Floats,
-    near: Floats,
     far: Floats,
     higher: Ints,
-    day: Ints,
     day_end: Ints,
 ) -> None:
     """Buy where line pairs[c, 0] crosses above line pairs[c, 1], sell where it crosses below.
@@ -84,12 +79,11 @@ def walk_crossings(
                         if changed[k] == 0 or at >= n:
                             continue
                         if sides[k + 1] == 1 and state[QUANTITY] == 0.0:
-                            price = fills[at] * (1.0 + slippage)
-                            enter(state, whole, at, price, fee, pays_in_quote, close, day, day_end)
+                            enter(state, whole, at, fee, slippage, pays_in_quote, look, close, day_end)
                         elif sides[k + 1] == 2 and state[CASH] == 0.0:
-                            price = fills[at] * (1.0 - slippage)
-                            leave(state, whole, at, price, fee, close, close_ms, candle_ms, sums, squares,
-                                  near, far, higher, day, day_end)  # fmt: skip
+                            leave(
+                                state, whole, at, fee, slippage, candle_ms, look, close, far, higher, day_end
+                            )
 
 
 @njit_parallel
@@ -97,18 +91,15 @@ def finish_all(
     states: Floats,
     wholes: Ints,
     candle_ms: int,
+    look: Floats,
     close: Floats,
-    close_ms: Ints,
-    sums: Floats,
-    squares: Floats,
-    near: Floats,
     far: Floats,
     higher: Ints,
     day_end: Ints,
 ) -> None:
     """The end of the candles for every combination."""
     for c in numba.prange(states.shape[0]):
-        finish(states[c], wholes[c], close, close_ms, candle_ms, sums, squares, near, far, higher, day_end)
+        finish(states[c], wholes[c], candle_ms, look, close, far, higher, day_end)
 
 
 @njit_parallel
@@ -161,15 +152,10 @@ def walk_flags(
     slippage: float,
     pays_in_quote: bool,
     candle_ms: int,
-    fills: Floats,
+    look: Floats,
     close: Floats,
-    close_ms: Ints,
-    sums: Floats,
-    squares: Floats,
-    near: Floats,
     far: Floats,
     higher: Ints,
-    day: Ints,
     day_end: Ints,
 ) -> None:
     """One combination along its signals.
@@ -186,15 +172,12 @@ def walk_flags(
             if t >= until:
                 break
             at = t + later - warm
-            price = fills[at] * (1.0 + slippage)
-            enter(state, whole, at, price, fee, pays_in_quote, close, day, day_end)
+            enter(state, whole, at, fee, slippage, pays_in_quote, look, close, day_end)
         else:
             t = _next(sell, sells, t, until)
             if t >= until:
                 break
             at = t + later - warm
-            price = fills[at] * (1.0 - slippage)
-            leave(state, whole, at, price, fee, close, close_ms, candle_ms, sums, squares, near, far, higher,
-                  day, day_end)  # fmt: skip
+            leave(state, whole, at, fee, slippage, candle_ms, look, close, far, higher, day_end)
         t += 1
-    finish(state, whole, close, close_ms, candle_ms, sums, squares, near, far, higher, day_end)
+    finish(state, whole, candle_ms, look, close, far, higher, day_end)

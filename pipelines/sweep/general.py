@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from core.timeframes import Timeframe
 from pipelines.backtest.account import Floats, Ints
 from pipelines.sweep.columns import Columns, TooMany
-from pipelines.sweep.formula import Node, Unknown, clean, column, read
+from pipelines.sweep.formula import Node, Unknown, clean, column
 from pipelines.sweep.program import joined, to_signals
+from pipelines.sweep.reading import read
 from strategies.base import Strategy, VectorStrategy
 from strategies.columns import with_indicators
 from strategies.evaluate import evaluate, flags
@@ -73,9 +74,10 @@ class SharedColumns:
             good = [one for one in some if not self._columns.is_bad(one[2])]
             if good:
                 programs = [to_signals(*roots, self._columns.rows) for _, _, roots in good]
-                code, numbers, starts, *sizes = joined(programs)
+                code, numbers, starts, registers, conditions = joined(programs)
                 warmups = np.array([warmup for _, warmup, _ in good], np.int64)
-                yield Batch([n for n, _, _ in good], (code, numbers, starts, warmups, *sizes))
+                arguments = code, numbers, starts, warmups, registers, conditions
+                yield Batch([n for n, _, _ in good], arguments)
 
     def each(self, strategies: Sequence[Strategy]) -> Iterator[Signals | Exception]:
         """The signals of each as `signals` has them, or what its own code raised."""

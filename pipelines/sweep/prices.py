@@ -15,27 +15,27 @@ SPAN = 1 << SPAN_BITS
 """Candles of a block of `near_ranges`; inside one a stretch is looked through."""
 
 
+# Columns of `Prices.look`. A candle's look-ups lie beside each other: a trade touches three candles. FILL:
+# price an order of the candle before (fill open) or of this candle (fill close) is filled at; SUM_TO and
+# SQUARES_TO: running sums of the close's return and of its square over candles 1 … t; DAY_OF: number of UTC
+# days that ended before the candle; NEAR: the first of the six of `near_ranges`.
+CLOSE, FILL, SUM_TO, SQUARES_TO, DAY_OF, CLOSE_MS, NEAR = range(7)
+LOOK = NEAR + 6
+
+
 @dataclass(frozen=True)
 class Prices:
     """Arrays over the candles that are traded.
 
-    fills: price an order of the candle before (fill open) or of this candle (fill close) is filled at
-    sums, squares: running sums of the close's return and of its square; sums[t] covers candles 1 … t
-    near, far: lowest close, highest close and deepest drawdown, for any stretch (see the functions of that
-        name)
-    higher: the next candle whose close is as high or higher (n: none)
-    day: number of UTC days that ended before the candle; day_end: last candle of each day
+    look: a row for each candle, see above; close: its own column; far: lowest and highest close and deepest
+    drawdown of blocks, see `far_ranges`; higher: the next candle whose close is as high or higher (n: none);
+    day_end: last candle of each UTC day
     """
 
-    fills: Floats
+    look: Floats
     close: Floats
-    close_ms: Ints
-    sums: Floats
-    squares: Floats
-    near: Floats
     far: Floats
     higher: Ints
-    day: Ints
     day_end: Ints
 
     def arrays(self) -> tuple[Any, ...]:
@@ -46,33 +46,27 @@ class Prices:
 def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:
     """The look-ups for a candle frame."""
     close = candles["close"].to_numpy(writable=True)
-    close_ms = candles["timestamp"].dt.epoch("ms").to_numpy(writable=True)
+    look = np.empty((close.size, LOOK))
+    close_ms = candles["timestamp"].dt.epoch("ms").to_numpy()
     change = np.zeros(close.size)
     change[1:] = close[1:] / close[:-1] - 1
     days = (close_ms - 1) // DAY_MS
-    ends = np.append(np.flatnonzero(days[1:] != days[:-1]), close.size - 1)
-    day = np.searchsorted(ends, np.arange(close.size))
-    near = near_ranges(close)
-    return Prices(
-        fills=candles["open"].to_numpy(writable=True) if fill_next else close,
-        close=close,
-        close_ms=close_ms,
-        sums=np.cumsum(change),
-        squares=np.cumsum(change * change),
-        near=near,
-        far=far_ranges(near),
-        higher=next_higher(close),
-        day=day.astype(np.int64),
-        day_end=ends.astype(np.int64),
-    )
+    ends = np.append(np.flatnonzero(days[1:] != days[:-1]), close.size - 1).astype(np.int64)
+    look[:, CLOSE], look[:, CLOSE_MS] = close, close_ms
+    look[:, FILL] = candles["open"].to_numpy() if fill_next else close
+    look[:, SUM_TO], look[:, SQUARES_TO] = np.cumsum(change), np.cumsum(change * change)
+    look[:, DAY_OF] = 0
+    look[ends[:-1] + 1, DAY_OF] = 1
+    look[:, DAY_OF] = np.cumsum(look[:, DAY_OF])
+    near_ranges(close, look)
+    return Prices(look, close, far_ranges(look), next_higher(close), ends)
 
 
 @njit
-def near_ranges(close: Floats) -> Floats:
+def near_ranges(close: Floats, look: Floats) -> None:
     """For each candle (lowest, highest, deepest drawdown as a ratio) from it to the end of its block of
-    `SPAN` candles, and the same from the block's start to it."""
-    n = close.size
-    found = np.empty((n, 6))
+    `SPAN` candles, and the same from the block's start to it; into the columns of `look` from NEAR on."""
+    n, found = close.size, look[:, NEAR:]
     for start in range(0, n, SPAN):
         end = min(start + SPAN, n)
         low = high = close[end - 1]
@@ -88,7 +82,6 @@ def near_ranges(close: Floats) -> Floats:
             low, high = min(low, close[t]), max(high, close[t])
             worst = min(worst, close[t] / high)
             found[t, 3], found[t, 4], found[t, 5] = low, high, worst
-    return found
 
 
 @njit
@@ -99,20 +92,20 @@ def joined(one: Floats, two: Floats, out: Floats) -> None:
 
 
 @njit
-def far_ranges(near: Floats) -> Floats:
+def far_ranges(look: Floats) -> Floats:
     """far[0] is (lowest, highest, deepest drawdown) of each block; far[1 + level, b] the same of the blocks
     between b and the middle of its group of 2^(level+1): towards the middle from the left, from it to the
     right.
 
     Any blocks l < r are then two entries of one level, that of the highest bit in which l and r differ.
     """
-    n = (near.shape[0] + SPAN - 1) // SPAN
+    n = (look.shape[0] + SPAN - 1) // SPAN
     levels = 1
     while (1 << levels) < n:
         levels += 1
     far = np.empty((levels + 1, n, 3))
     for b in range(n):
-        far[0, b] = near[b * SPAN, :3]
+        far[0, b] = look[b * SPAN, NEAR : NEAR + 3]
     for level in range(levels):
         half = 1 << level
         for middle in range(half, n, 2 * half):

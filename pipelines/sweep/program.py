@@ -101,7 +101,7 @@ class _Compiler:
                 self._emit(node)
         program = self._program
         if flags:  # "or" with itself is a copy
-            from pipelines.sweep.machine import OR
+            from pipelines.sweep.operations import OR
 
             places = [self._place[root.key] for root in roots]
             program.code.extend((OR, n, place, place, place) for n, place in enumerate(places))
@@ -110,7 +110,7 @@ class _Compiler:
         return program
 
     def _emit(self, node: Node) -> None:
-        from pipelines.sweep.machine import OPERATIONS
+        from pipelines.sweep.operations import OPERATIONS
 
         name = f"{node.op}condition" if node.op in ("when", "shift") and node.condition else node.op
         places = [self._place[arg.key] for arg in node.args]

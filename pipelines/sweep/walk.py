@@ -9,7 +9,7 @@ import numpy as np
 from pipelines.backtest import account
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.compiled import njit_inlined
-from pipelines.sweep.prices import SPAN_BITS
+from pipelines.sweep.prices import CLOSE, CLOSE_MS, DAY_OF, FILL, NEAR, SPAN_BITS, SQUARES_TO, SUM_TO
 
 bought = njit_inlined(account.bought)
 
@@ -57,6 +57,8 @@ def new_states(combinations: int, cash: float) -> tuple[Floats, Ints]:
 @njit_inlined
 def days_until(state: Floats, whole: Ints, last_day: int, close: Floats, day_end: Ints) -> None:
     """Take in the daily returns of the days that ended, up to number `last_day`, exclusive."""
+    if last_day <= whole[DAY]:
+        return
     for k in range(whole[DAY], last_day):
         equity = state[CASH] if state[QUANTITY] == 0.0 else state[QUANTITY] * close[day_end[k]]
         change = equity / state[DAY_EQUITY] - 1.0
@@ -66,18 +68,17 @@ def days_until(state: Floats, whole: Ints, last_day: int, close: Floats, day_end
         if change < 0.0:
             state[DAY_DOWN] += change * change
         state[DAY_EQUITY] = equity
-    if last_day > whole[DAY]:
-        whole[DAY] = last_day
+    whole[DAY] = last_day
 
 
 @njit_inlined
-def note_peak(state: Floats, whole: Ints, equity: float, t: int, close_ms: Ints, candle_ms: int) -> None:
+def note_peak(state: Floats, whole: Ints, equity: float, t: int, look: Floats, candle_ms: int) -> None:
     """Equity at candle t: is it the peak, how long was the way back to it, how deep is it below?"""
     if equity >= state[PEAK]:
         before = whole[PEAK_AT]
         if t - before > 1:
-            since = close_ms[before] if before >= 0 else close_ms[0] - candle_ms
-            state[LONGEST_MS] = max(state[LONGEST_MS], float(close_ms[t] - since))
+            since = look[before, CLOSE_MS] if before >= 0 else look[0, CLOSE_MS] - candle_ms
+            state[LONGEST_MS] = max(state[LONGEST_MS], look[t, CLOSE_MS] - since)
         state[PEAK] = equity
         whole[PEAK_AT] = t
     else:
@@ -89,15 +90,16 @@ def enter(
     state: Floats,
     whole: Ints,
     t: int,
-    price: float,
     fee: float,
+    slippage: float,
     pays_in_quote: bool,
+    look: Floats,
     close: Floats,
-    day: Ints,
     day_end: Ints,
 ) -> None:
     """Buy with all cash at candle t."""
-    days_until(state, whole, day[t], close, day_end)
+    days_until(state, whole, int(look[t, DAY_OF]), close, day_end)
+    price = look[t, FILL] * (1.0 + slippage)
     # While flat, equity equals cash: as long as that is the peak, the last flat candle is the peak.
     if state[CASH] >= state[PEAK] and whole[PEAK_AT] < t - 1:
         whole[PEAK_AT] = t - 1
@@ -108,7 +110,7 @@ def enter(
 
 
 @njit_inlined
-def extremes(first: int, last: int, close: Floats, near: Floats, far: Floats) -> tuple[float, float, float]:
+def extremes(first: int, last: int, look: Floats, close: Floats, far: Floats) -> tuple[float, float, float]:
     """(lowest, highest, deepest drawdown as a ratio) of the closes of a stretch."""
     one, two = first >> SPAN_BITS, last >> SPAN_BITS
     if one == two:
@@ -121,7 +123,7 @@ def extremes(first: int, last: int, close: Floats, near: Floats, far: Floats) ->
                 worst = close[t] / high
             low = min(low, close[t])
         return low, high, worst
-    low, high, worst = near[first, 0], near[first, 1], near[first, 2]
+    low, high, worst = look[first, NEAR], look[first, NEAR + 1], look[first, NEAR + 2]
     one, two = one + 1, two - 1
     if one <= two:
         level, differ = 0, one ^ two
@@ -135,7 +137,7 @@ def extremes(first: int, last: int, close: Floats, near: Floats, far: Floats) ->
             low, high, worst = _joined(
                 low, high, worst, far[level, two, 0], far[level, two, 1], far[level, two, 2]
             )
-    return _joined(low, high, worst, near[last, 3], near[last, 4], near[last, 5])
+    return _joined(low, high, worst, look[last, NEAR + 3], look[last, NEAR + 4], look[last, NEAR + 5])
 
 
 @njit_inlined
@@ -154,29 +156,26 @@ def hold(
     state: Floats,
     whole: Ints,
     last: int,
-    close: Floats,
-    close_ms: Ints,
     candle_ms: int,
-    sums: Floats,
-    squares: Floats,
-    near: Floats,
+    look: Floats,
+    close: Floats,
     far: Floats,
     higher: Ints,
 ) -> None:
     """Take in the stretch from the entry to candle `last`, at whose close the position is still held."""
     first, quantity = whole[ENTRY], state[QUANTITY]
-    change = quantity * close[first] / state[SPENT] - 1.0
-    state[SUM] += change + sums[last] - sums[first]
-    state[SQUARES] += change * change + squares[last] - squares[first]
+    change = quantity * look[first, CLOSE] / state[SPENT] - 1.0
+    state[SUM] += change + look[last, SUM_TO] - look[first, SUM_TO]
+    state[SQUARES] += change * change + look[last, SQUARES_TO] - look[first, SQUARES_TO]
     whole[HELD] += last - first + 1
-    low, high, worst = extremes(first, last, close, near, far)
+    low, high, worst = extremes(first, last, look, close, far)
     # Below the old peak, or below one inside the stretch: the deeper of the two is the drawdown.
     state[WORST] = min(state[WORST], min(worst, quantity * low / state[PEAK]))
     if quantity * high >= state[PEAK]:
         t = first
         while t <= last:  # only highs of the stretch can be peaks: from each to the next higher one
             if quantity * close[t] >= state[PEAK]:
-                note_peak(state, whole, quantity * close[t], t, close_ms, candle_ms)
+                note_peak(state, whole, quantity * close[t], t, look, candle_ms)
             t = higher[t]
 
 
@@ -199,26 +198,23 @@ def leave(
     state: Floats,
     whole: Ints,
     t: int,
-    price: float,
     fee: float,
-    close: Floats,
-    close_ms: Ints,
+    slippage: float,
     candle_ms: int,
-    sums: Floats,
-    squares: Floats,
-    near: Floats,
+    look: Floats,
+    close: Floats,
     far: Floats,
     higher: Ints,
-    day: Ints,
     day_end: Ints,
 ) -> None:
     """Sell everything at candle t, after the entry's."""
-    hold(state, whole, t - 1, close, close_ms, candle_ms, sums, squares, near, far, higher)
-    days_until(state, whole, day[t], close, day_end)
+    hold(state, whole, t - 1, candle_ms, look, close, far, higher)
+    days_until(state, whole, int(look[t, DAY_OF]), close, day_end)
+    price = look[t, FILL] * (1.0 - slippage)
     proceeds = state[QUANTITY] * price
     charged = proceeds * fee
     cash = proceeds - charged
-    change = cash / (state[QUANTITY] * close[t - 1]) - 1.0
+    change = cash / (state[QUANTITY] * look[t - 1, CLOSE]) - 1.0
     state[SUM] += change
     state[SQUARES] += change * change
     state[FEES] += state[PAID] + charged
@@ -226,19 +222,16 @@ def leave(
     settle(state, whole, cash - state[SPENT])
     whole[CLOSED] += 1
     state[CASH], state[QUANTITY] = cash, 0.0
-    note_peak(state, whole, cash, t, close_ms, candle_ms)
+    note_peak(state, whole, cash, t, look, candle_ms)
 
 
 @njit_inlined
 def finish(
     state: Floats,
     whole: Ints,
-    close: Floats,
-    close_ms: Ints,
     candle_ms: int,
-    sums: Floats,
-    squares: Floats,
-    near: Floats,
+    look: Floats,
+    close: Floats,
     far: Floats,
     higher: Ints,
     day_end: Ints,
@@ -246,7 +239,7 @@ def finish(
     """The end of the candles: an open position is valued at the last close."""
     last = close.size - 1
     if state[QUANTITY] > 0.0:
-        hold(state, whole, last, close, close_ms, candle_ms, sums, squares, near, far, higher)
+        hold(state, whole, last, candle_ms, look, close, far, higher)
         state[FEES] += state[PAID]
         state[TRADED] += state[SPENT]
         state[EQUITY] = state[QUANTITY] * close[last]
@@ -258,5 +251,5 @@ def finish(
     days_until(state, whole, day_end.size, close, day_end)
     before = whole[PEAK_AT]
     if before < last:
-        since = close_ms[before] if before >= 0 else close_ms[0] - candle_ms
-        state[LONGEST_MS] = max(state[LONGEST_MS], float(close_ms[last] - since))
+        since = look[before, CLOSE_MS] if before >= 0 else look[0, CLOSE_MS] - candle_ms
+        state[LONGEST_MS] = max(state[LONGEST_MS], look[last, CLOSE_MS] - since)

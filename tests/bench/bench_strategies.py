@@ -54,4 +54,4 @@ def test_any_strategy(name: str, capsys: pytest.CaptureFixture[str]) -> None:
             f"trades {table['trades'].mean():,.0f}, load {os.getloadavg()[0]:.1f}"
         )
     assert table["error"].null_count() == table.height
-    assert processor < 10
+    assert wall < 10

@@ -1,5 +1,6 @@
 """What the sweep computes itself equals Polars: any formula on any candles, or it is left to Polars."""
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipelines.sweep.formula import Unknown, column, read
+from pipelines.sweep.formula import Unknown, column
 from pipelines.sweep.general import SharedColumns
 from pipelines.sweep.machine import BLOCK
-from pipelines.sweep.prices import SPAN, prepare
+from pipelines.sweep.prices import SPAN, Prices, prepare
+from pipelines.sweep.reading import read
 from pipelines.sweep.walk import extremes
 from strategies import registry
 from strategies.base import VectorStrategy
@@ -176,14 +178,20 @@ def test_what_is_not_known_is_left_to_polars() -> None:
     same_signals(strategy_of({}, true_range() > 0.1, true_range() < 0.01), HALTED)
 
 
+@lru_cache
+def prices_of(seed: int) -> Prices:
+    """Look-ups of some made-up candles."""
+    return prepare(sample_candles(5 * SPAN * SPAN + 1, seed=seed), fill_next=True)
+
+
 @given(st.integers(0, 5 * SPAN * SPAN), st.integers(0, 5 * SPAN * SPAN), st.integers(1, 3))
 @settings(max_examples=200, deadline=None)
 def test_extremes_of_any_stretch(one: int, two: int, seed: int) -> None:
     """Lowest, highest and deepest drawdown from look-ups are those of the closes themselves."""
-    prices = prepare(sample_candles(5 * SPAN * SPAN + 1, seed=seed), fill_next=True)
+    prices = prices_of(seed)
     first, last = min(one, two), max(one, two)
     close = prices.close[first : last + 1]
-    found = _extremes(first, last, prices.close, prices.near, prices.far)
+    found = _extremes(first, last, prices.look, prices.close, prices.far)
     assert found[:2] == (close.min(), close.max())
     assert found[2] == pytest.approx(float((close / np.maximum.accumulate(close)).min()), abs=1e-15)
 
