@@ -104,10 +104,13 @@ def check(
     problems = [] if name else catalogue().problems()
     documents = []
     for one in [name] if name else names():
-        reports = _checked(one, param, timeframe, candles, timestamps, cuts, seed)
-        documents.append(_document(reports))
+        reports, mended = _checked(one, param, timeframe, candles, timestamps, cuts, seed)
+        documents.append(_document(reports) | ({"data": mended} if mended else {}))
         if not as_json:
             print("\n".join(_verdict(report) for report in reports))
+            told = [f"{what} {count:,}" for what, count in mended.items() if what != "rows" and count]
+            if told:
+                print("  data: " + ", ".join(told))
     for problem in problems:
         print(f"tcp: {problem}", file=sys.stderr)
     passed = not problems and all(document["passed"] for document in documents)
@@ -126,22 +129,24 @@ def _checked(
     timestamps: str,
     cuts: int,
     seed: int,
-) -> list["CheckReport"]:
+) -> tuple[list["CheckReport"], dict[str, int]]:
+    """The reports, and what was mended in the candles of a file."""
     from strategies.check import check as run_check
     from strategies.check import check_everywhere
     from strategies.registry import build
 
     name, given = markets.strategy_of(name, markets.parameters(param))
     if timeframe is None and candles is None:
-        return check_everywhere(name, given, cuts, seed)
+        return check_everywhere(name, given, cuts, seed), {}
     chosen: dict[str, Any] = {"timeframe": timeframe}
-    strategy = build(name, given, timeframe)
+    strategy, mended = build(name, given, timeframe), dict[str, int]()
     if candles is not None:
-        frame = markets.read_file(candles, timestamps, chosen)[0]
+        frame, report = markets.read_file(candles, timestamps, chosen)
+        mended = report.to_document()
         strategy = build(name, given, chosen["timeframe"])  # now that the file has said which
     else:
         frame = _made_up(strategy, chosen["timeframe"])
-    return [run_check(strategy, frame, cuts, seed)]
+    return [run_check(strategy, frame, cuts, seed)], mended
 
 
 def _document(reports: list["CheckReport"]) -> dict[str, Any]:

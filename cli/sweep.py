@@ -25,7 +25,9 @@ SHOWN = ("total_return", "sharpe", "sortino", "max_drawdown", "win_rate", "trade
 @with_research_options
 def sweep(
     given: Research,
-    strategy: str | None = typer.Option(None, help="Name of a strategy."),
+    strategy: str | None = typer.Option(
+        None, help="Name of a strategy, or a parameter file; what is in the grid goes over the file's."
+    ),
     grid: list[str] = typer.Option(
         [],
         help="NAME=start:stop:step (stop included) or NAME=a,b,c; a parameter, an exit such as stop_loss or "
@@ -110,7 +112,9 @@ def _new(
     values["where"] = [*values.get("where", []), *where]
     if "strategy" not in values:
         raise BadInput("--strategy", "is needed, or --file with a sweep file")
-    values["strategy"] = find(values["strategy"]).name
+    name, filed = markets.strategy_of(values["strategy"], {})
+    values["strategy"] = find(name).name
+    values["parameters"] = {k: v for k, v in filed.items() if k not in values["grid"]} | values["parameters"]
     values |= markets.market(
         values.get("symbol"), values.get("timeframe"), given.candles, given.start, given.end
     )

@@ -148,6 +148,19 @@ def test_wrong_use_is_one_line(
     assert len(error.strip().splitlines()) == 1
 
 
+def test_a_parameter_file_is_a_strategy(capsys: pytest.CaptureFixture[str], candle_files: Path) -> None:
+    """--strategy takes a file of config/strategies: its values stay the same, but for those in the grid."""
+    values = {"fast_period": 9, "slow_period": 40}
+    (candle_files / "mine.json").write_text(
+        json.dumps({"strategy_name": "EMA_Crossover", "parameters": values})
+    )
+    asked = ("--candles", "BTC-USDT_1m.parquet", "--grid", "fast_period=5,45,9", "--json", "--strategy")
+    found = json.loads(call(capsys, 0, *asked, "mine.json"))
+    named = json.loads(call(capsys, 0, *asked, "ema_crossover", "--param", "slow_period=40"))
+    assert (found["combinations"], found["dropped"]) == (2, 1)  # 45 is no fast period of a slow one of 40
+    assert found["best"] == named["best"]
+
+
 def test_what_rules_everything_out_is_said(capsys: pytest.CaptureFixture[str], candle_files: Path) -> None:
     """A space in which nothing is left names the condition that no combination meets."""
     candles = ("--strategy", "ema_crossover", "--candles", "BTC-USDT_1m.parquet", "--grid", "slow_period=40")
