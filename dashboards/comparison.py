@@ -101,7 +101,10 @@ def _run(engine: Engine, run_id: str) -> Compared:
     }
     name = strategy_words(row["strategy_name"])
     about = f"{row['symbol']} · {row['timeframe']} · run {run_id}"
-    return Compared(Record(document, queries.run_curve(engine, run_id)), name, about)
+    curve = queries.run_curve(engine, run_id)
+    if curve.height < 2:
+        raise BadInput("run", f"{run_id} kept no equity curve")
+    return Compared(Record(document, curve), name, about)
 
 
 def _bot(engine: Engine, name: str) -> Compared:

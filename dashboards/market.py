@@ -149,6 +149,7 @@ def market_chart(
             "quote": quote,
             "last": last if newest == candles["timestamp"][-1] else None,
             "reference": queries.price_at(engine, symbol, exchange_now - timedelta(days=1)),
+            "lines": len(lines),
             "newest": newest == candles["timestamp"][-1],
             "from": epoch_ms(shown["timestamp"][0]),
             "to": epoch_ms(shown["timestamp"][-1]),

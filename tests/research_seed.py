@@ -60,7 +60,7 @@ def _run(run_id: str, kind: str, now: datetime, parameters: dict[str, Any]) -> d
         "fee": 0.001,
         "slippage": 0.0,
         "metrics": {"sort": "sharpe", "best": best} if kind == "sweep" else best,
-        "created_at": now,
+        "created_at": now - timedelta(hours=kind == "walk_forward"),
         "finished_at": now,
     }
 

@@ -1,17 +1,30 @@
 """The REST API beside the pages: routers under /api, health and metrics at the root."""
 
+from typing import Any
+
 from fastapi import FastAPI, HTTPException
 
 from dashboards.api import bots, controls, login, market, operations, portfolio, reference, risk, runs
 from dashboards.api.errors import install_errors
+from dashboards.api.models import Problem
 from dashboards.services import Services
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    status: {"model": Problem, "description": words}
+    for status, words in (
+        (404, "Nothing of that name"),
+        (422, "A parameter or field is wrong; `field` names it"),
+        (503, "The database or Redis does not answer"),
+    )
+}
+"""What every route may answer instead."""
 
 
 def install(app: FastAPI, services: Services) -> None:
     """Add every route; called before Dash adds its catch-all."""
     install_errors(app)
     for module in (bots, controls, market, portfolio, risk, runs):
-        app.include_router(module.router(services), prefix="/api")
+        app.include_router(module.router(services), prefix="/api", responses=PROBLEMS)
 
     app.include_router(operations.router(services))
     app.include_router(login.router(services))

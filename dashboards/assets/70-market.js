@@ -149,22 +149,23 @@
       if (push.candles && push.candles.length) market.price = push.candles[push.candles.length - 1].c;
       drawHead();
       const graph = C.graphOf("market-chart");
+      const range = graph && graph.layout && graph.layout.xaxis && graph.layout.xaxis.range;
+      // Indicators are computed on the server: a candle that closed brings their next values.
+      const closed = meta.lines > 0 && range && (push.candles || []).some((candle) => candle.final && candle.t > meta.to);
       if (!meta.newest || !graph || !graph.data || !window.Plotly) return NONE();
       const tolerant = performance.now() - market.redrawnAt < 20000;
       const result = push.redraw ? "redraw" : C.apply(graph, push, meta.timeframe_ms, false, tolerant);
-      if (result !== "redraw" || performance.now() - market.redrawnAt < AGAIN_MS) return NONE();
-      const range = graph.layout.xaxis && graph.layout.xaxis.range;
+      if (!(result === "redraw" || closed) || performance.now() - market.redrawnAt < AGAIN_MS) return NONE();
       market.redrawnAt = performance.now();
       market.redraws += 1;
-      if (range) ask([asMs(range[0]), asMs(range[1])]);
+      if (range) ask([asMs(graph.layout.xaxis.range[0]), asMs(graph.layout.xaxis.range[1])]);
       return range ? NONE() : market.redraws;
     },
     remember(symbol, timeframe, shown) {
       const query = new URLSearchParams({ symbol, timeframe });
       if (shown && shown.length) query.set("show", shown.join(","));
       const search = "?" + query.toString();
-      const other = market.meta && (market.meta.symbol !== symbol || market.meta.timeframe !== timeframe);
-      return [search === window.location.search ? NONE() : search, other ? null : NONE()];
+      return search === window.location.search ? NONE() : search;
     },
   };
 

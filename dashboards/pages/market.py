@@ -229,7 +229,6 @@ def _register_chart(dash: Dash, services: Services) -> None:
         dash,
         "tcpMarket.remember",
         Output("url", "search", allow_duplicate=True),
-        Output("market-view", "data"),
         Input("market-symbol", "value"),
         Input("market-timeframe", "value"),
         Input("market-show", "value"),

@@ -17,6 +17,7 @@ from pipelines.warehouse.health import beat
 from pipelines.warehouse.quality import QualityRow, record_quality
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
+from tests.research_seed import SWEEP, fill_research
 
 pytestmark = pytest.mark.servers
 NOW_MS = 1_790_000_000_000
@@ -107,6 +108,18 @@ def test_tables_download_as_csv_and_parquet(api):
     assert pl.read_parquet(io.BytesIO(as_parquet.body))["id"].to_list() == [row["id"] for row in rows]
 
 
+def test_sweeps_are_listed_and_their_rows_come_best_first(api):
+    """The list has sweeps alone; a sweep pages through its rows."""
+    fill_research(api.database, NOW_MS)
+    listed = models.Runs.model_validate(api.get("/api/sweeps").json)
+    assert [run.id for run in listed.items] == [SWEEP]
+    first = api.get(f"/api/sweeps/{SWEEP}?limit=5").json
+    second = api.get(f"/api/sweeps/{SWEEP}?limit=5&cursor={first['next']}").json
+    ratios = [row["metrics"]["sharpe"] for row in first["items"] + second["items"]]
+    assert len(ratios) == 9
+    assert ratios == sorted(ratios, reverse=True)
+
+
 def test_a_mistake_is_answered_with_its_name(api):
     """Unknown things are 404, bad parameters 422, and `detail` is one line that names them."""
     for path, status, word in MISTAKES:
@@ -126,6 +139,10 @@ def test_health_metrics_and_openapi(api):
     assert (health.connections, health.quality) == ([], [])
     paths = api.get("/api/openapi.json").json["paths"]
     assert "/api/bot/{bot_id}/trades" in paths
+    wrong = paths["/api/sweeps"]["get"]["responses"]["422"]["content"]["application/json"]["schema"]
+    assert wrong["$ref"].endswith("/Problem")
+    assert "swagger-ui-bundle.js" in api.get("/api/docs").text
+    assert api.get("/api/docs/files/swagger-ui.css").status == 200
     assert not any(path.startswith("/_dash") for path in paths)
 
 

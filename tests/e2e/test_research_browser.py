@@ -14,7 +14,7 @@ from pipelines.bus.books import document
 from pipelines.warehouse import tables
 from tests.dashboard_seed import market_message, seed
 from tests.dashboard_server import running, until
-from tests.research_seed import SWEEP, fill_research
+from tests.research_seed import SWEEP, WALK, fill_research
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(600)]
 
@@ -30,7 +30,7 @@ def dashboard(database_url, redis_url, unused_port, tmp_path):
         yield client
 
 
-def test_a_row_of_a_sweep_becomes_a_bot_in_two_clicks_and_is_compared(page, dashboard):
+def test_a_row_of_a_sweep_becomes_a_bot_in_two_clicks_and_is_compared(dashboard, page):
     """The sweep's charts are there, the best row is promoted, and the bot stands beside a backtest."""
     page.goto(f"{dashboard.url}/sweeps")
     page.wait_for_selector("#sweep-heat .js-plotly-plot")
@@ -58,9 +58,11 @@ def test_a_row_of_a_sweep_becomes_a_bot_in_two_clicks_and_is_compared(page, dash
     expect(page.get_by_text("Against bot_001")).to_be_visible()
     page.goto(f"{dashboard.url}/compare?of=bot:nobody")
     expect(page.get_by_text("there is no bot 'nobody'")).to_be_visible()
+    page.goto(f"{dashboard.url}/compare?of={WALK}")
+    expect(page.get_by_text("kept no equity curve")).to_be_visible()
 
 
-def test_holes_and_days_are_seen_and_the_market_is_read(page, dashboard, redis_url):
+def test_holes_and_days_are_seen_and_the_market_is_read(dashboard, page, redis_url):
     """The ledger and the calendar show what is stored; the market has book, indicators and live candles."""
     page.goto(f"{dashboard.url}/data")
     page.wait_for_selector("#coverage-chart .js-plotly-plot")
@@ -92,6 +94,6 @@ def test_holes_and_days_are_seen_and_the_market_is_read(page, dashboard, redis_u
     expect(page.locator("#market-price")).to_have_text("77,123.4")
     page.get_by_role("button", name="Show 1w").click()
     expect(page.locator("#market-drawn")).to_contain_text("drawn in 15m candles")
-    page.get_by_label("Indicators", exact=True).fill("nonsense")
+    page.get_by_role("textbox", name="Indicators").fill("nonsense")
     page.keyboard.press("Enter")
     expect(page.get_by_text("there is no 'nonsense'")).to_be_visible()
