@@ -10,7 +10,7 @@ from config.files import BotFile, parse_model
 from core.fills import exact
 from core.instruments import Instrument
 from live.bots.threads import uninterrupted
-from pipelines.warehouse.exchange_orders import idle_holders, protect
+from pipelines.warehouse.exchange_protection import idle_holders, protect
 
 Tell = Callable[[str, str, str], None]
 

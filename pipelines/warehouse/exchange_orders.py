@@ -3,8 +3,7 @@
 Whoever locks a bot's position, an order and its row here does it in that order.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -14,28 +13,27 @@ from sqlalchemy import (
     Engine,
     Row,
     Text,
-    and_,
     cast,
     func,
     literal,
-    or_,
     select,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
 
 from core.exchange_orders import ExchangeOrder, OrderKind, SubmissionState, client_id, states_before
-from core.ids import decision_id
 from core.orders import Order
 from core.trades import Side
 from pipelines.warehouse.controls import KILL_SWITCH
 from pipelines.warehouse.sql import to_ms
-from pipelines.warehouse.tables import bots, controls, orders, positions
+from pipelines.warehouse.tables import controls, orders, positions
 from pipelines.warehouse.tables.exchange_orders import exchange_orders
 
 LIVE = tuple(state.value for state in SubmissionState if not state.is_final)
 SUBMITTING, SUBMITTED = "submitting", "submitted"
 """Status in `orders` before and after the exchange has an order; its last ones are those of every order."""
+FLATTENED = "the kill switch sold the position"
+"""Reason of the sale that a kill switch asks for, which it does not withdraw itself."""
 ENTRY_KINDS = (OrderKind.MARKET.value, OrderKind.LIMIT.value)
 
 
@@ -167,7 +165,7 @@ def withdraw_killed(engine: Engine, broker: str) -> int:
             exchange_orders.c.state.in_(LIVE),
             exchange_orders.c.cancel_reason.is_(None),
             exchange_orders.c.order_id.notin_(select(orders.c.id).where(orders.c.reason == FLATTENED)),
-            _killed(exchange_orders.c.bot_id),
+            killed(exchange_orders.c.bot_id),
         )
         .values(cancel_reason="the kill switch is on", updated_at=func.now())
     )
@@ -175,7 +173,7 @@ def withdraw_killed(engine: Engine, broker: str) -> int:
         return connection.execute(statement).rowcount
 
 
-def _killed(bot_id: ColumnElement[int], flatten: bool = False) -> ColumnElement[bool]:
+def killed(bot_id: ColumnElement[int], flatten: bool = False) -> ColumnElement[bool]:
     """Whether a bot's kill switch, or that of all bots, is on; flatten: and asks for its coins to be sold."""
     names = (literal(KILL_SWITCH), literal(f"{KILL_SWITCH}:").concat(cast(bot_id, Text)))
     on = select(controls.c.name).where(controls.c.name.in_(names), controls.c.value["on"].as_boolean())
@@ -204,148 +202,6 @@ def held(engine: Engine, bot_id: int) -> Decimal:
     statement = select(positions.c.quantity).where(positions.c.bot_id == bot_id)
     with engine.connect() as connection:
         return connection.execute(statement).scalar_one()
-
-
-def idle_holders(engine: Engine, broker: str, flatten: bool = False) -> Sequence[Row[Any]]:
-    """Bots of a broker with a stop or take-profit that hold coins, have no live order, and whose kill switch
-    is off, or (`flatten`) bots whose kill switch is to sell what they hold:
-    (bot_id, name, symbol, config, quantity, cost)."""
-    live = select(exchange_orders.c.bot_id).where(exchange_orders.c.state.in_(LIVE))
-    risk = bots.c.config["risk"]
-    wanted = or_(risk["stop_loss"].as_string().is_not(None), risk["take_profit"].as_string().is_not(None))
-    statement = (
-        select(
-            bots.c.id.label("bot_id"),
-            bots.c.name,
-            bots.c.symbol,
-            bots.c.config,
-            positions.c.quantity,
-            positions.c.cost,
-        )
-        .join(positions, positions.c.bot_id == bots.c.id)
-        .where(
-            bots.c.config["broker"].as_string() == broker,
-            positions.c.quantity > 0,
-            bots.c.id.notin_(live),
-            _killed(bots.c.id, flatten=True) if flatten else and_(wanted, ~_killed(bots.c.id)),
-        )
-    )
-    with engine.connect() as connection:
-        return connection.execute(statement).all()
-
-
-def protect(
-    engine: Engine, broker: str, bot_id: int, quantity: Decimal, prices: Mapping[str, Decimal | None]
-) -> str | None:
-    """Store a stop and take-profit for what a bot holds, named after its last entry; its id, or None when the
-    account has changed meanwhile, so that it has to be looked at again.
-
-    prices: stop_price and profit_price; without any the coins are sold at once, as the kill switch wants
-    """
-    with engine.begin() as connection:
-        now_held: Decimal = connection.execute(
-            select(positions.c.quantity).where(positions.c.bot_id == bot_id).with_for_update()
-        ).scalar_one()
-        of_bot = exchange_orders.c.bot_id == bot_id
-        live = select(func.count()).where(of_bot, exchange_orders.c.state.in_(LIVE))
-        if now_held < quantity or connection.execute(live).scalar_one():
-            return None
-        entry = connection.execute(
-            select(exchange_orders.c.order_id, orders.c.signal_id, orders.c.timestamp)
-            .join(orders, orders.c.id == exchange_orders.c.order_id)
-            .where(of_bot, exchange_orders.c.side == Side.BUY.value, exchange_orders.c.filled_quantity > 0)
-            .order_by(orders.c.timestamp.desc())
-            .limit(1)
-        ).one_or_none()
-        if entry is None:
-            return None
-        stopped = _refused_before(connection, bot_id, entry.order_id)
-        if stopped == _TOO_SOON:
-            return None
-        reason = _BEYOND_ALREADY if stopped else None if prices else FLATTENED
-        terms = {} if stopped else prices
-        return _insert_protection(connection, broker, bot_id, entry, quantity, terms, reason)
-
-
-_REASONS = {
-    OrderKind.STOP: "stop_loss",
-    OrderKind.TAKE_PROFIT: "take_profit",
-    OrderKind.OCO: "stop_loss or take_profit",
-}
-_BEYOND_ALREADY = "the price was beyond stop_loss or take_profit already"
-FLATTENED = "the kill switch sold the position"
-_TOO_SOON = "too soon"
-_BEYOND = ("51277", "51278", "51279", "51280", "51281")
-
-
-def _refused_before(connection: Connection, bot_id: int, entry_id: str) -> str | None:
-    """Why the last protection of an entry was refused: its code when the price was beyond the trigger, and
-    the position is to be sold at once; `_TOO_SOON` after any other refusal within a minute."""
-    of_entry = exchange_orders.c.order_id.startswith(entry_id.removesuffix("0"), autoescape=True)
-    last = connection.execute(
-        select(
-            exchange_orders.c.state,
-            orders.c.reason,
-            (func.now() - exchange_orders.c.updated_at > timedelta(minutes=1)).label("is_old"),
-        )
-        .join(orders, orders.c.id == exchange_orders.c.order_id)
-        .where(exchange_orders.c.bot_id == bot_id, of_entry, exchange_orders.c.side == Side.SELL.value)
-        .order_by(exchange_orders.c.created_at.desc())
-        .limit(1)
-    ).one_or_none()
-    if last is None or last.state != SubmissionState.REJECTED.value:
-        return None
-    code = (last.reason or "").partition(" ")[0]
-    if code in _BEYOND:
-        return code
-    return None if last.is_old else _TOO_SOON
-
-
-def _insert_protection(
-    connection: Connection,
-    broker: str,
-    bot_id: int,
-    entry: Row[Any],
-    quantity: Decimal,
-    prices: Mapping[str, Decimal | None],
-    reason: str | None,
-) -> str:
-    stop, profit = prices.get("stop_price"), prices.get("profit_price")
-    kind = OrderKind.OCO if stop and profit else OrderKind.STOP if stop else OrderKind.TAKE_PROFIT
-    if not stop and not profit:
-        kind = OrderKind.MARKET
-    bot = connection.execute(select(bots.c.name, bots.c.symbol).where(bots.c.id == bot_id)).one()
-    of_entry = exchange_orders.c.order_id.startswith(entry.order_id.removesuffix("0"), autoescape=True)
-    earlier = select(func.count()).where(exchange_orders.c.bot_id == bot_id, of_entry)
-    name = decision_id(bot.name, to_ms(entry.timestamp), connection.execute(earlier).scalar_one())
-    shown = insert(orders).values(
-        id=name,
-        bot_id=bot_id,
-        signal_id=entry.signal_id,
-        timestamp=entry.timestamp,
-        side=Side.SELL.value,
-        order_type=kind.value,
-        price=stop or profit,
-        quantity=quantity,
-        status=SUBMITTING,
-        reason=reason or _REASONS[kind],
-    )
-    connection.execute(shown)
-    row = insert(exchange_orders).values(
-        order_id=name,
-        bot_id=bot_id,
-        broker=broker,
-        client_id=client_id(name),
-        symbol=bot.symbol,
-        side=Side.SELL.value,
-        kind=kind.value,
-        quantity=quantity,
-        stop_price=stop,
-        profit_price=profit,
-        state=SubmissionState.SUBMITTING.value,
-    )
-    connection.execute(row)
-    return name
 
 
 def shown_status(state: SubmissionState) -> str:
