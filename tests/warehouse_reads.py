@@ -12,7 +12,7 @@ from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from dashboards.queries import accounts, bots, comparisons, data, market, portfolio, system
-from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume
+from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume, risk
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import list_bots
 from pipelines.warehouse.candles import read_candles
@@ -54,6 +54,10 @@ def _pages() -> dict[str, Read]:
     return {
         "all bots": lambda engine: bots.overview(engine, NOON),
         "one bot": lambda engine: bots.overview(engine, NOON, "bot_007"),
+        "risk": risk.overview,
+        "risk of a bot": lambda engine: risk.bot_risk(engine, "bot_007"),
+        "orders": lambda engine: risk.order_rows(engine, BOT, 100),
+        "orders, next page": lambda engine: risk.order_rows(engine, BOT, 100, cursor),
         "fills": lambda engine: bots.fills(engine, BOT, 100),
         "fills, next page": lambda engine: bots.fills(engine, BOT, 100, cursor),
         "fills of a chart": lambda engine: bots.fills_between(engine, BOT, NOON, NOON + timedelta(hours=8)),

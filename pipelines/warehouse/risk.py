@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Engine, func, literal, select, tuple_, update
 
-from config.files import BotFile, parse_model, read_document
+from config.files import parse_model, read_document
 from config.limits import PortfolioLimits as LimitsFile
 from config.settings import Settings
 from core.exposure import PortfolioLimits, equity_of, exposure_of
@@ -85,7 +85,6 @@ def write_limits(engine: Engine, settings: Settings, document: dict[str, Any]) -
 def bot_risk(engine: Engine, name: str) -> BotRisk:
     """How a bot stands; BadInput when there is no such bot."""
     row = find_bot(engine, name)
-    config = parse_model(BotFile, row.config, f"bot {name}")
     vetoed = (orders.c.bot_id == row.id, orders.c.status == OrderStatus.REJECTED.value)
     newest = select(orders.c.timestamp, orders.c.reason).where(*vetoed)
     with engine.connect() as connection:
@@ -96,7 +95,7 @@ def bot_risk(engine: Engine, name: str) -> BotRisk:
     return BotRisk(
         bot=name,
         kill_switch=kill_switch_is_on(engine) or kill_switch_is_on(engine, row.id),
-        limits=config.document().get("risk", {}),
+        limits=row.config.get("risk", {}),
         state=state,
         halted=None if state is None else state.halted,
         vetoes=count,
