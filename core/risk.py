@@ -20,6 +20,7 @@ HOUR_MS = 3_600_000
 DAY_MS = 86_400_000
 
 KILL_SWITCH = "the kill switch is on"
+SOLD = "the kill switch sold the position"
 OLD_DATA = "old data"
 OF_NO_CANDLE = ("the kill switch", OLD_DATA, "over all bots")
 """Beginnings of vetoes that the candles do not explain: a replay takes them over instead of finding them."""

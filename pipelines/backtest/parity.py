@@ -6,16 +6,17 @@ taken over, not judged: candles it slept through are left out, the candle at whi
 order, and orders that the kill switch or a stop took away are not given.
 """
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import msgspec
 import numpy as np
 import polars as pl
 
 from config.files import BotFile, parse_model
 from core.errors import BadInput
-from core.risk import OF_NO_CANDLE
+from core.risk import OF_NO_CANDLE, SOLD
 from core.timeframes import Timeframe
 from pipelines.backtest.account import ENTRY, EXIT, INSIDE, REASON
 from pipelines.backtest.engine import account_of
@@ -110,6 +111,7 @@ def compare_history(
     bars inside the candles, for a bot whose orders are judged on them. BadInput when there is nothing to
     compare, or the bot's orders are of a kind that a backtest does not know.
     """
+    history = _since_sale(history)
     strategy, config = _strategy(history)
     said = _with_pruned(_among(history.signals, candles), candles)
     inside = _between(said, start, end)
@@ -155,6 +157,27 @@ def compare_history(
             ),
             *_balance_differences(_between(history.values, start, end), replayed, rounding),
         ],
+    )
+
+
+def _since_sale(history: BotHistory) -> BotHistory:
+    """What came after the kill switch last sold the position, which no candle explains: the replay begins
+    there, flat, with what the account was worth, and measures its limits from there."""
+    sold = history.orders.filter(pl.col("reason") == SOLD)["timestamp"]
+    if sold.is_empty():
+        return history
+    later = pl.col("timestamp") > sold.max()
+    values = history.values.filter(later)
+    worth = values["total_value"].head(1).to_list()
+    return replace(
+        history,
+        row=msgspec.structs.replace(
+            history.row, config=history.row.config | {"virtual_balance": float(*worth or [1])}
+        ),
+        signals=history.signals.filter(later),
+        orders=history.orders.filter(later),
+        fills=history.fills.filter(later),
+        values=values,
     )
 
 

@@ -17,7 +17,7 @@ from core.fills import Costs
 from core.instruments import Instrument
 from core.matching import match_open
 from core.orders import Order, OrderType
-from core.risk import RiskLimits
+from core.risk import SOLD, RiskLimits
 from core.timeframes import Timeframe
 from core.trades import Side
 from pipelines.warehouse.bot_ledger import Ledger
@@ -28,7 +28,6 @@ from pipelines.warehouse.instruments import read_instruments
 from pipelines.warehouse.sql import EXCHANGE, to_ms
 from pipelines.warehouse.tables import bots, positions
 
-SOLD = "the kill switch sold the position"
 _NEWEST = text("""
     SELECT close, greatest(timestamp, (SELECT exchange_time FROM heartbeats WHERE component = 'live')) AS at
     FROM market_data WHERE exchange = :exchange AND symbol = :symbol AND timeframe = '1m'

@@ -29,6 +29,7 @@ from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.controls import set_kill_switch
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
+from pipelines.warehouse.kill_switch import switch
 from strategies import registry
 from tests import bot_bench as bench
 from tests.property.test_signals import SMALL
@@ -203,6 +204,25 @@ def test_what_people_did_is_no_difference(engine, recorded) -> None:
     assert report.interruptions == 1
     assert report.held_up > 0
     assert report.candles == LIVE + 1 - 49
+
+
+def test_after_a_sale_by_the_kill_switch_what_came_since_is_compared(engine, recorded) -> None:
+    """The switch sells what is held in the middle of the history: no candle explains that, and the rest is
+    the replay's from there on."""
+    a_bot(engine, "ema_crossover")
+    held = 0
+    while find_bot(engine, "ema_crossover").quantity < Decimal("0.0001"):
+        held += 10
+        bench.store(engine, recorded[: HISTORY + held])
+        live(engine, "ema_crossover", recorded[: HISTORY + held])
+    assert switch(engine, True, "test", flatten=True).sold == ("ema_crossover",)
+    switch(engine, False, "test")
+    bench.store(engine, recorded)
+    live(engine, "ema_crossover", recorded)
+    report = check_bot(_url(engine), "ema_crossover")
+    assert report.differences == []
+    assert 0 < report.candles <= LIVE + 1 - held
+    assert report.fills > 2
 
 
 def test_a_pruned_history_is_still_compared(engine, played: str) -> None:
