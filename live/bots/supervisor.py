@@ -10,6 +10,7 @@ from sqlalchemy.exc import DBAPIError
 
 from config.settings import Settings
 from core.bot_states import Actual, Desired, Step, next_step
+from core.errors import BadInput
 from live.bots.folder import BotFolder
 from live.bots.process import BotProcess, BotProcesses
 from live.bots.reports import Reports
@@ -182,15 +183,15 @@ class BotSupervisor:
     def _end(self, process: BotProcess, now: float) -> None:
         """Ask it to end, or end it when its time is over."""
         deadline = process.deadline()
-        if deadline is not None and now >= deadline:
-            process.kill()
-        else:
+        if deadline is None:
             process.stop(now + self._limits.stop_s)
+        elif now >= deadline:
+            process.kill()
 
     async def _ended(self, row: BotRow, process: BotProcess, code: int) -> None:
         """A process is gone: as asked, or it crashed."""
-        asked = process.stop_deadline is not None and process.kill_reason is None
-        if asked or code in {STOPPED, ORPHANED}:
+        asked = process.stop_deadline is not None or code in {STOPPED, ORPHANED}
+        if asked and process.kill_reason is None:
             await self._record(row, Actual.STOPPED)
             return
         reason = await self._keep_crash(row, process, code)
@@ -219,7 +220,10 @@ class BotSupervisor:
         return reason
 
     async def _give_up(self, row: BotRow, message: str) -> None:
-        await uninterrupted(set_status, self._engine, row.name, Desired.ERROR)
+        try:
+            await uninterrupted(set_status, self._engine, row.name, Desired.ERROR)
+        except BadInput:
+            return  # deleted meanwhile: there is nothing left to give up
         await self._reports.event("error", "bot_error", message)
         self._something.set()
 

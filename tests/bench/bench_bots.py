@@ -21,6 +21,7 @@ from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bots import announce, find_bot, list_bots, set_status
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
+from pipelines.warehouse.instruments import upsert_instruments
 from tests import bot_bench as bench
 
 BOTS, HISTORY = 10, 1000
@@ -63,6 +64,7 @@ async def test_ten_bots(
         (tmp_path / "bots" / f"bot_{n}.json").write_text(json.dumps(document))
     engine = engine_of(database_url)
     candles = bench.walk(HISTORY + CANDLES + 1)
+    upsert_instruments(engine, [bench.BTC])
     bench.store(engine, candles[:HISTORY])
     beat(engine, "live", 0, candles[HISTORY - 1].close_ms + 1, {})
     settings = Settings(config_dir=tmp_path, home=tmp_path, database_url=database_url, redis_url=redis_url)
