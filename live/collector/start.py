@@ -13,10 +13,14 @@ from core.trades import Trade
 from live.collector.adopt import Hole, adopt_ledger
 from live.collector.stream import SymbolStream
 from pipelines.exchanges.base import ExchangeRest
+from pipelines.warehouse.gaps import missing_ids
 from pipelines.warehouse.resume import ResumePoint, resume_point, trades_since
 
 LARGEST_REFILL_IDS = 50_000
 """A larger hole is closed by the exchange's candles, unless told otherwise: by id it takes over a minute."""
+LONGEST_LAG_MS = 60_000
+"""A REST whose newest trade is at most so much older than the last stored one lags behind the WebSocket; one
+that is further back tells of another market."""
 PAGE_IDS = 500
 
 _log = structlog.get_logger("start")
@@ -50,7 +54,7 @@ async def open_stream(
     now_ms = recent[-1].timestamp_ms if recent else await rest.server_time_ms()
     if point is not None and last_id is not None:
         newest = recent[-1].trade_id if recent else last_id
-        if 0 <= newest - last_id <= largest_refill:
+        if newest - last_id <= largest_refill and (newest >= last_id or _lags(recent, point)):
             stream = await asyncio.to_thread(_resumed, symbol, timeframes, engine, point)
             if sum(gap.size for gap in stream.continuity.gaps) <= largest_refill:
                 # Before anything new is taken: the ledger is compared with what is stored.
@@ -59,11 +63,12 @@ async def open_stream(
                 )
                 _log.info("resumed", symbol=symbol, last_id=last_id, behind=newest - last_id)
                 return Opened(stream, stream.take(recent), None, adopted)
-    stream, new = await _fresh(symbol, timeframes, rest, recent)
+    stream, known = await _fresh(symbol, timeframes, rest, recent)
     too_large = None
     if last_id is not None:
-        first_known = new[0].first_id if new else (stream.continuity.last_id or last_id) + 1
-        too_large = (last_id + 1, first_known - 1)
+        first_known = known[0].first_id if known else (stream.continuity.last_id or last_id) + 1
+        too_large = (last_id + 1, first_known - 1) if last_id + 1 < first_known else None
+    new = await asyncio.to_thread(_unstored, engine, symbol, known)
     adopted = await asyncio.to_thread(
         adopt_ledger, engine, symbol, stream.continuity, last_id, too_large, now_ms
     )
@@ -95,6 +100,25 @@ async def _fresh(
     stream = SymbolStream(symbol, timeframes, start_ms, continuity)
     _log.info("started", symbol=symbol, start_ms=start_ms, trades=len(ours))
     return stream, stream.take(ours)
+
+
+def _lags(recent: Sequence[Trade], point: ResumePoint) -> bool:
+    """Whether an answer that ends before the last stored trade is merely late."""
+    return 0 <= point.last.timestamp_ms - recent[-1].timestamp_ms <= LONGEST_LAG_MS
+
+
+def _unstored(engine: Engine, symbol: str, known: list[Trade]) -> list[Trade]:
+    """Without the matches that are stored, be it as part of an aggregate: under an id of its own the database
+    would take each for another trade."""
+    if not known:
+        return known
+    with engine.connect() as connection:
+        missing = missing_ids(connection, symbol, known[0].first_id, known[-1].trade_id)
+    return [
+        trade
+        for trade in known
+        if any(first <= trade.first_id and trade.trade_id <= last for first, last in missing)
+    ]
 
 
 def _point(engine: Engine, symbol: str) -> ResumePoint | None:

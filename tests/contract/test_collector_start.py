@@ -1,0 +1,79 @@
+"""Where a symbol goes on when what is stored and what the exchange's REST tells do not meet."""
+
+from collections.abc import Sequence
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import text
+
+from core.timeframes import Timeframe
+from core.trades import Side, Trade
+from live.collector.start import Opened, open_stream
+from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.trades import copy_trades
+from tests.exchange import FakeExchange, aggregated
+
+pytestmark = pytest.mark.servers
+
+SYMBOL = "BTC-USDT"
+NOON = 1_763_726_400_000
+
+
+def matches(count: int, first_id: int = 1_001) -> list[Trade]:
+    """Single matches, five an instant of a second."""
+    return [
+        Trade(SYMBOL, first_id + n, NOON + n // 5 * 1_000, Decimal(100), Decimal(1), Side.BUY)
+        for n in range(count)
+    ]
+
+
+class StandingExchange(FakeExchange):
+    """Its clock stands at `now`, and its REST tells only of what happened `lag_ms` ago."""
+
+    def __init__(self, tape: Sequence[Trade], now_ms: int, lag_ms: int = 0) -> None:
+        super().__init__(tape, now_ms, speed=0)
+        self._lag_ms = lag_ms
+
+    def _until_now(self, symbol: str) -> list[Trade]:
+        return [t for t in super()._until_now(symbol) if t.timestamp_ms <= self.now_ms() - self._lag_ms]
+
+
+async def opened(database_url: str, exchange: FakeExchange, largest_refill: int = 50_000) -> Opened:
+    """The start of the symbol; what it wants stored is stored."""
+    engine = engine_of(database_url)
+    found = await open_stream(SYMBOL, list(Timeframe), exchange, engine, largest_refill)
+    store(database_url, found.new)
+    return found
+
+
+def store(database_url: str, trades: Sequence[Trade]) -> None:
+    with engine_of(database_url).begin() as connection:
+        copy_trades(connection, trades)
+
+
+def stored_matches(database_url: str) -> tuple[int, int]:
+    """(ids that the stored records cover, each as often as it is covered; from the lowest to the highest)"""
+    query = text("SELECT sum(count), max(trade_id) - min(trade_id - count + 1) + 1 FROM raw_trades")
+    with engine_of(database_url).connect() as connection:
+        row = connection.execute(query).one()
+    return int(row[0]), int(row[1])
+
+
+async def test_a_rest_that_lags_behind_what_is_stored_stores_nothing_twice(database_url: str) -> None:
+    tape = matches(100)
+    store(database_url, aggregated(tape))
+    found = await opened(database_url, StandingExchange(tape, NOON + 20_000, lag_ms=3_000))
+    assert found.stream.continuity.last_id == tape[-1].trade_id
+    assert found.too_large is None
+    assert stored_matches(database_url) == (100, 100)
+
+
+async def test_a_start_anew_in_a_minute_that_is_partly_stored_stores_the_rest_of_it_and_no_more(
+    database_url: str,
+) -> None:
+    tape = matches(100)
+    store(database_url, aggregated(tape[:60]))
+    found = await opened(database_url, StandingExchange(tape, NOON + 20_000), largest_refill=10)
+    assert stored_matches(database_url) == (100, 100)
+    assert found.stream.trades == 100
+    assert found.too_large is None
