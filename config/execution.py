@@ -67,8 +67,8 @@ class ExecutionFile(BaseModel):
         Decimal(0),
         ge=0,
         le=Decimal("0.5"),
-        description="How much worse an order of the bar's whole volume (or more) fills, a fraction; a smaller "
-        "one by the square of its part",
+        description="How much worse an order of the bar's whole volume (or more) fills, a fraction; a "
+        "smaller one by the square of its part",
     )
     intrabar: Literal["trades", "1m", "candle"] = Field(
         "trades",

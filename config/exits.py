@@ -1,4 +1,4 @@
-"""The part of a risk block that says how a position ends and how large it begins: bots and backtests share it."""
+"""How a position ends and how large it begins: the part of a risk block that bots and backtests share."""
 
 from decimal import Decimal
 from typing import Literal, Self
@@ -13,7 +13,8 @@ class ExitsAndSizes(BaseModel):
     """Stops, time and sizes. Fractions: 0.1 is 10 %.
 
     Where the path inside a candle is not known, the worse order of high and low counts, so a stop wins over a
-    profit; a candle that opens beyond a stop or a profit leaves at its open. Candles without trades fill nothing.
+    profit; a candle that opens beyond a stop or a profit leaves at its open. Candles without trades fill
+    nothing.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
