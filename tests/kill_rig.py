@@ -122,11 +122,12 @@ def _kill_one(rig: Rig, victim: str, drawn: random.Random) -> bool:
 
 
 def settled(rig: Rig, seconds: float) -> None:
-    """Wait until every bot has judged the last candle of the market."""
+    """Wait until every bot has judged the candle in which the market ended: no running candle is left that
+    could have filled an order."""
     behind = (
         "SELECT string_agg(b.name || ' at ' || coalesce(p.last_candle::text, '-'), ', ') FROM bots b"
-        " JOIN positions p ON p.bot_id = b.id WHERE p.last_candle IS NULL OR p.last_candle <"
-        " to_timestamp(:end / 1000.0) - CASE b.timeframe WHEN '5m' THEN interval '5m' ELSE interval '1m' END"
+        " JOIN positions p ON p.bot_id = b.id"
+        " WHERE p.last_candle IS NULL OR p.last_candle < to_timestamp(:end / 1000.0)"
     )
     deadline = time.monotonic() + seconds
     while late := bench.scalar(rig.engine, behind, end=rig.market.end_ms):
@@ -137,8 +138,8 @@ def settled(rig: Rig, seconds: float) -> None:
 def faults_of(rig: Rig) -> list[str]:
     """All that is not as it must be. The daemon has to be stopped before: calm twins of the bots are made.
 
-    The exchange's clock goes on behind the market's end, and minutes without trades with it: what the bots had
-    not judged of those when they were stopped is judged first.
+    The exchange's clock goes on behind the market's end, and minutes without trades with it: what the bots
+    had not judged of those when they were stopped is judged first.
     """
     for name in BOTS:
         finish(rig.engine, name)
