@@ -228,13 +228,7 @@ class Writer:
         for each in chunk.lost:
             self.lost.put_nowait(each)
         self._count_drained(chunk)
-        self._on_committed(
-            [
-                msgspec.structs.replace(candle, revision=revisions[key])
-                for candle in writing.batch.candles
-                if (key := (candle.symbol, candle.timeframe, candle.close_ms)) in revisions
-            ]
-        )
+        self._on_committed(_as_stored(writing.batch.candles, revisions))
 
     async def _without_refused(self, chunk: Chunk, error: DBAPIError) -> Chunk:
         """One bad row must not hold up all that comes after it, for ever."""
@@ -337,6 +331,17 @@ class Writer:
             rate = self._drained / took_s
             text = f"{self._drained} trades written from disk in {took_s:.1f} s, {rate:.0f} a second"
             self._on_event("info", "spool_drained", text)
+
+
+def _as_stored(candles: Sequence[Candle], revisions: Revisions) -> list[Candle]:
+    """Those that the commit made new or changed. Of one that was revised while it waited only the last state
+    was ever stored, and nobody may act on another."""
+    states = {(candle.symbol, candle.timeframe, candle.close_ms): candle for candle in candles}
+    return [
+        msgspec.structs.replace(candle, revision=revisions[key])
+        for key, candle in states.items()
+        if key in revisions
+    ]
 
 
 def _reason(error: DBAPIError) -> str:

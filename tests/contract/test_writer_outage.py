@@ -3,6 +3,7 @@
 import re
 import resource
 
+import msgspec
 import pytest
 
 from live.collector.backlog import Bounds
@@ -12,7 +13,7 @@ from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.spool import database_id
 from tests.proxy import Proxy
 from tests.waiting import until
-from tests.writing import Told, put, stored, writing
+from tests.writing import Told, candle, put, stored, writing
 
 pytestmark = pytest.mark.servers
 
@@ -115,6 +116,20 @@ async def test_a_spool_is_drained_at_full_speed(database_url, tmp_path):
     assert rate is not None
     assert int(rate[1]) > 5_000  # ten times that on an idle machine
     assert len(stored(database_url)[0]) == 200_000
+
+
+async def test_a_candle_that_was_revised_while_it_waited_is_told_once_as_it_is_stored(database_url, tmp_path):
+    told, spool = Told(), Spool(tmp_path, reserve_bytes=0)
+    provisional = msgspec.structs.replace(candle(1), trades_count=7, provisional=True)
+    async with Proxy(database_url) as proxy, writing(proxy.url, spool, told) as writer:
+        await writer.recovered.wait()
+        await proxy.cut()
+        writer.put(candles=[provisional, candle(2)])
+        writer.put(candles=[msgspec.structs.replace(candle(1), revision=1)])
+        await proxy.restore()
+        await until(lambda: len(told.committed) >= 2)
+    assert stored(database_url)[1] == [(1, 1), (2, 0)]
+    assert told.committed == [1, 2]
 
 
 def test_a_database_keeps_its_name(database_url):
