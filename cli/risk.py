@@ -62,7 +62,7 @@ def apply(as_json: bool = JSON) -> None:
     from pipelines.warehouse.risk import apply_limits_file
 
     settings = _settings()
-    limits = msgspec.to_builtins(apply_limits_file(_engine(settings), settings))
+    limits = msgspec.structs.asdict(apply_limits_file(_engine(settings), settings))
     given = {name: value for name, value in limits.items() if value not in (None, False)}
     if as_json:
         _print_json({"limits": given})
