@@ -220,7 +220,7 @@ def test_theme_kill_switch_and_unknown_pages(page, dashboard):
     page.locator("#kill-open").click()
     expect(page.get_by_text("No bot will buy until it is off again")).to_be_visible()
     assert dashboard.get("/api/kill-switch").json == {"on": False}
-    page.get_by_role("button", name="Stop all buying").click()
+    page.get_by_role("button", name="Stop all trading").click()
     until(lambda: dashboard.get("/api/kill-switch").json == {"on": True}, 20, "the kill switch")
     expect(page.locator("#kill-label")).to_have_text("Kill switch is ON")
     page.goto(f"{dashboard.url}/nowhere")
