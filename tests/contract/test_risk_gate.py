@@ -258,7 +258,5 @@ def test_wrong_limits_change_nothing_and_name_the_field(engine, document, field)
 def test_a_bot_whose_limits_leave_no_room_for_the_smallest_order_is_refused(engine):
     """0.00001 coins cost about 0.6: an order of at most 0.5 can never be sent."""
     bench.add_bot(engine, "alpha")
-    with pytest.raises(
-        BadInput, match=r"risk\.max_order_value: 0\.5 is under the smallest order"
-    ):
+    with pytest.raises(BadInput, match=r"risk\.max_order_value: 0\.5 is under the smallest order"):
         bench.add_bot(engine, "beta", risk={"max_order_value": 0.5})
