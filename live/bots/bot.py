@@ -30,7 +30,7 @@ from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import BotRow
 from pipelines.warehouse.exposure import admit
 from pipelines.warehouse.instruments import read_instruments
-from pipelines.warehouse.paths import Inside, is_begun
+from pipelines.warehouse.paths import MOST_BARS, Inside, is_begun
 from strategies import registry
 from strategies.evaluate import last_signal
 
@@ -194,6 +194,11 @@ class Bot:
             signal = last_signal(self._strategy, frame)
         rules = self._terms(frame)
         bars = self._bars(rules, candle)
+        while bars is not None and len(bars) == MOST_BARS:
+            self._store(match(rules, self._account, bars, candle.close_ms), candle)
+            if self._account.matching.matched_id != bars[-1].trade_id:
+                break  # the kill switch is on: they meet nothing
+            bars = self._bars(rules, candle)
         with self._engine.begin() as connection:
             standing = self._ledger.begin_decision(connection, self._account)
             age_ms = age_of(candle, standing.exchange_ms)
@@ -236,15 +241,18 @@ class Bot:
         if last_ms is None or running.volume == 0 or running.close_ms != last_ms + self.timeframe.ms:
             return
         met = self._met(self._terms(), running) if self._config.broker == "paper" else None
-        if met is None:
-            return
+        if met is not None:
+            self._store(met, running)
+
+    def _store(self, met: Outcome, candle: Candle) -> None:
+        """Commit what a part of a candle did to the orders, which the kill switch withdraws instead."""
         with self._engine.begin() as connection:
             standing = self._ledger.begin_decision(connection, self._account)
             outcome = withdraw(self._account, KILL_SWITCH) if standing.kill_switch else self._marked(met)
-            self._ledger.write(connection, outcome, running.open_ms, None)
+            self._ledger.write(connection, outcome, candle.open_ms, None)
         self._account = outcome.account
         if outcome.executions:
-            self._tell(outcome, running, "trade")
+            self._tell(outcome, candle, "trade")
 
     def _met(self, rules: Rules, running: Candle) -> Outcome | None:
         """What the running candle does to the orders; None: nothing that has to be stored."""

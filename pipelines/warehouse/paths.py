@@ -35,6 +35,12 @@ _ANY_TRADE = text("""
     SELECT 1 FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol
       AND timestamp >= CAST(:begins AS timestamptz) - interval '1 day' AND timestamp < :ends LIMIT 1
 """)
+_SHAPE = text("""
+    SELECT (array_agg(price ORDER BY trade_id))[1] AS open, max(price) AS high, min(price) AS low,
+           (array_agg(price ORDER BY trade_id DESC))[1] AS close
+    FROM raw_trades
+    WHERE exchange = :exchange AND symbol = :symbol AND timestamp >= :begins AND timestamp < :ends
+""")
 _MINUTES = text("""
     SELECT timestamp, open, high, low, close, volume FROM market_data
     WHERE exchange = :exchange AND symbol = :symbol AND timeframe = '1m'
@@ -56,7 +62,8 @@ class Inside:
         self._path = path
 
     def of_final(self, candle: Candle, matching: Matching) -> Sequence[Bar]:
-        """The bars of a final candle that the orders have not met yet: the finest that make the candle."""
+        """The bars of a final candle that the orders have not met yet: the finest that make the candle. As
+        many as `MOST_BARS` are not all of them: ask again when the orders have met these."""
         whole = (Bar.of_candle(candle),)
         if self._path == "candle":
             return whole
@@ -64,7 +71,7 @@ class Inside:
         with self._engine.connect() as connection:
             for read in (self._trades, self._minutes) if self._path == "trades" else (self._minutes,):
                 bars = read(connection, candle, matching, proven=False)
-                if bars and (begun or make(bars, candle)):
+                if bars and (begun or make(bars, candle) or self._make_all(connection, candle, bars)):
                     return bars
         return () if begun else whole
 
@@ -82,6 +89,13 @@ class Inside:
     def _key(self, candle: Candle) -> dict[str, Any]:
         times = {"begins": to_datetime(candle.open_ms), "ends": to_datetime(candle.close_ms)}
         return {"exchange": EXCHANGE, "symbol": self._symbol, **times}
+
+    def _make_all(self, connection: Connection, candle: Candle, first: Sequence[Bar]) -> bool:
+        """Whether these are the first of more trades, which make the candle together."""
+        if len(first) < MOST_BARS:
+            return False
+        shape = connection.execute(_SHAPE, self._key(candle)).one()
+        return tuple(shape) == (candle.open, candle.high, candle.low, candle.close)
 
     def _trades(
         self, connection: Connection, candle: Candle, matching: Matching, proven: bool

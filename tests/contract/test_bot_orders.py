@@ -21,6 +21,7 @@ from pipelines.warehouse.bots import cancel_open_orders, find_bot, set_status
 from pipelines.warehouse.controls import set_kill_switch
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
+from pipelines.warehouse.sql import to_datetime
 from pipelines.warehouse.trades import copy_trades
 from tests import bot_bench as bench
 
@@ -312,3 +313,49 @@ def test_parity_says_what_a_backtest_does_not_know(engine):
     take(engine, "alpha", SystemClock()).catch_up()
     with pytest.raises(BadInput, match=r"execution\.order: parity is not known for stop_limit"):
         check_bot(engine.url.render_as_string(hide_password=False), "alpha")
+
+
+def test_a_candle_of_more_trades_than_are_read_at_once_is_met_whole(engine):
+    """Five minutes of 25,000 trades; one near the end takes the profit. A bot that looked inside and one that
+    only sees the final candle sell at that trade."""
+    clock = SystemClock()
+    for name in ("watching", "away"):
+        bench.add_bot(
+            engine,
+            name,
+            strategy="buy_and_hold",
+            parameters={},
+            timeframe="5m",
+            risk={"take_profit": 0.02},
+            execution={},
+        )
+    start = bench.START_MS - bench.START_MS % Timeframe.M5.ms
+    flat = [
+        Candle(bench.SYMBOL, Timeframe.M5, start + n * Timeframe.M5.ms, *(D(100),) * 4, D(9)) for n in (0, 1)
+    ]
+    begin = flat[1].close_ms
+    trades = [
+        Trade(bench.SYMBOL, 9_000 + n, begin + n * 10, D(103 if n == 24_000 else 100), D(2000), Side.BUY)
+        for n in range(25_000)
+    ]
+    bench.store(engine, flat[:1])
+    beat(engine, "live", clock.now_ms(), flat[0].close_ms + 1, {})
+    bots = {name: take(engine, name, clock) for name in ("watching", "away")}
+    for bot in bots.values():
+        bot.catch_up()
+    bench.store(engine, flat[1:])
+    keep(engine, [Trade(bench.SYMBOL, 8_999, begin - 1, D(100), D(1), Side.BUY), *trades])
+    made = candle_of(trades, begin + Timeframe.M5.ms)
+    whole = Candle(made.symbol, Timeframe.M5, *(getattr(made, name) for name in made.__struct_fields__[2:9]))
+    for bot in bots.values():
+        bot.on_update(MarketUpdate(flat[1], None))
+    bots["watching"].on_update(
+        MarketUpdate(Candle(*(getattr(whole, n) for n in whole.__struct_fields__[:10]), final=False), None)
+    )
+    bench.store(engine, [whole])
+    for bot in bots.values():
+        bot.on_update(MarketUpdate(whole, None))
+    one, two = rows(engine, "watching"), rows(engine, "away")
+    assert one == two
+    assert [row[4] for row in one["trades"]] == [100, 103]
+    assert [row[2] for row in one["trades"]][1] == to_datetime(begin + 240_000)
