@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import numba
+from numba.core import cgutils
+from numba.extending import intrinsic
 
 F = TypeVar("F", bound=Callable[..., Any])
 SOURCES = (
@@ -49,3 +51,19 @@ def njit_inlined(function: F) -> F:
 def njit_parallel(function: F) -> F:
     """Compile for all cores (`numba.prange`), kept on disk."""
     return cast(F, numba.njit(cache=True, error_model="numpy", parallel=True)(function))
+
+
+def _borrowed(typing: Any, array: Any) -> Any:
+    def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        found = cgutils.create_struct_proxy(array)(context, builder, value=arguments[0])
+        found.meminfo = cgutils.get_null_value(found.meminfo.type)
+        found.parent = cgutils.get_null_value(found.parent.type)
+        return found._getvalue()
+
+    return array(array), made
+
+
+borrowed: Callable[[Any], Any] = intrinsic(_borrowed)
+"""In a kernel: the same array without an owner. Numba counts references to an array wherever it is passed on,
+in atomic steps that cost more than a trade (375 ns of one, 23 without); to what is borrowed it counts none. The
+caller keeps the array alive: never borrow what the kernel made itself."""

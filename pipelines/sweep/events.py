@@ -5,7 +5,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.backtest.account import Floats, Ints
-from pipelines.backtest.compiled import njit, njit_inlined, njit_parallel
+from pipelines.backtest.compiled import borrowed, njit, njit_inlined, njit_parallel
 from pipelines.sweep.walk import CASH, QUANTITY, enter, finish, leave
 
 Bytes = NDArray[np.uint8]
@@ -25,6 +25,59 @@ def _changes(first: Floats, second: Floats, sides: NDArray[np.uint8], changed: N
         changed[t] = sides[t + 1] ^ sides[t]
     for t in range(n - 1, min((n + 7) // 8 * 8, changed.size)):
         changed[t] = 0
+
+
+@njit
+def _walk_group(
+    start: int,
+    stop: int,
+    states: Floats,
+    wholes: Ints,
+    lines: Floats,
+    offset: int,
+    until: int,
+    pairs: Ints,
+    first_known: Ints,
+    warm: int,
+    fill_next: bool,
+    fee: float,
+    slippage: float,
+    pays_in_quote: bool,
+    candle_ms: int,
+    look: Floats,
+    close: Floats,
+    far: Floats,
+    higher: Ints,
+    day_end: Ints,
+) -> None:
+    """Combinations start … stop − 1 of `walk_crossings`."""
+    states, wholes, lines, pairs = borrowed(states), borrowed(wholes), borrowed(lines), borrowed(pairs)
+    look, close, far = borrowed(look), borrowed(close), borrowed(far)
+    higher, day_end, first_known = borrowed(higher), borrowed(day_end), borrowed(first_known)
+    n, later = close.size, 1 if fill_next else 0
+    sides, changed = np.empty(BLOCK + 8, np.uint8), np.zeros(BLOCK + 8, np.uint8)
+    words = changed.view(np.uint64)
+    for block in range(max(warm, offset + 1), until, BLOCK):
+        end = min(block + BLOCK, until)
+        for c in range(start, stop):
+            one, two = pairs[c, 0], pairs[c, 1]
+            begin = max(max(first_known[one], first_known[two]) + 1, block)
+            if begin >= end:
+                continue
+            left, right = begin - 1 - offset, end - offset
+            _changes(lines[one, left:right], lines[two, left:right], sides, changed)
+            state, whole = states[c], wholes[c]
+            for word in range((end - begin + 7) // 8):
+                if words[word] == 0:
+                    continue
+                for k in range(8 * word, 8 * word + 8):
+                    at = begin + k - warm + later
+                    if changed[k] == 0 or at >= n:
+                        continue
+                    if sides[k + 1] == 1 and state[QUANTITY] == 0.0:
+                        enter(state, whole, at, fee, slippage, pays_in_quote, look, close, day_end)
+                    elif sides[k + 1] == 2 and state[CASH] == 0.0:
+                        leave(state, whole, at, fee, slippage, candle_ms, look, close, far, higher, day_end)
 
 
 @njit_parallel
@@ -56,34 +109,12 @@ def walk_crossings(
     walked at the same time; warm: candles at the head that are not traded; the other arrays over the traded
     ones (see `Prices`). A crossing at a candle fills at the next one (fill_next) or at itself.
     """
-    n, later = close.size, 1 if fill_next else 0
     for group in numba.prange(groups):
         start, stop = pairs.shape[0] * group // groups, pairs.shape[0] * (group + 1) // groups
-        sides, changed = np.empty(BLOCK + 8, np.uint8), np.zeros(BLOCK + 8, np.uint8)
-        words = changed.view(np.uint64)
-        for block in range(max(warm, offset + 1), until, BLOCK):
-            end = min(block + BLOCK, until)
-            for c in range(start, stop):
-                one, two = pairs[c, 0], pairs[c, 1]
-                begin = max(max(first_known[one], first_known[two]) + 1, block)
-                if begin >= end:
-                    continue
-                left, right = begin - 1 - offset, end - offset
-                _changes(lines[one, left:right], lines[two, left:right], sides, changed)
-                state, whole = states[c], wholes[c]
-                for word in range((end - begin + 7) // 8):
-                    if words[word] == 0:
-                        continue
-                    for k in range(8 * word, 8 * word + 8):
-                        at = begin + k - warm + later
-                        if changed[k] == 0 or at >= n:
-                            continue
-                        if sides[k + 1] == 1 and state[QUANTITY] == 0.0:
-                            enter(state, whole, at, fee, slippage, pays_in_quote, look, close, day_end)
-                        elif sides[k + 1] == 2 and state[CASH] == 0.0:
-                            leave(
-                                state, whole, at, fee, slippage, candle_ms, look, close, far, higher, day_end
-                            )
+        _walk_group(
+            start, stop, states, wholes, lines, offset, until, pairs, first_known, warm, fill_next, fee,
+            slippage, pays_in_quote, candle_ms, look, close, far, higher, day_end,
+        )  # fmt: skip
 
 
 @njit_parallel
@@ -163,6 +194,9 @@ def walk_flags(
     buy, sell: a byte for each candle, of which the first `warm` are not traded, not 0 where to act and never
     both; their length is a multiple of 8. The other arrays are over the traded candles.
     """
+    state, whole, buy, sell = borrowed(state), borrowed(whole), borrowed(buy), borrowed(sell)
+    look, close, far = borrowed(look), borrowed(close), borrowed(far)
+    higher, day_end = borrowed(higher), borrowed(day_end)
     later = 1 if fill_next else 0
     buys, sells = buy.view(np.uint64), sell.view(np.uint64)
     t, until = warm, warm + close.size - later

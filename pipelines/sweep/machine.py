@@ -10,7 +10,7 @@ import numba
 import numpy as np
 
 from pipelines.backtest.account import Floats, Ints
-from pipelines.backtest.compiled import njit, njit_inlined, njit_parallel
+from pipelines.backtest.compiled import borrowed, njit, njit_inlined, njit_parallel
 from pipelines.sweep.events import walk_flags
 from pipelines.sweep.operations import (
     AND,
@@ -28,8 +28,8 @@ from pipelines.sweep.operations import (
     two_recursions,
 )
 
-BLOCK = 1024
-"""Candles of a block: the registers of a program stay in the processor's nearest cache."""
+BLOCK = 4096
+"""Candles of a block: the registers of a program stay in the processor's cache."""
 KEPT = 64
 """Rows of a condition that are kept for the next block."""
 STATE = 8
@@ -66,6 +66,13 @@ def _run(
     kept: Bytes,
 ) -> bool:
     """A program on candles begin … end − 1; False where it came upon something that Polars has to judge."""
+    code, numbers, columns, registers = (
+        borrowed(code),
+        borrowed(numbers),
+        borrowed(columns),
+        borrowed(registers),
+    )
+    conditions, states, kept = borrowed(conditions), borrowed(states), borrowed(kept)
     size, fine, k = end - begin, True, -1
     while k + 1 < code.shape[0]:
         k += 1

@@ -325,7 +325,7 @@ _FUNCTIONS: dict[str, Callable[[Any, list[Node]], Node]] = {
     "Abs": _unary("abs"),
     "Negate": _unary("neg"),
     "Clip": _clip,
-    "Diff": _diff,
+    "Diff.Ignore": _diff,
     "Shift": _shift,
     "RollingExpr": _rolling,
     "MaxHorizontal": _extreme("max"),
