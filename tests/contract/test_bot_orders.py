@@ -87,7 +87,7 @@ def take(engine: Engine, name: str, clock: Clock) -> Bot:
     return Bot(find_bot(engine, name), engine, clock, lambda message: None)
 
 
-def rows(engine: Engine, name: str, without: str = "") -> dict[str, list[tuple[Any, ...]]]:
+def rows(engine: Engine, name: str) -> dict[str, list[tuple[Any, ...]]]:
     """All that the bot has on record, its name taken out of the ids."""
     found = {}
     with engine.connect() as connection:
