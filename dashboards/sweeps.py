@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 from core.metrics import METRICS
 from core.statistics.sharpe import Moments, deflated_sharpe
 from dashboards.components import empty, icon, panel
-from dashboards.figures.style import CONFIG
+from dashboards.figures.style import BLANK, CONFIG
 from dashboards.figures.sweep import (
     heatmap_figure,
     kept_by_neighbours,
@@ -51,7 +51,9 @@ def sweep_view(engine: Engine, sweep_id: str, asked: Mapping[str, str]) -> Any:
     if not found or not names:
         said = run["error"] or "Its rows come with its first finished chunk: open it again in a moment."
         return html.Div(empty(f"This sweep is {run['status']}", said), className="panel")
-    charts = {name: dcc.Graph(id=f"sweep-{name}", config=QUIET, responsive=True) for name in GRAPHS}
+    charts = {
+        name: dcc.Graph(id=f"sweep-{name}", figure=BLANK, config=QUIET, responsive=True) for name in GRAPHS
+    }
     return html.Div(
         [
             _heading(run),

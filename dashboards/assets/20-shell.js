@@ -184,7 +184,7 @@
       shell.prefix = true;
       setTimeout(() => { shell.prefix = false; }, 1200);
     } else if (event.key === "t") {
-      by("scheme-toggle").click();
+      if (by("scheme-toggle")) by("scheme-toggle").click();
     } else if (event.key === "?") {
       window.dash_clientside.set_props("shortcuts", { opened: true });
     } else if (event.key === "j" || event.key === "k") {

@@ -14,6 +14,17 @@ CONFIG: dict[str, Any] = {
     "toImageButtonOptions": {"format": "png", "scale": 2},
 }
 
+BLANK: dict[str, Any] = {
+    "data": [],
+    "layout": {
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "xaxis": {"visible": False},
+        "yaxis": {"visible": False},
+    },
+}
+"""What stands in a chart's room until it is drawn: by itself Plotly would draw white paper and axes."""
+
 
 def layout(scheme: Scheme) -> dict[str, Any]:
     """The part of a layout that is the same on all charts."""
