@@ -65,5 +65,5 @@ def _borrowed(typing: Any, array: Any) -> Any:
 
 borrowed: Callable[[Any], Any] = intrinsic(_borrowed)
 """In a kernel: the same array without an owner. Numba counts references to an array wherever it is passed on,
-in atomic steps that cost more than a trade (375 ns of one, 23 without); to what is borrowed it counts none. The
-caller keeps the array alive: never borrow what the kernel made itself."""
+in atomic steps that cost more than a trade (375 ns of one, 23 without); to what is borrowed it counts none.
+The caller keeps the array alive: never borrow what the kernel made itself."""
