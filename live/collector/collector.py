@@ -29,7 +29,7 @@ from live.collector.reconcile import Reconciler
 from live.collector.refill import PATIENCE_S, Refiller
 from live.collector.spool import Spool
 from live.collector.start import LARGEST_REFILL_IDS, open_stream
-from live.collector.stream import SymbolStream, Verdict
+from live.collector.stream import REFILL_BUDGET_S, SymbolStream, Verdict
 from live.collector.writer import Writer
 from pipelines.bus.base import Bus
 from pipelines.clock import ExchangeClock
@@ -324,6 +324,9 @@ class Collector:
     async def _ask_quiet(self, stream: SymbolStream, through_ms: int) -> None:
         """Ask for the newest trades: either there are some we lack, or the market is quiet."""
         try:
+            if self._feed_state[0] != "live":
+                # Then only REST could show trades that we lack, and it may lag behind them.
+                await asyncio.sleep(REFILL_BUDGET_S)
             recent = await self._rest.recent_trades(stream.symbol, 5)
             if not self._knows(stream, recent):
                 # The feed may be on the way with them, as aggregates that single matches would cut up.
