@@ -14,13 +14,13 @@ While the kill switch is on, whatever waits is withdrawn in place of step 1, and
 """
 
 from collections.abc import Callable, Sequence
-from decimal import Decimal
+from decimal import ROUND_DOWN, Decimal
 
 import msgspec
 
 from core.accounts import Account, Bar, Entry, Matching, Outcome, Path, Rules, Sizing
 from core.candles import Candle
-from core.fills import Fill, Refusal, exact, market_buy, market_sell, sellable
+from core.fills import QUANTUM, Fill, Refusal, exact, market_buy, market_sell, sellable
 from core.ids import decision_id
 from core.matching import begin_candle, match, match_open
 from core.orders import Order, OrderStatus, OrderType, advance
@@ -186,6 +186,7 @@ def _entry(rules: Rules, account: Account, candle: Candle) -> Order:
     limit = None
     with exact():
         wanted = rules.sizing.amount + portfolio.value(candle.close) * rules.sizing.weight
+        wanted = wanted.quantize(QUANTUM, ROUND_DOWN)
         if trigger is not None and entry.kind is OrderType.STOP_LIMIT:
             limit = _round(rules, trigger * (1 + entry.limit_offset), up=True)
     budget = min(wanted, spendable(rules.limits, portfolio, candle.close))
