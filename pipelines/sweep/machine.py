@@ -158,10 +158,10 @@ def signals(
         end = min(begin + BLOCK, columns.shape[1])
         if not _run(code, numbers, begin, end, columns, floats, flags, states, kept):
             return False
-        ups, downs = flags[0], flags[1]
+        ups, downs, buys, sells = flags[0], flags[1], buy[begin:end], sell[begin:end]
         for t in range(end - begin):
-            sell[begin + t] = downs[t] & np.uint8(1)
-            buy[begin + t] = ups[t] & ~downs[t] & np.uint8(1)
+            sells[t] = downs[t] & np.uint8(1)
+            buys[t] = ups[t] & ~downs[t] & np.uint8(1)
     buy[: warmup - 1] = 0
     sell[: warmup - 1] = 0
     return True

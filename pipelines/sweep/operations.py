@@ -173,11 +173,9 @@ def condition(op: int, out: Bytes, x: Bytes, y: Bytes, number: float, kept: Byte
         out[:] = np.uint8(1) if number != 0.0 else np.uint8(2)
     else:  # shifted: what is kept is the end of the block before
         rows = int(number)
-        for t in range(min(rows, n)):
-            out[t] = kept[t]
-        for t in range(rows, n):
-            out[t] = x[t - rows]
+        out[: min(rows, n)] = kept[: min(rows, n)]
         if n >= rows:
+            out[rows:] = x[: n - rows]
             kept[:rows] = x[n - rows : n]
 
 
