@@ -215,7 +215,7 @@ class Scripted:
 
 async def test_a_silent_subscription_is_asked_for_again():
     """Acknowledged but silent beyond the patience: it is unsubscribed and subscribed anew, on the same
-    connection, whose answer proves it alive."""
+    connection, whose answer proves it alive, and the feed says so."""
     server = Scripted()
     runner, url = await server.start()
     states: list[str] = []
@@ -225,7 +225,7 @@ async def test_a_silent_subscription_is_asked_for_again():
     await until(lambda: len(server.requests) >= 3, "the second subscription")
     assert [request["op"] for request in server.requests[:3]] == ["subscribe", "unsubscribe", "subscribe"]
     await until(lambda: len(trades) >= 3, "the answers")
-    assert states == ["connecting", "live", "silent"]
+    assert states == ["connecting", "live", "silent", "live"]
     assert len(server.sockets) == 1
     task.cancel()
     with contextlib.suppress(asyncio.CancelledError):

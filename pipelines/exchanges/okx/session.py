@@ -55,6 +55,7 @@ class Session:
         self._socket: Socket | None = None
         self._ticker: asyncio.Task[None] | None = None
         self._pushes: list[bytes] = []
+        self._silent: set[str] = set()
 
     async def open(self) -> None:
         """Connect and subscribe; Unavailable when the exchange does not answer."""
@@ -111,6 +112,7 @@ class Session:
         self._request("unsubscribe", (symbol,), "off")
         self._request("subscribe", (symbol,), "again")
         self._watch.probed(symbol, now)
+        self._silent.add(symbol)
 
     def _on_text(self, raw: bytes) -> None:
         if is_trades(raw):
@@ -147,8 +149,17 @@ class Session:
             for symbol, trades in self._codec.decode_trades(pushes).items():
                 self._watch.heard(symbol, now)
                 self._on_trades(trades)
+                if self._silent:
+                    self._heard_again(symbol)
         except Exception as error:
             self._socket.fail(error)
+
+    def _heard_again(self, symbol: str) -> None:
+        """Told once none of the probed symbols is silent any more."""
+        if symbol in self._silent:
+            self._silent.remove(symbol)
+            if not self._silent:
+                self._on_state("live", self._url)
 
     def _settle(self) -> None:
         if self._watch.symbols and self._watch.complete and not self.live.is_set():
