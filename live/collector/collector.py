@@ -14,7 +14,7 @@ from sqlalchemy import Engine
 
 from core.candles import Candle
 from core.clock import Clock
-from core.errors import Unavailable
+from core.errors import BadInput, Unavailable
 from core.timeframes import Timeframe
 from core.trades import Trade
 from live.collector.adopt import abandoned
@@ -335,7 +335,7 @@ class Collector:
                     self._refillers[stream.symbol].newer(recent)
             if self._knows(stream, recent):
                 stream.confirm_quiet(through_ms)
-        except Unavailable as error:
+        except (Unavailable, BadInput) as error:  # bad: no longer listed, which ends no other symbol
             _log.warning("cannot ask for the newest trades", symbol=stream.symbol, reason=str(error))
             await asyncio.sleep(QUIET_RETRY_S)
         finally:

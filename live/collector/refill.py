@@ -9,7 +9,7 @@ import structlog
 
 from core.clock import Clock
 from core.continuity import Continuity
-from core.errors import Unavailable
+from core.errors import BadInput, Unavailable
 from core.trades import Trade
 from live.collector.batch import GapRecord
 from pipelines.exchanges.base import ExchangeRest
@@ -155,7 +155,7 @@ class Refiller:
             if not trades and not await self._reaches(last_id):
                 await asyncio.sleep(self._lagging_s)
                 return True
-        except Unavailable as error:
+        except (Unavailable, BadInput) as error:  # bad: no longer listed, which ends no other symbol
             _log.warning("refill failed", symbol=self._symbol, reason=str(error))
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(1.0):

@@ -7,7 +7,7 @@ from decimal import Decimal
 
 from core.clock import Clock
 from core.continuity import Continuity, Gap
-from core.errors import Unavailable
+from core.errors import BadInput, Unavailable
 from core.trades import Side, Trade
 from live.collector.batch import GapRecord
 from live.collector.refill import GIVE_UP_AFTER, Refiller
@@ -31,10 +31,12 @@ class Rest:
 
     def __init__(self, has: Sequence[int], through: int = 100) -> None:
         self.has, self.through, self.asked = set(has), through, 0
-        self.is_away = False
+        self.is_away = self.is_delisted = False
 
     async def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[Trade]:
         self.asked += 1
+        if self.is_delisted:
+            raise BadInput("symbol", "is not listed by the exchange")
         if self.is_away:
             raise Unavailable("away")
         return [trade(n) for n in range(first_id, last_id + 1) if n in self.has and n <= self.through]
@@ -164,3 +166,13 @@ async def test_an_exchange_that_does_not_answer_says_nothing_about_the_ids():
         bench.rest.is_away = False
         await bench.until(lambda: not bench.continuity.gaps)
     assert bench.events == []
+
+
+async def test_an_exchange_that_does_not_list_the_symbol_for_a_while_is_asked_again():
+    bench = Bench(Rest(range(1, 101)))
+    bench.rest.is_delisted = True
+    async with bench.at_work():
+        await bench.until(lambda: bench.rest.asked)
+        bench.rest.is_delisted = False
+        await bench.until(lambda: len(bench.ledger) == 3)
+    assert bench.taken == [5, 6, 7, 8, 9]
