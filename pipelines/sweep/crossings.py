@@ -7,9 +7,10 @@ import numpy as np
 from core.timeframes import Timeframe
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch
-from pipelines.sweep.lines import LINES_BYTES, Pair, compute, lines_at_once, parts
+from pipelines.sweep.lines import LINES_BYTES, Pair, compute, crossing_pair, lines_at_once, parts
 from pipelines.sweep.prices import Prices
 from pipelines.sweep.request import SweepRequest
+from strategies.base import Strategy
 from strategies.indicators.base import Indicator
 
 COMBINATIONS_AT_ONCE = 2_000
@@ -42,6 +43,13 @@ def walk_pairs(
 def costs(request: SweepRequest) -> tuple[bool, float, float, bool, int]:
     """The kernels' arguments about fills."""
     return request.fill == "open", request.fee, request.slippage, request.pays_in_quote, request.candle_ms
+
+
+def cannot_look_ahead(strategy: Strategy) -> bool:
+    """Whether all it does is to trade the crossings of lines that the kernel itself runs from candle to
+    candle."""
+    pair = crossing_pair(strategy)
+    return pair is not None and None not in (_plain_ema(pair[0]), _plain_ema(pair[1]))
 
 
 def _plain_ema(indicator: Indicator) -> int | None:

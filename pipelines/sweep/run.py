@@ -109,7 +109,9 @@ def run_sweep(sweep: Sweep) -> Outcome:
             _piece(sweep, market, reach) for market, reach in zip(request.markets, reaches, strict=True)
         ]
         space.refuse_look_ahead(pieces[0].candles)
-        mark, windows = fingerprint(space, pieces), [window for window, _ in reaches]
+        is_kept = sweep.out is not None or sweep.state is not None or client is not None
+        mark = fingerprint(space, pieces) if is_kept else ""
+        windows = [window for window, _ in reaches]
         results, note = _results(sweep, space, pieces, mark)
         if isinstance(results, Parts):
             afterwards.callback(results.close)

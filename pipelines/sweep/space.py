@@ -15,6 +15,7 @@ from core.errors import BadInput
 from pipelines.backtest.execution import Execution
 from pipelines.backtest.risk import Risk
 from pipelines.sweep.axes import BLOCKS, CONSTANT, Block, Points, axes_of, with_values
+from pipelines.sweep.crossings import cannot_look_ahead
 from pipelines.sweep.general import told
 from pipelines.sweep.grid import parse_values
 from pipelines.sweep.request import SweepRequest
@@ -187,7 +188,8 @@ class Space:
         for case in self.cases(points[self.valid(points)][:FIRST], timeframe).walked:
             try:
                 if case.strategy is not None:
-                    refuse_look_ahead(case.strategy, candles)
+                    if not cannot_look_ahead(case.strategy):
+                        refuse_look_ahead(case.strategy, candles)
                     return
             except LooksAhead:
                 raise
