@@ -42,7 +42,11 @@ def partition_name(day_ms: int) -> str:
 
 def ensure_partitions(connection: Connection, first_ms: int, last_ms: int) -> None:
     """Create the missing daily partitions of raw_trades, from the day of `first_ms` to that of `last_ms`."""
-    days = range(first_ms - first_ms % DAY_MS, last_ms + 1, DAY_MS)
+    _ensure_days(connection, range(first_ms - first_ms % DAY_MS, last_ms + 1, DAY_MS))
+
+
+def _ensure_days(connection: Connection, days: Sequence[int]) -> None:
+    """The same for single days, each given by its first ms."""
     names = [partition_name(day) for day in days]
     known = connection.execute(
         text("SELECT relname FROM pg_class WHERE relname = ANY(:names) AND relispartition"), {"names": names}
@@ -74,8 +78,8 @@ def copy_trades(connection: Connection, trades: Sequence[Trade]) -> int:
     """
     if not trades:
         return 0
-    times = [trade.timestamp_ms for trade in trades]
-    ensure_partitions(connection, min(times), max(times))
+    # Not those between: one trade with a wrong time would make a partition for each day since.
+    _ensure_days(connection, sorted({trade.timestamp_ms // DAY_MS * DAY_MS for trade in trades}))
     lines = _lines(trades)
     try:
         with connection.begin_nested(), copying(connection, _COPY) as copy:

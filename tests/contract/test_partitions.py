@@ -59,6 +59,12 @@ def test_after_days_without_a_daemon_the_days_between_are_made_for_what_is_refil
     assert names(database_url) == days(MIDNIGHT, 9)
 
 
+def test_a_trade_of_long_ago_beside_one_of_now_makes_no_partition_for_the_days_between(database_url):
+    with engine(database_url).begin() as connection:
+        copy_trades(connection, [trade(1, 0), trade(2, MIDNIGHT)])
+    assert names(database_url) == [partition_name(0), partition_name(MIDNIGHT)]
+
+
 def test_many_at_once_make_each_partition_once(database_url):
     def make(shift: int) -> None:
         with engine(database_url).begin() as connection:
