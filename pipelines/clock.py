@@ -10,6 +10,10 @@ WINDOW = 8
 """Samples the rate is taken over: one late answer in a window of seconds hardly moves it."""
 SHORTEST_S = 0.2
 """Samples closer together than this say nothing about the rate."""
+FIRST_MS = 1_230_768_000_000
+"""The beginning of 2009, the year of the first bitcoin: nothing that is traded for coins happened before."""
+DAY_MS = 86_400_000
+"""What is further ahead of the exchange's clock than this did not happen yet."""
 JUMP_S = 2.0
 """A sample that is off by more real seconds than this means another clock: a restart, another speed."""
 
@@ -90,10 +94,20 @@ class ExchangeClock:
         self._base_at, self._base_ms = at, exchange_ms
 
     def observe(self, exchange_ms: int) -> None:
-        """Something happened at the exchange at `exchange_ms`: its clock is not behind that."""
+        """Something happened at the exchange at `exchange_ms`: its clock is not behind that. What is more
+        than a day ahead is left out: the clock could not go back."""
         ahead_ms = exchange_ms - self.now_ms()
-        if ahead_ms > 0 and self._samples:
+        if 0 < ahead_ms <= DAY_MS and self._samples:
             self._base_ms += ahead_ms
+
+    def doubt(self, exchange_ms: int) -> str | None:
+        """Why nothing can have happened at the exchange at that time, if so; nothing is known of the future
+        before the first sample."""
+        if exchange_ms < FIRST_MS:
+            return "a trade from before 2009"
+        if self._samples and exchange_ms > self.now_ms() + DAY_MS:
+            return "a trade more than a day ahead of the exchange's clock"
+        return None
 
     def now_ms(self) -> int:
         """Exchange time, ms since the epoch, UTC."""

@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import structlog
 
 from core.trades import Trade
 from pipelines.clock import ExchangeClock
@@ -18,6 +19,8 @@ SAMPLE_S = 0.02
 
 OnTrades = Callable[[list[Trade]], None]
 OnState = Callable[[str, str], None]
+
+_log = structlog.get_logger("connections")
 
 
 class Counts(msgspec.Struct):
@@ -81,7 +84,7 @@ class ConnectionQuality:
     ----------
     clock: the exchange's, which latencies are measured against
     url: where it is connected to, now
-    unknown: the frames that it could not read, by reason, so far
+    unknown: the frames that it could not read, by reason, so far; trades of an impossible time are added
     counts_ids: whether the trade ids of a symbol follow each other, so that a jump is a loss
     """
 
@@ -97,6 +100,7 @@ class ConnectionQuality:
         self._clock = clock
         self._url = url
         self._unknown = unknown
+        self._doubtful: Counter[str] = Counter()
         self._counts_ids = counts_ids
         self._counts = Counts()
         self._last_ids: dict[str, int] = {}
@@ -108,7 +112,7 @@ class ConnectionQuality:
 
     def counts(self) -> Counts:
         """Since the start."""
-        return msgspec.structs.replace(self._counts, unknown_frames=self._unknown().total())
+        return msgspec.structs.replace(self._counts, unknown_frames=self._reasons().total())
 
     def document(self) -> dict[str, Any]:
         """For the heartbeat; plain JSON."""
@@ -119,8 +123,28 @@ class ConnectionQuality:
             "latency_p50_ms": p50,
             "latency_p99_ms": p99,
             **msgspec.structs.asdict(self.counts()),
-            "unknown_reasons": dict(self._unknown().most_common(10)),
+            "unknown_reasons": dict(self._reasons().most_common(10)),
         }
+
+    def possible(self, trades: list[Trade]) -> list[Trade]:
+        """Without those that cannot have happened when they say, which count as unknown frames: candles of
+        all symbols would follow the clock that they would set."""
+        times = [trade.timestamp_ms for trade in trades]
+        if self._clock.doubt(min(times)) is None and self._clock.doubt(max(times)) is None:
+            return trades
+        return [trade for trade in trades if self._is_possible(trade)]
+
+    def _is_possible(self, trade: Trade) -> bool:
+        reason = self._clock.doubt(trade.timestamp_ms)
+        if reason is None:
+            return True
+        if reason not in self._doubtful:
+            _log.warning("a frame of the exchange is not known", reason=reason, trade=repr(trade))
+        self._doubtful[reason] += 1
+        return False
+
+    def _reasons(self) -> Counter[str]:
+        return self._unknown() + self._doubtful
 
     def heard(self, trades: Sequence[Trade]) -> None:
         """Trades of one symbol or of several came."""
@@ -188,7 +212,8 @@ class Connections:
 
 
 class MeasuredFeed:
-    """A `TradeFeed` that hands on all that another one brings, and takes note of it."""
+    """A `TradeFeed` that hands on what another one brings, and takes note of it. Trades that cannot have
+    happened when they say are left out: where ids are counted they show as a gap."""
 
     def __init__(self, feed: TradeFeed, quality: ConnectionQuality) -> None:
         self._feed = feed
@@ -199,7 +224,7 @@ class MeasuredFeed:
         await self._feed.run(symbols, partial(self._trades, on_trades), partial(self._state, on_state))
 
     def _trades(self, on_trades: OnTrades, trades: list[Trade]) -> None:
-        if trades:
+        if trades and (trades := self._quality.possible(trades)):
             self._quality.heard(trades)
         on_trades(trades)
 

@@ -6,7 +6,7 @@ import pytest
 
 from core.trades import Side, Trade
 from pipelines.clock import ExchangeClock
-from pipelines.exchanges.measured import ConnectionQuality, Latencies
+from pipelines.exchanges.measured import ConnectionQuality, Connections, Latencies
 
 
 class Monotonic:
@@ -86,6 +86,49 @@ def test_the_first_push_of_a_subscription_is_no_latency():
     assert p50 == p99
     assert p50 is not None
     assert 40 <= p50 < 1_000
+
+
+class Pushes:
+    """A feed of one delivery."""
+
+    def __init__(self, trades: list[Trade]) -> None:
+        self._trades = trades
+
+    async def run(self, symbols, on_trades, on_state) -> None:
+        on_trades(self._trades)
+
+
+NOW = 1_763_683_200_000
+DAY = 86_400_000
+
+
+@pytest.mark.parametrize(
+    ("at_ms", "reason"),
+    [
+        (0, "a trade from before 2009"),
+        (253_402_300_799_999, "a trade more than a day ahead of the exchange's clock"),
+        (NOW + DAY + 60_000, "a trade more than a day ahead of the exchange's clock"),
+    ],
+)
+async def test_a_trade_of_an_impossible_time_is_an_unknown_frame_and_no_trade(at_ms: int, reason: str):
+    """It is counted by name and costs no trade beside it."""
+    clock = ExchangeClock(Monotonic())
+    clock.sample(NOW)
+    connections, taken = Connections(clock), list[Trade]()
+    good = [trade(1, at_ms=NOW), trade(3, at_ms=NOW + DAY)]
+    feed = connections.measured(
+        Pushes([good[0], trade(2, at_ms=at_ms), good[1]]), lambda: "", counts_ids=True
+    )
+    await feed.run(["A-B"], taken.extend, lambda state, detail: None)
+    assert taken == good
+    (measured,) = connections.qualities
+    assert (measured.counts().unknown_frames, measured.counts().lost_ids) == (1, 1)
+    assert measured.document()["unknown_reasons"] == {reason: 1}
+
+
+def test_before_the_exchange_was_heard_no_time_is_too_late():
+    """Its clock may be anywhere, a simulated one's years ahead of this machine's."""
+    assert ExchangeClock().doubt(253_402_300_799_999) is None
 
 
 def test_percentiles_are_of_the_last_minute():

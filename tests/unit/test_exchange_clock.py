@@ -67,3 +67,10 @@ def test_a_trade_from_ahead_moves_it_up():
     assert clock.now_ms() == 1_800
     clock.observe(1_200)
     assert clock.now_ms() == 1_800
+
+
+def test_a_trade_from_more_than_a_day_ahead_does_not_move_it():
+    clock = ExchangeClock(Monotonic())
+    clock.sample(1_000)
+    clock.observe(253_402_300_799_999)
+    assert clock.now_ms() == 1_000
