@@ -157,3 +157,9 @@ def _pongs(url: str) -> bool:
             return bool(client.ping())
     except (redis_client.ConnectionError, redis_client.TimeoutError):
         return False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest test begins first, so that the others run beside it and not the one after all others."""
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)

@@ -9,7 +9,7 @@ from tests.chaos_rig import SYMBOLS, Havoc, Market, chaos_rig
 from tests.stack import eventually
 
 # Under five minutes on two idle cores; a daemon's start takes ten times as long on busy ones.
-pytestmark = [pytest.mark.e2e, pytest.mark.servers, pytest.mark.timeout(1_200)]
+pytestmark = [pytest.mark.first, pytest.mark.e2e, pytest.mark.servers, pytest.mark.timeout(1_200)]
 
 MIDNIGHT = 1_772_409_600_000  # 2026-03-02
 MINUTE = 60_000

@@ -218,7 +218,7 @@ def test_theme_kill_switch_and_unknown_pages(page, dashboard):
     expect(root).to_have_attribute("data-mantine-color-scheme", "light")
     page.wait_for_selector("#bots-table .ag-row")
     page.locator("#kill-open").click()
-    expect(page.get_by_text("No bot will buy until it is off again")).to_be_visible()
+    expect(page.get_by_text("No order leaves until it is off again")).to_be_visible()
     assert dashboard.get("/api/kill-switch").json == {"on": False}
     page.get_by_role("button", name="Stop all trading").click()
     until(lambda: dashboard.get("/api/kill-switch").json == {"on": True}, 20, "the kill switch")

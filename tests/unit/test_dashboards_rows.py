@@ -27,6 +27,7 @@ ROW = {
     "total_trades": 4,
     "winning_trades": 1,
     "fills": 9,
+    "deleted_at": None,
     "day_start_value": Decimal(10_050),
     "signal_time": NOW,
     "signal_type": "buy",
