@@ -5,6 +5,7 @@ import asyncio
 import structlog
 from sqlalchemy import Engine
 
+from core.errors import BadInput
 from live.collector.batch import GapRecord
 from live.collector.patience import until_it_answers
 from live.collector.writer import Writer
@@ -32,8 +33,13 @@ class Reasker:
         """Bring them, for ever."""
         while True:
             lost = await self._writer.lost.get()
-            if lost.first_id is not None:
+            if lost.first_id is None:
+                continue
+            try:
                 await self._bring(lost.symbol, lost.first_id, lost.last_id)
+            except BadInput as error:
+                # No longer listed, which ends no other symbol: open in the ledger for a start that finds it.
+                _log.warning("lost trades stay lost", symbol=lost.symbol, reason=str(error))
 
     async def _bring(self, symbol: str, first_id: int, last_id: int) -> None:
         missing = await until_it_answers(

@@ -7,13 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from core.errors import BadInput
 from core.trades import Side, Trade
-from live.collector.batch import Batch
+from live.collector.batch import Batch, Lost
 from live.collector.lost import Reasker
 from live.collector.segments import START
 from live.collector.spool import Spool
 from pipelines.clock import ExchangeClock
 from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.gaps import record_gap
 from tests.proxy import Proxy
 from tests.waiting import until
 from tests.writing import NOON, Told, candle, gap_rows, put, stored, trade, writing
@@ -31,6 +33,8 @@ class Exchange:
         self.asked: list[tuple[int, int]] = []
 
     async def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[Trade]:
+        if symbol != "BTC-USDT":
+            raise BadInput("symbol", f"{symbol!r} is not listed by the exchange")
         self.asked.append((first_id, last_id))
         return [trade(n) for n in range(first_id, min(last_id, self.last_id) + 1)]
 
@@ -84,6 +88,21 @@ async def test_what_the_disk_damages_while_we_run_is_asked_for_again(database_ur
         await asyncio.gather(asking, return_exceptions=True)
     assert exchange.asked == [(201, 300)]
     assert told.names().count("spool_damaged") == 1
+
+
+async def test_lost_trades_of_a_symbol_no_longer_listed_stay_open_and_hold_up_no_other(database_url):
+    exchange, clock = Exchange(10), ExchangeClock()
+    clock.sample(NOON)
+    async with writing(database_url, None, Told()) as writer:
+        with engine_of(database_url).begin() as connection:
+            record_gap(connection, "GONE-USDT", 11, 15, "open", NOON, "start", "lost on disk")
+        writer.lost.put_nowait(Lost("GONE-USDT", 11, 15))
+        writer.lost.put_nowait(Lost("BTC-USDT", 1, 5))
+        asking = asyncio.create_task(Reasker(exchange, engine_of(database_url), clock, writer).run())
+        await until(lambda: gap_rows(database_url) == [(1, 5, "refilled"), (11, 15, "open")])
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    assert stored(database_url)[0] == [1, 2, 3, 4, 5]
 
 
 async def test_a_row_that_postgres_refuses_is_set_aside_and_holds_up_nobody(database_url, tmp_path):
