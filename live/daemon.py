@@ -130,7 +130,7 @@ async def _until(
     finally:
         stop.cancel()
         await _end(tasks)
-    failures = [error for task in tasks.values() if (error := _failure(task)) is not None]
+    failures = [error for task in tasks.values() if (error := failure(task)) is not None]
     ended = [task for task in tasks.values() if task in done]
     for task in ended:
         _log.error("a part of the daemon ended", part=task.get_name())
@@ -154,9 +154,11 @@ async def _end(tasks: dict[str, "asyncio.Task[None]"]) -> None:
         _log.warning("not waited for", part=task.get_name())
 
 
-def _failure(task: "asyncio.Task[None]") -> Exception | None:
+def failure(task: "asyncio.Task[None]") -> Exception | None:
     """What the part failed with, if it has."""
     error = task.exception() if task.done() and not task.cancelled() else None
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]  # a group of tasks that one of them ended: known errors have one line
     return error if isinstance(error, Exception) else None
 
 

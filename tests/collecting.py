@@ -12,6 +12,7 @@ from sqlalchemy import text
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from live.collector.collector import Collector
+from live.collector.unlisted import ASK_AGAIN_S
 from pipelines.bus.base import Bus
 from pipelines.clock import ExchangeClock, SystemClock
 from pipelines.warehouse.database import engine as engine_of
@@ -42,15 +43,15 @@ def tape_of(minutes: int, start_ms: int, seed: int = 1, every_ms: int = 900) -> 
     return tape
 
 
-@asynccontextmanager
-async def collecting(
+def collector_of(
     exchange: FakeExchange,
     database_url: str,
     bus: Bus,
     on_event: Callable[[str, str, str], None] = lambda level, event, message: None,
-) -> AsyncIterator[Collector]:
-    """A collector at work; its errors are the test's."""
-    collector = Collector(
+    ask_unlisted_s: float = ASK_AGAIN_S,
+) -> Collector:
+    """All timeframes of both symbols, with a day of history."""
+    return Collector(
         SYMBOLS,
         FRAMES,
         exchange,
@@ -61,7 +62,20 @@ async def collecting(
         SystemClock(),
         history_days=1,
         on_event=on_event,
+        ask_unlisted_s=ask_unlisted_s,
     )
+
+
+@asynccontextmanager
+async def collecting(
+    exchange: FakeExchange,
+    database_url: str,
+    bus: Bus,
+    on_event: Callable[[str, str, str], None] = lambda level, event, message: None,
+    ask_unlisted_s: float = ASK_AGAIN_S,
+) -> AsyncIterator[Collector]:
+    """A collector at work; its errors are the test's."""
+    collector = collector_of(exchange, database_url, bus, on_event, ask_unlisted_s)
     task = asyncio.create_task(collector.run())
     try:
         yield collector

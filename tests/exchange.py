@@ -10,7 +10,7 @@ from itertools import groupby
 import msgspec
 
 from core.candles import Candle
-from core.errors import Unavailable
+from core.errors import BadInput, Unavailable
 from core.instruments import Instrument
 from core.timeframes import Timeframe
 from core.trades import Trade
@@ -39,6 +39,8 @@ class FakeExchange:
         self.tape = sorted(tape, key=lambda trade: trade.timestamp_ms)
         self.fault = fault
         self.rest_is_away = self.history_is_away = False
+        self.unlisted: set[str] = set()
+        self.refusals = 0
         self.asked_ids: list[tuple[int, int]] = []
         self.other_volumes: dict[tuple[str, Timeframe, int], Decimal] = {}
         self._start_ms = start_ms
@@ -60,7 +62,8 @@ class FakeExchange:
     ) -> None:
         """The feed: what happens from now on, in frames of aggregates."""
         on_state("live", "")
-        tape = [trade for trade in self.tape if trade.symbol in symbols]
+        served = set(symbols) - self.unlisted
+        tape = [trade for trade in self.tape if trade.symbol in served]
         times = [trade.timestamp_ms for trade in tape]
         sent = bisect_right(times, self.now_ms())
         while True:
@@ -78,12 +81,12 @@ class FakeExchange:
 
     async def recent_trades(self, symbol: str, limit: int = 500) -> list[Trade]:
         """The newest matches."""
-        await self._answer()
+        await self._answer(symbol)
         return self._until_now(symbol)[-limit:]
 
     async def trades_by_id(self, symbol: str, first_id: int, last_id: int) -> list[Trade]:
         """Matches by id."""
-        await self._answer()
+        await self._answer(symbol)
         self.asked_ids.append((first_id, last_id))
         return [trade for trade in self._until_now(symbol) if first_id <= trade.trade_id <= last_id]
 
@@ -91,7 +94,7 @@ class FakeExchange:
         self, symbol: str, start_ms: int, end_ms: int, before_id: int | None = None
     ) -> AsyncGenerator[list[Trade], None]:
         """Matches of a time, a hundred a page, the newest page first."""
-        await self._answer()
+        await self._answer(symbol)
         if self.history_is_away:
             raise Unavailable("told to have no history")
         found = [trade for trade in self._until_now(symbol) if start_ms <= trade.timestamp_ms < end_ms]
@@ -100,7 +103,7 @@ class FakeExchange:
 
     async def candles(self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int) -> list[Candle]:
         """Confirmed candles of the tape."""
-        await self._answer()
+        await self._answer(symbol)
         tape = [trade for trade in self.tape if trade.symbol == symbol]
         through = timeframe.open_ms(min(end_ms, self.now_ms()))
         made = [
@@ -121,10 +124,13 @@ class FakeExchange:
     async def close(self) -> None:
         """Nothing to close."""
 
-    async def _answer(self) -> None:
+    async def _answer(self, symbol: str = "") -> None:
         await asyncio.sleep(0)
         if self.rest_is_away:
             raise Unavailable("told to be away")
+        if symbol in self.unlisted:
+            self.refusals += 1
+            raise BadInput("symbol", f"{symbol!r} is not listed by the exchange")
 
     def _until_now(self, symbol: str) -> list[Trade]:
         now = self.now_ms()

@@ -30,6 +30,7 @@ from live.collector.refill import PATIENCE_S, Refiller
 from live.collector.spool import Spool
 from live.collector.start import LARGEST_REFILL_IDS, open_stream
 from live.collector.stream import REFILL_BUDGET_S, SymbolStream, Verdict
+from live.collector.unlisted import ASK_AGAIN_S, ListedStart
 from live.collector.writer import Writer
 from pipelines.bus.base import Bus
 from pipelines.clock import ExchangeClock
@@ -72,6 +73,7 @@ class Collector:
     spool: where trades go when Postgres stays away; None keeps them in memory
     unkept: symbols of which no raw trades are stored; their candles are complete all the same
     largest_refill: missing trades of a symbol that are asked for by id; candles close what is larger
+    ask_unlisted_s: pause before symbols that the exchange does not list are asked for again
     """
 
     def __init__(
@@ -89,6 +91,7 @@ class Collector:
         spool: Spool | None = None,
         unkept: Collection[str] = (),
         largest_refill: int = LARGEST_REFILL_IDS,
+        ask_unlisted_s: float = ASK_AGAIN_S,
     ) -> None:
         self._symbols = tuple(symbols)
         self._timeframes = tuple(timeframes)
@@ -98,6 +101,7 @@ class Collector:
         self._clock = clock
         self._on_event = on_event
         self._largest_refill = largest_refill
+        self._ask_unlisted_s = ask_unlisted_s
         self._publisher = Publisher(bus, wall, on_event)
         self._writer = Writer(engine, self._publisher.finals, on_event, spool, unkept=unkept)
         url = engine.url.render_as_string(hide_password=False)
@@ -111,21 +115,22 @@ class Collector:
         self._changed: set[str] = set()
         self._published: dict[str, tuple[float, int]] = {}
         self._asking: dict[str, asyncio.Task[None]] = {}
+        self._starting = ListedStart(self._start_symbol, on_event)
+        self._feeding: asyncio.Task[None] | None = None
         self._tasks: asyncio.TaskGroup | None = None
         self._feed_state = ("connecting", "")
         self._received = self._refused = 0
 
     async def run(self) -> None:
-        """Collect until cancelled; then write what was received. An error in any part ends it."""
+        """Collect until cancelled; then write what was received. An error in any part ends it; so does
+        BadInput when the exchange lists none of the symbols."""
         writing = asyncio.create_task(self._writer.run(), name="writer")
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(self._watch(writing), name="writer watch")
                 tasks.create_task(self._publisher.run(), name="publisher")
-                tasks.create_task(
-                    self._feed.run(self._symbols, self._on_trades, self._on_feed_state), name="feed"
-                )
+                await self._subscribe()
                 await until_it_answers("the exchange's time", lambda: sample(self._rest, self._clock))
                 tasks.create_task(follow_clock(self._rest, self._clock), name="clock")
                 tasks.create_task(self._tick_on(), name="ticks")
@@ -170,6 +175,8 @@ class Collector:
 
     def _symbol_health(self, symbol: str, now_ms: int) -> dict[str, Any]:
         stream = self._streams.get(symbol)
+        if (refusal := self._starting.unlisted.get(symbol)) is not None:
+            return {"state": "unlisted", "detail": str(refusal)}
         if stream is None:
             return {"state": "starting", "waiting_trades": len(self._early[symbol])}
         return {
@@ -189,11 +196,28 @@ class Collector:
     async def _start_symbols(self) -> None:
         # What an earlier run left on disk first: where to resume is read from the database.
         await self._writer.recovered.wait()
-        await asyncio.gather(*(self._start_symbol(symbol) for symbol in self._symbols))
+        await self._starting.first(self._symbols)
         await until_it_answers("the ledger", self._tell_abandoned)
-        await self._history.run(self._streams)
-        self._on_event("info", "history_complete", f"history of {', '.join(self._symbols)} is complete")
+        await self._load_history(self._streams)
         await until_it_answers("instruments", self._store_instruments)
+        while self._starting.unlisted:
+            await asyncio.sleep(self._ask_unlisted_s)
+            if listed := await self._starting.again():
+                await self._subscribe()
+                await self._load_history(listed)
+
+    async def _subscribe(self) -> None:
+        """Connect the feed, anew if it runs: what it was refused it asks for only then."""
+        assert self._tasks is not None
+        if self._feeding is not None:
+            self._feeding.cancel()
+            await asyncio.wait({self._feeding})
+        running = self._feed.run(self._symbols, self._on_trades, self._on_feed_state)
+        self._feeding = self._tasks.create_task(running, name="feed")
+
+    async def _load_history(self, symbols: Collection[str]) -> None:
+        await self._history.run({symbol: self._streams[symbol] for symbol in symbols})
+        self._on_event("info", "history_complete", f"history of {', '.join(symbols)} is complete")
 
     async def _start_symbol(self, symbol: str) -> None:
         is_numbered = self._rest.consecutive_ids
@@ -223,7 +247,9 @@ class Collector:
             self._on_event("warning", "gap_by_candles", f"{symbol}: trades {hole[0]} to {hole[1]} {note}")
         # Together: a kill in between would leave trades behind a hole that nobody knows of.
         self._writer.put(trades=opened.new, gaps=gaps)
-        self._on_trades(self._early.pop(symbol, []))
+        # The feed could not doubt the time of a trade before the exchange's clock was known.
+        early = self._early.pop(symbol, [])
+        self._on_trades([trade for trade in early if self._clock.doubt(trade.timestamp_ms) is None])
         refiller.feed_is(self._feed_state[0])
         refiller.wake()
 
