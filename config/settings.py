@@ -86,7 +86,7 @@ class Settings(BaseSettings):
     )
     okx_keys_file: Path | None = Field(
         None,
-        description="Keys of the OKX account, mode 0600; unset: okx-demo.json or okx.json in TCP_HOME/secrets",
+        description="Keys of the OKX account, mode 0600; unset: okx-demo.json, okx.json in TCP_HOME/secrets",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

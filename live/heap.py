@@ -10,8 +10,8 @@ LARGE_BYTES = 256 * 1024
 
 def give_back() -> None:
     """To be called before threads begin. A burst of trades, such as an outage leaves behind, is taken by
-    several threads; glibc gives each a heap of its own, and keeps it. With few heaps, and large blocks outside
-    of them, the process is as large as what it holds. Elsewhere than on glibc it changes nothing."""
+    several threads; glibc gives each a heap of its own, and keeps it. With few heaps, and large blocks
+    outside of them, the process is as large as what it holds. Elsewhere than on glibc it changes nothing."""
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
