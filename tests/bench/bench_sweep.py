@@ -17,7 +17,11 @@ from pipelines.sweep.run import execute_sweep
 from strategies.sample import sample_candles
 
 CANDLES = int(os.environ.get("BENCH_CANDLES", "525600"))
-GRIDS = {100: ("5:14:1", "30:120:10"), 1_000: ("5:24:1", "30:128:2"), 2_000: ("5:44:1", "50:148:2")}
+GRIDS = {
+    100: ("5:14:1", "30:120:10"),
+    1_000: ("5:24:1", "30:128:2"),
+    10_000: ("5:104:1", "110:506:4"),
+}
 
 
 def measure(candles: int, combinations: int) -> tuple[float, float]:
