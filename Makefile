@@ -22,7 +22,7 @@ $(READY): requirements.lock pyproject.toml .ci/setup
 	@touch $@
 
 test: $(READY) browser ## The whole suite: unit, contract, replay, graph, browser and end to end
-	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope
+	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
 
 check: lint ## Format, lint, types, imports and unit tests; under a minute
 	@$(VENV)/bin/pytest -q -n 2 tests/unit
