@@ -46,7 +46,7 @@ bench: $(READY) .peers/.ready ## Measure the engines beside their peers
 
 soak: $(READY) ## Chaos, memory, stack, bots and kills, MINUTES (30) each; WHAT=bots for one of them
 	@$(VENV)/bin/python -m tests.e2e.soak --what $${WHAT:-all} --minutes $${MINUTES:-30} \
-		--rate $${RATE:-5000} --speed $${SPEED:-60} --hours $${HOURS:-72}
+		--rate $${RATE:-5000} --hours $${HOURS:-72} $${SPEED:+--speed $$SPEED}
 
 docs: $(READY) ## Serve lineage and model documentation
 	@exec $(VENV)/bin/tcp docs

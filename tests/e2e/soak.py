@@ -20,14 +20,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--what", choices=["all", "chaos", "memory", "stack", "bots", "kills"], default="all")
     parser.add_argument("--minutes", type=float, default=30, help="of each")
     parser.add_argument("--rate", type=float, default=5_000, help="trades a second, of memory")
-    parser.add_argument("--speed", type=float, default=60, help="of the stack's exchange")
+    parser.add_argument(
+        "--speed", type=float, help="of the stack's exchange (60), of that of bots (as MINUTES say)"
+    )
     parser.add_argument("--hours", type=float, default=72, help="of the market, of bots")
     options = parser.parse_args(arguments)
     runs: dict[str, Callable[[], list[str]]] = {
         "chaos": lambda: chaos.run(options.minutes),
         "memory": lambda: memory.run(options.minutes, options.rate),
-        "stack": lambda: stack.run(options.minutes, options.speed),
-        "bots": lambda: bots.run(options.minutes, options.hours),
+        "stack": lambda: stack.run(options.minutes, options.speed or 60),
+        "bots": lambda: bots.run(options.minutes, options.hours, options.speed),
         "kills": lambda: bots.kills(options.minutes),
     }
     wanted = list(runs) if options.what == "all" else [options.what]

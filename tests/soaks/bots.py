@@ -3,13 +3,14 @@
 import statistics
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import psutil
 from sqlalchemy import text
 
+from cli.stack.table import figures
 from tests import bot_bench as bench
 from tests.chaos_rig import Market, Rig
 from tests.e2e.test_bot_kills import HAVOC, MARKET, MIDNIGHT, SETTLE_S
@@ -17,29 +18,37 @@ from tests.kill_rig import BOTS, faults_of, kill_rig, settled
 from tests.soaks.report import say
 
 MINUTE = 60_000
-LEAD_MS = 30 * MINUTE
-"""Of the market, before the bots are there."""
+LEAD_S = 30
+"""Of wall time that the market runs before the bots are there."""
 EVERY_S = 10.0
+SAY_EVERY = 6
+"""Samples to a line on the way."""
 EDGE = 5
 """Samples at either end of which the median is taken; the first fifth of the run warms up."""
 MOST_MB, MOST_GROWTH = 120.0, 0.05
+DAEMON = "daemon"
 
 
-def run(minutes: float, hours: float) -> list[str]:
-    """What is beyond the targets after `hours` of the market within `minutes`."""
-    speed = hours * 60 / minutes
-    start_ms = MIDNIGHT - LEAD_MS
+def run(minutes: float, hours: float, speed: float | None) -> list[str]:
+    """What is beyond the targets after `hours` of the market at `speed` times its pace; without one, within
+    `minutes`."""
+    pace = speed or hours * 60 / minutes
+    start_ms = MIDNIGHT - int(LEAD_S * 1000 * pace)
     end_ms = MIDNIGHT + int(hours * 60) * MINUTE + 5_000
-    market = Market(seed=1, activity=0.3, speed=speed, start_ms=start_ms, end_ms=end_ms)
+    market = Market(seed=1, activity=0.3, speed=pace, start_ms=start_ms, end_ms=end_ms)
     with tempfile.TemporaryDirectory(prefix="tcp-soak-") as folder, kill_rig(market, Path(folder)) as rig:
-        say(f"{len(BOTS)} bots, {hours:g} hours of the market at {speed:g} times its pace")
-        beyond = _watched(rig, rig.began + market.wall_s)
-        settled(rig, SETTLE_S)
+        say(f"{len(BOTS)} bots, {hours:g} hours of the market at {pace:g} times its pace")
+        samples = _watched(rig, rig.began + market.wall_s)
+        beyond = _unsettled(rig)
+        records = _records(rig)
         beyond += _crashes(rig)
         rig.daemon.stop()
-        beyond += faults_of(rig)
+        say("compares every candle, decision, order and account with a calm run; this takes minutes")
+        found = faults_of(rig)
+        say(figures([HEADER, *_table(samples, records)]))
         _tell(rig)
-        return beyond
+        say(f"crashes and restarts: {len(beyond)}; missing, doubled or different: {len(found)}")
+        return _growth(samples) + beyond + found
 
 
 def kills(minutes: float) -> list[str]:
@@ -58,46 +67,103 @@ def kills(minutes: float) -> list[str]:
         return found
 
 
-def _watched(rig: Rig, until_s: float) -> list[str]:
-    """Memory of the bots to the end; what is too much of it."""
-    samples: list[list[float]] = []
+Sample = Mapping[str, float]
+"""Name → MB: proportional memory of each bot, resident memory of the daemon."""
+HEADER = ("", "start MB", "end MB", "max MB", "candles", "orders", "trades", "latency p99 ms")
+
+
+def _watched(rig: Rig, until_s: float) -> list[Sample]:
+    """Memory, to the end of the market."""
+    samples: list[Sample] = []
     while time.monotonic() < until_s:
-        if sizes := _sizes_mb(rig):
-            samples.append(sizes)
-        if len(samples) % 6 == 1:
-            say(
-                f"PSS MB: {min(samples[-1]):.1f} to {max(samples[-1]):.1f}; load {psutil.getloadavg()[0]:.1f}"
-            )
+        sample = _sizes_mb(rig)
+        if len(samples) % SAY_EVERY == 0 and sample:
+            bots = [sample[name] for name in BOTS]
+            load = psutil.getloadavg()[0]
+            say(f"MB: bots {min(bots):.1f} to {max(bots):.1f}, daemon {sample[DAEMON]:.0f}; load {load:.1f}")
+        samples += [sample] if sample else []
         time.sleep(EVERY_S)
-    warm = [sum(sizes) for sizes in samples[len(samples) // 5 :]]
-    most = max(max(sizes) for sizes in samples)
-    start, end = statistics.median(warm[:EDGE]), statistics.median(warm[-EDGE:])
+    return samples
+
+
+def _unsettled(rig: Rig) -> list[str]:
+    """Bots that have not judged the market's last candle in time."""
+    try:
+        settled(rig, SETTLE_S)
+    except AssertionError as error:
+        return [str(error)]
+    return []
+
+
+def _sizes_mb(rig: Rig) -> Sample:
+    """One look at the processes; nothing while one of them is being started."""
+    with rig.engine.connect() as connection:
+        pids = connection.execute(text("SELECT name, pid FROM bots WHERE pid IS NOT NULL")).all()
+    try:
+        sizes = {name: psutil.Process(pid).memory_full_info().pss / 1e6 for name, pid in pids}
+        if (daemon := rig.daemon.pid) is not None:
+            sizes[DAEMON] = psutil.Process(daemon).memory_info().rss / 1e6
+    except psutil.NoSuchProcess:
+        return {}
+    return sizes if len(sizes) == len(BOTS) + 1 else {}
+
+
+def _edges(samples: Sequence[Sample], names: Sequence[str]) -> tuple[float, float]:
+    """MB of all those together after the warm-up, and at the end."""
+    warm = [sum(sample[name] for name in names) for sample in samples[len(samples) // 5 :]]
+    return statistics.median(warm[:EDGE]), statistics.median(warm[-EDGE:])
+
+
+def _growth(samples: Sequence[Sample]) -> list[str]:
+    """What is too much of memory; the figures of all bots together are printed."""
+    if not samples:
+        return ["the memory of the bots was never seen: they did not all run at once"]
+    start, end = _edges(samples, BOTS)
+    most = max(sample[name] for sample in samples for name in BOTS)
     say(
         f"PSS of ten bots together: start {start:.0f} MB, end {end:.0f} MB,"
         f" growth {(end / start - 1) * 100:+.1f} %; the largest bot {most:.1f} MB"
     )
     beyond = [] if most <= MOST_MB else [f"a bot took {most:.1f} MB, more than {MOST_MB:g}"]
-    return beyond + (
-        [f"memory grew from {start:.0f} to {end:.0f} MB"] if end > start * (1 + MOST_GROWTH) else []
+    if end > start * (1 + MOST_GROWTH):
+        beyond.append(f"memory grew from {start:.0f} to {end:.0f} MB")
+    return beyond
+
+
+def _records(rig: Rig) -> dict[str, list[str]]:
+    """Bot → candles judged, orders, trades, and the p99 of what its decisions took."""
+    statement = text(
+        """
+        SELECT b.name, (SELECT count(*) FROM signals WHERE bot_id = b.id),
+               (SELECT count(*) FROM orders WHERE bot_id = b.id),
+               (SELECT count(*) FROM trades WHERE bot_id = b.id),
+               (SELECT round(percentile_disc(0.99) WITHIN GROUP (ORDER BY latency_ms)::numeric)
+                FROM signals WHERE bot_id = b.id)
+        FROM bots b
+        """
     )
-
-
-def _sizes_mb(rig: Rig) -> Sequence[float]:
-    """Proportional memory of each bot; nothing while one of them is being started."""
     with rig.engine.connect() as connection:
-        pids = connection.execute(text("SELECT pid FROM bots WHERE pid IS NOT NULL")).scalars().all()
-    try:
-        sizes = [psutil.Process(pid).memory_full_info().pss / 1e6 for pid in pids]
-    except psutil.NoSuchProcess:
-        return []
-    return sizes if len(sizes) == len(BOTS) else []
+        return {name: [str(value) for value in row] for name, *row in connection.execute(statement)}
+
+
+def _table(samples: Sequence[Sample], records: Mapping[str, list[str]]) -> list[list[str]]:
+    """A row for each process."""
+    rows = []
+    for name in (*BOTS, DAEMON) if samples else ():
+        start, end = _edges(samples, [name])
+        most = max(sample[name] for sample in samples)
+        rows.append([name, *(f"{size:.1f}" for size in (start, end, most)), *records.get(name, [""] * 4)])
+    return rows
 
 
 def _crashes(rig: Rig) -> list[str]:
     with rig.engine.connect() as connection:
         reasons = connection.execute(text("SELECT reason FROM bot_crashes")).scalars().all()
-    return [f"crash: {reason}" for reason in reasons] + [
-        f"the daemon ended: {code}" for code in rig.daemon.exits
+        restarted = connection.execute(text("SELECT name, restarts FROM bots WHERE restarts > 0")).all()
+    return [
+        *(f"crash: {reason}" for reason in reasons),
+        *(f"{name} was started again {times} times" for name, times in restarted),
+        *(f"the daemon ended: {code}" for code in rig.daemon.exits),
     ]
 
 
