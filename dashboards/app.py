@@ -17,7 +17,7 @@ from dashboards.backfills import Backfills
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.jobs import Jobs
-from dashboards.pages import backtests, compare, data, live, market, portfolio, sweeps, system
+from dashboards.pages import backtests, bots, compare, data, live, market, portfolio, sweeps, system
 from dashboards.security import Guard
 from dashboards.services import Services
 from dashboards.statics import Statics
@@ -29,6 +29,7 @@ from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
 PAGES = (
     live.PAGE,
     market.PAGE,
+    bots.PAGE,
     portfolio.PAGE,
     backtests.PAGE,
     sweeps.PAGE,

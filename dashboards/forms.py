@@ -1,54 +1,137 @@
-"""Forms made from schemas: one field a parameter, with its bounds said and its error beside it."""
+"""Forms made from JSON Schemas: one field a property, with its bounds said and its error beside it.
 
+A field has the id {"type": kind, "name": property}; properties of nested objects are written
+`risk.stop_loss`. Every field keeps what it shows in `value`, so that one callback reads and marks them all.
+"""
+
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import dash_mantine_components as dmc
 from pydantic import BaseModel
 
+from core.errors import BadInput
 from dashboards.formatting import quantity
 
+Schema = Mapping[str, Any]
 HIDDEN = frozenset({"risk_percentage"})
 """Parameters that change nothing in a backtest."""
+YES_OR_NO = ({"value": "true", "label": "Yes"}, {"value": "false", "label": "No"})
+BOUNDS = (
+    ("minimum", "from"),
+    ("exclusiveMinimum", "above"),
+    ("maximum", "to"),
+    ("exclusiveMaximum", "below"),
+)
 
 
-def parameter_fields(model: type[BaseModel], kind: str, values: dict[str, Any] | None = None) -> list[Any]:
-    """A field for every property of the model's JSON schema; ids are {"type": kind, "name": property}."""
-    properties = model.model_json_schema().get("properties", {})
-    values = values or {}
+def parameter_fields(
+    model: type[BaseModel],
+    kind: str,
+    values: Mapping[str, Any] | None = None,
+    hidden: frozenset[str] = HIDDEN,
+) -> list[Any]:
+    """A field for every property of the model but the hidden ones; `values` go over its defaults."""
+    given = values or {}
     return [
-        _field(name, schema, {"type": kind, "name": name}, values.get(name, schema.get("default")))
-        for name, schema in properties.items()
-        if name not in HIDDEN
+        field(name, schema, kind, given.get(name, default_of(schema)))
+        for name, schema in properties(model).items()
+        if name not in hidden
     ]
 
 
-def _field(name: str, schema: dict[str, Any], identity: dict[str, str], value: Any) -> Any:
-    shared = {"id": identity, "label": words(name), "description": hint(schema), "size": "xs"}
-    schema = plain(schema)
-    if "enum" in schema:
-        return dmc.Select(**shared, data=[str(choice) for choice in schema["enum"]], value=str(value))
-    if schema.get("type") == "boolean":
-        return dmc.Switch(id=identity, label=words(name), checked=bool(value), size="xs")
-    if schema.get("type") in {"integer", "number"}:
-        whole = schema["type"] == "integer"
-        search = schema.get("search") or {}
+def properties(model: type[BaseModel]) -> dict[str, Schema]:
+    """Name → schema of everything that a document of this model may say, nested objects laid flat."""
+    document = model.model_json_schema()
+    found: dict[str, Schema] = {}
+    _collect(document, document.get("$defs", {}), "", found)
+    return found
+
+
+def _collect(schema: Schema, definitions: Schema, prefix: str, found: dict[str, Schema]) -> None:
+    for name, part in schema.get("properties", {}).items():
+        inner = plain(part)
+        if "$ref" in inner:
+            inner = {**definitions[inner["$ref"].rpartition("/")[2]], "default": inner.get("default")}
+        if "properties" in inner:
+            _collect(inner, definitions, f"{prefix}{name}.", found)
+        else:
+            found[prefix + name] = part
+
+
+def field(name: str, schema: Schema, kind: str, value: Any) -> Any:
+    """The input that suits a property: a choice, a number or a text."""
+    inner = plain(schema)
+    shared: dict[str, Any] = {
+        "id": {"type": kind, "name": name},
+        "label": words(name.rpartition(".")[2]),
+        "description": hint(schema),
+        "size": "xs",
+    }
+    if inner.get("type") == "boolean":
+        return dmc.Select(**shared, data=list(YES_OR_NO), value=str(bool(value)).lower(), allowDeselect=False)
+    if "enum" in inner:
+        choices = [str(choice) for choice in inner["enum"]]
+        shown = None if value is None else str(value)
+        return dmc.Select(**shared, data=choices, value=shown, allowDeselect=False)
+    if inner.get("type") in {"integer", "number"}:
+        whole = inner["type"] == "integer"
+        search = inner.get("search") or {}
         return dmc.NumberInput(
             **shared,
-            value=value,
+            value="" if value is None else value,
+            placeholder="none" if is_optional(schema) else "",
             step=search.get("step", 1 if whole else 0.1),
             allowDecimal=not whole,
             clampBehavior="none",
             thousandSeparator="",
         )
+    if inner.get("type") == "array":
+        return dmc.Textarea(
+            **shared, value=json.dumps(value) if value else "", autosize=True, placeholder="[]"
+        )
     return dmc.TextInput(**shared, value="" if value is None else str(value))
 
 
-def plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of the value itself where null is allowed too."""
+def entered(name: str, schema: Schema, value: Any) -> Any:
+    """What a field's `value` means in a document: None where nothing was entered. BadInput for a text that
+    should be a JSON list and is none."""
+    if value is None or value == "":
+        return None
+    inner = plain(schema)
+    if inner.get("type") == "boolean":
+        return value == "true"
+    if "enum" in inner:
+        return next((choice for choice in inner["enum"] if str(choice) == value), value)
+    if inner.get("type") == "array":
+        try:
+            return json.loads(value)
+        except json.JSONDecodeError as error:
+            raise BadInput(name, f"must be a JSON list: {error.msg} at character {error.colno}") from None
+    return value
+
+
+def default_of(schema: Schema) -> Any:
+    """The property's default as a form shows it: exact decimals, which schemas write as text, as numbers."""
+    default = schema.get("default")
+    if isinstance(default, str) and plain(schema).get("type") in {"integer", "number"}:
+        number = float(default)
+        return int(number) if number.is_integer() else number
+    return default
+
+
+def is_optional(schema: Schema) -> bool:
+    """Whether a document may leave it at null."""
+    return any(choice.get("type") == "null" for choice in schema.get("anyOf", []))
+
+
+def plain(schema: Schema) -> dict[str, Any]:
+    """The schema of the value itself where null, or a number as text, is allowed too."""
     for choice in schema.get("anyOf", []):
         if choice.get("type") != "null":
             return {**schema, **choice}
-    return schema
+    return dict(schema)
 
 
 def words(name: str) -> str:
@@ -57,15 +140,9 @@ def words(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def hint(schema: dict[str, Any]) -> str:
-    """What the parameter means, and its bounds."""
+def hint(schema: Schema) -> str:
+    """What the property means, and its bounds."""
     inner = plain(schema)
-    low = inner.get("minimum", inner.get("exclusiveMinimum"))
-    high = inner.get("maximum", inner.get("exclusiveMaximum"))
-    bounds = [
-        f"from {quantity(low)}" if low is not None else "",
-        f"to {quantity(high)}" if high is not None else "",
-    ]
-    said = " ".join(part for part in bounds if part)
-    text = schema.get("description", "")
+    said = " ".join(f"{word} {quantity(inner[key])}" for key, word in BOUNDS if key in inner)
+    text = str(schema.get("description", ""))
     return f"{text} · {said}" if text and said else text or said

@@ -62,7 +62,7 @@ def time(field: str, header: str, **more: Any) -> dict[str, Any]:
     }
 
 
-_SIGNED = {
+SIGNED = {
     "up": "params.value > 0",
     "down": "params.value < 0",
 }
@@ -111,16 +111,16 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         "tcpMoney(params.value, true)",
         "Since 00:00 UTC",
         minWidth=90,
-        cellClassRules=_SIGNED,
+        cellClassRules=SIGNED,
     ),
-    number("pnl", "P&L", "tcpMoney(params.value, true)", "Since the start", cellClassRules=_SIGNED),
+    number("pnl", "P&L", "tcpMoney(params.value, true)", "Since the start", cellClassRules=SIGNED),
     number(
         "pnl_fraction",
         "P&L %",
         "tcpPercent(params.value)",
         "Of the starting cash",
         minWidth=76,
-        cellClassRules=_SIGNED,
+        cellClassRules=SIGNED,
     ),
     number("fills", "Trades", "tcpCount(params.value)", "Buys and sells", minWidth=66),
     number("win_rate", "Win rate", "tcpShare(params.value)", "Of closed round trips", minWidth=80),
@@ -150,8 +150,8 @@ def trade_columns(decimals: int) -> list[dict[str, Any]]:
         number("exit_price", "Exit price", price, minWidth=92),
         number("quantity", "Quantity", "tcpQuantity(params.value)", minWidth=84),
         number("fees", "Fees", "tcpMoney(params.value)", minWidth=62),
-        number("pnl", "P&L", "tcpMoney(params.value, true)", "Fees deducted", cellClassRules=_SIGNED),
-        number("return", "Return", "tcpPercent(params.value)", cellClassRules=_SIGNED),
+        number("pnl", "P&L", "tcpMoney(params.value, true)", "Fees deducted", cellClassRules=SIGNED),
+        number("return", "Return", "tcpPercent(params.value)", cellClassRules=SIGNED),
         text("exit_reason", "Exit by", minWidth=74, maxWidth=110),
     ]
 
@@ -211,7 +211,7 @@ RUN_COLUMNS: list[dict[str, Any]] = [
     text("symbol", "Symbol", minWidth=86, maxWidth=110),
     text("timeframe", "TF", minWidth=46, maxWidth=64, headerTooltip="Timeframe"),
     text("period", "Period", minWidth=128, cellClass="numeric"),
-    number("total_return", "Return", "tcpPercent(params.value)", minWidth=76, cellClassRules=_SIGNED),
+    number("total_return", "Return", "tcpPercent(params.value)", minWidth=76, cellClassRules=SIGNED),
     number("sharpe", "Sharpe", "tcpMoney(params.value)", minWidth=66),
     number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=74),
     number("trades", "Trades", "tcpCount(params.value)", "Round trips", minWidth=64),
@@ -226,7 +226,7 @@ def sweep_columns(names: list[str]) -> list[dict[str, Any]]:
     return [
         number("n", "#", "tcpCount(params.value)", "Place in the sweep's order", maxWidth=70, minWidth=56),
         *own,
-        number("total_return", "Return", "tcpPercent(params.value)", minWidth=84, cellClassRules=_SIGNED),
+        number("total_return", "Return", "tcpPercent(params.value)", minWidth=84, cellClassRules=SIGNED),
         number("sharpe", "Sharpe", "tcpMoney(params.value)"),
         number("sortino", "Sortino", "tcpMoney(params.value)"),
         number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown"),
@@ -253,7 +253,7 @@ def window_columns() -> list[dict[str, Any]]:
         text("parameters", "Chosen in training", flex=2, minWidth=130, tooltipField="parameters"),
         number("train_sharpe", "Training", "tcpMoney(params.value)", bars, minWidth=72),
         number("test_sharpe", "Test", "tcpMoney(params.value)", bars, minWidth=64),
-        number("test_return", "Return", "tcpPercent(params.value)", "Of the test", cellClassRules=_SIGNED),
+        number("test_return", "Return", "tcpPercent(params.value)", "Of the test", cellClassRules=SIGNED),
         number("rank", "Rank", "tcpShare(params.value)", "Share of combinations worse in the test"),
     ]
 
@@ -263,9 +263,9 @@ PORTFOLIO_COLUMNS: list[dict[str, Any]] = [
     text("strategy", "Strategy", minWidth=116, tooltipField="strategy"),
     number("current_value", "Value (USDT)", "tcpMoney(params.value)", "Cash and coins", minWidth=98),
     number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=62),
-    number("day_pnl", "P&L today", "tcpMoney(params.value, true)", minWidth=86, cellClassRules=_SIGNED),
-    number("pnl", "P&L", "tcpMoney(params.value, true)", minWidth=80, cellClassRules=_SIGNED),
-    number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=74, cellClassRules=_SIGNED),
+    number("day_pnl", "P&L today", "tcpMoney(params.value, true)", minWidth=86, cellClassRules=SIGNED),
+    number("pnl", "P&L", "tcpMoney(params.value, true)", minWidth=80, cellClassRules=SIGNED),
+    number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=74, cellClassRules=SIGNED),
     number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=76),
     number("fees", "Fees", "tcpMoney(params.value)", "All fills", minWidth=66),
 ]

@@ -12,6 +12,7 @@ from dashboards.callbacks import in_browser, on
 from dashboards.components import icon
 from dashboards.pages.page import Page
 from dashboards.services import Services
+from pipelines.warehouse.kill_switch import Switched
 from pipelines.warehouse.kill_switch import switch as turn_kill_switch
 
 INDEX = """<!DOCTYPE html>
@@ -117,6 +118,14 @@ def _kill_switch_dialog() -> dmc.Modal:
     return dmc.Modal(
         [
             html.P("", id="kill-text"),
+            dmc.Switch(
+                id="kill-flatten",
+                label="Also sell what the bots hold",
+                description="At the newest price, each on its own",
+                checked=False,
+                size="xs",
+                className="kill-flatten",
+            ),
             html.Div(
                 [
                     html.Button("Cancel", id="kill-cancel", className="button"),
@@ -167,6 +176,8 @@ def register(dash: Dash, services: Services) -> None:
         Output("kill-dialog", "opened"),
         Output("kill-text", "children"),
         Output("kill-confirm", "children"),
+        Output("kill-flatten", "style"),
+        Output("kill-flatten", "checked"),
         Input("kill-open", "n_clicks"),
         Input("kill-cancel", "n_clicks"),
         Input("kill-confirm", "n_clicks"),
@@ -183,17 +194,33 @@ def _register_kill_switch(dash: Dash, services: Services) -> None:
         Output("toasts", "children"),
         Input("kill-confirm", "n_clicks"),
         State("live-feed", "data"),
+        State("kill-flatten", "checked"),
         prevent_initial_call=True,
     )
-    async def switch(clicks: int | None, feed: dict[str, Any]) -> Any:
+    async def switch(clicks: int | None, feed: dict[str, Any], flatten: bool) -> Any:
         if not clicks:
             return no_update
         wanted = not feed["kill_switch"]
         try:
-            await services.query(turn_kill_switch, wanted, "set on the page")
+            done = await services.query(
+                turn_kill_switch, wanted, "set on the page", None, bool(flatten) and wanted
+            )
         except SQLAlchemyError:
             return html.Div(
                 "The kill switch was not changed: the database does not answer.", className="toast failed"
             )
         services.hub.refresh_soon()
-        return html.Div(f"Kill switch is {'on: no order leaves' if wanted else 'off'}.", className="toast")
+        return html.Div(_turned(done), className="toast")
+
+
+def _turned(done: Switched) -> str:
+    """What turning the switch did, in one sentence for each part."""
+    if not done.on:
+        return "Kill switch is off."
+    said = ["Kill switch is on: no order leaves."]
+    if done.cancelled:
+        said.append(f"{done.cancelled} waiting orders were withdrawn.")
+    if done.sold:
+        said.append(f"Sold what {', '.join(done.sold)} held.")
+    said += [f"{name} was not sold: {why}." for name, why in done.unsold.items()]
+    return " ".join(said)

@@ -2,15 +2,26 @@
 
 from contextlib import suppress
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 from fastapi import APIRouter, Body, Query, Response
+from fastapi.responses import PlainTextResponse
 
 from core.errors import Unavailable
 from dashboards.api import models
-from dashboards.api.documents import MAX_LIMIT, Format, answer, next_cursor, read_cursor, table
+from dashboards.api.documents import (
+    Between,
+    Cursor,
+    Limit,
+    Output,
+    answer,
+    next_cursor,
+    read_cursor,
+    table,
+)
 from dashboards.api.errors import NotFound
+from dashboards.bot_log import log_tail
 from dashboards.queries import bots as queries
 from dashboards.rows import api_row, day_start
 from dashboards.services import Services
@@ -18,9 +29,6 @@ from pipelines.warehouse.bot_edits import delete_bot, undelete_bot, write_bot
 from pipelines.warehouse.bot_versions import list_versions
 from pipelines.warehouse.bots import announce
 
-Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows of a page")]
-Cursor = Annotated[str | None, Query(description="`next` of the page before")]
-Output = Annotated[Format, Query(alias="format", description="json, csv or parquet")]
 _HIDDEN = ("bot_id",)
 
 
@@ -59,17 +67,24 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/bot/{bot_id}/trades", response_model=models.Trades)
     async def trades(
-        bot_id: str, limit: Limit = 100, cursor: Cursor = None, output: Output = "json"
+        bot_id: str,
+        between: Between,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+        side: Annotated[Literal["buy", "sell"] | None, Query(description="Only these")] = None,
+        output: Output = "json",
     ) -> Response:
         """Fills, newest first."""
         key = await bot_key(bot_id)
-        rows = await services.query(queries.fills, key, limit, read_cursor(cursor, datetime, str))
+        before = read_cursor(cursor, datetime, str)
+        rows = await services.query(queries.fills, key, limit, before, side, between)
         following = next_cursor(rows, limit, "timestamp", "id")
         return table(_shown(rows), output, f"{bot_id}-trades", following)
 
     @routes.get("/bot/{bot_id}/signals", response_model=models.Signals)
     async def signals(
         bot_id: str,
+        between: Between,
         limit: Limit = 100,
         cursor: Cursor = None,
         signal_type: Annotated[str | None, Query(alias="type", pattern="^(buy|sell|hold)$")] = None,
@@ -78,20 +93,38 @@ def router(services: Services) -> APIRouter:
         """What the strategy said at each candle, newest first; `type` keeps one kind."""
         key = await bot_key(bot_id)
         before = read_cursor(cursor, datetime, str)
-        rows = await services.query(queries.signal_rows, key, limit, before, signal_type)
+        rows = await services.query(queries.signal_rows, key, limit, before, signal_type, between)
         following = next_cursor(rows, limit, "timestamp", "id")
         return table(_shown(rows), output, f"{bot_id}-signals", following)
 
     @routes.get("/bot/{bot_id}/performance", response_model=models.Values)
     async def performance(
-        bot_id: str, limit: Limit = 500, cursor: Cursor = None, output: Output = "json"
+        bot_id: str, between: Between, limit: Limit = 500, cursor: Cursor = None, output: Output = "json"
     ) -> Response:
         """Value, cash, coins, trades and fees over time, newest first."""
         key = await bot_key(bot_id)
         before = read_cursor(cursor, datetime)
-        rows = await services.query(queries.performance_rows, key, limit, before[0] if before else None)
+        rows = await services.query(
+            queries.performance_rows, key, limit, before[0] if before else None, between
+        )
         following = next_cursor(rows, limit, "timestamp")
         return table(_shown(rows), output, f"{bot_id}-performance", following)
+
+    @routes.get("/bot/{bot_id}/crashes", response_model=models.Crashes)
+    async def crashes(
+        bot_id: str, limit: Limit = 20, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
+        """Crashes with the stack that was found, newest first."""
+        key = await bot_key(bot_id)
+        before = read_cursor(cursor, int)
+        rows = await services.query(queries.crashes, key, limit, before[0] if before else None)
+        return table(_shown(rows), output, f"{bot_id}-crashes", next_cursor(rows, limit, "id"))
+
+    @routes.get("/bot/{bot_id}/log", response_class=PlainTextResponse)
+    async def log(bot_id: str, lines: Limit = 400) -> PlainTextResponse:
+        """The last lines that the bot's process wrote, where the daemon runs on this machine."""
+        await bot_key(bot_id)
+        return PlainTextResponse(log_tail(services.settings, bot_id, lines))
 
     @routes.get("/bot/{bot_id}/config", response_model=dict[str, Any])
     async def read_config(bot_id: str) -> Response:
@@ -110,11 +143,11 @@ def router(services: Services) -> APIRouter:
         return answer(stored.document())
 
     @routes.get("/bot/{bot_id}/config/history", response_model=models.ConfigVersions)
-    async def config_history(bot_id: str) -> Response:
+    async def config_history(bot_id: str, output: Output = "json") -> Response:
         """Every configuration the bot had, newest first: when, from where, what changed, since when."""
         await bot_key(bot_id)
         versions = await services.query(list_versions, bot_id)
-        return answer({"items": [msgspec.structs.asdict(each) for each in versions]})
+        return table([msgspec.structs.asdict(each) for each in versions], output, f"{bot_id}-history")
 
     @routes.delete("/bot/{bot_id}", response_model=models.Deleted)
     async def delete(bot_id: str, purge: bool = False) -> Response:

@@ -10,11 +10,11 @@ import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import polars as pl
-from fastapi import Response
+from fastapi import Depends, Query, Response
 
 from core.errors import BadInput
 
@@ -105,3 +105,17 @@ def utc(moment: datetime | None) -> datetime | None:
     if moment is None:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _between(
+    first: Annotated[datetime | None, Query(alias="from", description="First time, included")] = None,
+    last: Annotated[datetime | None, Query(alias="to", description="Last time, included")] = None,
+) -> tuple[datetime | None, datetime | None]:
+    return utc(first), utc(last)
+
+
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows of a page")]
+Cursor = Annotated[str | None, Query(description="`next` of the page before; of a file X-Next-Cursor")]
+Output = Annotated[Format, Query(alias="format", description="json, csv or parquet")]
+Between = Annotated[tuple[datetime | None, datetime | None], Depends(_between)]
+"""The parameters that every list takes: `limit`, `cursor`, `format`, `from` and `to`."""

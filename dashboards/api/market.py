@@ -7,8 +7,7 @@ from fastapi import APIRouter, Query, Response
 
 from core.timeframes import Timeframe
 from dashboards.api import models
-from dashboards.api.bots import Cursor, Limit, Output
-from dashboards.api.documents import answer, next_cursor, read_cursor, table, utc
+from dashboards.api.documents import Cursor, Limit, Output, answer, next_cursor, read_cursor, table, utc
 from dashboards.api.errors import NotFound
 from dashboards.feed import DAEMON_SILENT_MS
 from dashboards.queries import market as queries

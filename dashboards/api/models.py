@@ -85,9 +85,27 @@ class ConfigVersion(_Model):
 
 
 class ConfigVersions(BaseModel):
-    """Newest first."""
+    """Newest first; there is one page."""
 
     items: list[ConfigVersion]
+    next: None = None
+
+
+class Crash(_Model):
+    """The end of a bot's process that nobody asked for; exit_code: null where it was ended from here."""
+
+    id: int
+    timestamp: datetime
+    exit_code: int | None
+    reason: str
+    stack_trace: str | None
+
+
+class Crashes(BaseModel):
+    """Newest first; `next` is the cursor of the following page."""
+
+    items: list[Crash]
+    next: str | None
 
 
 class Bots(BaseModel):

@@ -7,7 +7,16 @@ from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, Field
 
 from core.errors import BadInput
-from dashboards.api.documents import MAX_LIMIT, Format, answer, next_cursor, read_cursor, table
+from dashboards.api.documents import (
+    Between,
+    Cursor,
+    Limit,
+    Output,
+    answer,
+    next_cursor,
+    read_cursor,
+    table,
+)
 from dashboards.api.errors import NotFound
 from dashboards.services import Services
 from pipelines.warehouse import risk
@@ -99,15 +108,16 @@ def _of_bots(routes: APIRouter, services: Services) -> None:
     @routes.get("/bot/{bot_id}/orders", response_model=Orders)
     async def orders(
         bot_id: str,
-        limit: Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows of a page")] = 100,
-        cursor: Annotated[str | None, Query(description="`next` of the page before")] = None,
+        between: Between,
+        limit: Limit = 100,
+        cursor: Cursor = None,
         status: Annotated[str | None, Query(description="rejected: the vetoed ones, with reason")] = None,
-        output: Annotated[Format, Query(alias="format", description="json, csv or parquet")] = "json",
+        output: Output = "json",
     ) -> Response:
         """Orders, newest first; those that the risk gate vetoed are `rejected` with its reason."""
         key = await _key(services, bot_id)
         before = read_cursor(cursor, datetime, str)
-        rows = await services.query(risk.order_rows, key, limit, before, status)
+        rows = await services.query(risk.order_rows, key, limit, before, status, between)
         return table(rows, output, f"{bot_id}-orders", next_cursor(rows, limit, "timestamp", "id"))
 
     @routes.get("/bot/{bot_id}/risk", response_model=dict[str, Any])

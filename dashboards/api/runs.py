@@ -7,8 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Response
 
 from dashboards.api import models
-from dashboards.api.bots import Cursor, Limit, Output
-from dashboards.api.documents import answer, next_cursor, read_cursor, table
+from dashboards.api.documents import Cursor, Limit, Output, answer, next_cursor, read_cursor, table
 from dashboards.api.errors import NotFound
 from dashboards.jobs import Job
 from dashboards.queries import runs as queries

@@ -220,7 +220,7 @@
     },
     killDialog(open, cancel, confirm, feed, bots) {
       const triggered = window.dash_clientside.callback_context.triggered_id;
-      if (triggered !== "kill-open") return [false, NONE(), NONE()];
+      if (triggered !== "kill-open") return [false, NONE(), NONE(), NONE(), NONE()];
       const running = (bots || []).filter((bot) => bot.status === "active").length;
       const on = feed && feed.kill_switch;
       return [
@@ -229,6 +229,8 @@
           : "No order leaves until it is off again, sales and stops included: " + running + " active bot" +
             (running === 1 ? "" : "s") + ". Waiting orders are withdrawn; what they hold stays.",
         on ? "Turn the kill switch off" : "Stop all trading",
+        { display: on ? "none" : "block" },
+        false,
       ];
     },
   };

@@ -29,7 +29,9 @@
 
   function drawRow(row, bot) {
     const shown = shownOf(bot);
-    const chosen = selected() ? selected() === bot.bot_id : live.meta ? live.meta.bot === bot.bot_id : row === row.parentNode.firstChild;
+    const shownBot = selected() || (window.location.pathname === "/" && live.meta && live.meta.bot);
+    const none = new URLSearchParams(window.location.search).has("new");
+    const chosen = !none && (shownBot ? shownBot === bot.bot_id : row === row.parentNode.firstChild);
     const name = "bot-row is-" + shown + (chosen ? " selected" : "");
     if (row.className !== name) row.className = name;
     S.say(row.querySelector(".state"), WORDS[shown] || shown);
@@ -212,9 +214,9 @@
   });
   document.addEventListener("tcp-step", (event) => {
     const names = (live.bots || []).map((bot) => bot.bot_id);
-    if (!names.length || window.location.pathname !== "/") return;
+    if (!names.length || !["/", "/bots"].includes(window.location.pathname)) return;
     const now = Math.max(0, names.indexOf(selected() || (live.meta && live.meta.bot)));
-    go({ bot: names[(now + event.detail + names.length) % names.length], timeframe: null });
+    go({ bot: names[(now + event.detail + names.length) % names.length], timeframe: null, before: null, version: null });
   });
   setInterval(countdown, 250);
 })();

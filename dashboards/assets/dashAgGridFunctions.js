@@ -15,3 +15,6 @@ dagfuncs.tcpSignal = (row) => {
   const arrow = row.signal_type === "buy" ? "▲ Buy" : "▼ Sell";
   return arrow + " " + tcpFormat.money(row.signal_price, row.decimals) + " · " + tcpFormat.clock(row.signal_ms);
 };
+dagfuncs.tcpWord = (value) => (value ? (value[0].toUpperCase() + value.slice(1)).replace(/_/g, " ") : "—");
+dagfuncs.tcpOrder = (value) => (value === "rejected" ? "Vetoed" : value === "cancelled" ? "Withdrawn" : dagfuncs.tcpWord(value));
+dagfuncs.tcpLatency = (ms) => (ms === null || ms === undefined ? "—" : tcpFormat.money(ms, ms < 10 ? 1 : 0) + " ms");

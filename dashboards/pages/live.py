@@ -69,16 +69,16 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
     )
 
 
-def bot_list(bots: list[dict[str, Any]], selected: str | None) -> list[Any]:
-    """One row a bot. The browser keeps words, colours and buttons up to date from the stream."""
+def bot_list(bots: list[dict[str, Any]], selected: str | None, path: str = "/") -> list[Any]:
+    """One row a bot, a link to it on the page at `path`. The browser keeps words, colours and buttons up to
+    date from the stream."""
     if not bots:
-        return [
-            empty("No bots yet", "Each file in config/bots becomes a bot here: `tcp bots create` makes one.")
-        ]
-    return [_bot_row(bot, bot["bot_id"] == (selected or bots[0]["bot_id"])) for bot in bots]
+        make = dcc.Link([icon("plus"), "New bot"], href="/bots?new=1", className="button primary")
+        return [empty("No bots yet", "A bot trades one symbol by one strategy, with simulated money.", make)]
+    return [_bot_row(bot, bot["bot_id"] == (selected or bots[0]["bot_id"]), path) for bot in bots]
 
 
-def _bot_row(bot: dict[str, Any], selected: bool) -> html.Div:
+def _bot_row(bot: dict[str, Any], selected: bool, path: str) -> html.Div:
     name = bot["bot_id"]
     buttons = [
         html.Button(
@@ -105,7 +105,7 @@ def _bot_row(bot: dict[str, Any], selected: bool) -> html.Div:
                         className="line small",
                     ),
                 ],
-                href=f"/?bot={name}",
+                href=f"{path}?bot={name}",
                 className="bot-link",
             ),
             html.Div(buttons, className="bot-buttons"),

@@ -17,6 +17,9 @@ from pipelines.warehouse.tables import (
     trades,
 )
 
+Span = tuple[datetime | None, datetime | None]
+ALL_TIME: Span = (None, None)
+
 _OVERVIEW = sa.text("""
 select b.id, b.name, b.strategy_name, b.symbol, b.timeframe, b.status, b.state, b.config_file,
        b.virtual_balance, b.current_balance, b.last_heartbeat, b.restarts, b.last_error, b.pid, b.config,
@@ -65,10 +68,18 @@ def bot(engine: Engine, name: str) -> dict[str, Any] | None:
 
 
 def fills(
-    engine: Engine, bot_id: int, limit: int, before: tuple[datetime, str] | None = None
+    engine: Engine,
+    bot_id: int,
+    limit: int,
+    before: tuple[datetime, str] | None = None,
+    side: str | None = None,
+    span: Span = ALL_TIME,
 ) -> list[dict[str, Any]]:
-    """Newest `limit` trades of a bot, newest first; `before`: (timestamp, id) of the last row seen."""
-    return _newest(engine, trades, bot_id, limit, before)
+    """Newest `limit` trades of a bot, newest first; `before`: (timestamp, id) of the last row seen; `side`
+    keeps buys or sells, `span` those of a time."""
+    return _newest(
+        engine, trades, bot_id, limit, before, None if side is None else trades.c.side == side, span
+    )
 
 
 def fills_between(engine: Engine, bot_id: int, start: datetime, end: datetime) -> list[dict[str, Any]]:
@@ -90,16 +101,20 @@ def signal_rows(
     limit: int,
     before: tuple[datetime, str] | None = None,
     signal_type: str | None = None,
+    span: Span = ALL_TIME,
 ) -> list[dict[str, Any]]:
-    """Newest signals of a bot, newest first; `signal_type` keeps one kind."""
-    return _newest(engine, signals, bot_id, limit, before, signal_type)
+    """Newest signals of a bot, newest first; `signal_type` keeps one kind, `span` those of a time."""
+    kept = None if signal_type is None else signals.c.signal_type == signal_type
+    return _newest(engine, signals, bot_id, limit, before, kept, span)
 
 
 def performance_rows(
-    engine: Engine, bot_id: int, limit: int, before: datetime | None = None
+    engine: Engine, bot_id: int, limit: int, before: datetime | None = None, span: Span = ALL_TIME
 ) -> list[dict[str, Any]]:
     """Newest value snapshots of a bot, newest first."""
-    query = sa.select(bot_performance).where(bot_performance.c.bot_id == bot_id)
+    query = sa.select(bot_performance).where(
+        bot_performance.c.bot_id == bot_id, *within(bot_performance.c.timestamp, span)
+    )
     if before is not None:
         query = query.where(bot_performance.c.timestamp < before)
     query = query.order_by(bot_performance.c.timestamp.desc()).limit(limit)
@@ -107,14 +122,12 @@ def performance_rows(
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def crashes(engine: Engine, bot_id: int, limit: int = 20) -> list[dict[str, Any]]:
-    """Newest crashes of a bot, with stack traces."""
-    query = (
-        sa.select(bot_crashes)
-        .where(bot_crashes.c.bot_id == bot_id)
-        .order_by(bot_crashes.c.timestamp.desc())
-        .limit(limit)
-    )
+def crashes(engine: Engine, bot_id: int, limit: int = 20, before: int | None = None) -> list[dict[str, Any]]:
+    """Newest crashes of a bot, with stack traces; `before`: id of the last row seen."""
+    query = sa.select(bot_crashes).where(bot_crashes.c.bot_id == bot_id)
+    if before is not None:
+        query = query.where(bot_crashes.c.id < before)
+    query = query.order_by(bot_crashes.c.id.desc()).limit(limit)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
@@ -134,17 +147,24 @@ def instrument(engine: Engine, symbol: str) -> dict[str, Any] | None:
         return dict(row) if row else None
 
 
+def within(column: sa.ColumnElement[datetime], span: Span) -> list[sa.ColumnElement[bool]]:
+    """Conditions that keep first <= column <= last; None is no limit."""
+    first, last = span
+    return [*([] if first is None else [column >= first]), *([] if last is None else [column <= last])]
+
+
 def _newest(
     engine: Engine,
     table: sa.Table,
     bot_id: int,
     limit: int,
     before: tuple[datetime, str] | None,
-    signal_type: str | None = None,
+    kept: sa.ColumnElement[bool] | None,
+    span: Span,
 ) -> list[dict[str, Any]]:
-    query = sa.select(table).where(table.c.bot_id == bot_id)
-    if signal_type is not None:
-        query = query.where(table.c.signal_type == signal_type)
+    query = sa.select(table).where(table.c.bot_id == bot_id, *within(table.c.timestamp, span))
+    if kept is not None:
+        query = query.where(kept)
     if before is not None:
         query = query.where(sa.tuple_(table.c.timestamp, table.c.id) < sa.tuple_(*map(sa.literal, before)))
     query = query.order_by(table.c.timestamp.desc(), table.c.id.desc()).limit(limit)

@@ -110,14 +110,21 @@ def order_rows(
     limit: int,
     before: tuple[datetime, str] | None = None,
     status: str | None = None,
+    span: tuple[datetime | None, datetime | None] = (None, None),
 ) -> list[dict[str, Any]]:
-    """Newest orders of a bot, newest first, vetoed ones among them; `status` keeps one kind."""
+    """Newest orders of a bot, newest first, vetoed ones among them; `status` keeps one kind, `span` those of
+    a time."""
     shown = ("id", "signal_id", "timestamp", "side", "order_type", "price", "quantity", "filled_quantity")
     query = select(*(orders.c[name] for name in (*shown, "status", "reason"))).where(
         orders.c.bot_id == bot_id
     )
     if status is not None:
         query = query.where(orders.c.status == status)
+    first, last = span
+    if first is not None:
+        query = query.where(orders.c.timestamp >= first)
+    if last is not None:
+        query = query.where(orders.c.timestamp <= last)
     if before is not None:
         query = query.where(tuple_(orders.c.timestamp, orders.c.id) < tuple_(*map(literal, before)))
     query = query.order_by(orders.c.timestamp.desc(), orders.c.id.desc()).limit(limit)
