@@ -2,6 +2,7 @@
 one tape of trades. Not simulations: servers for the adapter's tests."""
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -16,7 +17,7 @@ from tests.aggregation import candles_of, trades_frame
 KRAKEN_MINUTES = {"1": "1m", "5": "5m", "15": "15m", "60": "1h", "240": "4h", "1440": "1d"}
 
 
-class Served:
+class Served(ABC):
     """A server over the trades before `now_ms`. `sockets`: open connections; `push` sends trades to them."""
 
     def __init__(self, tape: Sequence[Trade], now_ms: int) -> None:
@@ -62,19 +63,19 @@ class Served:
         self.sockets = [other for other in self.sockets if other is not socket]
         return socket
 
+    @abstractmethod
     def answer(self, path: str, query: dict[str, str]) -> str:
         """A REST answer."""
-        raise NotImplementedError
 
+    @abstractmethod
     def acknowledged(self, asked: dict[str, Any]) -> str:
         """The answer to a subscription."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pushed(self, trade: Trade) -> str:
         """A trade as it is pushed."""
-        raise NotImplementedError
 
-    def rows(self, timeframe: Timeframe) -> list[tuple]:
+    def rows(self, timeframe: Timeframe) -> list[tuple[Any, ...]]:
         """Candles that have trades, the running one too: close_ms, open, high, low, close, volume, count."""
         candles = candles_of(trades_frame(self.tape), timeframe, self.now_ms + timeframe.ms)
         return [row for row in candles if row[6]]
