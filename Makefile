@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup test check lint browser bench soak docs lock clean
+.PHONY: help up setup test check lint browser bench soak docs reference lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
 up: $(READY) ## Run everything here; Ctrl-C stops all of it
 	@exec $(VENV)/bin/tcp up
@@ -50,6 +50,9 @@ soak: $(READY) ## Chaos, memory, stack, bots and kills, MINUTES (30) each; WHAT=
 
 docs: $(READY) ## Serve lineage and model documentation
 	@exec $(VENV)/bin/tcp docs
+
+reference: $(READY) ## Write deploy/tcp.env and docs/reference anew from the code
+	@$(VENV)/bin/python -m cli.reference
 
 lock: ## Pin every dependency anew in requirements.lock
 	@$(VENV)/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes \

@@ -20,7 +20,7 @@ def dagster() -> None:
     from pipelines.warehouse.server import ensure_database
 
     settings = ensure(database=True, redis=True)
-    check_port("TCP_DAGSTER_PORT", "127.0.0.1", settings.dagster_port)
+    check_port("TCP_DAGSTER_PORT", settings.dagster_host, settings.dagster_port)
     plan = make_plan(settings)
     ensure_database(str(settings.database_url), DAGSTER_DATABASE)
     shutil.copyfile(PROJECT_ROOT / "config/dagster/dagster.yaml", plan.home.dagster / "dagster.yaml")
@@ -32,7 +32,7 @@ def dagster() -> None:
 
     running: list[subprocess.Popen[bytes]] = []
     try:
-        for service in dagster_services(settings.dagster_port, plan.code_port):
+        for service in dagster_services(settings.dagster_port, plan.code_port, settings.dagster_host):
             log = plan.home.log(service.name)
             running.append(
                 process.start(service.command, log, with_parent=True, environment=plan.environment())

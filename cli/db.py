@@ -1,10 +1,13 @@
 """`tcp db`: the database in force."""
 
+import json
 from pathlib import Path
+from typing import Annotated
 
 import typer
 
 app = typer.Typer(no_args_is_help=True)
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 
 
 @app.command()
@@ -16,22 +19,59 @@ def url() -> None:
 
 
 @app.command()
-def migrate() -> None:
-    """Bring the schema to this version's."""
+def migrate(
+    backup: bool = typer.Option(True, help="Write a backup to TCP_HOME/backups first, where there is data."),
+) -> None:
+    """Bring the schema to this version's. A newer schema is refused."""
     from cli.stack.ensure import ensure
+    from cli.stack.upgrade import upgrade
 
-    ensure(database=True)
+    upgrade(ensure(database=True, migrated=False), backup)
     print("the schema is up to date")
 
 
 @app.command()
-def backup(file: Path = typer.Argument(help="File to write; it must not exist yet.")) -> None:
+def backup(
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="File to write, not there yet; default: TCP_HOME/backups/backup-TIME.dump."),
+    ] = None,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Restore it into a scratch server, and compare the rows.")
+    ] = False,
+    keep: Annotated[
+        int | None, typer.Option(min=1, help="Remove older backups of TCP_HOME/backups but for so many.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Write the whole database to FILE, in pg_dump's compressed format."""
-    from cli.stack.backup import dump
+    from cli.stack.backup import back_up, prune, usual_name
     from cli.stack.ensure import ensure
 
     settings = ensure(database=True)
-    print(f"{file}: {dump(str(settings.database_url), file):,} bytes")
+    made = back_up(str(settings.database_url), file or usual_name(settings.home), settings.home, verify)
+    removed = [] if keep is None else prune(settings.home / "backups", keep)
+    if as_json:
+        print(json.dumps({**made.document(), "removed": [str(path) for path in removed]}))
+        return
+    tried = "" if made.rows is None else f", restored and compared: {sum(made.rows.values()):,} rows"
+    print(f"{made.file}: {made.bytes:,} bytes{tried}")
+
+
+@app.command()
+def verify(
+    file: Annotated[Path, typer.Argument(help="A file that `tcp db backup` wrote.")], as_json: AsJson = False
+) -> None:
+    """Restore FILE into a scratch server, and say what is in it. Changes nothing."""
+    from cli.stack.backup import check_dump, check_restorable
+    from config.settings import settings
+
+    check_dump(file)
+    rows = check_restorable(file, settings().home)
+    if as_json:
+        print(json.dumps({"file": str(file), "rows": sum(rows.values()), "tables": dict(rows)}))
+    else:
+        print(f"{file} can be restored: {sum(rows.values()):,} rows in {len(rows)} tables")
 
 
 @app.command()
@@ -44,3 +84,53 @@ def restore(file: Path = typer.Argument(help="A file that `tcp db backup` wrote.
     settings = ensure(database=True)
     load(str(settings.database_url), file)
     print(f"restored from {file}")
+
+
+@app.command()
+def base_backup(
+    keep: Annotated[int, typer.Option(min=1, help="Base backups that stay, with the WAL since them.")] = 2,
+    as_json: AsJson = False,
+) -> None:
+    """Copy the embedded server's files to TCP_WAL_ARCHIVE: from there any later second can be recovered."""
+    from cli.stack.archive import base_backup as copy_base
+    from cli.stack.archive import prune
+    from cli.stack.ensure import ensure
+    from cli.stack.plan import make_plan
+    from config.settings import settings
+
+    plan = make_plan(settings())
+    archive = plan.postgres.archive_in_use()
+    ensure(database=True)
+    made = copy_base(plan.postgres)
+    removed = prune(plan.postgres, keep)
+    if as_json:
+        names = [str(path) for path in removed]
+        print(json.dumps({"base": str(made), "archive": str(archive), "removed": names}))
+    else:
+        print(f"base backup: {made}")
+
+
+@app.command()
+def recover(
+    to: Annotated[str, typer.Option(help="Last moment to keep, ISO 8601: 2026-11-20T09:59:59Z.")],
+) -> None:
+    """Take the embedded database back to a second, from a base backup and the archived WAL.
+
+    Stop the stack first. The data as it is now stays beside it, under a name with the time.
+    """
+    from datetime import UTC, datetime
+
+    from cli.stack.plan import make_plan
+    from cli.stack.recovery import recover as recover_to
+    from cli.stack.supervisor import Supervisor
+    from cli.times import parse_time
+    from config.settings import settings
+    from core.errors import BadInput
+
+    moment = datetime.fromtimestamp(parse_time(to, "--to") / 1000, UTC)
+    plan = make_plan(settings())
+    with plan.home.changing():
+        if Supervisor(plan.home).answers():
+            raise BadInput("TCP_HOME", f"the stack of {plan.home.path} runs: stop it first, `tcp down`")
+        aside = recover_to(plan.postgres, moment, plan.home.log("recovery"))
+    print(f"the database is as it was at {moment:%Y-%m-%dT%H:%M:%SZ}; as it was before: {aside}")

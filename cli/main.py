@@ -23,6 +23,7 @@ COMMANDS: dict[str, Command] = {
     "down": Command("cli.stack.down:down", "Stop everything of this TCP_HOME, leftovers included."),
     "status": Command("cli.stack.status:status", "What runs, where, and whether it answers."),
     "doctor": Command("cli.stack.doctor:doctor", "Check this machine, the settings and the config files."),
+    "health": Command("cli.health:health", "Whether a part answers, for containers and monitors."),
     "db": Command("cli.db:app", "The database: migrate, url, backup, restore."),
     "live": Command("cli.live:live", "The daemon alone: collector and bots, in the foreground."),
     "sim": Command("cli.sim:sim", "The simulated exchange alone."),

@@ -31,6 +31,10 @@ class Settings(BaseSettings):
     prepared_statements: bool = Field(
         True, description="false behind a pooler that shares connections by transaction (pgbouncer)"
     )
+    wal_archive: Path | None = Field(
+        None,
+        description="Folder of base backups and WAL of the embedded PostgreSQL (`tcp db recover`)",
+    )
     redis_url: str | None = Field(None, description="redis://…; unset: embedded Redis")
     lake_url: str = Field(str(PROJECT_ROOT / "data_lake"), description="Path or object-store URL of the lake")
     exchange: str = Field(
@@ -65,10 +69,14 @@ class Settings(BaseSettings):
         PROJECT_ROOT / "my_strategies", description="Folder of your own strategies, *.py"
     )
     dashboard_host: str = Field("127.0.0.1", description="Address the dashboard binds")
-    dashboard_port: int = Field(8050, ge=1, le=65535)
+    dashboard_port: int = Field(8050, ge=1, le=65535, description="Port of the dashboard and its API")
     dashboard_token: str | None = Field(None, description="Required to bind anything but loopback")
-    dagster_port: int = Field(3000, ge=1, le=65535)
-    docs_port: int = Field(8051, ge=1, le=65535)
+    dagster_host: str = Field(
+        "127.0.0.1",
+        description="Address Dagster's pages bind; they have no login: all but loopback is for containers",
+    )
+    dagster_port: int = Field(3000, ge=1, le=65535, description="Port of Dagster's pages")
+    docs_port: int = Field(8051, ge=1, le=65535, description="Port of `tcp docs`")
     history_days: int = Field(7, ge=0, le=3650, description="Days of 1m candles fetched on first start")
     refill_ids: int = Field(
         50_000, ge=0, description="Missing trades of a symbol refilled by id; candles close what is larger"
@@ -88,7 +96,9 @@ class Settings(BaseSettings):
         None,
         description="Keys of the OKX account, mode 0600; unset: okx-demo.json, okx.json in TCP_HOME/secrets",
     )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
+        "INFO", description="Least level of what the daemon, the bots and the dashboard log"
+    )
 
     @field_validator("exchange")
     @classmethod

@@ -20,7 +20,7 @@ def check_port(variable: str, host: str, port: int) -> None:
 def check_ports(settings: Settings) -> None:
     """Both ports of the stack that people choose."""
     check_port("TCP_DASHBOARD_PORT", settings.dashboard_host, settings.dashboard_port)
-    check_port("TCP_DAGSTER_PORT", "127.0.0.1", settings.dagster_port)
+    check_port("TCP_DAGSTER_PORT", settings.dagster_host, settings.dagster_port)
 
 
 def holder_of(port: int) -> str | None:

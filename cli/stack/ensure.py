@@ -33,9 +33,9 @@ def ensure(
     if redis == "if it can be had":
         plan = _with_redis(plan)
     if database and migrated:
-        from pipelines.warehouse.database import migrate
+        from cli.stack.upgrade import upgrade
 
-        migrate(str(plan.resolved.database_url))
+        upgrade(plan.resolved)
     os.environ.update(variables(plan.resolved))
     settings.cache_clear()
     return settings()

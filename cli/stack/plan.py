@@ -63,7 +63,7 @@ class Plan:
             sim_service(self.sim_port, self.speed, self.home.sim_state),
             live_service(),
             dashboard_service(),
-            *dagster_services(self.resolved.dagster_port, self.code_port),
+            *dagster_services(self.resolved.dagster_port, self.code_port, self.resolved.dagster_host),
         ]
 
     def environment(self) -> dict[str, str]:
@@ -105,7 +105,8 @@ def make_plan(given: Settings, speed: str = "1") -> Plan:
     """Decide every address. Ports of our own servers are remembered in the home."""
     home = Home(given.home)
     home.make()
-    postgres, redis = PostgresServer(home.path), RedisServer(home.path)
+    postgres = PostgresServer(home.path, archive=given.wal_archive)
+    redis = RedisServer(home.path)
     rest, ws = exchange_urls(given, home)
     resolved = given.model_copy(
         update={

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.stack.accounts import Account, data_folder, own, programs_for, server_account
+from cli.stack.archive_folder import archive_options, finish_recovery, make_archive, system_identifier
 from cli.stack.ports import LOOPBACK, remembered_port
 from cli.stack.secret import secret, write_private
 from core.errors import BadInput, Unavailable
@@ -30,8 +31,11 @@ TESTS: Mapping[str, str] = {
 class PostgresServer:
     """One server: its data folder, its port, its password. Starting the process is the caller's."""
 
-    def __init__(self, home: Path, options: Mapping[str, str] = PRODUCTION) -> None:
+    def __init__(
+        self, home: Path, options: Mapping[str, str] = PRODUCTION, archive: Path | None = None
+    ) -> None:
         self.home = home
+        self._archive = None if archive is None else archive.expanduser().resolve()
         self.account = server_account()
         self.folder = data_folder(home, self.account)
         self.data = self.folder / "data" if self.account.name else self.folder
@@ -43,21 +47,24 @@ class PostgresServer:
         return f"postgresql+psycopg://{USER}:{self._password()}@{LOOPBACK}:{self.port}/{database}"
 
     def prepare(self) -> None:
-        """Make the data folder at the first start; BadInput when it is of another PostgreSQL version."""
+        """Make the data folder at the first start; BadInput when it is of another PostgreSQL version, or the
+        archive cannot be written."""
+        finish_recovery(self.data)
         check_version(self.data, self.home)
-        if (self.data / "PG_VERSION").exists():
-            return
-        own(self.folder, self.account)
-        password_file = self.folder / ".password" if self.account.name else self.home / ".pg-password"
-        write_private(password_file, self._password())
-        os.chown(password_file, self.account.uid, self.account.gid)
-        try:
-            self._initdb(password_file)
-        finally:
-            password_file.unlink()
+        if not (self.data / "PG_VERSION").exists():
+            self._make_data()
+        if self._archive is not None:
+            make_archive(self.archive_in_use(), self.account)
 
-    def command(self) -> list[str]:
-        """The server's command line; it runs in the foreground and logs to stderr."""
+    def archive_in_use(self) -> Path:
+        """The folder of this database in TCP_WAL_ARCHIVE: a database made anew has one of its own. BadInput
+        when none is set, or there is no database yet."""
+        if self._archive is None:
+            raise BadInput("TCP_WAL_ARCHIVE", "is not set: the folder for base backups and WAL")
+        return self._archive / system_identifier(self.program("pg_controldata"), self.data)
+
+    def command(self, data: Path | None = None) -> list[str]:
+        """The server's command line; it runs in the foreground and logs to stderr. data: another folder."""
         options = {
             "listen_addresses": LOOPBACK,
             "port": str(self.port),
@@ -66,12 +73,24 @@ class PostgresServer:
             "log_timezone": "UTC",
             **self._options,
         }
+        if self._archive is not None and (self.data / "PG_VERSION").exists():
+            options |= archive_options(self.archive_in_use())
         settings = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
-        return [str(self.program("postgres")), "-D", str(self.data), *settings]
+        return [str(self.program("postgres")), "-D", str(data or self.data), *settings]
 
     def program(self, name: str) -> Path:
         """A program of the installation the server's account can run."""
         return programs_for(installation(), version(), self.account) / "bin" / name
+
+    def _make_data(self) -> None:
+        own(self.folder, self.account)
+        password_file = self.folder / ".password" if self.account.name else self.home / ".pg-password"
+        write_private(password_file, self._password())
+        os.chown(password_file, self.account.uid, self.account.gid)
+        try:
+            self._initdb(password_file)
+        finally:
+            password_file.unlink()
 
     def _password(self) -> str:
         return secret(self.home, "postgres")
@@ -88,12 +107,15 @@ class PostgresServer:
             raise Unavailable(f"PostgreSQL could not make its data folder {self.data}: {lines[-1]}")
 
 
-def run_as(account: Account, command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+def run_as(
+    account: Account, command: list[str], cwd: Path, environment: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run a program of PostgreSQL to its end under the server's account."""
     other = account.name is not None
     return subprocess.run(
         command,
         cwd=cwd,
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

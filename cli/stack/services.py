@@ -54,7 +54,7 @@ def dashboard_service() -> Service:
     return Service("dashboard", tcp("dashboard"), stop_seconds=8, stop_children=True)
 
 
-def dagster_services(port: int, code_port: int) -> tuple[Service, ...]:
+def dagster_services(port: int, code_port: int, host: str = "127.0.0.1") -> tuple[Service, ...]:
     """Dagster's three processes."""
     workspace = str(PROJECT_ROOT / "workspace.yaml")
     code = (
@@ -76,7 +76,7 @@ def dagster_services(port: int, code_port: int) -> tuple[Service, ...]:
         ),
         Service(
             "dagster-webserver",
-            (beside_python("dagster-webserver"), "-h", "127.0.0.1", "-p", str(port), "-w", workspace),
+            (beside_python("dagster-webserver"), "-h", host, "-p", str(port), "-w", workspace),
             nice=5,
             stop_children=True,
         ),

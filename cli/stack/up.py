@@ -112,12 +112,11 @@ def _launch(plan: Plan) -> tuple[Plan, Supervisor]:
 
 
 def _prepare_database(plan: Plan) -> None:
-    from pipelines.warehouse.database import migrate
+    from cli.stack.upgrade import upgrade
     from pipelines.warehouse.server import ensure_database
 
-    url = str(plan.resolved.database_url)
-    migrate(url)
-    ensure_database(url, DAGSTER_DATABASE)
+    upgrade(plan.resolved)
+    ensure_database(str(plan.resolved.database_url), DAGSTER_DATABASE)
 
 
 def _wait_for_apps(plan: Plan, supervisor: Supervisor, names: Sequence[str], seconds: float) -> Sequence[str]:

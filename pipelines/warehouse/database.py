@@ -12,7 +12,7 @@ from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from psycopg.abc import Query
-from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlalchemy.pool import NullPool
@@ -134,6 +134,23 @@ def check_schema(url: str) -> None:
     if current != wanted:
         state = "has no schema yet" if current is None else f"has schema version {current}, not {wanted}"
         raise BadInput("database", f"{_shown(url)} {state}: run `tcp db migrate`")
+
+
+def schema_versions(url: str) -> tuple[str | None, str]:
+    """The schema version of the database (None: no schema yet) and this program's; BadInput where the
+    database's is a newer program's."""
+    with _connected(url) as connection:
+        current = MigrationContext.configure(connection).get_current_revision()
+        _refuse_unknown(url, connection)
+    return current, str(ScriptDirectory.from_config(_config()).get_current_head())
+
+
+def has_rows(url: str) -> bool:
+    """Whether any table of the schema `public` holds a row, Alembic's own apart."""
+    with _connected(url) as connection:
+        quoted = connection.dialect.identifier_preparer.quote_identifier
+        names = [name for name in inspect(connection).get_table_names() if name != "alembic_version"]
+        return any(connection.scalar(text(f"SELECT EXISTS (SELECT 1 FROM {quoted(name)})")) for name in names)
 
 
 def is_outage(error: DBAPIError) -> bool:

@@ -29,6 +29,16 @@ def answers(url: str, timeout_s: int = 2) -> bool:
     return True
 
 
+def takes_writes(url: str, timeout_s: int = 2) -> bool:
+    """Whether it answers and is no longer recovering."""
+    engine = create_engine(url, poolclass=NullPool, connect_args={"connect_timeout": timeout_s})
+    try:
+        with engine.connect() as connection:
+            return connection.scalar(text("SELECT pg_is_in_recovery()")) is False
+    except DBAPIError:
+        return False
+
+
 def ensure_database(url: str, name: str) -> str:
     """Create database `name` beside the one of `url` if it is missing; returns its URL."""
     engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")

@@ -1,0 +1,47 @@
+"""Bringing the schema to this version's, never without a backup of what is there."""
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cli.stack.backup import dump
+from config.settings import Settings
+from core.errors import BadInput, Unavailable
+from pipelines.warehouse.database import has_rows, migrate, schema_versions
+
+
+def upgrade(settings: Settings, backup: bool = True) -> Path | None:
+    """Migrate the database in force; returns the backup that was written first, or None.
+
+    One is written where the schema is an older one and any table has rows; without it nothing is migrated.
+    BadInput when the schema is a newer version's; Unavailable when the server does not answer, or no backup
+    can be made.
+    """
+    url = str(settings.database_url)
+    current, wanted = schema_versions(url)
+    if current == wanted:
+        return None
+    file = None
+    if backup and current is not None and has_rows(url):
+        file = _before(settings.home, current, wanted)
+        print(f"backup before the migration from {current} to {wanted}: {file}", file=sys.stderr)
+        _write(url, file)
+    migrate(url)
+    return file
+
+
+def _before(home: Path, current: str, wanted: str) -> Path:
+    """A name that no other process takes."""
+    now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    return home / "backups" / f"before-{current}-to-{wanted}-{now}.dump"
+
+
+def _write(url: str, file: Path) -> None:
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        dump(url, file)
+    except (OSError, BadInput, Unavailable) as error:
+        raise Unavailable(
+            f"no backup, so nothing was migrated: {error}; make one yourself and use "
+            "`tcp db migrate --no-backup`"
+        ) from None

@@ -1,0 +1,90 @@
+"""`tcp db migrate`: a backup first, and no database of a newer program."""
+
+import psycopg
+import pytest
+from alembic import command
+from sqlalchemy.engine import make_url
+
+from pipelines.warehouse import database
+from tests.stack import Tcp
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.fixture
+def older(database_url: str) -> str:
+    """URL of a database at the schema before the newest."""
+    with database._connected(database_url) as connection:
+        config = database._config()
+        config.attributes["connection"] = connection
+        command.downgrade(config, "-1")
+        connection.commit()
+    return database_url
+
+
+def test_old_schema_with_data_is_backed_up_first(older, tmp_path):
+    """The backup has the old schema and its rows, and can be restored."""
+    before, newest = database.schema_versions(older)
+    assert before != newest
+    _execute(older, "INSERT INTO controls (name, value) VALUES ('kept', 'true')")
+    tcp = Tcp(tmp_path / "home", TCP_DATABASE_URL=older)
+    result = tcp.run("db", "migrate")
+    assert result.returncode == 0, result.stderr
+    assert database.schema_versions(older) == (newest, newest)
+    (backup,) = (tmp_path / "home" / "backups").iterdir()
+    assert backup.name.startswith(f"before-{before}-to-{newest}-")
+    assert str(backup) in result.stderr
+    assert backup.parent.stat().st_mode & 0o077 == 0
+
+    _execute(older, "DELETE FROM controls")
+    assert tcp.run("db", "restore", str(backup)).returncode == 0
+    assert _names(older) == ["kept"]
+    assert tcp.run("db", "migrate").returncode == 0
+    assert database.schema_versions(older) == (newest, newest)
+
+
+def test_nothing_is_migrated_when_no_backup_can_be_made(older, tmp_path):
+    """One line with the remedy, exit code 1, the old schema untouched; --no-backup does it all the same."""
+    _execute(older, "INSERT INTO controls (name, value) VALUES ('kept', 'true')")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "backups").write_text("in the way")
+    tcp = Tcp(home, TCP_DATABASE_URL=older)
+    result = tcp.run("db", "migrate")
+    assert result.returncode == 1
+    assert "nothing was migrated" in result.stderr.splitlines()[-1]
+    assert "--no-backup" in result.stderr
+    before, newest = database.schema_versions(older)
+    assert before != newest
+    assert tcp.run("db", "migrate", "--no-backup").returncode == 0
+    assert database.schema_versions(older) == (newest, newest)
+
+
+def test_empty_database_needs_no_backup(older, tmp_path):
+    """Without rows there is nothing to lose."""
+    assert Tcp(tmp_path / "home", TCP_DATABASE_URL=older).run("db", "migrate").returncode == 0
+    assert not (tmp_path / "home" / "backups").exists()
+
+
+def test_newer_schema_is_refused(database_url, tmp_path):
+    """One line names both ways out, exit code 2; nothing is written."""
+    _execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    result = Tcp(tmp_path / "home", TCP_DATABASE_URL=database_url).run("db", "migrate")
+    assert result.returncode == 2
+    assert result.stderr.count("\n") == 1
+    assert "9999" in result.stderr and "update the program or use another database" in result.stderr
+    assert not (tmp_path / "home" / "backups").exists()
+
+
+def _names(url: str) -> list[str]:
+    with psycopg.connect(_libpq(url)) as connection:
+        return [name for (name,) in connection.execute("SELECT name FROM controls ORDER BY name")]
+
+
+def _libpq(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+def _execute(url: str, statement: str) -> None:
+    with psycopg.connect(_libpq(url)) as connection:
+        connection.execute(statement.encode())

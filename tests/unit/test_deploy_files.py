@@ -1,0 +1,150 @@
+"""What lies in deploy/: each file is right by its own tool, and agrees with the settings."""
+
+import fnmatch
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from cli.reference.environment import variable
+from cli.reference.files import generated
+from config.settings import PROJECT_ROOT, Settings
+
+DEPLOY = PROJECT_ROOT / "deploy"
+COMPOSE = DEPLOY / "docker-compose.yml"
+UNITS = sorted((DEPLOY / "systemd").iterdir())
+VARIABLES = {variable(name) for name in Settings.model_fields}
+ASSIGNED = re.compile(r"^#?([A-Z_]+)=(.*)$", re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def compose() -> dict:
+    return yaml.safe_load(COMPOSE.read_text())
+
+
+@pytest.fixture(scope="module")
+def dockerfile() -> list[str]:
+    """Its instructions, a line each."""
+    text = re.sub(r"^#.*\n", "", (DEPLOY / "Dockerfile").read_text(), flags=re.MULTILINE)
+    return [line for line in re.sub(r"\\\n\s*", "", text).splitlines() if line]
+
+
+@pytest.mark.parametrize("path", sorted(generated()), ids=lambda path: path.name)
+def test_generated_file_is_that_of_the_code(path: Path) -> None:
+    """`make reference` would change nothing."""
+    assert path.read_text(encoding="utf-8") == generated()[path]
+
+
+def test_every_setting_is_explained() -> None:
+    """None is without a sentence of its own."""
+    assert [name for name, field in Settings.model_fields.items() if not field.description] == []
+
+
+def test_environment_file_names_every_setting_with_its_default() -> None:
+    """Taking all the signs away changes nothing: the values are valid, and those of no file at all."""
+    found = dict(ASSIGNED.findall((DEPLOY / "tcp.env").read_text()))
+    assert set(found) == VARIABLES
+    given = {name.removeprefix("TCP_").lower(): value for name, value in found.items() if value}
+    defaults = {name: Settings.model_fields[name].default for name in given}
+    below = {name: str(value).removeprefix(f"{PROJECT_ROOT}/") for name, value in defaults.items()}
+    assert Settings(**given).model_dump(include=set(given)) == Settings(**below).model_dump(
+        include=set(given)
+    )
+
+
+def test_compose_file_is_valid() -> None:
+    """By the specification's own schema."""
+    command = ["check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(COMPOSE)]
+    checked = subprocess.run([sys.executable, "-m", *command], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stdout
+
+
+def test_compose_publishes_on_loopback_alone_and_watches_every_service(compose) -> None:
+    """Databases publish nothing; what stays up has a healthcheck, bounded logs and is started again."""
+    for name, service in compose["services"].items():
+        assert all(port.startswith("127.0.0.1:") for port in service.get("ports", [])), name
+        assert service["logging"]["options"]["max-file"], name
+        if name != "migrate":
+            assert service["healthcheck"]["test"], name
+            assert service["restart"] == "unless-stopped", name
+    assert {name for name, one in compose["services"].items() if "ports" in one} == {"dashboard", "dagster"}
+
+
+def test_compose_keeps_data_in_named_volumes(compose) -> None:
+    """No volume is anonymous or unused."""
+    used = {mount.split(":")[0] for one in compose["services"].values() for mount in one["volumes"]}
+    assert used == set(compose["volumes"])
+
+
+def test_compose_sets_settings_that_exist(compose) -> None:
+    """Every TCP_ variable it hands to a container is a setting; every one it asks for is in compose.env."""
+    for name, service in compose["services"].items():
+        given = (
+            {key for key in service["environment"] if key.startswith("TCP_")}
+            if "environment" in service
+            else set()
+        )
+        assert given <= VARIABLES, name
+    asked = set(re.findall(r"\$\{([A-Z_]+)", COMPOSE.read_text()))
+    assert asked == set(dict(ASSIGNED.findall((DEPLOY / "compose.env").read_text())))
+
+
+def test_image_has_stages_and_runs_as_nobody_special(dockerfile) -> None:
+    """Built in one stage and run in another, by a user without rights, watched, its data in volumes."""
+    last = max(number for number, line in enumerate(dockerfile) if line.startswith("FROM"))
+    names = [line.split()[0] for line in dockerfile]
+    final = dockerfile[last:]
+    assert names.count("FROM") == 2
+    assert [line for line in final if line.startswith("USER")] == ["USER tcp"]
+    assert {"HEALTHCHECK", "VOLUME", "EXPOSE", "ENTRYPOINT"} <= {line.split()[0] for line in final}
+    assert "ADD" not in names
+    assert not any("latest" in line for line in dockerfile if line.startswith("FROM"))
+
+
+def test_image_copies_what_the_build_is_given(dockerfile) -> None:
+    """Each source exists and is not left out by .dockerignore; each variable is a setting."""
+    kept = re.findall(r"^!(.+)$", (PROJECT_ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
+    for line in dockerfile:
+        if line.startswith("COPY") and "--from" not in line:
+            sources = [part for part in line.split()[1:-1] if not part.startswith("--") and part != "."]
+            for source in sources:
+                assert (PROJECT_ROOT / source).exists(), source
+                assert any(fnmatch.fnmatch(source.split("/")[0], name.split("/")[0]) for name in kept), source
+    assert {found for line in dockerfile for found in re.findall(r"\b(TCP_[A-Z_]+)=", line)} <= VARIABLES
+    tracked = subprocess.run(["git", "ls-files"], cwd=PROJECT_ROOT, capture_output=True, text=True)
+    if tracked.returncode == 0:
+        packages = {
+            line.split("/")[0] for line in tracked.stdout.splitlines() if line.endswith("/__init__.py")
+        }
+        assert packages - {"tests"} <= set(kept)
+
+
+@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
+def test_units_are_valid(tmp_path: Path) -> None:
+    """systemd itself has nothing to say about them."""
+    for unit in UNITS:
+        here = unit.read_text().replace(
+            "/opt/tcp-dashboard/.venv/bin/tcp", str(Path(sys.executable).with_name("tcp"))
+        )
+        (tmp_path / unit.name).write_text(here)
+    names = [str(tmp_path / unit.name) for unit in UNITS]
+    checked = subprocess.run(
+        ["systemd-analyze", "verify", "--man=no", *names], capture_output=True, text=True
+    )
+    assert (checked.returncode, checked.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name
+)
+def test_service_is_restarted_and_may_do_little(unit: Path) -> None:
+    """An own user, its variables from the file, a read-only system; what stays up is started again."""
+    text = unit.read_text()
+    assert {"User=tcp", "ProtectSystem=strict", "NoNewPrivileges=yes", "UMask=0077"} <= set(text.splitlines())
+    assert "EnvironmentFile=/etc/tcp-dashboard/tcp.env" in text
+    assert set(re.findall(r"\b(TCP_[A-Z_]+)=", text)) <= VARIABLES
+    assert "Type=oneshot" in text or "Restart=" in text
