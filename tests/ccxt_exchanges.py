@@ -18,13 +18,11 @@ KRAKEN_MINUTES = {"1": "1m", "5": "5m", "15": "15m", "60": "1h", "240": "4h", "1
 
 
 class Served(ABC):
-    """A server over the trades before `now_ms`. `sockets`: open connections; `push` sends trades to them."""
+    """A REST server over the trades before `now_ms`."""
 
     def __init__(self, tape: Sequence[Trade], now_ms: int) -> None:
         self.tape = list(tape)
         self.now_ms = now_ms
-        self.sockets: list[web.WebSocketResponse] = []
-        self.subscriptions = 0
         self.base = ""
         self._runner: web.AppRunner | None = None
 
@@ -42,6 +40,28 @@ class Served(ABC):
         assert self._runner is not None
         await self._runner.cleanup()
 
+    async def _handle(self, request: web.Request) -> web.StreamResponse:
+        answer = self.answer(request.path, dict(request.query))
+        return web.Response(text=answer, content_type="application/json")
+
+    @abstractmethod
+    def answer(self, path: str, query: dict[str, str]) -> str:
+        """A REST answer."""
+
+    def rows(self, timeframe: Timeframe) -> list[tuple[Any, ...]]:
+        """Candles that have trades, the running one too: close_ms, open, high, low, close, volume, count."""
+        candles = candles_of(trades_frame(self.tape), timeframe, self.now_ms + timeframe.ms)
+        return [row for row in candles if row[6]]
+
+
+class Pushing(Served):
+    """One with a WebSocket too. `sockets`: open connections; `push` sends trades to them."""
+
+    def __init__(self, tape: Sequence[Trade], now_ms: int) -> None:
+        super().__init__(tape, now_ms)
+        self.sockets: list[web.WebSocketResponse] = []
+        self.subscriptions = 0
+
     async def push(self, trades: Sequence[Trade]) -> None:
         """Trades as they happen."""
         for trade in trades:
@@ -50,8 +70,7 @@ class Served(ABC):
 
     async def _handle(self, request: web.Request) -> web.StreamResponse:
         if request.headers.get("Upgrade", "").lower() != "websocket":
-            answer = self.answer(request.path, dict(request.query))
-            return web.Response(text=answer, content_type="application/json")
+            return await super()._handle(request)
         socket = web.WebSocketResponse()
         await socket.prepare(request)
         async for message in socket:
@@ -64,10 +83,6 @@ class Served(ABC):
         return socket
 
     @abstractmethod
-    def answer(self, path: str, query: dict[str, str]) -> str:
-        """A REST answer."""
-
-    @abstractmethod
     def acknowledged(self, asked: dict[str, Any]) -> str:
         """The answer to a subscription."""
 
@@ -75,13 +90,8 @@ class Served(ABC):
     def pushed(self, trade: Trade) -> str:
         """A trade as it is pushed."""
 
-    def rows(self, timeframe: Timeframe) -> list[tuple[Any, ...]]:
-        """Candles that have trades, the running one too: close_ms, open, high, low, close, volume, count."""
-        candles = candles_of(trades_frame(self.tape), timeframe, self.now_ms + timeframe.ms)
-        return [row for row in candles if row[6]]
 
-
-class Binance(Served):
+class Binance(Pushing):
     """BTCUSDT: aggregate trades with consecutive ids; klines; numbers as texts."""
 
     urls_of = staticmethod(
@@ -156,7 +166,7 @@ class Binance(Served):
         }
 
 
-class Kraken(Served):
+class Kraken(Pushing):
     """XBT/USD: REST with texts, a WebSocket with bare JSON numbers; time to the second."""
 
     urls_of = staticmethod(lambda base: {"public": f"http://{base}", "ws": {"publicV2": f"ws://{base}/v2"}})

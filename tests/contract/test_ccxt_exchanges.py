@@ -19,7 +19,7 @@ from pipelines.exchanges.ccxt.rest import CcxtRest
 from pipelines.exchanges.ccxt.trades import time_id
 from pipelines.exchanges.okx.backoff import Backoff
 from pipelines.exchanges.okx.watch import Patience
-from tests.ccxt_exchanges import Binance, Kraken, Served, Zaif, tape_of
+from tests.ccxt_exchanges import Binance, Kraken, Pushing, Zaif, tape_of
 
 NOW = 1_789_000_000_000 - 1_789_000_000_000 % 86_400_000 + 45_296_789
 MINUTE = 60_000
@@ -31,7 +31,7 @@ class At(NamedTuple):
 
     exchange_id: str
     symbol: str
-    server: Served
+    server: Pushing
     rest: CcxtRest
     expected: list[Trade]
 
