@@ -12,6 +12,7 @@ from starlette.middleware import Middleware
 from config.settings import Settings
 from core.errors import BadInput
 from dashboards import navigation, shell, stream, theme
+from dashboards.api.errors import Failures
 from dashboards.api.install import install
 from dashboards.backfills import Backfills
 from dashboards.feed import Feed
@@ -61,7 +62,11 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         lifespan=lambda _app: _lifespan(services),
-        middleware=[Middleware(Guard, token=settings.dashboard_token), Middleware(Statics)],
+        middleware=[
+            Middleware(Guard, token=settings.dashboard_token),
+            Middleware(Failures),
+            Middleware(Statics),
+        ],
     )
     install(server, services)
     _pages(server, services)

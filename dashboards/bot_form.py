@@ -13,7 +13,7 @@ from config.limits import BotLimits
 from config.settings import Settings
 from core.errors import BadInput
 from dashboards.formatting import strategy as strategy_words
-from dashboards.forms import Schema, default_of, entered, field, parameter_fields, properties, words
+from dashboards.forms import HIDDEN, Schema, default_of, entered, field, parameter_fields, properties, words
 from strategies import registry
 
 FIELD, PARAMETER = "bot", "bot-parameter"
@@ -125,7 +125,8 @@ def parameters_of(strategy: str, values: Mapping[str, Any]) -> list[Any]:
     """The fields of a strategy's parameters; none when it is not known any more."""
     if strategy not in registry.names():
         return []
-    return parameter_fields(registry.find(strategy).model, PARAMETER, values, frozenset())
+    fields = parameter_fields(registry.find(strategy).model, PARAMETER, values, frozenset())
+    return sorted(fields, key=lambda each: each.id["name"] in HIDDEN)  # those the others do without come last
 
 
 def _field(name: str, schema: Schema, value: Any, locked: bool) -> Any:

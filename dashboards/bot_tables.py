@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from dashboards.formatting import MINUS, quantity
+from dashboards.formatting import money
 from dashboards.grids import SIGNED, number, text, time
 from dashboards.queries import bots as queries
 from dashboards.rows import epoch_ms
@@ -144,7 +144,7 @@ def indicators_text(values: dict[str, Any]) -> str:
     parts = []
     for name, value in values.items():
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        said = quantity(value, _digits(value)).replace("-", MINUS) if is_number else _plain(value)
+        said = money(value, _digits(value)) if is_number else _plain(value)
         parts.append(f"{name.replace('_', ' ')} {said}")
     return " · ".join(parts)
 

@@ -15,8 +15,8 @@ from config.settings import Settings
 from dashboards.api.documents import cursor_of, read_cursor
 from dashboards.bot_log import log_tail
 from dashboards.bot_tables import RECORDS, SHOWN
-from dashboards.components import empty, icon, moment
-from dashboards.formatting import DASH, money, percent, quantity
+from dashboards.components import clock, empty, icon, moment, segment
+from dashboards.formatting import DASH, money, percent, quantity, strategy
 from dashboards.forms import words
 from dashboards.grids import grid_options
 from dashboards.queries import bots as queries
@@ -65,7 +65,7 @@ def heading(row: Mapping[str, Any]) -> html.Div:
                 f"{name} was deleted",
             ),
         ]
-    about = f"{row['config']['strategy']} · {row['symbol']} · {row['timeframe']}"
+    about = f"{strategy(row['strategy_name'])} · {row['symbol']} · {row['timeframe']}"
     return html.Div(
         [html.H2(name), html.Span(about, className="muted"), html.Div(actions, className="tools push-right")],
         className="run-heading",
@@ -86,12 +86,7 @@ def request_button(
 def tabs(bot: str, chosen: str) -> html.Nav:
     """Links to the parts of the page."""
     links = [
-        dcc.Link(
-            title,
-            href=address(bot, tab=name if name != "settings" else ""),
-            className="segment",
-            **({"aria-current": "true"} if name == chosen else {}),
-        )
+        segment(title, address(bot, tab=name if name != "settings" else ""), name == chosen)
         for name, title in TABS.items()
     ]
     return html.Nav(links, className="segments tabs", **{"aria-label": "What to see of the bot"})
@@ -178,7 +173,7 @@ def cards(row: Mapping[str, Any], stands: BotRisk, price: float | None, now: dat
         ("Value", money(shown["value"]), "", f"Cash and coins, {quote}"),
         ("P&L", money(shown["pnl"], signed=True), _tone(shown["pnl"]), percent(shown["pnl_fraction"])),
         ("P&L today", money(shown["pnl_today"], signed=True), _tone(shown["pnl_today"]), "Since 00:00 UTC"),
-        ("Holds", f"{quantity(shown['quantity'], 5)} {base}", "", f"Cash {money(shown['cash'])} {quote}"),
+        (f"Holds, {base}", quantity(shown["quantity"], 5), "", f"Cash {money(shown['cash'])} {quote}"),
         ("Trades", f"{shown['fills']:,}", "", f"Win rate {percent(shown['win_rate'], 0, signed=False)}"),
         ("Fees", money(row["fees"]) if row["fees"] is not None else DASH, "", f"All fills, {quote}"),
         ("Vetoes", f"{stands.vetoes:,}", "warn-text" if stands.vetoes else "", veto),
@@ -210,13 +205,7 @@ def record_panel(engine: Engine, row: Mapping[str, Any], name: str, asked: Asked
         instrument["tick_size"] if instrument else None, (rows[0]["price"] or 0.0) if rows else 0.0
     )
     filters = [
-        dcc.Link(
-            text,
-            href=address(bot, tab=name, only=value),
-            className="segment",
-            **({"aria-current": "true"} if value == only else {}),
-        )
-        for value, text in record.filters
+        segment(text, address(bot, tab=name, only=value), value == only) for value, text in record.filters
     ]
     pages = []
     if asked.get("before"):
@@ -311,7 +300,7 @@ def history_list(engine: Engine, row: Mapping[str, Any]) -> html.Div:
 def _version(bot: str, version: ConfigVersion, newest: int) -> html.Section:
     is_first = version.version == 1
     since = (
-        ["in force from the candle after ", moment(epoch_ms(version.after_candle))]
+        ["in force from the candle after ", clock(epoch_ms(version.after_candle) or 0)]
         if version.after_candle
         else ["in force from its first candle" if version.applied_at else "not in force yet"]
     )

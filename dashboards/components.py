@@ -1,8 +1,9 @@
 """Small pieces every page is made of: icons, panels, and the four faces of a panel."""
 
 from typing import Any
+from uuid import uuid4
 
-from dash import html
+from dash import dcc, html
 
 
 def icon(name: str) -> html.Span:
@@ -36,9 +37,25 @@ def failure(
     )
 
 
+def segment(text: str, href: str, chosen: bool) -> html.Span:
+    """One of several links of which one is chosen."""
+    link = dcc.Link(text, href=href, className="segment selected" if chosen else "segment")
+    return html.Span(link, **({"aria-current": "true"} if chosen else {}))
+
+
 def skeleton(height: str) -> html.Div:
     """A grey shape of the size of what comes, so that nothing jumps."""
     return html.Div(className="skeleton", style={"height": height})
+
+
+def toast(*children: Any, failed: bool = False) -> html.Div:
+    """A message at the edge that goes by itself; each is a new element, so that a repeated one shows."""
+    return html.Div(list(children), className="toast failed" if failed else "toast", key=uuid4().hex)
+
+
+def clock(epoch_ms: int) -> html.Time:
+    """A time of day in the reader's zone, with the day and UTC on hover."""
+    return html.Time("", className="clock", **{"data-ms": str(epoch_ms)})
 
 
 def moment(epoch_ms: int | None, missing: str = "—") -> html.Time | html.Span:

@@ -140,9 +140,14 @@ def words(name: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def _matters(bound: float | None) -> bool:
+    """Whether anybody could come near this bound."""
+    return bound is not None and abs(bound) < 1e12
+
+
 def hint(schema: Schema) -> str:
     """What the property means, and its bounds."""
     inner = plain(schema)
-    said = " ".join(f"{word} {quantity(inner[key])}" for key, word in BOUNDS if key in inner)
+    said = " ".join(f"{word} {quantity(inner[key])}" for key, word in BOUNDS if _matters(inner.get(key)))
     text = str(schema.get("description", ""))
     return f"{text} · {said}" if text and said else text or said

@@ -9,7 +9,7 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.callbacks import in_browser, on
-from dashboards.components import icon
+from dashboards.components import icon, toast
 from dashboards.pages.page import Page
 from dashboards.services import Services
 from pipelines.warehouse.kill_switch import Switched
@@ -206,11 +206,9 @@ def _register_kill_switch(dash: Dash, services: Services) -> None:
                 turn_kill_switch, wanted, "set on the page", None, bool(flatten) and wanted
             )
         except SQLAlchemyError:
-            return html.Div(
-                "The kill switch was not changed: the database does not answer.", className="toast failed"
-            )
+            return toast("The kill switch was not changed: the database does not answer.", failed=True)
         services.hub.refresh_soon()
-        return html.Div(_turned(done), className="toast")
+        return toast(_turned(done))
 
 
 def _turned(done: Switched) -> str:

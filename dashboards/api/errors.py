@@ -1,9 +1,12 @@
 """Every failure of the API is `{"detail": …}` with a status that says whose fault it was."""
 
+import structlog
+from dash.exceptions import PreventUpdate
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.files import ConfigError
 from core.errors import BadInput, Unavailable
@@ -12,6 +15,39 @@ from dashboards.jobs import QueueFull
 
 class NotFound(Exception):
     """Nothing of that name: 404."""
+
+
+class Failures:
+    """Middleware: what nobody expected is logged with its stack and answered 500, of pages and API alike.
+
+    Without it Dash would answer for both, and keep the cause to itself.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self._log = structlog.get_logger("dashboards")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Hand on, and answer for what is raised before an answer has begun."""
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except PreventUpdate:
+            raise  # how a callback says that nothing changes
+        except Exception:
+            if scope["type"] != "http":
+                raise
+            self._log.exception("request_failed", method=scope["method"], path=scope["path"])
+            if begun:
+                raise
+            answer = JSONResponse({"detail": "this failed: the dashboard's log says why"}, 500)
+            await answer(scope, receive, send)
 
 
 def install_errors(app: FastAPI) -> None:

@@ -2,34 +2,29 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dash_ag_grid as dag
-import dash_mantine_components as dmc
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import BadInput
-from core.timeframes import Timeframe
 from dashboards import results
+from dashboards.backtest_form import FIELDS, form, read_form
 from dashboards.callbacks import in_browser, on
-from dashboards.components import empty, failure, icon
-from dashboards.formatting import strategy as strategy_words
+from dashboards.components import empty, failure
 from dashboards.forms import parameter_fields
 from dashboards.grids import RUN_COLUMNS, grid_options
 from dashboards.jobs import Job, QueueFull
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
+from dashboards.queries import bots as bot_queries
 from dashboards.queries import market as market_queries
 from dashboards.queries import runs as queries
 from dashboards.services import Services
-from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from strategies import registry
 
-FIELDS = ("strategy", "symbol", "timeframe", "period", "fee", "slippage", "cash")
-DEFAULT_DAYS = 7
 POLL_S = 0.1
 
 
@@ -38,10 +33,11 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
     symbols = await services.query(market_queries.symbols) or list(services.settings.symbol_list)
     runs = [results.run_row(row) for row in await services.query(queries.runs)]
     today = services.hub.exchange_now().date()
+    preset = await _preset(services, query)
     return html.Div(
         [
             html.Aside(
-                _form(symbols, today, query), className="panel form", **{"aria-label": "New backtest"}
+                form(symbols, today, preset), className="panel form", **{"aria-label": "New backtest"}
             ),
             html.Div(
                 [
@@ -71,121 +67,12 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
     )
 
 
-def _form(symbols: list[str], today: Any, query: dict[str, str]) -> list[Any]:
-    names = registry.names()
-    asked = query.get("strategy", "")
-    chosen = asked if asked in names else "ema_crossover"
-    start, end = today - timedelta(days=DEFAULT_DAYS), today
-    return [
-        html.Header(html.H2("New backtest")),
-        html.Div(
-            [
-                dmc.Select(
-                    id="form-strategy",
-                    label="Strategy",
-                    data=[{"value": name, "label": strategy_words(name)} for name in names],
-                    value=chosen,
-                    allowDeselect=False,
-                    searchable=True,
-                    size="xs",
-                ),
-                html.P("", id="strategy-about", className="muted small"),
-                html.Div(
-                    [
-                        dmc.Select(
-                            id="form-symbol",
-                            label="Symbol",
-                            data=symbols,
-                            value=symbols[0],
-                            allowDeselect=False,
-                            size="xs",
-                        ),
-                        dmc.Select(
-                            id="form-timeframe",
-                            label="Timeframe",
-                            data=list(Timeframe),
-                            value="1m",
-                            allowDeselect=False,
-                            size="xs",
-                        ),
-                    ],
-                    className="pair",
-                ),
-                dmc.DatePickerInput(
-                    id="form-period",
-                    label="Period",
-                    description="UTC days, both included",
-                    type="range",
-                    value=[start.isoformat(), end.isoformat()],
-                    maxDate=end.isoformat(),
-                    valueFormat="YYYY-MM-DD",
-                    allowSingleDateInRange=True,
-                    size="xs",
-                ),
-                html.Div(
-                    parameter_fields(registry.find(chosen).model, "parameter"),
-                    id="form-parameters",
-                    className="fields",
-                ),
-                html.Div(
-                    [
-                        dmc.NumberInput(
-                            id="form-fee",
-                            label="Fee, %",
-                            description="Each fill",
-                            value=0.1,
-                            min=0,
-                            step=0.01,
-                            clampBehavior="none",
-                            size="xs",
-                        ),
-                        dmc.NumberInput(
-                            id="form-slippage",
-                            label="Slippage, %",
-                            description="Each fill",
-                            value=0,
-                            min=0,
-                            step=0.01,
-                            clampBehavior="none",
-                            size="xs",
-                        ),
-                    ],
-                    className="pair",
-                ),
-                dmc.NumberInput(
-                    id="form-cash",
-                    label="Starting cash",
-                    description="Quote currency",
-                    value=10000,
-                    step=1000,
-                    thousandSeparator=",",
-                    clampBehavior="none",
-                    size="xs",
-                ),
-                html.Div("", id="form-problem", className="problem", role="alert"),
-            ],
-            className="form-body",
-        ),
-        html.Footer(
-            [
-                html.Button(
-                    [icon("play"), html.Span("Run", id="run-label")],
-                    id="run",
-                    className="button primary wide",
-                ),
-                html.Div(
-                    html.Div(className="bar"),
-                    id="run-progress",
-                    className="progress",
-                    hidden=True,
-                    role="progressbar",
-                ),
-                html.Details(
-                    [html.Summary("Request as JSON"), html.Pre("", id="form-json")], className="small"
-                ),
-            ]
-        ),
-    ]
+async def _preset(services: Services, query: dict[str, str]) -> dict[str, Any]:
+    """What the form begins with: the settings of ?bot=, else the strategy of ?strategy=."""
+    row = await services.query(bot_queries.bot, query["bot"]) if query.get("bot") else None
+    if row is not None:
+        return dict(row["config"])
+    return {"strategy": query.get("strategy", "")}
 
 
 def _waiting_face(expected: bool) -> Any:
@@ -198,38 +85,6 @@ def _waiting_face(expected: bool) -> Any:
         ),
         className="panel",
     )
-
-
-def read_form(values: list[Any], names: list[dict[str, str]], given: list[Any]) -> BacktestRequest:
-    """The request that the form describes; BadInput names the field. values: as in FIELDS."""
-    strategy, symbol, timeframe, period, fee, slippage, cash = values
-    if not period or not all(period):
-        raise BadInput("period", "choose the first and the last day")
-    first, last = (datetime.fromisoformat(str(day)[:10]).replace(tzinfo=UTC) for day in period)
-    entered = {
-        name["name"]: value for name, value in zip(names, given, strict=True) if value not in (None, "")
-    }
-    missing = [name["name"] for name, value in zip(names, given, strict=True) if value in (None, "")]
-    if missing:
-        raise BadInput(missing[0], "must be given")
-    for name, value in (("fee", fee), ("slippage", slippage), ("cash", cash)):
-        if not isinstance(value, int | float):
-            raise BadInput(name, "must be a number")
-    request = BacktestRequest.read(
-        {
-            "strategy": strategy,
-            "symbol": symbol,
-            "timeframe": timeframe,
-            "start": first,
-            "end": last + timedelta(days=1),
-            "parameters": entered,
-            "fee": round(fee / 100, 8),
-            "slippage": round(slippage / 100, 8),
-            "cash": cash,
-        }
-    )
-    registry.build(request.strategy, request.parameters, request.timeframe)
-    return request
 
 
 def register(dash: Dash, services: Services) -> None:
@@ -263,11 +118,12 @@ def _register_form(dash: Dash) -> None:
         *(Input(f"form-{name}", "value") for name in FIELDS),
         Input({"type": "parameter", "name": ALL}, "value"),
         State({"type": "parameter", "name": ALL}, "id"),
+        State("form-blocks", "data"),
     )
     async def check(*arguments: Any) -> Any:
-        *values, given, names = arguments
+        *values, given, names, blocks = arguments
         try:
-            request = read_form(values, names, given)
+            request = read_form(values, names, given, blocks)
         except BadInput as error:
             return (*_errors(error, names), "")
         document = request.model_dump(mode="json", exclude_none=True)
@@ -293,6 +149,7 @@ def _register_run(dash: Dash, services: Services) -> None:
         *(State(f"form-{name}", "value") for name in FIELDS),
         State({"type": "parameter", "name": ALL}, "value"),
         State({"type": "parameter", "name": ALL}, "id"),
+        State("form-blocks", "data"),
         running=[
             (Output("run", "disabled"), True, False),
             (Output("run-label", "children"), "Running…", "Run"),
@@ -301,9 +158,9 @@ def _register_run(dash: Dash, services: Services) -> None:
         prevent_initial_call=True,
     )
     async def run(_clicks: int, *arguments: Any) -> Any:
-        *values, given, names = arguments
+        *values, given, names, blocks = arguments
         try:
-            request = read_form(values, names, given)
+            request = read_form(values, names, given, blocks)
             job = services.jobs.submit(lambda: execute(request, services.settings.database_url))
         except (BadInput, QueueFull) as error:
             return no_update, str(error), no_update

@@ -15,7 +15,7 @@ from dashboards.bot_form import FIELD, FIXED, PARAMETER, WHERE
 from dashboards.bot_log import log_tail
 from dashboards.bot_tables import RECORDS
 from dashboards.callbacks import in_browser, on
-from dashboards.components import empty, failure, icon, moment
+from dashboards.components import empty, failure, icon, moment, toast
 from dashboards.navigation import parameters
 from dashboards.pages.live import bot_list
 from dashboards.pages.page import Page
@@ -359,7 +359,7 @@ def _register_form(dash: Dash, services: Services) -> None:
             "",
             shown,
             f"{name} {services.hub.feed_now_ms()}",
-            html.Div(_saved(name, version), className="toast"),
+            toast(_saved(name, version)),
             f"?bot={name}",
         )
 

@@ -11,7 +11,7 @@ from config.files import ConfigError
 from core.errors import BadInput
 from dashboards import sweeps
 from dashboards.callbacks import in_browser, on
-from dashboards.components import empty, failure
+from dashboards.components import empty, failure, toast
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
 from dashboards.promotion import CASH, bot_document, free_name
@@ -255,8 +255,8 @@ def _register_promotion(dash: Dash, services: Services) -> None:
             return no_update, "The database does not answer: nothing was created.", no_update
         await announce(services.bus, name)
         services.hub.refresh_soon()
-        link = dcc.Link("Open it", href=f"/?bot={name}")
-        return False, "", html.Div([f"{name} was created. ", link], className="toast")
+        link = dcc.Link("Open it", href=f"/bots?bot={name}")
+        return False, "", toast(f"{name} was created. ", link)
 
 
 PAGE = Page("/sweeps", "Sweeps", "sweep", layout, register, key="w")

@@ -1,0 +1,193 @@
+"""The form of a backtest: what it begins with, its fields, and what was entered as a request."""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+import dash_mantine_components as dmc
+from dash import dcc, html
+
+from config.files import RiskFile
+from core.errors import BadInput
+from core.timeframes import Timeframe
+from dashboards.components import icon
+from dashboards.formatting import strategy as strategy_words
+from dashboards.forms import parameter_fields
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.risk import Risk
+from strategies import registry
+
+FIELDS = ("strategy", "symbol", "timeframe", "period", "fee", "slippage", "cash")
+DEFAULT_DAYS = 7
+
+
+def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
+    """The form's parts. preset: what it begins with, a bot's configuration or a part of one."""
+    names, blocks = registry.names(), blocks_of(preset)
+    said = f"With the exits, limits and orders of {preset['bot_id']}." if blocks else ""
+    asked = preset.get("strategy", "")
+    chosen = asked if asked in names else "ema_crossover"
+    start, end = today - timedelta(days=DEFAULT_DAYS), today
+    return [
+        html.Header(html.H2("New backtest")),
+        html.Div(
+            [
+                dmc.Select(
+                    id="form-strategy",
+                    label="Strategy",
+                    data=[{"value": name, "label": strategy_words(name)} for name in names],
+                    value=chosen,
+                    allowDeselect=False,
+                    searchable=True,
+                    size="xs",
+                ),
+                html.P("", id="strategy-about", className="muted small"),
+                html.Div(
+                    [
+                        dmc.Select(
+                            id="form-symbol",
+                            label="Symbol",
+                            data=symbols,
+                            value=preset.get("symbol", symbols[0]),
+                            allowDeselect=False,
+                            size="xs",
+                        ),
+                        dmc.Select(
+                            id="form-timeframe",
+                            label="Timeframe",
+                            data=list(Timeframe),
+                            value=preset.get("timeframe", "1m"),
+                            allowDeselect=False,
+                            size="xs",
+                        ),
+                    ],
+                    className="pair",
+                ),
+                dmc.DatePickerInput(
+                    id="form-period",
+                    label="Period",
+                    description="UTC days, both included",
+                    type="range",
+                    value=[start.isoformat(), end.isoformat()],
+                    maxDate=end.isoformat(),
+                    valueFormat="YYYY-MM-DD",
+                    allowSingleDateInRange=True,
+                    size="xs",
+                ),
+                html.Div(
+                    parameter_fields(registry.find(chosen).model, "parameter", preset.get("parameters")),
+                    id="form-parameters",
+                    className="fields",
+                ),
+                html.Div(
+                    [
+                        dmc.NumberInput(
+                            id="form-fee",
+                            label="Fee, %",
+                            description="Each fill",
+                            value=quoted(preset.get("fee", 0.001)),
+                            min=0,
+                            step=0.01,
+                            clampBehavior="none",
+                            size="xs",
+                        ),
+                        dmc.NumberInput(
+                            id="form-slippage",
+                            label="Slippage, %",
+                            description="Each fill",
+                            value=quoted(preset.get("slippage", 0)),
+                            min=0,
+                            step=0.01,
+                            clampBehavior="none",
+                            size="xs",
+                        ),
+                    ],
+                    className="pair",
+                ),
+                dmc.NumberInput(
+                    id="form-cash",
+                    label="Starting cash",
+                    description="Quote currency",
+                    value=preset.get("virtual_balance", 10000),
+                    step=1000,
+                    thousandSeparator=",",
+                    clampBehavior="none",
+                    size="xs",
+                ),
+                dcc.Store(id="form-blocks", data=blocks),
+                html.P(said, className="muted small"),
+                html.Div("", id="form-problem", className="problem", role="alert"),
+            ],
+            className="form-body",
+        ),
+        html.Footer(
+            [
+                html.Button(
+                    [icon("play"), html.Span("Run", id="run-label")],
+                    id="run",
+                    className="button primary wide",
+                ),
+                html.Div(
+                    html.Div(className="bar"),
+                    id="run-progress",
+                    className="progress",
+                    hidden=True,
+                    role="progressbar",
+                ),
+                html.Details(
+                    [html.Summary("Request as JSON"), html.Pre("", id="form-json")], className="small"
+                ),
+            ]
+        ),
+    ]
+
+
+def quoted(fraction: float) -> float:
+    """A fraction as the percentage that its field holds."""
+    return round(float(fraction) * 100, 6)
+
+
+def blocks_of(preset: dict[str, Any]) -> dict[str, Any]:
+    """The `risk` and `execution` blocks of a bot as a backtest takes them; none without a bot."""
+    if "risk" not in preset:
+        return {}
+    blocks = {"risk": Risk.of_bot(RiskFile.model_validate(preset["risk"])).document()}
+    return blocks | ({"execution": preset["execution"]} if preset.get("execution") is not None else {})
+
+
+def read_form(
+    values: list[Any],
+    names: list[dict[str, str]],
+    given: list[Any],
+    blocks: dict[str, Any] | None = None,
+) -> BacktestRequest:
+    """The request that the form describes; BadInput names the field. values: as in FIELDS; blocks: `risk` and
+    `execution`, which have no fields."""
+    strategy, symbol, timeframe, period, fee, slippage, cash = values
+    if not period or not all(period):
+        raise BadInput("period", "choose the first and the last day")
+    first, last = (datetime.fromisoformat(str(day)[:10]).replace(tzinfo=UTC) for day in period)
+    entered = {
+        name["name"]: value for name, value in zip(names, given, strict=True) if value not in (None, "")
+    }
+    missing = [name["name"] for name, value in zip(names, given, strict=True) if value in (None, "")]
+    if missing:
+        raise BadInput(missing[0], "must be given")
+    for name, value in (("fee", fee), ("slippage", slippage), ("cash", cash)):
+        if not isinstance(value, int | float):
+            raise BadInput(name, "must be a number")
+    request = BacktestRequest.read(
+        {
+            "strategy": strategy,
+            "symbol": symbol,
+            "timeframe": timeframe,
+            "start": first,
+            "end": last + timedelta(days=1),
+            "parameters": entered,
+            "fee": round(fee / 100, 8),
+            "slippage": round(slippage / 100, 8),
+            "cash": cash,
+            **(blocks or {}),
+        }
+    )
+    registry.build(request.strategy, request.parameters, request.timeframe)
+    return request
