@@ -1,0 +1,209 @@
+"""Backups that were tried, and a database taken back to a second before a mistake."""
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import psycopg
+import pytest
+from sqlalchemy.engine import make_url
+
+from cli.stack import postgres, process
+from cli.stack.archive import base_backup, bases, prune
+from cli.stack.archive_folder import recovered_data
+from cli.stack.backup import back_up, check_restorable, dump
+from cli.stack.base_check import check_base
+from cli.stack.recovery import recover
+from core.errors import BadInput, Unavailable
+from pipelines.warehouse.server import takes_writes
+from tests.own_servers import OwnServer
+from tests.stack import Tcp, eventually
+
+pytestmark = pytest.mark.servers
+
+
+def test_verified_backup_counts_every_row_of_its_moment(database_url, tmp_path):
+    """The JSON names rows and tables; the scratch server leaves nothing; old backups go, others stay."""
+    _execute(
+        database_url, "INSERT INTO controls (name, value) SELECT n::text, 'true' FROM generate_series(1, 7) n"
+    )
+    home = tmp_path / "home"
+    (home / "backups").mkdir(parents=True)
+    for name in (
+        "backup-20200101T000000Z.dump",
+        "backup-20200102T000000Z.dump",
+        "before-0001-to-0002-x.dump",
+    ):
+        (home / "backups" / name).write_text("old")
+    tcp = Tcp(home, TCP_DATABASE_URL=database_url)
+    result = tcp.run("db", "backup", "--verify", "--keep", "2", "--json")
+    assert result.returncode == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert document["verified"] and document["tables"]["public.controls"] == 7
+    assert document["rows"] == sum(document["tables"].values())
+    assert Path(document["file"]).stat().st_mode & 0o077 == 0
+    assert [Path(path).name for path in document["removed"]] == ["backup-20200101T000000Z.dump"]
+    assert (home / "backups" / "before-0001-to-0002-x.dump").exists()
+    assert not (home / "scratch").exists()
+    assert "7" in tcp.run("db", "verify", document["file"], "--json").stdout
+    assert tcp.living() == []
+
+
+def test_backup_that_is_not_whole_is_told(database_url, tmp_path):
+    """A row too many, or a file cut short, is an error that names the table or the tool."""
+    file = tmp_path / "backup"
+    dump(database_url, file)
+    with pytest.raises(Unavailable, match=r"public\.bot_configs \(0 rows, not None\)"):
+        check_restorable(file, tmp_path / "home", {"public.alembic_version": 1})
+    file.write_bytes(file.read_bytes()[:-2000])
+    with pytest.raises(Unavailable, match="pg_restore"):
+        check_restorable(file, tmp_path / "home")
+    with pytest.raises(BadInput, match="exists already"):
+        back_up(database_url, file, tmp_path / "home", verify=True)
+
+
+class Archived:
+    """A server with an archive; started and stopped by the test."""
+
+    def __init__(self, home: Path, archive: Path) -> None:
+        self.home = home
+        self.server = postgres.PostgresServer(home, postgres.TESTS, archive)
+        self.server.prepare()
+        self.url = self.server.url("postgres")
+        self.running = OwnServer(self.url, self._launch, lambda: takes_writes(self.url))
+
+    def _launch(self):
+        return process.start(
+            self.server.command(),
+            self.home / "log",
+            self.server.account,
+            with_parent=True,
+            folder=self.server.folder,
+        )
+
+    def numbers(self) -> list[int]:
+        return [number for (number,) in _rows(self.url, "SELECT n FROM said ORDER BY n")]
+
+
+@pytest.fixture
+def archived(tmp_path_factory):
+    """A running server whose WAL is archived where any account may enter."""
+    archive = (
+        postgres.server_account().name
+        and Path("/var/lib/tcp-dashboard") / f"archive-{tmp_path_factory.mktemp('a').name}"
+    )
+    folder = archive or tmp_path_factory.mktemp("archive")
+    own = Archived(tmp_path_factory.mktemp("home"), folder)
+    yield own
+    own.running.stop()
+    for path in {own.server.folder, folder}:
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def test_database_goes_back_to_the_second_before_a_deletion(archived, tmp_path):
+    """Rows from before and after the base backup are there, the deletion is not; twice, on two timelines;
+    what was there stays aside, and WAL that no base needs any more goes."""
+    _execute(archived.url, "CREATE TABLE said (n int)")
+    _execute(archived.url, "INSERT INTO said VALUES (1)")
+    first = base_backup(archived.server)
+    for last, wrong in ((2, "DELETE FROM said"), (3, "DROP TABLE said")):
+        _execute(archived.url, f"INSERT INTO said VALUES ({last})")
+        before = _rows(archived.url, "SELECT clock_timestamp()")[0][0]
+        _execute(archived.url, wrong)
+        archived.running.stop()
+        aside = recover(archived.server, before.astimezone(UTC), tmp_path / "log")
+        assert (aside / "PG_VERSION").exists()
+        archived.running.start()
+        assert archived.numbers() == list(range(1, last + 1))
+        base_backup(archived.server)
+    wal = archived.server.archive_in_use() / "wal"
+    _execute(archived.url, "INSERT INTO said VALUES (9)")
+    finished = _rows(archived.url, "SELECT pg_walfile_name(pg_switch_wal())")[0][0]
+    eventually((wal / finished).exists, 20, "the WAL in the archive")
+    assert _rows(archived.url, "SELECT failed_count FROM pg_stat_archiver") == [(0,)]
+    segments = len(list(wal.iterdir()))
+    assert prune(archived.server, 1)[0] == first
+    assert len(bases(archived.server)) == 1
+    assert len(list(wal.iterdir())) < segments
+
+
+def test_times_that_cannot_be_had_are_refused_and_change_nothing(archived, tmp_path):
+    """Before the oldest base backup, in the future, after the WAL, without any: one error each."""
+    now = datetime.now(UTC)
+    log = tmp_path / "log"
+    with pytest.raises(BadInput, match="has no base backup"):
+        recover(archived.server, now, log)
+    base_backup(archived.server)
+    with pytest.raises(BadInput, match="the oldest base backup is of"):
+        recover(archived.server, now, log)
+    with pytest.raises(BadInput, match="in the future"):
+        recover(archived.server, now.replace(year=now.year + 1), log)
+    archived.running.stop()
+    ((finished, _),) = bases(archived.server)
+    with pytest.raises(BadInput, match="the WAL ends before"):
+        recover(archived.server, max(finished, datetime.now(UTC)), log)
+    assert not recovered_data(archived.server.data).exists()
+    archived.running.start()
+
+
+def test_base_backup_that_is_not_whole_is_told(archived):
+    """A file changed, missing, or too many, or a manifest cut short."""
+    base = base_backup(archived.server)
+    assert check_base(base) > 1_000_000
+    version, foreign, manifest = base / "PG_VERSION", base / "base" / "foreign", base / "backup_manifest"
+    whole = version.read_text()
+    version.write_text("17\n")
+    with pytest.raises(Unavailable, match="PG_VERSION of the base backup is not"):
+        check_base(base)
+    version.unlink()
+    with pytest.raises(Unavailable, match="PG_VERSION of the base backup: No such"):
+        check_base(base)
+    version.write_text(whole)
+    foreign.touch()
+    with pytest.raises(Unavailable, match="foreign is not of"):
+        check_base(base)
+    foreign.unlink()
+    manifest.write_text(manifest.read_text().replace('"Size": 3,', '"Size": 4,'))
+    with pytest.raises(Unavailable, match="is torn"):
+        check_base(base)
+
+
+def test_exchange_that_was_killed_is_completed_by_the_next_start(archived):
+    """Between the two renames there is no data folder: the recovered one takes its place."""
+    _execute(archived.url, "CREATE TABLE said (n int)")
+    archived.running.stop()
+    data = archived.server.data
+    data.rename(recovered_data(data))
+    archived.server.prepare()
+    archived.running.start()
+    assert archived.numbers() == []
+
+
+def test_archive_that_cannot_be_written_is_named(tmp_path):
+    """The variable, the folder and the account; nothing starts."""
+    (tmp_path / "file").write_text("")
+    tcp = Tcp(tmp_path / "home", TCP_WAL_ARCHIVE=str(tmp_path / "file"))
+    result = tcp.run("db", "url")
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert result.stderr.startswith("tcp: TCP_WAL_ARCHIVE: ")
+    assert tcp.living() == []
+    assert "TCP_WAL_ARCHIVE: is not set" in Tcp(tmp_path / "home").run("db", "base-backup").stderr
+    tcp.run("down")
+    link = tmp_path / "home" / "postgres"
+    if link.is_symlink():
+        shutil.rmtree(link.readlink(), ignore_errors=True)
+
+
+def _rows(url: str, query: str) -> list[tuple]:
+    with psycopg.connect(_libpq(url)) as connection:
+        return connection.execute(query.encode()).fetchall()
+
+
+def _execute(url: str, statement: str) -> None:
+    with psycopg.connect(_libpq(url)) as connection:
+        connection.execute(statement.encode())
+
+
+def _libpq(url: str) -> str:
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
