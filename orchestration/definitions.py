@@ -13,6 +13,13 @@ from orchestration.defs.live.assets import live_tables
 from orchestration.defs.live.sensors import daemon_heartbeat, failures_to_events
 from orchestration.defs.market_data.assets import candle_backfill, trade_backfill
 from orchestration.defs.market_data.schedules import candle_backfill_job
+from orchestration.defs.operations.assets import base_backup, database_backup
+from orchestration.defs.operations.schedules import (
+    backup_at_night,
+    backup_job,
+    base_backup_job,
+    base_backup_on_sundays,
+)
 from orchestration.defs.parity.assets import bot_parity
 from orchestration.defs.parity.schedules import parity_at_night, parity_job
 from orchestration.defs.performance.assets import dashboard_pages, dbt_models
@@ -26,12 +33,30 @@ defs = dg.Definitions(
         backtest,
         sweeps,
         bot_parity,
+        database_backup,
+        base_backup,
         dbt_models,
         *live_tables,
         *dashboard_pages,
     ],
-    jobs=[candle_backfill_job, archive_job, backtest_job, sweep_job, parity_job, performance_job],
-    schedules=[archive_of_yesterday, sweeps_at_night, parity_at_night, performance_every_quarter_hour],
+    jobs=[
+        candle_backfill_job,
+        archive_job,
+        backtest_job,
+        sweep_job,
+        parity_job,
+        performance_job,
+        backup_job,
+        base_backup_job,
+    ],
+    schedules=[
+        archive_of_yesterday,
+        sweeps_at_night,
+        parity_at_night,
+        performance_every_quarter_hour,
+        backup_at_night,
+        base_backup_on_sundays,
+    ],
     sensors=[daemon_heartbeat, failures_to_events, interrupted_sweeps],
     resources={
         "dbt": DbtCliResource(

@@ -18,3 +18,21 @@
 {% macro money(expression) -%}
     ({{ expression }})::numeric(38, 18)
 {%- endmacro %}
+
+{#- Seconds of a candle of a timeframe such as 15m, 4h or 1d. -#}
+{% macro timeframe_seconds(timeframe_column) -%}
+    (left({{ timeframe_column }}, -1)::integer * case right({{ timeframe_column }}, 1)
+        when 'm' then 60
+        when 'h' then 3600
+        when 'd' then 86400
+    end)
+{%- endmacro %}
+
+{#- Return a day that compounds to a total return; null below an hour, and where the power is too large a number. -#}
+{% macro daily_growth(total_return, days) -%}
+    (case
+        when {{ days }} < 1.0 / 24 then null
+        when {{ total_return }} <= -1 then -1
+        when abs(ln(1 + {{ total_return }})) / {{ days }} < 690 then exp(ln(1 + {{ total_return }}) / {{ days }}) - 1
+    end)
+{%- endmacro %}

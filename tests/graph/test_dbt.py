@@ -13,6 +13,7 @@ from sqlalchemy import text
 
 from core.errors import BadInput, Unavailable
 from orchestration.dbt_command import run_dbt
+from orchestration.dbt_window import event_times
 from orchestration.docs_site import build_site, make_server
 from pipelines.warehouse.database import engine
 from tests.graph import bot_history
@@ -44,6 +45,19 @@ def results(home: Path) -> dict[str, set[str]]:
     return found
 
 
+def build(home: Path, database_url: str, *more: str) -> None:
+    """Build and test every model, as Dagster does."""
+    arguments = [
+        "build",
+        "--quiet",
+        "--exclude-resource-type",
+        "unit_test",
+        *event_times(database_url),
+        *more,
+    ]
+    run_dbt(arguments, home, database_url)
+
+
 def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Amounts to 12 places (the table keeps 18), ratios to 1e-9."""
     for name, value in expected.items():
@@ -57,7 +71,7 @@ def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
 
 def test_an_empty_warehouse_builds_and_every_unit_test_passes(database_url: str, dbt_home: Path):
     """`dbt build` on empty tables makes every mart, empty, and passes all tests and unit tests."""
-    run_dbt(["build", "--quiet"], dbt_home, database_url)
+    run_dbt(["build", "--quiet", *event_times(database_url)], dbt_home, database_url)
     assert results(dbt_home) == {"model": {"success"}, "test": {"pass"}, "unit_test": {"pass"}}
     marts = read(
         database_url, "SELECT table_name FROM information_schema.tables WHERE table_schema = 'marts'"
@@ -71,7 +85,7 @@ def test_the_marts_equal_an_independent_calculation(database_url: str, dbt_home:
     history = bot_history.invent(seed=7)
     with engine(database_url).begin() as connection:
         bot_history.store(connection, history)
-    run_dbt(["build", "--quiet", "--exclude-resource-type", "unit_test"], dbt_home, database_url)
+    build(dbt_home, database_url)
     assert results(dbt_home) == {"model": {"success"}, "test": {"pass"}}
 
     rows = read(database_url, "SELECT * FROM marts.bot_daily_pnl")

@@ -4,8 +4,8 @@ with bots as (
     select * from {{ ref('stg_bots') }}
 ),
 
-snapshots as (
-    select * from {{ ref('stg_bot_performance') }}
+stretches as (
+    select * from {{ ref('int_equity_stretches') }}
 ),
 
 fills as (
@@ -16,9 +16,9 @@ closings as (
     select distinct on (bot_id, day)
         bot_id,
         day,
-        total_value as closing_value
-    from snapshots
-    order by bot_id, day, snapshot_at desc
+        closing_value
+    from stretches
+    order by bot_id, day, last_at desc
 ),
 
 active_days as (

@@ -1,42 +1,28 @@
+{{ config(materialized='view') }}
+
 with bots as (
     select * from {{ ref('stg_bots') }}
 ),
 
-snapshots as (
-    select * from {{ ref('stg_bot_performance') }}
-),
-
-peaks as (
-    select
-        snapshots.*,
-        bots.bot_name,
-        bots.starting_value,
-        greatest(
-            bots.starting_value,
-            max(snapshots.total_value) over (
-                partition by snapshots.bot_id
-                order by snapshots.snapshot_at
-                rows between unbounded preceding and current row
-            )
-        ) as peak_value
-    from snapshots
-    inner join bots on snapshots.bot_id = bots.bot_id
+curve as (
+    select * from {{ ref('int_equity_curve') }}
 ),
 
 final as (
     select
-        bot_id,
-        bot_name,
-        snapshot_at,
-        day,
-        total_value,
-        cash_value,
-        crypto_value,
-        {{ money('peak_value') }} as peak_value,
-        {{ ratio('peak_value - total_value', 'peak_value') }} as drawdown,
-        {{ ratio('total_value - starting_value', 'starting_value') }} as return_since_start,
-        {{ ratio('crypto_value', 'total_value') }} as exposure
-    from peaks
+        curve.bot_id,
+        bots.bot_name,
+        curve.snapshot_at,
+        curve.day,
+        curve.total_value,
+        curve.cash_value,
+        curve.crypto_value,
+        curve.peak_value,
+        curve.drawdown,
+        curve.return_since_start,
+        curve.exposure
+    from curve
+    inner join bots on curve.bot_id = bots.bot_id
 )
 
 select * from final

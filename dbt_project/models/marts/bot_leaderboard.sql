@@ -6,25 +6,25 @@ statistics as (
     select * from {{ ref('bot_trade_statistics') }}
 ),
 
-curve as (
-    select * from {{ ref('bot_equity_curve') }}
+stretches as (
+    select * from {{ ref('int_equity_stretches') }}
 ),
 
 newest as (
     select distinct on (bot_id)
         bot_id,
-        snapshot_at,
-        total_value,
-        drawdown
-    from curve
-    order by bot_id, snapshot_at desc
+        last_at as snapshot_at,
+        closing_value as total_value,
+        closing_drawdown as drawdown
+    from stretches
+    order by bot_id, last_at desc
 ),
 
 worst as (
     select
         bot_id,
-        max(drawdown) as max_drawdown
-    from curve
+        max(max_drawdown) as max_drawdown
+    from stretches
     group by bot_id
 ),
 
@@ -50,6 +50,7 @@ valued as (
     inner join statistics on bots.bot_id = statistics.bot_id
     left join newest on bots.bot_id = newest.bot_id
     left join worst on bots.bot_id = worst.bot_id
+    where not bots.is_deleted
 ),
 
 returns as (

@@ -1,49 +1,50 @@
-with candles as (
-    select * from {{ ref('stg_market_data') }}
+with days as (
+    select * from {{ ref('int_candle_days') }}
 ),
 
-counted as (
+differences as (
     select
         exchange,
         symbol,
         timeframe,
         day,
-        count(*)::integer as candles,
-        max(
-            86400 / case right(timeframe, 1)
-                when 'm' then 60 * left(timeframe, -1)::integer
-                when 'h' then 3600 * left(timeframe, -1)::integer
-                when 'd' then 86400 * left(timeframe, -1)::integer
-            end
-        )::integer as candles_of_a_full_day,
-        count(*) filter (where source = 'synthetic')::integer as synthetic_candles,
-        count(*) filter (where provisional)::integer as provisional_candles,
-        count(*) filter (where revision > 0)::integer as revised_candles,
-        sum(volume) as volume,
-        sum(trades_count)::bigint as trades_count,
-        min(closed_at) as first_closed_at,
-        max(closed_at) as last_closed_at
-    from candles
+        count(*) as differing_candles,
+        count(*) filter (where explanation = 'unexplained') as unexplained_candles
+    from {{ ref('stg_candle_differences') }}
     group by exchange, symbol, timeframe, day
+),
+
+expected as (
+    select
+        *,
+        (86400 / {{ timeframe_seconds('timeframe') }})::integer as candles_of_a_full_day
+    from days
 ),
 
 final as (
     select
-        exchange,
-        symbol,
-        timeframe,
-        day,
-        candles,
-        candles_of_a_full_day,
-        {{ ratio('candles', 'candles_of_a_full_day') }} as completeness,
-        synthetic_candles,
-        provisional_candles,
-        revised_candles,
-        {{ money('volume') }} as volume,
-        trades_count,
-        first_closed_at,
-        last_closed_at
-    from counted
+        expected.exchange,
+        expected.symbol,
+        expected.timeframe,
+        expected.day,
+        expected.candles,
+        expected.candles_of_a_full_day,
+        {{ ratio('expected.candles', 'expected.candles_of_a_full_day') }} as completeness,
+        expected.synthetic_candles,
+        expected.provisional_candles,
+        expected.revised_candles,
+        coalesce(differences.differing_candles, 0)::integer as differing_candles,
+        coalesce(differences.unexplained_candles, 0)::integer as unexplained_candles,
+        {{ money('expected.volume') }} as volume,
+        expected.trades_count,
+        expected.first_closed_at,
+        expected.last_closed_at
+    from expected
+    left join differences
+        on expected.exchange = differences.exchange
+        and expected.symbol = differences.symbol
+        and expected.timeframe = differences.timeframe
+        and expected.day = differences.day
 )
 
 select * from final

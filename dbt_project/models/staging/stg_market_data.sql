@@ -17,7 +17,8 @@ final as (
         trades_count,
         source,
         revision,
-        provisional
+        provisional,
+        created_at as stored_at
     from source
 )
 

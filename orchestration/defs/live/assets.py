@@ -14,11 +14,26 @@ WRITTEN_BY: dict[str, list[str | list[str]]] = {
     "signals": [["public", "market_data"], ["public", "bots"]],
     "trades": [["public", "signals"]],
     "bot_performance": [["public", "trades"]],
-    "strategy_runs": ["backtest", "sweeps"],
+    "positions": [["public", "trades"]],
+    "data_gaps": ["trade_backfill"],
+    "candle_differences": [["public", "market_data"]],
+    "strategy_runs": ["backtest", "sweeps", "walk_forward"],
+    "sweep_results": ["sweeps"],
+    "walk_forward_windows": ["walk_forward"],
+    "lake_files": ["raw_trade_archive"],
 }
 """What each table grows from, besides the exchange."""
 
-TABLES = tuple(name for _, name, _ in source_tables())
+REPORTED = (
+    "bots",
+    "bot_performance",
+    "trades",
+    "signals",
+    "market_data",
+    "raw_trades",
+    "strategy_runs",
+)
+"""Tables whose growth the heartbeat sensor reports: those that the models and pages live on."""
 
 live_tables = [
     dg.AssetSpec(

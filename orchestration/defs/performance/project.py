@@ -40,12 +40,16 @@ def exposed_pages() -> Iterator[dg.AssetSpec]:
     for exposure in manifest()["exposures"].values():
         yield dg.AssetSpec(
             key=dg.AssetKey(["dashboard", exposure["name"]]),
-            deps=[
-                translator.get_asset_spec(manifest(), model, None).key
-                for model in exposure["depends_on"]["nodes"]
-            ],
+            deps=[_key(translator, node) for node in exposure["depends_on"]["nodes"]],
             description=exposure["description"],
             group_name="dashboard",
             kinds={"dash"},
             metadata={"page": dg.MetadataValue.url(exposure["url"])},
         )
+
+
+def _key(translator: Translator, node: str) -> dg.AssetKey:
+    source = manifest()["sources"].get(node)
+    if source is not None:
+        return dg.AssetKey(source["meta"]["dagster"]["asset_key"])
+    return translator.get_asset_spec(manifest(), node, None).key
