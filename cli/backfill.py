@@ -12,6 +12,10 @@ from core.errors import BadInput
 from core.timeframes import Timeframe
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import date
+
+    from pipelines.backfill.bulk import BulkReport
     from pipelines.backfill.report import BackfillReport, OnProgress, Progress
 
 app = typer.Typer(no_args_is_help=True)
@@ -43,10 +47,43 @@ def trades(
     timeframe: str | None = typer.Option(None, hidden=True),
     start: str = FROM,
     end: str | None = TO,
+    source: str = typer.Option(
+        "rest", help="rest: by page, into Postgres; bulk: daily files, into the lake."
+    ),
     as_json: bool = JSON,
 ) -> None:
-    """Fetch every trade between two times, as far back as the exchange keeps them (three months)."""
-    _backfill("trades", symbol, None, start, end, as_json)
+    """Fetch every trade between two times.
+
+    By REST as far back as the exchange keeps them (three months); by its bulk files (years back, until two
+    days ago) as whole UTC days in the lake. Interrupt and repeat it as you like.
+    """
+    if source not in ("rest", "bulk"):
+        raise BadInput("--source", f"{source!r} is neither rest nor bulk")
+    if source == "bulk":
+        _bulk(symbol, start, end, as_json)
+    else:
+        _backfill("trades", symbol, None, start, end, as_json)
+
+
+def _bulk(symbol: str, start: str, end: str | None, as_json: bool) -> None:
+    start_ms, end_ms = _range(start, end)
+    from cli.stack.ensure import ensure
+    from pipelines.backfill.run import run_bulk_backfill
+
+    settings = ensure(database=True, exchange=True)
+    with _progress(f"{symbol} trades") as on_progress:
+        report = run_bulk_backfill(settings, symbol, start_ms, end_ms, on_progress)
+    print(json.dumps(_bulk_document(report)) if as_json else _bulk_text(report))
+    if not report.is_complete:
+        raise typer.Exit(1)
+
+
+def _range(start: str, end: str | None) -> tuple[int, int]:
+    start_ms = parse_time(start, "--from")
+    end_ms = parse_time(end, "--to") if end is not None else OPEN_END_MS
+    if start_ms >= end_ms:
+        raise BadInput("--from", f"{start} is not before --to {end}")
+    return start_ms, end_ms
 
 
 def _backfill(
@@ -60,10 +97,7 @@ def _backfill(
     # What can be wrong here is found before a server is started or a slow library imported.
     if timeframe is not None:
         Timeframe.parse(timeframe, "--timeframe")
-    start_ms = parse_time(start, "--from")
-    end_ms = parse_time(end, "--to") if end is not None else OPEN_END_MS
-    if start_ms >= end_ms:
-        raise BadInput("--from", f"{start} is not before --to {end}")
+    start_ms, end_ms = _range(start, end)
     from cli.stack.ensure import ensure
     from pipelines.backfill.run import run_backfill
 
@@ -116,3 +150,42 @@ def _line(report: "BackfillReport") -> str:
     already = f", {report.already:,} were there" if report.already else ""
     missing = f", {report.missing:,} the exchange does not have" if report.missing else ""
     return f"{what}, {when}: {report.rows:,} fetched{already}{missing}"
+
+
+def _bulk_document(report: "BulkReport") -> dict[str, Any]:
+    days = ("written", "already", "pending", "missing")
+    return {
+        "kind": "trades",
+        "source": "bulk",
+        "symbol": report.symbol,
+        "from": show_time(report.requested_start_ms),
+        "to": show_time(report.end_ms),
+        "rows": report.rows,
+        "bytes": report.bytes,
+        "missing_ids": report.missing_ids,
+        **{name: [str(day) for day in getattr(report, name)] for name in days},
+        "damaged": report.damaged,
+    }
+
+
+def _bulk_text(report: "BulkReport") -> str:
+    written = f"{len(report.written):,} days, {report.rows:,} trades, {report.bytes:,} bytes written"
+    lines = [f"{report.symbol} trades of bulk files: {written}, {len(report.already):,} days were there"]
+    if report.missing_ids:
+        lines.append(f"{report.missing_ids:,} trade ids are in no file")
+    if report.pending:
+        lines.append(f"not yet at the exchange: {_days(report.pending)} (files come two days later)")
+    if report.missing:
+        lines.append(f"missing at the exchange: {_days(report.missing)}")
+    return "\n".join([*lines, *(f"damaged: {name}" for name in report.damaged)])
+
+
+def _days(days: "Sequence[date]") -> str:
+    """First and last of consecutive days, single ones else."""
+    runs: list[list[date]] = []
+    for day in days:
+        if runs and (day - runs[-1][-1]).days == 1:
+            runs[-1].append(day)
+        else:
+            runs.append([day])
+    return ", ".join(f"{run[0]} to {run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)

@@ -74,7 +74,8 @@ def status(as_json: bool = JSON) -> None:
 
 @app.command()
 def verify(as_json: bool = JSON) -> None:
-    """Read every file of the lake again and compare it with the manifest; exit 1 if anything is lost."""
+    """Read every file of the lake again: is it what the manifest says, is every trade id there once, and do
+    the trades make the stored candles? Exit 1 if anything is wrong."""
     from cli.stack.ensure import ensure
     from pipelines.lake.verify import verify_lake
 
@@ -82,12 +83,13 @@ def verify(as_json: bool = JSON) -> None:
     found = verify_lake(str(settings.database_url), settings.lake_url)
     if as_json:
         findings = [{"kind": f.kind, "path": f.path, "detail": f.detail} for f in found.findings]
-        document = {"files": found.files, "rows": found.rows, "sound": found.sound, "findings": findings}
-        print(json.dumps(document))
+        counts = {"files": found.files, "rows": found.rows, "candles": found.candles}
+        print(json.dumps({**counts, "sound": found.sound, "findings": findings}))
     else:
         for finding in found.findings:
             print(f"{finding.kind}: {finding.path}: {finding.detail}")
-        print(f"{found.files:,} files, {found.rows:,} rows: {'sound' if found.sound else 'NOT SOUND'}")
+        counted = f"{found.files:,} files, {found.rows:,} rows, {found.candles:,} stored minutes compared"
+        print(f"{counted}: {'sound' if found.sound else 'NOT SOUND'}")
     if not found.sound:
         raise typer.Exit(1)
 

@@ -7,10 +7,11 @@ from typing import Literal
 from config.settings import Settings
 from core.errors import BadInput
 from core.timeframes import Timeframe
+from pipelines.backfill.bulk import BulkReport, backfill_bulk_trades
 from pipelines.backfill.candles import backfill_candles
 from pipelines.backfill.report import BackfillReport, OnProgress
 from pipelines.backfill.trades import backfill_trades
-from pipelines.exchanges.connect import make_rest
+from pipelines.exchanges.connect import make_bulk_downloads, make_rest
 from pipelines.warehouse.sql import to_ms
 
 
@@ -27,11 +28,53 @@ def run_backfill(
 
     `timeframe` is for candles only. BadInput for a user's mistake, Unavailable when the exchange fails.
     """
-    if settings.database_url is None:
-        raise BadInput("TCP_DATABASE_URL", "is not set")
     return asyncio.run(
-        _run(settings, settings.database_url, kind, symbol, timeframe, _ms(start), _ms(end), on_progress)
+        _run(settings, _database_url(settings), kind, symbol, timeframe, _ms(start), _ms(end), on_progress)
     )
+
+
+def run_bulk_backfill(
+    settings: Settings,
+    symbol: str,
+    start: datetime | int,
+    end: datetime | int,
+    on_progress: OnProgress | None = None,
+) -> BulkReport:
+    """Put the trades of the exchange's bulk files, of the UTC days that touch [start, end), into the lake.
+
+    BadInput for a user's mistake, Unavailable when the exchange fails.
+    """
+    return asyncio.run(
+        _run_bulk(settings, _database_url(settings), symbol, _ms(start), _ms(end), on_progress)
+    )
+
+
+async def _run_bulk(
+    settings: Settings,
+    database_url: str,
+    symbol: str,
+    start_ms: int,
+    end_ms: int,
+    on_progress: OnProgress | None,
+) -> BulkReport:
+    downloads = make_bulk_downloads(settings)
+    rest = make_rest(settings)
+    quarantine = settings.home / "quarantine"
+    try:
+        return await backfill_bulk_trades(
+            rest,
+            downloads,
+            database_url,
+            settings.lake_url,
+            quarantine,
+            symbol,
+            start_ms,
+            end_ms,
+            on_progress,
+        )
+    finally:
+        await downloads.close()
+        await rest.close()
 
 
 async def _run(
@@ -52,6 +95,12 @@ async def _run(
         return await backfill_candles(rest, database_url, symbol, length, start_ms, end_ms, on_progress)
     finally:
         await rest.close()
+
+
+def _database_url(settings: Settings) -> str:
+    if settings.database_url is None:
+        raise BadInput("TCP_DATABASE_URL", "is not set")
+    return settings.database_url
 
 
 def _ms(at: datetime | int) -> int:

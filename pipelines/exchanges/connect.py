@@ -10,6 +10,7 @@ from core.errors import BadInput
 from pipelines.exchanges.base import ExchangeRest, TradeFeed
 from pipelines.exchanges.measured import Connections
 from pipelines.exchanges.okx.books import OkxBookFeed
+from pipelines.exchanges.okx.bulk import BulkDownloads
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.okx.hosts import REST_URLS, WS_URLS, Hosts, split_urls
 from pipelines.exchanges.okx.keys import Keys
@@ -33,6 +34,15 @@ def make_rest(settings: Settings) -> ExchangeRest:
 
         return CcxtRest(settings.ccxt_id, _ccxt_urls(settings))
     return OkxRest(_hosts(settings, settings.okx_rest_url, REST_URLS, "TCP_OKX_REST_URL"))
+
+
+def make_bulk_downloads(settings: Settings) -> BulkDownloads:
+    """The exchange's bulk files of trades. Close it when done. BadInput for an exchange without any."""
+    if settings.ccxt_id is not None:
+        raise BadInput("--source", f"{settings.exchange} has no bulk files that we read: use rest")
+    return BulkDownloads(
+        _hosts(settings, settings.okx_rest_url, REST_URLS, "TCP_OKX_REST_URL"), settings.home / "bulk"
+    )
 
 
 def make_feed(settings: Settings, connections: Connections | None = None) -> TradeFeed:

@@ -2,18 +2,16 @@
 
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from core.errors import Unavailable
-from pipelines.lake.files import RAW_TRADES, Contents, read_contents, trades_path, write_parquet
-from pipelines.lake.store import LakeStore, open_store, sha256_of
+from pipelines.lake.days import each_once, read_sound, write_day
+from pipelines.lake.files import RAW_TRADES
+from pipelines.lake.store import open_store
 from pipelines.warehouse.archive import (
-    TRADES_SCHEMA,
     delete_trades_of_day,
     drop_empty_partition,
     read_trades_of_day,
@@ -21,10 +19,8 @@ from pipelines.warehouse.archive import (
     traded_symbols,
 )
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.lake_files import LakeFile, find_files, replace_files
+from pipelines.warehouse.lake_files import LakeFile, find_files, locked_day, replace_files
 from pipelines.warehouse.sql import EXCHANGE
-
-SORT = [("timestamp", "ascending"), ("trade_id", "ascending")]
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
@@ -54,14 +50,20 @@ def archive_raw_trades(
     both. A file that does not read back as it was written raises Unavailable, and nothing is removed.
     """
     store = open_store(lake_url)
-    with engine(database_url).connect().execution_options(isolation_level="REPEATABLE READ") as connection:
+    own = engine(database_url).execution_options(isolation_level="REPEATABLE READ")
+    with locked_day(own, symbol, date) as connection:
         with connection.begin():
             old = find_files(connection, RAW_TRADES, EXCHANGE, symbol, date)
             stored = read_trades_of_day(connection, symbol, date)
-            table = _union(stored, [store.local(file.path) for file in old if _needed(store, file, stored)])
+            sound = read_sound(store, old)
+            for file in old:
+                if file not in sound:
+                    _check_covered(file, stored)
+                    store.set_aside(file.path)
+            table = each_once([*sound.values(), stored])
             if not table.num_rows:
                 return ArchivedFile(None, 0, 0, None, None, None, False, 0)
-            new = _write(store, table, symbol, date)
+            new = write_day(store, table, symbol, date, whole=any(file.whole for file in sound))
             replace_files(connection, old, new)
             dropped = delete_trades_of_day(connection, symbol, date) if drop else 0
             if drop and dropped != stored.num_rows:
@@ -70,7 +72,7 @@ def archive_raw_trades(
             with connection.begin():
                 drop_empty_partition(connection, date)
     written = [file.path for file in old] != [new.path]
-    for file in old:
+    for file in sound:
         if file.path != new.path:
             store.remove(file.path)
     return ArchivedFile(
@@ -98,63 +100,12 @@ def archive_days(
             yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
 
-def _needed(store: LakeStore, file: LakeFile, stored: pa.Table) -> bool:
-    """Whether the archived file has to be read. One that is lost or damaged can only be made good from
-    Postgres, if the same trades are still there."""
-    path = store.local(file.path)
-    if path.is_file() and sha256_of(path) == file.sha256:
-        return True
+def _check_covered(file: LakeFile, stored: pa.Table) -> None:
+    """A file that is lost or damaged can only be made good from Postgres, if the same trades are still
+    there."""
     ids = stored["trade_id"]
     covers = stored.num_rows >= file.rows and (
         pc.min(ids).as_py() <= file.min_trade_id and pc.max(ids).as_py() >= file.max_trade_id
     )
     if not covers:
         raise Unavailable(f"{file.path} is missing or damaged, and Postgres no longer has its trades")
-    return False
-
-
-def _union(stored: pa.Table, files: list[Path]) -> pa.Table:
-    """Stored and archived trades, each once, sorted. Of a trade in both, the archived row stays."""
-    archived = [pq.read_table(file, schema=TRADES_SCHEMA, partitioning=None) for file in files]
-    if not archived:
-        return stored
-    known = pa.concat_tables(archived)
-    fresh = stored.join(
-        known.select(["trade_id", "timestamp"]), keys=["trade_id", "timestamp"], join_type="left anti"
-    )
-    return pa.concat_tables([known, fresh.cast(TRADES_SCHEMA)]).sort_by(SORT)
-
-
-def _write(store: LakeStore, table: pa.Table, symbol: str, day: date) -> LakeFile:
-    """Write the day and read it back; what is on disk must be what was meant."""
-    file = store.write(
-        lambda sha256: trades_path(EXCHANGE, symbol, day, sha256), lambda path: write_parquet(table, path)
-    )
-    found = read_contents(store.local(file.path))
-    meant = Contents(
-        rows=table.num_rows,
-        distinct_ids=table.num_rows,
-        min_trade_id=pc.min(table["trade_id"]).as_py(),
-        max_trade_id=pc.max(table["trade_id"]).as_py(),
-        min_timestamp=table["timestamp"][0].as_py(),
-        max_timestamp=table["timestamp"][-1].as_py(),
-        ordered=True,
-        sha256=file.sha256,
-    )
-    if found != meant:
-        store.remove(file.path)
-        raise Unavailable(f"{file.path}: read back {found}, wrote {meant}")
-    return LakeFile(
-        path=file.path,
-        dataset=RAW_TRADES,
-        exchange=EXCHANGE,
-        symbol=symbol,
-        date=day,
-        rows=found.rows,
-        bytes=file.bytes,
-        min_timestamp=found.min_timestamp,
-        max_timestamp=found.max_timestamp,
-        min_trade_id=found.min_trade_id,
-        max_trade_id=found.max_trade_id,
-        sha256=found.sha256,
-    )

@@ -58,8 +58,9 @@ def _write(store: LakeStore, table: pa.Table, symbol: str, timeframe: Timeframe,
         lambda sha256: candles_path(EXCHANGE, symbol, timeframe, first, sha256),
         lambda path: write_parquet(table, path, ["source"]),
     )
-    path = store.local(file.path)
-    if sha256_of(path) != file.sha256 or not pq.read_table(path, partitioning=None).equals(table):
+    with store.local(file.path) as path:
+        is_same = sha256_of(path) == file.sha256 and pq.read_table(path, partitioning=None).equals(table)
+    if not is_same:
         store.remove(file.path)
         raise Unavailable(f"{file.path}: does not read back as it was written")
     return LakeFile(

@@ -1,9 +1,10 @@
-"""Where the lake's files are. A local folder today; an object store needs the same four calls."""
+"""Where the lake's files are: a local folder here, an object store in `objects`; both under one port."""
 
 import hashlib
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -12,6 +13,9 @@ import msgspec
 from core.errors import BadInput, Unavailable
 
 TEMPORARY = ".partial"
+QUARANTINE = "quarantine"
+"""Folder of files that are not what the manifest says: kept for people, read by nobody."""
+SCHEMES = ("s3", "s3a", "gs", "az", "abfs", "abfss")
 
 
 class StoredFile(msgspec.Struct, frozen=True):
@@ -23,26 +27,34 @@ class StoredFile(msgspec.Struct, frozen=True):
 
 
 class LakeStore(Protocol):
-    """Files by relative path. What is there is whole: a crash leaves at most a file named *.partial."""
+    """Files by relative path. What is there is whole: a crash leaves at most a file named *.partial.
+
+    A store that does not answer, or that takes no more, raises Unavailable.
+    """
 
     def write(self, name: Callable[[str], str], content: Callable[[Path], None]) -> StoredFile:
         """Store what `content` writes to the local path it is handed, as `name(sha256)`."""
         ...
 
-    def local(self, path: str) -> Path:
-        """A local path to read that file from."""
+    def local(self, path: str) -> AbstractContextManager[Path]:
+        """A local path to read that file from; no file is there when the store has none."""
         ...
 
     def remove(self, path: str) -> None:
         """Delete the file; nothing happens when there is none."""
         ...
 
+    def set_aside(self, path: str) -> str | None:
+        """Move a file to the quarantine; returns its new path, None when there was no such file."""
+        ...
+
     def paths(self) -> list[str]:
-        """Every data file, sorted; unfinished ones are not listed."""
+        """Every data file, sorted; unfinished ones and those in quarantine are not listed."""
         ...
 
     def paths_before(self, time_ms: int) -> list[str]:
-        """Every file, unfinished ones too, that was last written before that time (ms since the epoch)."""
+        """Every such file, unfinished ones too, that was last written before that time (ms since the
+        epoch)."""
         ...
 
 
@@ -50,42 +62,57 @@ class LocalStore:
     """A folder. A file is written under a temporary name, synced, renamed, and its folder synced."""
 
     def __init__(self, root: Path) -> None:
-        self._root = root
+        self.root = root
 
     def write(self, name: Callable[[str], str], content: Callable[[Path], None]) -> StoredFile:
         """See LakeStore."""
         try:
             return self._write(name, content)
         except OSError as error:
-            raise Unavailable(f"{self._root}: {error.strerror or error}") from None
+            raise Unavailable(f"{self.root}: {error.strerror or error}") from None
 
-    def local(self, path: str) -> Path:
+    @contextmanager
+    def local(self, path: str) -> Iterator[Path]:
         """See LakeStore."""
-        return self._root / path
+        yield self.root / path
 
     def remove(self, path: str) -> None:
         """See LakeStore."""
-        self.local(path).unlink(missing_ok=True)
+        (self.root / path).unlink(missing_ok=True)
+
+    def set_aside(self, path: str) -> str | None:
+        """See LakeStore."""
+        kept = quarantined(path)
+        target = self.root / kept
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            (self.root / path).rename(target)
+        except FileNotFoundError:
+            return None
+        return kept
 
     def paths(self) -> list[str]:
         """See LakeStore."""
-        return sorted(str(file.relative_to(self._root)) for file in self._root.rglob("*.parquet"))
+        return self._relative(self.root.rglob("*.parquet"))
 
     def paths_before(self, time_ms: int) -> list[str]:
         """See LakeStore."""
-        files = [*self._root.rglob("*.parquet"), *self._root.glob(f"*{TEMPORARY}")]
-        old = [file for file in files if file.stat().st_mtime_ns < time_ms * 1_000_000]
-        return sorted(str(file.relative_to(self._root)) for file in old)
+        files = [*self.root.rglob("*.parquet"), *self.root.glob(f"*{TEMPORARY}")]
+        return self._relative(file for file in files if file.stat().st_mtime_ns < time_ms * 1_000_000)
+
+    def _relative(self, files: Iterator[Path]) -> list[str]:
+        paths = (str(file.relative_to(self.root)) for file in files)
+        return sorted(path for path in paths if not path.startswith(f"{QUARANTINE}/"))
 
     def _write(self, name: Callable[[str], str], content: Callable[[Path], None]) -> StoredFile:
-        self._root.mkdir(parents=True, exist_ok=True)
-        temporary = self._root / f"{uuid.uuid4().hex}{TEMPORARY}"
+        self.root.mkdir(parents=True, exist_ok=True)
+        temporary = self.root / f"{uuid.uuid4().hex}{TEMPORARY}"
         try:
             content(temporary)
             digest = sha256_of(temporary)
             size = temporary.stat().st_size
             path = name(digest)
-            target = self._root / path
+            target = self.root / path
             target.parent.mkdir(parents=True, exist_ok=True)
             _sync(temporary)
             temporary.rename(target)
@@ -96,13 +123,24 @@ class LocalStore:
 
 
 def open_store(lake_url: str) -> LakeStore:
-    """The store at a path or file:// URL; BadInput for a scheme that is not served."""
+    """The store at a path, file:// or object-store URL; BadInput for a scheme that is not served."""
     scheme, separator, rest = lake_url.partition("://")
     if not separator:
         return LocalStore(Path(lake_url).expanduser())
     if scheme == "file":
         return LocalStore(Path(rest))
-    raise BadInput("TCP_LAKE_URL", f"{scheme}:// is not supported: give a folder or a file:// URL")
+    if scheme in SCHEMES:
+        from pipelines.lake.objects import ObjectStore
+
+        return ObjectStore(lake_url)
+    raise BadInput(
+        "TCP_LAKE_URL", f"{scheme}:// is not supported: give a folder, or a URL of {', '.join(SCHEMES)}"
+    )
+
+
+def quarantined(path: str) -> str:
+    """Where a file goes that is set aside: no other one is ever there."""
+    return f"{QUARANTINE}/{path}.{uuid.uuid4().hex[:8]}"
 
 
 def sha256_of(path: Path) -> str:

@@ -1,14 +1,13 @@
 """Archived trades as frames, for the path inside candles."""
 
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 from sqlalchemy import Engine
 
 from core.errors import Unavailable
 from pipelines.lake.files import RAW_TRADES
-from pipelines.lake.store import open_store
+from pipelines.lake.store import LakeStore, open_store
 from pipelines.warehouse.lake_files import find_files
 from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.trade_frames import SCHEMA, read_trades
@@ -33,16 +32,17 @@ def read_all_trades(
     if not wanted:
         return stored
     store = open_store(lake_url)
-    archived = pl.concat(_read(store.local(path), path) for path in wanted).filter(
+    archived = pl.concat(_read(store, path) for path in wanted).filter(
         pl.col("timestamp").is_between(start, end, closed="left")
     )
     fresh = stored.join(archived, on=["timestamp", "trade_id"], how="anti")
     return pl.concat([archived, fresh]).sort("timestamp", "trade_id")
 
 
-def _read(local: Path, path: str) -> pl.DataFrame:
+def _read(store: LakeStore, path: str) -> pl.DataFrame:
     try:
-        frame = pl.read_parquet(local, columns=list(SCHEMA), hive_partitioning=False)
+        with store.local(path) as local:
+            frame = pl.read_parquet(local, columns=list(SCHEMA), hive_partitioning=False)
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise Unavailable(f"{path} of the lake cannot be read: {reason}; see `tcp data verify`") from None

@@ -44,12 +44,13 @@ _DAY = sql.SQL(
     + " FROM raw_trades WHERE exchange = {exchange} AND symbol = {symbol}"
     " AND timestamp >= {start} AND timestamp < {end} ORDER BY timestamp, trade_id) TO STDOUT (FORMAT csv)"
 )  # fmt: skip
-_MONTH = sql.SQL(
+_CANDLES = sql.SQL(
     "COPY (SELECT " + _MICROSECONDS.format("timestamp") + ", open, high, low, close, volume, trades_count,"
     " source, revision FROM market_data WHERE exchange = {exchange} AND symbol = {symbol}"
-    " AND timeframe = {timeframe} AND timestamp > {start} AND timestamp <= {end} ORDER BY timestamp)"
+    " AND timeframe = {timeframe} AND timestamp > {start} AND timestamp <= {end} {only} ORDER BY timestamp)"
     " TO STDOUT (FORMAT csv)"
 )  # fmt: skip
+_ALL = sql.SQL("")
 _DELETE = text(
     "DELETE FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol "
     "AND timestamp >= :start AND timestamp < :end"
@@ -98,10 +99,15 @@ def read_candles_of_month(connection: Connection, symbol: str, timeframe: Timefr
     close time; decimals exact."""
     start, _ = day_bounds(first)
     following, _ = day_bounds((first + timedelta(days=31)).replace(day=1))
-    query = _MONTH.format(
-        exchange=EXCHANGE, symbol=symbol, timeframe=timeframe.value, start=start, end=following
-    )
-    return _copied(connection, query, CANDLES_SCHEMA)
+    return _candles(connection, symbol, timeframe, start, following)
+
+
+def read_minutes_of_day(connection: Connection, symbol: str, day: date) -> pa.Table:
+    """The stored 1m candles of a UTC day that claim to hold all of their trades, as `read_candles_of_month`
+    has them; provisional and synthetic ones do not."""
+    start, end = day_bounds(day)
+    only = sql.SQL("AND NOT provisional AND source <> 'synthetic'")
+    return _candles(connection, symbol, Timeframe.M1, start, end, only)
 
 
 def stored_days(connection: Connection, symbol: str) -> list[date]:
@@ -143,6 +149,21 @@ def drop_empty_partition(connection: Connection, day: date) -> bool:
     except OperationalError:
         return False
     return True
+
+
+def _candles(
+    connection: Connection,
+    symbol: str,
+    timeframe: Timeframe,
+    start: datetime,
+    end: datetime,
+    only: sql.SQL = _ALL,
+) -> pa.Table:
+    """Stored candles with a close time in (start, end]."""
+    query = _CANDLES.format(
+        exchange=EXCHANGE, symbol=symbol, timeframe=timeframe.value, start=start, end=end, only=only
+    )
+    return _copied(connection, query, CANDLES_SCHEMA)
 
 
 def _copied(connection: Connection, query: sql.Composed, schema: pa.Schema) -> pa.Table:

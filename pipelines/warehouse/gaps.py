@@ -70,6 +70,15 @@ class GapTotals(msgspec.Struct, frozen=True):
     unfillable: int
 
 
+def unfillable_ids(connection: Connection, symbol: str) -> list[tuple[int, int]]:
+    """The holes of a symbol that nobody can fill, as (first id, last id)."""
+    columns = data_gaps.c
+    query = select(columns.first_id, columns.last_id).where(
+        columns.exchange == EXCHANGE, columns.symbol == symbol, columns.state == "unfillable"
+    )
+    return [(row.first_id, row.last_id) for row in connection.execute(query)]
+
+
 def gap_totals(engine: Engine) -> list[GapTotals]:
     """Every symbol that ever had a hole."""
     columns = data_gaps.c

@@ -1,16 +1,24 @@
 """The manifest of the lake: lake_files. A file without a row is garbage, a row without a file is an alarm."""
 
+import contextlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date, datetime
 
 import msgspec
-from sqlalchemy import Connection, Row, delete, select
+from sqlalchemy import Connection, Engine, Row, delete, select, text
 from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.exc import SQLAlchemyError
 
+from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import lake_files
 
 
 class LakeFile(msgspec.Struct, frozen=True):
-    """One file of the lake. path: relative to the lake's root; sha256: of the whole file, hexadecimal."""
+    """One file of the lake. path: relative to the lake's root; sha256: of the whole file, hexadecimal.
+
+    whole: the exchange's own record of the day is in it, so that there is nothing left to fetch
+    """
 
     path: str
     dataset: str
@@ -24,6 +32,7 @@ class LakeFile(msgspec.Struct, frozen=True):
     min_trade_id: int | None
     max_trade_id: int | None
     sha256: str
+    whole: bool = False
 
 
 def find_files(
@@ -40,6 +49,24 @@ def find_files(
         if value is not None:
             query = query.where(lake_files.c[name] == value)
     return [_lake_file(row) for row in connection.execute(query)]
+
+
+@contextmanager
+def locked_day(engine: Engine, symbol: str, day: date) -> Iterator[Connection]:
+    """A connection outside any transaction, whose holder alone writes the lake's trades of that day."""
+    key = {"key": f"{EXCHANGE} {symbol} {day}"}
+    with engine.connect() as connection:
+        # Before the transaction: its snapshot must show what the one before it committed.
+        connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:key, 7205))"), key)
+        connection.commit()
+        try:
+            yield connection
+        finally:
+            connection.rollback()
+            # A connection that is lost has no lock any more.
+            with contextlib.suppress(SQLAlchemyError):
+                connection.execute(text("SELECT pg_advisory_unlock(hashtextextended(:key, 7205))"), key)
+                connection.commit()
 
 
 def replace_files(connection: Connection, old: list[LakeFile], new: LakeFile) -> None:

@@ -1,6 +1,6 @@
 """The platform itself: files of the lake, heartbeats, connections, events and switches."""
 
-from sqlalchemy import BigInteger, Column, Date, Double, Identity, Index, Integer, Table, Text, func
+from sqlalchemy import BigInteger, Boolean, Column, Date, Double, Identity, Index, Integer, Table, Text, func
 from sqlalchemy.dialects.postgresql import JSONB
 
 from pipelines.warehouse.tables.columns import created, metadata, moment
@@ -20,6 +20,13 @@ lake_files = Table(
     Column("min_trade_id", BigInteger),
     Column("max_trade_id", BigInteger),
     Column("sha256", Text, nullable=False),
+    Column(
+        "whole",
+        Boolean,
+        nullable=False,
+        server_default="false",
+        comment="the exchange's own record of the day is in it",
+    ),
     created(),
 )
 

@@ -1,0 +1,82 @@
+"""A UTC day of trades in the lake: several sources become one table, and the table one proven file."""
+
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from core.errors import Unavailable
+from pipelines.lake.files import RAW_TRADES, is_in_order, trades_path, write_trades
+from pipelines.lake.store import LakeStore, sha256_of
+from pipelines.warehouse.archive import TRADES_SCHEMA
+from pipelines.warehouse.lake_files import LakeFile
+from pipelines.warehouse.sql import EXCHANGE
+
+SORT = [("timestamp", "ascending"), ("trade_id", "ascending")]
+
+
+def read_trades_file(path: Path) -> pa.Table:
+    """All trades of a file of the lake, as TRADES_SCHEMA."""
+    return pq.read_table(path, schema=TRADES_SCHEMA, partitioning=None)
+
+
+def read_sound(store: LakeStore, files: Sequence[LakeFile]) -> dict[LakeFile, pa.Table]:
+    """The trades of those files that are there and have the hash of their manifest row."""
+    sound = {}
+    for file in files:
+        with store.local(file.path) as path:
+            if path.is_file() and sha256_of(path) == file.sha256:
+                sound[file] = read_trades_file(path)
+    return sound
+
+
+def each_once(tables: Sequence[pa.Table]) -> pa.Table:
+    """The trades of overlapping sources (TRADES_SCHEMA), each match once, sorted by (timestamp, trade_id).
+
+    A row covers the ids trade_id − count + 1 … trade_id. Of rows whose ids lie inside another row's the wider
+    one stays, and of equal ones that of the earlier table: the volume of every match counts once, whether it
+    came alone (REST, bulk files) or inside an aggregate (the feed).
+    """
+    trades = pa.concat_tables([table.cast(TRADES_SCHEMA) for table in tables])
+    last = trades["trade_id"].to_numpy()
+    first = last - trades["count"].to_numpy() + 1
+    order = np.lexsort((-last, first))  # stable: an earlier table's row goes first
+    reached = np.maximum.accumulate(last[order])
+    fresh = np.ones(len(order), dtype=bool)
+    fresh[1:] = last[order][1:] > reached[:-1]
+    if fresh.all() and is_in_order(trades["timestamp"].to_numpy(), trades["trade_id"].to_numpy()):
+        return trades
+    return trades.take(pa.array(order[fresh])).sort_by(SORT)
+
+
+def write_day(store: LakeStore, table: pa.Table, symbol: str, day: date, whole: bool) -> LakeFile:
+    """Write a day's trades and read them back; what the store has must be what was meant, or Unavailable is
+    raised and the file is gone again. whole: the exchange's own record of the day is in it."""
+    file = store.write(
+        lambda sha256: trades_path(EXCHANGE, symbol, day, sha256), lambda path: write_trades(table, path)
+    )
+    with store.local(file.path) as path:
+        is_same = sha256_of(path) == file.sha256 and read_trades_file(path).equals(table)
+    if not is_same:
+        store.remove(file.path)
+        raise Unavailable(f"{file.path}: does not read back as it was written")
+    ids, times = (pc.min_max(table[name]).as_py() for name in ("trade_id", "timestamp"))
+    return LakeFile(
+        path=file.path,
+        dataset=RAW_TRADES,
+        exchange=EXCHANGE,
+        symbol=symbol,
+        date=day,
+        rows=table.num_rows,
+        bytes=file.bytes,
+        min_timestamp=times["min"],
+        max_timestamp=times["max"],
+        min_trade_id=ids["min"],
+        max_trade_id=ids["max"],
+        sha256=file.sha256,
+        whole=whole,
+    )
