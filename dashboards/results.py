@@ -1,5 +1,6 @@
 """A stored backtest as a page shows it: cards, figures and tables. Runs in a worker thread."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ from dashboards.queries import runs as queries
 from dashboards.rows import epoch_ms, price_decimals
 from dashboards.theme import Scheme
 from pipelines.warehouse.candles import read_candles
+from strategies.columns import resample
 
 MOST_CANDLES = 3000
 """Candles in the picture; a longer stretch is drawn in a longer timeframe."""
@@ -69,11 +71,13 @@ def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFram
     fitting = [
         frame for frame in Timeframe if frame.ms >= own.ms and (end_ms - start_ms) / frame.ms <= MOST_CANDLES
     ]
-    for frame in fitting or [Timeframe.D1]:
-        candles = read_candles(engine, run["symbol"], frame.value, start_ms, end_ms)
-        if candles.height:
-            return frame, candles
-    return own, read_candles(engine, run["symbol"], own.value, start_ms, end_ms, MOST_CANDLES)
+    frame = fitting[0] if fitting else Timeframe.D1
+    candles = read_candles(engine, run["symbol"], frame.value, start_ms, end_ms)
+    first_ms = epoch_ms(candles["timestamp"][0]) if candles.height else None
+    if frame is own or (first_ms is not None and first_ms <= start_ms + 2 * frame.ms):
+        return frame, candles
+    # Longer candles are stored from the daemon's start on; the history before it has those of the run alone.
+    return frame, resample(read_candles(engine, run["symbol"], own.value, start_ms, end_ms), frame, own)
 
 
 def holding(candles: pl.DataFrame, cash: float) -> pl.DataFrame | None:
@@ -85,10 +89,7 @@ def holding(candles: pl.DataFrame, cash: float) -> pl.DataFrame | None:
 
 def heading(run: dict[str, Any]) -> html.Div:
     """What was tested, in one line."""
-    values = (
-        ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in run["parameters"].items())
-        or "no parameters"
-    )
+    values = ", ".join(described(run["parameters"])) or "no parameters"
     return html.Div(
         [
             html.H2(strategy(run["strategy_name"])),
@@ -101,6 +102,15 @@ def heading(run: dict[str, Any]) -> html.Div:
         ],
         className="run-heading",
     )
+
+
+def described(values: Mapping[str, Any]) -> list[str]:
+    """`fast period 12`, `stop loss 0.03`: each value of a run, those of its blocks too."""
+    found = []
+    for name, value in values.items():
+        inner = value if isinstance(value, dict) else {name: value}
+        found += described(inner) if inner is value else [f"{name.replace('_', ' ')} {value}"]
+    return found
 
 
 def cards(run: dict[str, Any]) -> html.Div:
@@ -196,7 +206,7 @@ def run_row(run: dict[str, Any]) -> dict[str, Any]:
         "symbol": run["symbol"],
         "timeframe": run["timeframe"],
         "period": _period(run["start_time"], run["end_time"]),
-        "parameters": ", ".join(f"{name}={value}" for name, value in run["parameters"].items()),
+        "parameters": ", ".join(described(run["parameters"])),
         "total_return": metrics.get("total_return"),
         "sharpe": metrics.get("sharpe"),
         "max_drawdown": metrics.get("max_drawdown"),

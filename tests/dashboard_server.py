@@ -127,3 +127,12 @@ def until(condition: Any, seconds: float, what: str) -> Any:
         if time.monotonic() > deadline:
             raise AssertionError(f"{what} did not come within {seconds:g} s")
         time.sleep(0.05)
+
+
+def components(parts: Any) -> Iterator[Any]:
+    """Every component of a tree of Dash components, depth first."""
+    for part in parts if isinstance(parts, list | tuple) else [parts]:
+        yield part
+        children = getattr(part, "children", None)
+        if children is not None and not isinstance(children, str):
+            yield from components(children)

@@ -30,13 +30,13 @@ def test_every_strategy_gets_a_form(name):
     assert {field.id["name"] for field in fields} == set(model.model_fields) - {"risk_percentage"}
     for field in fields:
         assert field.description
-        assert isinstance(field, dmc.Select) or "from" in field.description
+        assert isinstance(field, dmc.Select) or "from" in field.description or "above" in field.description
 
 
 def test_hints_say_bounds():
     """The description carries meaning and bounds; nullable schemas are looked into."""
     assert hint({"description": "Length", "minimum": 2, "maximum": 5000}) == "Length · from 2 to 5,000"
-    assert hint({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]}) == "from 0"
+    assert hint({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]}) == "above 0"
     assert words("fast_period") == "Fast period"
 
 
