@@ -12,10 +12,10 @@ from dash import dcc, html
 from sqlalchemy import Engine
 
 from config.settings import Settings
-from dashboards.api.documents import cursor_of, read_cursor
+from dashboards.api.documents import MAX_LIMIT, cursor_of, read_cursor
 from dashboards.bot_log import log_tail
 from dashboards.bot_tables import RECORDS, SHOWN
-from dashboards.components import clock, empty, icon, moment, segment
+from dashboards.components import clock, downloads, empty, icon, moment, segment
 from dashboards.formatting import DASH, money, percent, quantity, strategy
 from dashboards.forms import words
 from dashboards.grids import grid_options
@@ -223,7 +223,9 @@ def record_panel(engine: Engine, row: Mapping[str, Any], name: str, asked: Asked
         className="grid",
         style={"height": "100%"},
     )
-    tools = html.Div([*pages, *_downloads(bot, name, record.parameter, only)], className="tools")
+    kept = {record.parameter: only} if only else {}
+    files = downloads(f"/api/bot/{bot}/{name}", limit=MAX_LIMIT, **kept)
+    tools = html.Div([*pages, files], className="tools")
     head = html.Header([html.Div(filters, className="segments start"), tools])
     clock = [] if asked.get("before") else [dcc.Interval(id="bot-rows-clock", interval=3000)]
     return html.Section([head, grid, *clock], className="panel record", **{"aria-label": record.title})
@@ -241,20 +243,6 @@ def record_rows(
     found = record.rows(engine, row["id"], SHOWN, before, asked.get("only") or None)
     following = cursor_of(found[-1], "timestamp", "id") if len(found) == SHOWN else ""
     return [record.shown(each) for each in found], following
-
-
-def _downloads(bot: str, name: str, parameter: str, only: str) -> list[html.A]:
-    kept = {parameter: only} if only else {}
-    return [
-        html.A(
-            kind.upper() if kind == "csv" else "Parquet",
-            href=f"/api/bot/{bot}/{name}?{urlencode({'format': kind, 'limit': 5000, **kept})}",
-            className="button",
-            download="",
-            title="The newest 5,000 rows; the API pages further",
-        )
-        for kind in ("csv", "parquet")
-    ]
 
 
 def crash_list(engine: Engine, row: Mapping[str, Any]) -> html.Div:

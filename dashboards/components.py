@@ -1,6 +1,7 @@
 """Small pieces every page is made of: icons, panels, and the four faces of a panel."""
 
 from typing import Any
+from urllib.parse import urlencode
 from uuid import uuid4
 
 from dash import dcc, html
@@ -35,6 +36,21 @@ def failure(
         className="panel face failed",
         role="alert",
     )
+
+
+def downloads(address: str, **query: str | int) -> html.Span:
+    """Links to the rows of an address of the API as files; `query` narrows them."""
+    links = [
+        html.A(
+            word,
+            href=f"{address}?{urlencode({'format': kind, **query})}",
+            className="button",
+            download="",
+            title="The rows as a file; longer tables come in pages from the API",
+        )
+        for kind, word in (("csv", "CSV"), ("parquet", "Parquet"))
+    ]
+    return html.Span(links, className="downloads")
 
 
 def segment(text: str, href: str, chosen: bool) -> html.Span:

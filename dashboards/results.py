@@ -9,7 +9,7 @@ from dash import dcc, html
 from sqlalchemy import Engine
 
 from core.timeframes import Timeframe
-from dashboards.components import empty, panel
+from dashboards.components import downloads, empty, panel
 from dashboards.figures.run import MOST_MARKERS, equity_figure, trades_figure
 from dashboards.figures.style import CONFIG
 from dashboards.formatting import DASH, money, percent, strategy, utc
@@ -57,7 +57,9 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
                 tools=_note(run, drawn, trades),
             ),
             panel(
-                trades_table(trades, decimals), title=f"Trades ({len(trades):,})", tools=_downloads(run_id)
+                trades_table(trades, decimals),
+                title=f"Trades ({len(trades):,})",
+                tools=downloads(f"/api/backtest/results/{run_id}"),
             ),
         ],
         className="run-result",
@@ -249,15 +251,3 @@ def _note(run: dict[str, Any], drawn: Timeframe, trades: list[dict[str, Any]]) -
     if len(trades) > MOST_MARKERS:
         said.append(f"the last {MOST_MARKERS:,} trades are marked")
     return html.Span(" · ".join(said), className="muted small")
-
-
-def _downloads(run_id: str) -> list[Any]:
-    return [
-        html.A(
-            kind.upper(),
-            href=f"/api/backtest/results/{run_id}?format={kind}",
-            className="button",
-            download="",
-        )
-        for kind in ("csv", "parquet")
-    ]

@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from core.metrics import METRICS
 from core.statistics.sharpe import Moments, deflated_sharpe
-from dashboards.components import empty, icon, panel
+from dashboards.api.documents import MAX_LIMIT
+from dashboards.components import downloads, empty, icon, panel
 from dashboards.figures.style import BLANK, CONFIG
 from dashboards.figures.sweep import (
     heatmap_figure,
@@ -335,11 +336,8 @@ def _rows(rows: Sequence[Mapping[str, Any]], names: list[str], sweep_id: str) ->
         className="grid",
         style={"height": "320px"},
     )
-    links = [
-        html.A(kind.upper(), href=f"/api/sweeps/{sweep_id}?format={kind}", className="button", download="")
-        for kind in ("csv", "parquet")
-    ]
-    return panel(table, title=f"Best {len(data):,} combinations", tools=links)
+    files = downloads(f"/api/sweeps/{sweep_id}", limit=MAX_LIMIT)
+    return panel(table, title=f"Best {len(data):,} combinations", tools=files)
 
 
 def _values(parameters: Mapping[str, Any]) -> str:

@@ -63,6 +63,13 @@ def _pages() -> dict[str, Read]:
         "fills of a chart": lambda engine: bots.fills_between(engine, BOT, NOON, NOON + timedelta(hours=8)),
         "signals": lambda engine: bots.signal_rows(engine, BOT, 100),
         "signals, next page": lambda engine: bots.signal_rows(engine, BOT, 100, cursor),
+        "sales": lambda engine: bots.fills(engine, BOT, 100, side="sell"),
+        "fills of a time": lambda engine: bots.fills(
+            engine, BOT, 100, span=(NOON, NOON + timedelta(hours=1))
+        ),
+        "orders of a time": lambda engine: risk.order_rows(
+            engine, BOT, 100, span=(NOON, NOON + timedelta(hours=1))
+        ),
         "buys": lambda engine: bots.signal_rows(engine, BOT, 100, None, "buy"),
         "performance": lambda engine: bots.performance_rows(engine, BOT, 500),
         "performance, next page": lambda engine: bots.performance_rows(engine, BOT, 500, NOON),
@@ -86,7 +93,10 @@ def _pages() -> dict[str, Read]:
         "accounts": accounts.holders,
         "freshness": system.freshness,
         "events": system.events,
+        "events of a component": lambda engine: system.events(engine, 50, None, "warning", "collector"),
         "gaps": system.gaps,
+        "gaps by time": lambda engine: system.gap_rows(engine, 50),
+        "files of the lake": lambda engine: system.lake_rows(engine, 50),
         "differences": lambda engine: system.differences(engine, 50),
     }
 

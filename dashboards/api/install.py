@@ -4,7 +4,18 @@ from typing import Any
 
 from fastapi import FastAPI, HTTPException
 
-from dashboards.api import bots, controls, login, market, operations, portfolio, reference, risk, runs
+from dashboards.api import (
+    bots,
+    controls,
+    login,
+    market,
+    operations,
+    portfolio,
+    records,
+    reference,
+    risk,
+    runs,
+)
 from dashboards.api.errors import install_errors
 from dashboards.api.models import Problem
 from dashboards.services import Services
@@ -23,7 +34,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 def install(app: FastAPI, services: Services) -> None:
     """Add every route; called before Dash adds its catch-all."""
     install_errors(app)
-    for module in (bots, controls, market, portfolio, risk, runs):
+    for module in (bots, controls, market, portfolio, records, risk, runs):
         app.include_router(module.router(services), prefix="/api", responses=PROBLEMS)
 
     app.include_router(operations.router(services))

@@ -287,6 +287,77 @@ class Difference(_Model):
     resolution: str | None
 
 
+class Event(_Model):
+    """Something that happened. level: info, warning or error; details: what belongs to it."""
+
+    id: int
+    timestamp: datetime
+    level: str
+    component: str
+    event: str
+    message: str
+    details: dict[str, Any]
+
+
+class Events(BaseModel):
+    """Newest first; `next` is the cursor of the following page."""
+
+    items: list[Event]
+    next: str | None
+
+
+class Gap(_Model):
+    """A hole in a symbol's trade ids, both ends included. state: open, refilling, refilled or unfillable."""
+
+    symbol: str
+    first_id: int
+    last_id: int
+    state: str
+    detected_at: datetime
+    closed_at: datetime | None
+
+
+class Gaps(BaseModel):
+    """The newest found first; `next` is the cursor of the following page."""
+
+    items: list[Gap]
+    next: str | None
+
+
+class SeriesEnds(_Model):
+    """Close times of the first and the last stored candle."""
+
+    symbol: str
+    timeframe: str
+    first_candle: datetime
+    last_candle: datetime
+
+
+class SeriesList(BaseModel):
+    """By symbol and timeframe; there is one page."""
+
+    items: list[SeriesEnds]
+    next: None = None
+
+
+class LakeFile(_Model):
+    """A file of the lake as its manifest has it; path is relative to the lake's root."""
+
+    path: str
+    dataset: str
+    symbol: str
+    rows: int
+    bytes: int
+    sha256: str
+
+
+class LakeFiles(BaseModel):
+    """By path; `next` is the cursor of the following page."""
+
+    items: list[LakeFile]
+    next: str | None
+
+
 class Differences(BaseModel):
     """The newest candle first; `next` is the cursor of the following page."""
 

@@ -1,5 +1,6 @@
 """Routes over all bots together: one account, one equity."""
 
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Annotated, Any
@@ -10,7 +11,7 @@ from pydantic import BaseModel
 from sqlalchemy import Engine
 
 from core.combined import combined
-from dashboards.api.documents import Format, answer, table
+from dashboards.api.documents import Output, answer, table
 from dashboards.queries import accounts
 from dashboards.queries import portfolio as queries
 from dashboards.services import Services
@@ -62,6 +63,13 @@ class Equity(BaseModel):
     cash: Decimal
 
 
+class Rows(BaseModel):
+    """Rows of a mart; there is one page."""
+
+    items: list[dict[str, Any]]
+    next: None = None
+
+
 class Curve(BaseModel):
     """Oldest first."""
 
@@ -69,7 +77,7 @@ class Curve(BaseModel):
 
 
 def router(services: Services) -> APIRouter:
-    """GET /portfolio, /portfolio/equity."""
+    """GET /portfolio, /portfolio/equity, /portfolio/days, /portfolio/bots."""
     routes = APIRouter(tags=["portfolio"])
 
     @routes.get("/portfolio", response_model=Portfolio)
@@ -81,14 +89,28 @@ def router(services: Services) -> APIRouter:
     @routes.get("/portfolio/equity", response_model=Curve)
     async def equity(
         points: Annotated[int, Query(ge=2, le=2000, description="About so many steps")] = 600,
-        output: Annotated[Format, Query(alias="format", description="json, csv or parquet")] = "json",
+        output: Output = "json",
     ) -> Response:
         """One combined equity over all bots, oldest first: all of it once the dbt marts are built, before
         that the last day."""
         rows = await services.query(_curve, services.hub.exchange_now(), points)
         return answer({"items": rows}) if output == "json" else table(rows, output, "portfolio-equity")
 
+    @routes.get("/portfolio/days", response_model=Rows)
+    async def days(output: Output = "json") -> Response:
+        """One row a UTC day over all bots, oldest first; none before the dbt marts are built."""
+        return table(await services.query(_of_marts, queries.days), output, "portfolio-days")
+
+    @routes.get("/portfolio/bots", response_model=Rows)
+    async def bots(output: Output = "json") -> Response:
+        """One row a bot by rank: value, profit, drawdown, fees; none before the dbt marts are built."""
+        return table(await services.query(_of_marts, queries.bots), output, "portfolio-bots")
+
     return routes
+
+
+def _of_marts(engine: Engine, read: Callable[[Engine], list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    return read(engine) if queries.built(engine) else []
 
 
 def _curve(engine: Engine, now: datetime, points: int) -> list[dict[str, Any]]:

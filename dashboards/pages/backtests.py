@@ -10,9 +10,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import BadInput
 from dashboards import results
+from dashboards.api.documents import MAX_LIMIT
 from dashboards.backtest_form import FIELDS, form, read_form
 from dashboards.callbacks import in_browser, on
-from dashboards.components import empty, failure
+from dashboards.components import downloads, empty, failure
 from dashboards.forms import parameter_fields
 from dashboards.grids import RUN_COLUMNS, grid_options
 from dashboards.jobs import Job, QueueFull
@@ -44,7 +45,14 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                     html.Div(_waiting_face(bool(query.get("run"))), id="run-view", className="run-view"),
                     html.Section(
                         [
-                            html.Header([html.H2("Earlier runs"), html.Span("", className="tools")]),
+                            html.Header(
+                                [
+                                    html.H2("Earlier runs"),
+                                    html.Div(
+                                        downloads("/api/backtest/results", limit=MAX_LIMIT), className="tools"
+                                    ),
+                                ]
+                            ),
                             dag.AgGrid(
                                 id="runs",
                                 columnDefs=RUN_COLUMNS,

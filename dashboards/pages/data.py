@@ -13,7 +13,7 @@ from core.timeframes import Timeframe
 from dashboards import health
 from dashboards.backfills import Backfills
 from dashboards.callbacks import on
-from dashboards.components import empty, failure, icon, panel
+from dashboards.components import downloads, empty, failure, icon, panel
 from dashboards.figures.data import WORDS, coverage_figure, first_day, quality_figure
 from dashboards.figures.style import CONFIG
 from dashboards.grids import DIFFERENCE_COLUMNS, GAP_COLUMNS, SERIES_COLUMNS, grid_options
@@ -65,17 +65,30 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             ),
             html.Div(
                 [
-                    _table("health-gaps", GAP_COLUMNS, "Holes in the trades", "No trade was ever missed"),
+                    _table(
+                        "health-gaps",
+                        GAP_COLUMNS,
+                        "Holes in the trades",
+                        "No trade was ever missed",
+                        "/api/data/gaps",
+                    ),
                     _table(
                         "health-differences",
                         DIFFERENCE_COLUMNS,
                         "Candles that differed",
                         "Every compared candle equals the exchange's own",
+                        "/api/data/differences",
                     ),
                 ],
                 className="tables",
             ),
-            _table("health-series", SERIES_COLUMNS, "Stored series", "No candle is stored yet"),
+            _table(
+                "health-series",
+                SERIES_COLUMNS,
+                "Stored series",
+                "No candle is stored yet",
+                "/api/data/series",
+            ),
             dcc.Interval(id="health-clock", interval=EVERY_MS),
             dcc.Interval(id="backfill-clock", interval=BACKFILLS_MS),
         ],
@@ -94,7 +107,7 @@ def _legend() -> html.Div:
     )
 
 
-def _table(name: str, columns: list[dict[str, Any]], title: str, nothing: str) -> html.Section:
+def _table(name: str, columns: list[dict[str, Any]], title: str, nothing: str, files: str) -> html.Section:
     grid = dag.AgGrid(
         id=name,
         columnDefs=columns,
@@ -105,7 +118,7 @@ def _table(name: str, columns: list[dict[str, Any]], title: str, nothing: str) -
         className="grid",
         style={"height": "250px"},
     )
-    return panel(grid, title=title)
+    return panel(grid, title=title, tools=downloads(files))
 
 
 async def _form(services: Services) -> Any:

@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.callbacks import on
-from dashboards.components import empty, failure, moment, panel
+from dashboards.components import downloads, empty, failure, moment, panel
 from dashboards.figures.portfolio import combined_figure, daily_figure
 from dashboards.figures.style import CONFIG
 from dashboards.formatting import money, percent
@@ -65,7 +65,12 @@ def view(
             ),
             html.Div(
                 [
-                    panel(_table(table_rows(bots)), title="Bots", className="wide"),
+                    panel(
+                        _table(table_rows(bots)),
+                        title="Bots",
+                        tools=downloads("/api/portfolio/bots"),
+                        className="wide",
+                    ),
                     panel(
                         _graph(daily_figure(days, QUOTE, scheme), "portfolio-daily", "252px"),
                         title="P&L a day (UTC)",
@@ -105,7 +110,7 @@ def live_view(
         [
             live_cards(bots),
             panel(equity, title="Equity of all bots, last 24 hours", tools=note),
-            panel(_table(live_rows(bots)), title="Bots", className="wide"),
+            panel(_table(live_rows(bots)), title="Bots", tools=downloads("/api/bots"), className="wide"),
         ],
         className="run-result",
     )

@@ -6,8 +6,9 @@ import dash_ag_grid as dag
 from dash import Dash, Input, Output, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
+from dashboards.api.documents import MAX_LIMIT
 from dashboards.callbacks import on
-from dashboards.components import failure, icon, moment, panel
+from dashboards.components import downloads, failure, icon, moment, panel
 from dashboards.feed import DAEMON_SILENT_MS
 from dashboards.grids import EVENT_COLUMNS, grid_options
 from dashboards.pages.page import Page
@@ -55,6 +56,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                     style={"height": "100%"},
                 ),
                 title="Events",
+                tools=downloads("/api/events", limit=MAX_LIMIT),
                 className="events",
             ),
             dcc.Interval(id="system-clock", interval=EVERY_MS),

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from dashboards.queries.spans import ALL_TIME, Span, within
 from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import (
     bot_crashes,
@@ -16,9 +17,6 @@ from pipelines.warehouse.tables import (
     signals,
     trades,
 )
-
-Span = tuple[datetime | None, datetime | None]
-ALL_TIME: Span = (None, None)
 
 _OVERVIEW = sa.text("""
 select b.id, b.name, b.strategy_name, b.symbol, b.timeframe, b.status, b.state, b.config_file,
@@ -145,12 +143,6 @@ def instrument(engine: Engine, symbol: str) -> dict[str, Any] | None:
     with engine.connect() as connection:
         row = connection.execute(query).mappings().first()
         return dict(row) if row else None
-
-
-def within(column: sa.ColumnElement[datetime], span: Span) -> list[sa.ColumnElement[bool]]:
-    """Conditions that keep first <= column <= last; None is no limit."""
-    first, last = span
-    return [*([] if first is None else [column >= first]), *([] if last is None else [column <= last])]
 
 
 def _newest(

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from dashboards.queries.spans import ALL_TIME, Span, within
 from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import (
     candle_differences,
@@ -40,11 +41,22 @@ def components(engine: Engine) -> list[dict[str, Any]]:
         return [dict(row) for row in rows.mappings()]
 
 
-def events(engine: Engine, limit: int = 100, before_id: int | None = None) -> list[dict[str, Any]]:
-    """Newest system events, newest first."""
-    query = sa.select(system_events)
+def events(
+    engine: Engine,
+    limit: int = 100,
+    before_id: int | None = None,
+    level: str | None = None,
+    component: str | None = None,
+    span: Span = ALL_TIME,
+) -> list[dict[str, Any]]:
+    """Newest system events, newest first; of a level, a component, a time."""
+    query = sa.select(system_events).where(*within(system_events.c.timestamp, span))
     if before_id is not None:
         query = query.where(system_events.c.id < before_id)
+    if level is not None:
+        query = query.where(system_events.c.level == level)
+    if component is not None:
+        query = query.where(system_events.c.component == component)
     with engine.connect() as connection:
         rows = connection.execute(query.order_by(system_events.c.id.desc()).limit(limit))
         return [dict(row) for row in rows.mappings()]
@@ -65,6 +77,40 @@ def gaps(engine: Engine, limit: int = 200) -> list[dict[str, Any]]:
     )
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def gap_rows(
+    engine: Engine,
+    limit: int,
+    before: tuple[datetime, str, int] | None = None,
+    state: str | None = None,
+    span: Span = ALL_TIME,
+) -> list[dict[str, Any]]:
+    """Holes, the newest found first; `before`: (detected_at, symbol, first_id) of the last row seen."""
+    columns = data_gaps.c
+    order = (columns.detected_at, columns.symbol, columns.first_id)
+    query = sa.select(data_gaps).where(columns.exchange == EXCHANGE, *within(columns.detected_at, span))
+    if state is not None:
+        query = query.where(columns.state == state)
+    if before is not None:
+        query = query.where(sa.tuple_(*order) < sa.tuple_(*map(sa.literal, before)))
+    query = query.order_by(*(column.desc() for column in order)).limit(limit)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def lake_rows(
+    engine: Engine, limit: int, after: str | None = None, symbol: str | None = None
+) -> list[dict[str, Any]]:
+    """Rows of the lake's manifest by path, from behind the path `after`."""
+    query = sa.select(lake_files)
+    if after is not None:
+        query = query.where(lake_files.c.path > after)
+    if symbol is not None:
+        query = query.where(lake_files.c.symbol == symbol)
+    with engine.connect() as connection:
+        rows = connection.execute(query.order_by(lake_files.c.path).limit(limit))
+        return [dict(row) for row in rows.mappings()]
 
 
 def differences(

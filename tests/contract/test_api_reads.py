@@ -108,6 +108,82 @@ def test_tables_download_as_csv_and_parquet(api):
     assert pl.read_parquet(io.BytesIO(as_parquet.body))["id"].to_list() == [row["id"] for row in rows]
 
 
+EVERY_TABLE = (
+    "/api/bots",
+    "/api/bot/bot_001/trades",
+    "/api/bot/bot_001/signals",
+    "/api/bot/bot_001/orders",
+    "/api/bot/bot_001/performance",
+    "/api/bot/bot_001/crashes",
+    "/api/bot/bot_001/config/history",
+    "/api/market/BTC-USDT/history",
+    "/api/backtest/results",
+    "/api/sweeps",
+    f"/api/sweeps/{SWEEP}",
+    "/api/portfolio/equity",
+    "/api/portfolio/days",
+    "/api/portfolio/bots",
+    "/api/events",
+    "/api/data/gaps",
+    "/api/data/series",
+    "/api/data/lake",
+    "/api/data/differences",
+    "/api/data/quality",
+)
+
+
+def test_every_table_comes_as_json_csv_and_parquet(api):
+    """Whatever list the API has, its rows are the same in all three forms."""
+    fill_research(api.database, NOW_MS)
+    filled = 0
+    for path in EVERY_TABLE:
+        rows = api.get(path).json["items"]
+        as_csv, as_parquet = (api.get(f"{path}?format={kind}") for kind in ("csv", "parquet"))
+        assert as_csv.headers["content-disposition"].endswith('.csv"'), path
+        assert pl.read_parquet(io.BytesIO(as_parquet.body)).height == len(rows), path
+        filled += bool(rows)
+    assert filled >= 12
+
+
+def test_lists_keep_to_a_kind_and_a_time(api):
+    """`from` and `to` are included ends; side, type, level and state keep one kind; a wrong one is named."""
+    sells = api.get("/api/bot/bot_001/trades?side=sell").json["items"]
+    assert sells and {row["side"] for row in sells} == {"sell"}
+    at = sells[1]["timestamp"]
+    assert [row["id"] for row in api.get(f"/api/bot/bot_001/trades?from={at}&to={at}").json["items"]] == [
+        sells[1]["id"]
+    ]
+    for path in ("signals", "performance", "orders"):
+        found = api.get(f"/api/bot/bot_001/{path}?from={at}").json["items"]
+        assert all(row["timestamp"] >= at for row in found)
+    assert len(api.get("/api/events?level=warning").json["items"]) == 1
+    assert api.get("/api/events?component=nobody").json["items"] == []
+    assert api.get("/api/events?level=loud").json["field"] == "level"
+    assert api.get("/api/data/gaps?state=lost").json["field"] == "state"
+
+
+def test_crashes_and_the_log_of_a_bot_are_read(api, tmp_path):
+    """A crash comes with its stack, page by page; the log is the end of the file of that bot alone."""
+    with api.database.begin() as connection:
+        for n in range(3):
+            connection.execute(
+                sa.insert(tables.bot_crashes).values(
+                    bot_id=1, timestamp=sa.func.now(), reason=f"ValueError: {n}", stack_trace="line 7"
+                )
+            )
+    first = api.get("/api/bot/bot_001/crashes?limit=2").json
+    crashes = models.Crashes.model_validate(first).items
+    assert [crash.reason for crash in crashes] == ["ValueError: 2", "ValueError: 1"]
+    rest = api.get(f"/api/bot/bot_001/crashes?limit=2&cursor={first['next']}").json["items"]
+    assert [crash["reason"] for crash in rest] == ["ValueError: 0"]
+    assert "Nothing yet" in api.get("/api/bot/bot_001/log").text
+    log = tmp_path / "logs" / "bots" / "bot_001.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("".join(f"line {n}\n" for n in range(9)))
+    assert api.get("/api/bot/bot_001/log?lines=2").text == "line 7\nline 8\n"
+    assert api.get("/api/bot/..%2F..%2Fsecrets/log").status == 404
+
+
 def test_sweeps_are_listed_and_their_rows_come_best_first(api):
     """The list has sweeps alone; a sweep pages through its rows."""
     fill_research(api.database, NOW_MS)
