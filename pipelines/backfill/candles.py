@@ -10,7 +10,7 @@ from core.errors import BadInput
 from core.timeframes import Timeframe
 from pipelines.backfill.report import BackfillReport, OnProgress, Progress
 from pipelines.exchanges.base import ExchangeRest
-from pipelines.warehouse.candles import upsert_candles
+from pipelines.warehouse.candles import add_candles
 from pipelines.warehouse.coverage import missing_candles
 from pipelines.warehouse.database import engine as engine_of
 
@@ -40,8 +40,8 @@ async def backfill_candles(
     done = rows = 0
     for batch_start, batch_end in _batches(holes, batch * timeframe.ms):
         candles = await rest.candles(symbol, timeframe, batch_start, batch_end)
-        await asyncio.to_thread(_write, engine, candles)
-        done, rows = done + batch_end - batch_start, rows + len(candles)
+        added = await asyncio.to_thread(_write, engine, candles)
+        done, rows = done + batch_end - batch_start, rows + added
         if on_progress is not None:
             on_progress(Progress(done, wanted, rows))
     return BackfillReport(
@@ -79,6 +79,7 @@ def _batches(holes: Sequence[tuple[int, int]], longest_ms: int) -> list[tuple[in
     ]
 
 
-def _write(engine: Engine, candles: Sequence[Candle]) -> None:
+def _write(engine: Engine, candles: Sequence[Candle]) -> int:
+    """A live collector may have stored some of them since they were listed: its own stand."""
     with engine.begin() as connection:
-        upsert_candles(connection, candles)
+        return add_candles(connection, candles)

@@ -26,10 +26,7 @@ _READ = sql.SQL(
     ) TO STDOUT (FORMAT csv)"""
 )
 
-# A candle that is already there with the same numbers is left alone, so that repeats are harmless. One with
-# other numbers is a revision, and so is one that is not provisional any more. What trades say goes over what
-# the exchange's history says about the count.
-_UPSERT = """
+_WRITE = """
     INSERT INTO market_data AS old
         (exchange, symbol, timeframe, timestamp, open, high, low, close, volume, trades_count, source,
          revision, provisional)
@@ -49,12 +46,20 @@ _UPSERT = """
             IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
             OR (old.provisional AND NOT excluded.provisional)
             THEN 1 ELSE 0 END
-    WHERE (old.open, old.high, old.low, old.close, old.volume)
-          IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
-       OR (excluded.source <> 'exchange' AND (old.trades_count, old.source, old.provisional)
-           IS DISTINCT FROM (excluded.trades_count, excluded.source, excluded.provisional))
+    WHERE {}
     RETURNING symbol, timeframe, (extract(epoch FROM timestamp) * 1000)::bigint AS close_ms, revision
 """
+
+# A candle that is already there with the same numbers is left alone, so that repeats are harmless. One with
+# other numbers is a revision, and so is one that is not provisional any more. What trades say goes over what
+# the exchange's history says about the count.
+_UPSERT = _WRITE.format(
+    """(old.open, old.high, old.low, old.close, old.volume)
+          IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
+       OR (excluded.source <> 'exchange' AND (old.trades_count, old.source, old.provisional)
+           IS DISTINCT FROM (excluded.trades_count, excluded.source, excluded.provisional))"""
+)
+_ADD = _WRITE.format("old.provisional")
 
 
 def read_candles(
@@ -99,25 +104,33 @@ def upsert_candles(
     Returns the revision now stored, by (symbol, timeframe, close_ms), of each row that was new or changed;
     a candle that was stored before with the same numbers is not in it.
     """
-    rows = {(candle.symbol, candle.timeframe, candle.close_ms): candle for candle in candles}
-    if not rows:
+    if not candles:
         return {}
-    written = connection.exec_driver_sql(
-        _UPSERT,
-        (
-            exchange,
-            [candle.symbol for candle in rows.values()],
-            [candle.timeframe.value for candle in rows.values()],
-            [candle.close_ms for candle in rows.values()],
-            [candle.open for candle in rows.values()],
-            [candle.high for candle in rows.values()],
-            [candle.low for candle in rows.values()],
-            [candle.close for candle in rows.values()],
-            [candle.volume for candle in rows.values()],
-            [candle.trades_count for candle in rows.values()],
-            [candle.source for candle in rows.values()],
-            [candle.revision for candle in rows.values()],
-            [candle.provisional for candle in rows.values()],
-        ),
-    )
+    written = connection.exec_driver_sql(_UPSERT, _columns(candles, exchange))
     return {(row.symbol, Timeframe(row.timeframe), row.close_ms): row.revision for row in written}
+
+
+def add_candles(connection: Connection, candles: Sequence[Candle], exchange: str = EXCHANGE) -> int:
+    """Write those that are not stored yet, or provisional, in the caller's transaction. All others are left
+    alone: what was collected meanwhile is worth more. Returns how many were written."""
+    return len(connection.exec_driver_sql(_ADD, _columns(candles, exchange)).all()) if candles else 0
+
+
+def _columns(candles: Sequence[Candle], exchange: str) -> tuple[object, ...]:
+    """As `_WRITE` takes them; the last one of a key wins."""
+    rows = {(candle.symbol, candle.timeframe, candle.close_ms): candle for candle in candles}.values()
+    return (
+        exchange,
+        [candle.symbol for candle in rows],
+        [candle.timeframe.value for candle in rows],
+        [candle.close_ms for candle in rows],
+        [candle.open for candle in rows],
+        [candle.high for candle in rows],
+        [candle.low for candle in rows],
+        [candle.close for candle in rows],
+        [candle.volume for candle in rows],
+        [candle.trades_count for candle in rows],
+        [candle.source for candle in rows],
+        [candle.revision for candle in rows],
+        [candle.provisional for candle in rows],
+    )

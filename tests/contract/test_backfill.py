@@ -151,6 +151,33 @@ async def test_only_holes_are_fetched(database_url: str, rest: Counting):
     assert (totals.rows, totals.missing, totals.provisional) == (180, 0, 0)
 
 
+async def test_a_candle_that_was_collected_meanwhile_is_left_alone(database_url: str, sim: RunningSim):
+    """The live collector stores a candle of trades while the exchange's row, which differs, is fetched."""
+    start = END_MS - HOUR
+
+    class Slow(Counting):
+        async def candles(
+            self, symbol: str, timeframe: Timeframe, start_ms: int, end_ms: int
+        ) -> list[Candle]:
+            rows = await super().candles(symbol, timeframe, start_ms, end_ms)
+            number = rows[7].open
+            own = Candle(symbol, timeframe, rows[7].close_ms, *(number,) * 4, rows[7].volume + 1, 3, "trades")
+            with engine(database_url).begin() as connection:
+                upsert_candles(connection, [own])
+            return rows
+
+    rest = Slow(sim.rest_url)
+    report = await backfill_candles(rest, database_url, SYMBOL, Timeframe.M1, start, END_MS)
+    await rest.close()
+    assert report.rows == 59
+    query = "SELECT timestamp, revision, trades_count FROM market_data WHERE source = 'trades'"
+    with engine(database_url).connect() as connection:
+        rows = connection.execute(text(query)).all()
+    assert [(round(row.timestamp.timestamp() * 1000), *row[1:]) for row in rows] == [
+        (start + 8 * MINUTE, 0, 3)
+    ]
+
+
 async def test_progress_reaches_its_end(database_url: str, rest: Counting):
     """The callback's last call says that everything is done."""
     seen: list[Progress] = []
