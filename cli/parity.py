@@ -44,6 +44,8 @@ def _shown(report: "ParityReport") -> str:
     ]
     if report.interruptions or report.held_up:
         lines.append(f"{report.interruptions} interruptions, {report.held_up} orders held up by people")
+    if report.broker != "paper":
+        lines.append(f"fills are those of {report.broker}, the replay's are paper: only signals are compared")
     if report.passed:
         return "\n".join([*lines, "no difference"])
     lines.append(f"{len(report.differences):,} differences:")

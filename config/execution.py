@@ -75,6 +75,22 @@ class ExecutionFile(BaseModel):
         description="What resting orders are judged on: each trade (minutes where trades are not stored), "
         "each minute, or the bot's own candle as a backtest without --intrabar does",
     )
+    book: bool = Field(
+        False,
+        description="Whether orders at the market, and limits that cross, take the levels of the order book "
+        "first; spread, slippage, impact and volume_share then hold for what trades fill",
+    )
+
+    @property
+    def only_on_paper(self) -> str | None:
+        """The field that no exchange can do, a bar and the remedy; None where one can do all of it."""
+        if self.order not in ("market", "limit"):
+            return f"order|{self.order} is for paper orders: an exchange gets market or limit entries"
+        fields = type(self).model_fields
+        for name in fields.keys() - {"order", "offset", "expires"}:
+            if getattr(self, name) != fields[name].default:
+                return f"{name}|is for paper orders, an exchange has its own: leave it out"
+        return None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Self:
@@ -86,6 +102,8 @@ class ExecutionFile(BaseModel):
             raise ValueError("limit_offset|belongs to a stop_limit entry: set order to stop_limit")
         if self.order == "market" and self.expires != 1:
             raise ValueError("expires|belongs to a waiting entry: set order to limit, stop or stop_limit")
+        if self.book and self.intrabar == "candle":
+            raise ValueError("book|happens inside a candle: set intrabar to trades or 1m")
         if self.fee_tiers and self.maker_fee is not None:
             raise ValueError("maker_fee|is in the fee tiers already: leave one of them out")
         steps = [tier.traded for tier in self.fee_tiers]

@@ -15,6 +15,8 @@ from config.limits import BotLimits
 from config.real_orders import BrokerName
 
 T = TypeVar("T", bound=BaseModel)
+LEAST_TRAIL = Decimal("0.001")
+"""Of a trailing stop at OKX."""
 
 
 class ConfigError(ValueError):
@@ -84,15 +86,16 @@ class BotFile(_File):
     def _an_exchange_can_do_it(self) -> "BotFile":
         if self.broker == "paper":
             return self
-        if self.execution is not None:
+        if self.execution is not None and (said := self.execution.only_on_paper):
+            raise ValueError(f"execution.{said}, or set broker to paper, not {self.broker}")
+        trail = self.risk.trailing_stop
+        if trail is not None and (self.risk.stop_loss is not None or self.risk.take_profit is not None):
             raise ValueError(
-                f"execution|belongs to paper orders: leave it out, or set broker to paper, not {self.broker}"
+                "risk.trailing_stop|is an order of its own at an exchange, beside which no other may sell the"
+                " same coins: leave out stop_loss and take_profit, or set broker to paper"
             )
-        for field in ("trailing_stop", "max_candles"):
-            if getattr(self.risk, field) is not None:
-                raise ValueError(
-                    f"risk.{field}|is not kept at an exchange: use stop_loss, or set broker to paper"
-                )
+        if trail is not None and trail < LEAST_TRAIL:
+            raise ValueError(f"risk.trailing_stop|is {LEAST_TRAIL} or more at the exchange, not {trail}")
         return self
 
     @model_validator(mode="after")

@@ -92,6 +92,7 @@ class Matching(msgspec.Struct, frozen=True):
     traded: UTC day (days since 1970) → value traded, quote currency, as far back as fee tiers look
     placed: protective orders ever placed, which numbers them
     matched_ms, matched_id: end and id of the last bar inside the candle that is not judged yet
+    since_ms: bars that began before it were over when an order took from the book
     """
 
     highest: Decimal = ZERO
@@ -101,6 +102,7 @@ class Matching(msgspec.Struct, frozen=True):
     placed: int = 0
     matched_ms: int = 0
     matched_id: int = 0
+    since_ms: int = 0
 
 
 class Account(msgspec.Struct, frozen=True):

@@ -65,19 +65,20 @@ def states_before(state: SubmissionState) -> tuple[SubmissionState, ...]:
 
 
 class OrderKind(StrEnum):
-    """market and limit are orders; stop, take_profit and oco (both) are algo orders, which wait for a price
-    and then sell at the market."""
+    """market and limit are orders; stop, take_profit, oco (both) and trailing_stop are algo orders, which
+    wait for a price and then sell at the market."""
 
     MARKET = "market"
     LIMIT = "limit"
     STOP = "stop"
     TAKE_PROFIT = "take_profit"
     OCO = "oco"
+    TRAILING_STOP = "trailing_stop"
 
     @property
     def is_protective(self) -> bool:
         """Whether it is an algo order."""
-        return self in {OrderKind.STOP, OrderKind.TAKE_PROFIT, OrderKind.OCO}
+        return self not in {OrderKind.MARKET, OrderKind.LIMIT}
 
 
 class ExchangeOrder(msgspec.Struct, frozen=True):
@@ -85,6 +86,7 @@ class ExchangeOrder(msgspec.Struct, frozen=True):
 
     order_id: of the `orders` row; client_id: what the exchange knows it by
     quantity: base currency; limit_price: of a limit order; stop_price, profit_price: triggers of algo orders
+    trail: of a trailing stop, its distance from the highest price since it was taken, a fraction
     exchange_id: the exchange's number; child_id: of the order that an algo order placed
     attempts: requests sent; deadline_ms: exchange time from which the exchange refuses the last of them
     filled_quantity: of the fills that are stored
@@ -103,6 +105,7 @@ class ExchangeOrder(msgspec.Struct, frozen=True):
     limit_price: Decimal | None = None
     stop_price: Decimal | None = None
     profit_price: Decimal | None = None
+    trail: Decimal | None = None
     state: SubmissionState = SubmissionState.SUBMITTING
     exchange_id: str | None = None
     child_id: str | None = None

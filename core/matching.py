@@ -391,4 +391,4 @@ class Desk:
 
 def begin_candle(matching: Matching, close_ms: int) -> Matching:
     """After a candle was judged: the next one begins with its first bar."""
-    return msgspec.structs.replace(matching, matched_ms=close_ms, matched_id=0)
+    return msgspec.structs.replace(matching, matched_ms=close_ms, matched_id=0, since_ms=0)

@@ -124,11 +124,22 @@ def advance(order: Order, status: OrderStatus, **changes: Any) -> Order:
     return msgspec.structs.replace(order, status=status, **changes)
 
 
+class BookLevel(msgspec.Struct, frozen=True):
+    """The level of an order book that a fill took from. timestamp_ms: exchange time of the book's newest
+    change; sequence: the exchange's number of that state; size: what the level showed, base currency."""
+
+    timestamp_ms: int
+    sequence: int | None
+    price: Decimal
+    size: Decimal
+
+
 class Execution(msgspec.Struct, frozen=True):
     """A fill of an order, and what it did to the account.
 
     order: as of after the fill; pnl: profit realised, None for a buy; cash_after: of the account
     recovered: found by replaying what was missed, after the bot had been down
+    level: of the order book, if that filled it
     """
 
     order: Order
@@ -136,6 +147,7 @@ class Execution(msgspec.Struct, frozen=True):
     pnl: Decimal | None
     cash_after: Decimal
     recovered: bool = False
+    level: BookLevel | None = None
 
     @property
     def id(self) -> str:

@@ -11,6 +11,7 @@ import structlog
 from sqlalchemy import Engine
 
 from config.files import BotFile, parse_model
+from core.book_fills import BookTop, match_book, may_take
 from core.bot_states import Desired
 from core.candles import Candle
 from core.clock import Clock
@@ -43,6 +44,8 @@ CHECKPOINT_BARS = 500
 RULES_PATIENCE_MS = 60_000
 """Wall time to wait at the beginning for the exchange's rules of the symbol: orders by other rules than those
 would have other sizes."""
+BOOK_PATIENCE_MS = 1_500
+"""Wall time for which an order that may take from the book waits for the next one, before trades fill it."""
 WINDOW_PATIENCE_MS = 5_000
 """Wall time to wait at the beginning for history that the strategy wants, since some last arrived."""
 
@@ -95,6 +98,8 @@ class Bot:
         self._inside = Inside(engine, self.symbol, path)
         self._rules: Rules | None = None
         self._running: Candle | None = None
+        self.takes_books = config.execution is not None and config.execution.book
+        self._book_due_ms = 0
         self.restore()
 
     def restore(self) -> None:
@@ -104,6 +109,7 @@ class Bot:
         self._hole_since_ms: int | None = None
         self._waits_since_ms = self._clock.now_ms()
         self._seen_history = (0, self._waits_since_ms)
+        self._book_due_ms = 0
 
     def beat(self) -> Desired:
         """Heartbeat; returns what is wanted of the bot."""
@@ -129,6 +135,16 @@ class Bot:
             self._judge(candle, update.published_ms)
         else:
             self.catch_up()
+
+    def on_book(self, book: BookTop) -> None:
+        """An order book from the bus: the first one after a decision fills what it can of the order."""
+        due, self._book_due_ms = self._book_due_ms, 0
+        last_ms = self._account.last_candle_ms
+        if not due or last_ms is None or book.timestamp_ms >= last_ms + self.timeframe.ms:
+            return  # of a later candle: which trades came before it would not be known
+        met = match_book(self._terms(), self._account, book, last_ms, last_ms + self.timeframe.ms)
+        if met.orders:
+            self._store(met, last_ms, met.executions[-1].fill.price if met.executions else None)
 
     def catch_up(self) -> bool:
         """Judge stored candles that are due; returns whether there may be more of them."""
@@ -171,7 +187,7 @@ class Bot:
         self._account = outcome.account
         _log.info("begins", bot=self.name, candle_ms=newest.close_ms)
         self._say(signal_message(self.name, signal, outcome, None))
-        self._tell(outcome, newest, "candle")
+        self._tell(outcome, newest.close, "candle")
         return True
 
     def _rules_arrive(self) -> bool:
@@ -195,7 +211,7 @@ class Bot:
         rules = self._terms(frame)
         bars = self._bars(rules, candle)
         while bars is not None and len(bars) == MOST_BARS:
-            self._store(match(rules, self._account, bars, candle.close_ms), candle)
+            self._store(match(rules, self._account, bars, candle.close_ms), candle.open_ms, candle.close)
             if self._account.matching.matched_id != bars[-1].trade_id:
                 break  # the kill switch is on: they meet nothing
             bars = self._bars(rules, candle)
@@ -216,10 +232,12 @@ class Bot:
             self.latencies.append((decision_id(self.name, candle.close_ms), latency_ms))
         self._account, self._hole_since_ms = outcome.account, None
         self.judged += 1
+        if self.takes_books and published_ms is not None and may_take(self._account.open_order):
+            self._book_due_ms = self._clock.now_ms() + BOOK_PATIENCE_MS
         if sends:
             self._say((ORDERS_CHANNEL, {"bot": self.name}))
         self._say(signal_message(self.name, signal, outcome, latency_ms))
-        self._tell(outcome, candle, "trade" if outcome.executions else "candle")
+        self._tell(outcome, candle.close, "trade" if outcome.executions else "candle")
 
     def _bars(self, rules: Rules, candle: Candle) -> Sequence[Bar] | None:
         """The inside of a final candle, where it matters to the orders; None: as one bar it does the same."""
@@ -240,19 +258,22 @@ class Bot:
         last_ms = self._account.last_candle_ms
         if last_ms is None or running.volume == 0 or running.close_ms != last_ms + self.timeframe.ms:
             return
+        if self._clock.now_ms() < self._book_due_ms:
+            return
         met = self._met(self._terms(), running) if self._config.broker == "paper" else None
         if met is not None:
-            self._store(met, running)
+            self._store(met, running.open_ms, running.close)
 
-    def _store(self, met: Outcome, candle: Candle) -> None:
-        """Commit what a part of a candle did to the orders, which the kill switch withdraws instead."""
+    def _store(self, met: Outcome, open_ms: int, price: Decimal | None) -> None:
+        """Commit what a part of the candle that opens then did to the orders, which the kill switch withdraws
+        instead; price: the newest, by which the account is told."""
         with self._engine.begin() as connection:
             standing = self._ledger.begin_decision(connection, self._account)
             outcome = withdraw(self._account, KILL_SWITCH) if standing.kill_switch else self._marked(met)
-            self._ledger.write(connection, outcome, candle.open_ms, None)
+            self._ledger.write(connection, outcome, open_ms, None)
         self._account = outcome.account
         if outcome.executions:
-            self._tell(outcome, candle, "trade")
+            self._tell(outcome, price, "trade")
 
     def _met(self, rules: Rules, running: Candle) -> Outcome | None:
         """What the running candle does to the orders; None: nothing that has to be stored."""
@@ -300,8 +321,8 @@ class Bot:
             return rules
         return msgspec.structs.replace(rules, sizing=volatility_sizing(risk, self.timeframe, frame))
 
-    def _tell(self, outcome: Outcome, candle: Candle, event: str) -> None:
-        self._say(status_message(self.name, Desired.ACTIVE.value, "running", outcome, candle.close, event))
+    def _tell(self, outcome: Outcome, price: Decimal | None, event: str) -> None:
+        self._say(status_message(self.name, Desired.ACTIVE.value, "running", outcome, price, event))
 
     @property
     def account(self) -> Account:

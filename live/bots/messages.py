@@ -1,15 +1,17 @@
 """What a bot reads from the bus and what it says there."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
 
+from core.book_fills import BookTop, Level
 from core.candles import Candle
 from core.decisions import Outcome
 from core.orders import Execution
+from core.portfolio import Portfolio
 from core.signals import Signal
 from core.timeframes import Timeframe
 from live.messages import iso
@@ -44,6 +46,21 @@ def market_update(message: Mapping[str, Any], symbol: str, timeframe: Timeframe)
     )
     published = message.get("published_ms")
     return MarketUpdate(candle, None if published is None else float(published))
+
+
+def book_update(message: Mapping[str, Any]) -> BookTop:
+    """A message of book:{symbol}. KeyError or ValueError if it is broken."""
+    sequence = message["sequence"]
+    return BookTop(
+        timestamp_ms=to_ms(datetime.fromisoformat(message["timestamp"])),
+        sequence=None if sequence is None else int(sequence),
+        bids=_levels(message["bids"]),
+        asks=_levels(message["asks"]),
+    )
+
+
+def _levels(side: Iterable[Sequence[Any]]) -> tuple[Level, ...]:
+    return tuple((Decimal(str(price)), Decimal(str(size))) for price, size in side)
 
 
 def signal_message(bot_name: str, signal: Signal, outcome: Outcome, latency_ms: float | None) -> Message:
@@ -81,20 +98,24 @@ def status_message(
     """
     document: dict[str, Any] = {"bot_id": bot_name, "event": event, "status": status, "state": state}
     if outcome is not None and price is not None:
-        portfolio, judged = outcome.account.portfolio, outcome.account.last_candle_ms
-        document |= {
-            "last_candle": None if judged is None else iso(judged),
-            "price": price,
-            "total_value": portfolio.value(price),
-            "cash": portfolio.cash,
-            "quantity": portfolio.quantity,
-            "realised_pnl": portfolio.realised_pnl,
-            "fees": portfolio.fees,
-            "total_trades": portfolio.total_trades,
-            "winning_trades": portfolio.winning_trades,
-            "trades": [_trade(execution) for execution in outcome.executions],
-        }
+        document |= account_document(outcome.account.portfolio, outcome.account.last_candle_ms, price)
+        document["trades"] = [_trade(execution) for execution in outcome.executions]
     return f"status:{bot_name}", document
+
+
+def account_document(portfolio: Portfolio, judged_ms: int | None, price: Decimal) -> dict[str, Any]:
+    """What a bot is worth at a price; judged_ms: close of the last candle it judged."""
+    return {
+        "last_candle": None if judged_ms is None else iso(judged_ms),
+        "price": price,
+        "total_value": portfolio.value(price),
+        "cash": portfolio.cash,
+        "quantity": portfolio.quantity,
+        "realised_pnl": portfolio.realised_pnl,
+        "fees": portfolio.fees,
+        "total_trades": portfolio.total_trades,
+        "winning_trades": portfolio.winning_trades,
+    }
 
 
 def _trade(execution: Execution) -> dict[str, Any]:

@@ -64,7 +64,7 @@ class Runner:
         self._row = find_bot(self._engine, name)
         stopwatch = Stopwatch(settings.bot_judgement_s)
         self._bot = Bot(self._row, self._engine, self._clock, self._outbox.put, stopwatch.judging)
-        self._inbox = Inbox(self._bus, name, self._bot.symbol, self._bot.timeframe)
+        self._inbox = Inbox(self._bus, name, self._bot.symbol, self._bot.timeframe, self._bot.takes_books)
         self._wanted = self._row.status
         self._state = self._row.state
         self._judged = -1
@@ -148,10 +148,14 @@ class Runner:
     def _handle(self) -> bool:
         """The next message, if there is one."""
         update = self._inbox.next()
-        if update is None:
+        book = self._inbox.next_book() if update is None else None
+        if update is None and book is None:
             return False
         if self._wanted is Desired.ACTIVE and self._state is Actual.RUNNING:
-            self._bot.on_update(update)
+            if update is not None:
+                self._bot.on_update(update)
+            elif book is not None:
+                self._bot.on_book(book)
         return True
 
     def _enter(self, target: Actual) -> None:

@@ -1,21 +1,24 @@
 """A bot's orders for a real exchange: decided as on paper, stored, and sent by `live.brokers.process`.
 
-The account is what the exchange's matches made of it. Stops and take-profits are not the bot's business: they
-wait at the exchange (live.brokers.protection).
+The account is what the exchange's matches made of it. Stops, take-profits and trailing stops are not the
+bot's business: they wait at the exchange (live.brokers.protection). A limit entry waits there too, and is
+withdrawn when its time is over (live.brokers.executor); the longest time of holding is looked at here.
 """
 
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
 
-from core.accounts import Entry
 from core.candles import Candle
 from core.decisions import Account, Outcome, Rules
-from core.orders import Order, OrderStatus
+from core.fills import sellable
+from core.orders import Order, OrderStatus, OrderType
 from core.signals import Signal, SignalType
+from core.trades import Side
 from live.brokers.base import Decide
-from pipelines.warehouse.exchange_fills import read_portfolio
+from pipelines.warehouse.exchange_fills import entry_filled_ms, read_portfolio
 from pipelines.warehouse.exchange_orders import ENTRY_KINDS, live_orders, submit, withdraw
 
 HEADROOM = Decimal("0.005")
@@ -54,11 +57,18 @@ class ExchangeBroker:
         decide: Decide,
     ) -> Outcome:
         """The decision on the account at the exchange, in which nothing is filled here."""
-        if self._waits(connection, signal):
+        waits = self._waits(connection, signal)
+        if waits:
             signal = msgspec.structs.replace(signal, signal_type=SignalType.HOLD)
-        outcome = decide(_rules(rules, candle), account, signal)
+        terms = _rules(rules, candle, in_time=not waits)
+        entered_ms = None
+        if terms.limits.max_candles is not None and sellable(rules.instrument, account.portfolio.quantity):
+            filled_ms = entry_filled_ms(connection, self._bot_id)
+            entered_ms = None if filled_ms is None else candle.timeframe.close_ms(filled_ms)
+        outcome = decide(terms, _with_matching(account, entered_ms=entered_ms), signal)
         orders = tuple(self._vetoed(order, outcome) for order in outcome.orders)
         account = msgspec.structs.replace(outcome.account, open_order=None)
+        account = _with_matching(account, entered_ms=None, highest=Decimal(0))
         return msgspec.structs.replace(outcome, account=account, orders=orders)
 
     def send(self, connection: Connection, outcome: Outcome) -> bool:
@@ -69,7 +79,8 @@ class ExchangeBroker:
         return bool(waiting)
 
     def _waits(self, connection: Connection, signal: Signal) -> bool:
-        """Whether an order is under way, so that no other may be; one against the signal is withdrawn."""
+        """Whether an order is under way, so that no other may be; one against the signal is withdrawn. What a
+        withdrawn buy had bought by then is sold all the same: the sale waits for its end."""
         entries = [
             order
             for order in live_orders(connection, self._broker, self._bot_id)
@@ -78,6 +89,7 @@ class ExchangeBroker:
         if entries and signal.signal_type.value not in {"hold", entries[0].side.value}:
             why = f"a {signal.signal_type} signal came before it was filled"
             withdraw(connection, self._bot_id, why, protective=False)
+            return entries[0].side is Side.SELL
         return bool(entries)
 
     def _vetoed(self, order: Order, outcome: Outcome) -> Order:
@@ -86,16 +98,24 @@ class ExchangeBroker:
         return msgspec.structs.replace(order, status=OrderStatus.REJECTED, reason=f"not sent: {self.off}")
 
 
-def _rules(rules: Rules, candle: Candle) -> Rules:
-    """Market orders, sized with headroom, on fresh data; stops and take-profits are at the exchange."""
+def _with_matching(account: Account, **changes: Any) -> Account:
+    return msgspec.structs.replace(account, matching=msgspec.structs.replace(account.matching, **changes))
+
+
+def _rules(rules: Rules, candle: Candle, in_time: bool) -> Rules:
+    """Orders at the market sized with headroom, limits by their price, on fresh data; stops and take-profits
+    are at the exchange. in_time: a position may be held for too long, since no order is under way."""
     stale_s = STALE_CANDLES * candle.timeframe.ms // 1000
     limits = msgspec.structs.replace(
         rules.limits,
         stop_loss=None,
         take_profit=None,
         trailing_stop=None,
-        max_candles=None,
+        max_candles=rules.limits.max_candles if in_time else None,
         max_data_age_s=rules.limits.max_data_age_s or stale_s,
     )
-    costs = msgspec.structs.replace(rules.costs, slippage=max(rules.costs.slippage, HEADROOM))
-    return msgspec.structs.replace(rules, limits=limits, costs=costs, entry=Entry(), path="candle")
+    moves = rules.entry.kind is OrderType.MARKET
+    costs = msgspec.structs.replace(
+        rules.costs, slippage=max(rules.costs.slippage, HEADROOM) if moves else Decimal(0)
+    )
+    return msgspec.structs.replace(rules, limits=limits, costs=costs, ticks=True, path="candle")

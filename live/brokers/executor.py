@@ -16,6 +16,7 @@ from core.exchange_orders import ExchangeOrder
 from core.instruments import Instrument
 from live.bots.threads import uninterrupted
 from live.brokers.choose import ORDERS_CHANNEL
+from live.brokers.news import News
 from live.brokers.protection import Protection
 from live.brokers.reconcile import Reconciler
 from live.brokers.submission import Patience, Submitter, pause
@@ -23,7 +24,13 @@ from pipelines.bus.base import Bus
 from pipelines.exchanges.trading import TradingAccount
 from pipelines.warehouse.bots import CONTROL_CHANNEL
 from pipelines.warehouse.database import is_outage
-from pipelines.warehouse.exchange_orders import live_orders, read_order, withdraw_killed
+from pipelines.warehouse.exchange_orders import (
+    live_orders,
+    read_order,
+    withdraw_expired,
+    withdraw_killed,
+)
+from pipelines.warehouse.exchange_protection import withdraw_partly_filled
 from pipelines.warehouse.instruments import read_instruments
 
 LOOK_S = 0.5
@@ -68,6 +75,7 @@ class Executor:
         self._by_client_id: dict[str, str] = {}
         self._withdrawn: set[str] = set()
         self._something = asyncio.Event()
+        self._news = News(engine, bus)
         self._surveyed_at = 0.0
 
     def health(self) -> dict[str, Any]:
@@ -83,6 +91,7 @@ class Executor:
             group.create_task(self._account.watch(self._on_push), name="private channels")
             group.create_task(self._listen(), name="bus")
             group.create_task(self._keep_time(), name="clock")
+            group.create_task(self._news.run(), name="news")
             while True:
                 with suppress(Unavailable):
                     await self._look(group)
@@ -95,7 +104,7 @@ class Executor:
             is_due = now - self._surveyed_at >= SURVEY_S
             if is_due:
                 self._surveyed_at = now
-                await uninterrupted(withdraw_killed, self._engine, self._broker)
+                await self._withdraw()
             live = await uninterrupted(live_orders, self._engine, self._broker)
             await self._reconciler.note({order.symbol for order in live})
             for order in live:
@@ -109,6 +118,12 @@ class Executor:
                 raise
             _log.warning("the database is away", error=str(error.orig))
             await asyncio.sleep(AWAY_S)
+
+    async def _withdraw(self) -> None:
+        """Mark what must not wait any longer."""
+        await uninterrupted(withdraw_killed, self._engine, self._broker)
+        await uninterrupted(withdraw_expired, self._engine, self._broker, self._account.clock.now_ms())
+        await uninterrupted(withdraw_partly_filled, self._engine, self._broker)
 
     def _take(self, group: asyncio.TaskGroup, order: ExchangeOrder) -> None:
         name = order.order_id
@@ -152,8 +167,9 @@ class Executor:
             if name is not None:
                 self._changed[name].set()
 
-    def _filled(self, bot_id: int) -> None:
-        """Matches are in a bot's account: perhaps it wants a stop now."""
+    def _filled(self, order: ExchangeOrder, matches: int) -> None:
+        """Matches are in a bot's account: it is told, and perhaps it wants a stop now."""
+        self._news.filled(order.order_id, matches)
         self._something.set()
 
     async def _listen(self) -> None:

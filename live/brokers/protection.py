@@ -1,4 +1,4 @@
-"""Stops and take-profits of bots with a real broker wait at the exchange, as algo orders."""
+"""Stops, take-profits and trailing stops of bots with a real broker wait at the exchange, as algo orders."""
 
 from collections.abc import Callable
 from decimal import Decimal
@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from config.files import BotFile, parse_model
+from config.files import BotFile, RiskFile, parse_model
 from core.fills import exact
 from core.instruments import Instrument
 from live.bots.threads import uninterrupted
@@ -36,13 +36,13 @@ class Protection:
         made = 0
         for row in idle_holders(self._engine, self._broker):
             risk = parse_model(BotFile, row.config, f"bot {row.name}").risk
-            made += self._store(row, risk.stop_loss, risk.take_profit)
+            made += self._store(row, risk)
         for row in idle_holders(self._engine, self._broker, flatten=True):
-            made += self._store(row, None, None)
+            made += self._store(row, None)
         return made
 
-    def _store(self, row: Any, stop_loss: Decimal | None, take_profit: Decimal | None) -> bool:
-        """Protect, or without a distance sell, what a bot holds, as far as an order of it is possible."""
+    def _store(self, row: Any, risk: RiskFile | None) -> bool:
+        """Protect, or without a risk block sell, what a bot holds, as far as an order of it is possible."""
         instrument = self._instrument(row.symbol)
         if instrument is None:
             return False
@@ -50,16 +50,17 @@ class Protection:
             quantity = instrument.floor_size(row.quantity)
         if quantity <= 0 or quantity < instrument.min_size:
             return False
-        prices = _triggers(row, instrument, stop_loss, take_profit) if stop_loss or take_profit else {}
+        prices = {} if risk is None else _triggers(row, instrument, risk)
         return protect(self._engine, self._broker, row.bot_id, quantity, prices) is not None
 
 
-def _triggers(
-    row: Any, instrument: Instrument, stop_loss: Decimal | None, take_profit: Decimal | None
-) -> dict[str, Decimal | None]:
-    """Prices at the distances of the risk block from the average cost, fees included, on the tick."""
+def _triggers(row: Any, instrument: Instrument, risk: RiskFile) -> dict[str, Decimal | None]:
+    """Prices at the distances of the risk block from the average cost, fees included, on the tick; a trailing
+    stop has its distance."""
     with exact():
         average = row.cost / row.quantity
-        stop = None if stop_loss is None else instrument.round_price(average * (1 - stop_loss))
-        profit = None if take_profit is None else instrument.round_price(average * (1 + take_profit))
-    return {"stop_price": stop, "profit_price": profit}
+        stop = None if risk.stop_loss is None else instrument.round_price(average * (1 - risk.stop_loss))
+        profit = (
+            None if risk.take_profit is None else instrument.round_price(average * (1 + risk.take_profit))
+        )
+    return {"stop_price": stop, "profit_price": profit, "trail": risk.trailing_stop}

@@ -50,7 +50,7 @@ class Submitter:
     ----------
     wall: for the age of decisions
     instrument: the rules of a symbol; None while they are not stored
-    on_fill: called after matches of a bot were stored
+    on_fill: called after new matches of an order were stored, with their number
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Submitter:
         wall: Clock,
         patience: Patience,
         instrument: Callable[[str], Instrument | None],
-        on_fill: Callable[[int], None],
+        on_fill: Callable[[ExchangeOrder, int], None],
     ) -> None:
         self.counts = {"sent": 0, "declined": 0, "busy": 0, "unclear": 0, "found": 0, "not_taken": 0}
         self._engine = engine
@@ -93,7 +93,7 @@ class Submitter:
             return 0
         if order.side is Side.SELL and order.kind is OrderKind.MARKET:
             why = "the position is sold by a signal"
-            if await uninterrupted(exchange_orders.withdraw_protection, self._engine, order.bot_id, why):
+            if await uninterrupted(exchange_orders.withdraw_before_sale, self._engine, order.bot_id, why):
                 return self._patience.look_s
         quantity = await self._quantity(order)
         if quantity is None:
@@ -168,7 +168,7 @@ class Submitter:
                 exchange_fills.record, self._engine, order, fills, state, reason, child_id
             )
             if new:
-                self._on_fill(order.bot_id)
+                self._on_fill(order, new)
         return state.is_final
 
     async def _unknown(self, order: ExchangeOrder) -> float:

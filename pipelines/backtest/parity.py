@@ -61,7 +61,8 @@ class ParityReport:
     """What was compared, and every difference; none is a pass.
 
     start, end: closes of the first and the last candle compared · signals: by type · interruptions: times the
-    bot began, after the first · held_up: orders taken away by people · balances: at `end`, quote currency
+    bot began, after the first · held_up: orders taken away by people · balances: at `end`, quote currency ·
+    broker: of a real one the signals alone are compared
     """
 
     bot: str
@@ -78,6 +79,7 @@ class ParityReport:
     live_balance: float
     replay_balance: float
     differences: list[Difference] = field(default_factory=list)
+    broker: str = "paper"
 
     @property
     def passed(self) -> bool:
@@ -108,8 +110,9 @@ def compare_history(
 
     candles: a candle frame from before the bot's first signal (see `history_needed`) to its last. lot_size,
     tick_size: to which the bot rounds sizes (base currency) and prices: amounts may differ by that. path: the
-    bars inside the candles, for a bot whose orders are judged on them. BadInput when there is nothing to
-    compare, or the bot's orders are of a kind that a backtest does not know.
+    bars inside the candles, for a bot whose orders are judged on them. Of a bot with a real broker only the
+    signals are compared: its fills are the exchange's, the replayed balance is that of paper orders. BadInput
+    when there is nothing to compare, or the bot's orders are of a kind that a backtest does not know.
     """
     history = _since_sale(history)
     strategy, config = _strategy(history)
@@ -135,6 +138,12 @@ def compare_history(
     )
     if config.execution is not None:
         lived = summed(lived)
+    made = [
+        *_fill_differences(
+            _between(lived, start, end), _between(_fills(walked, own, config), start, end), rounding
+        ),
+        *_balance_differences(_between(history.values, start, end), replayed, rounding),
+    ]
     valued = _among(_between(history.values, None, inside["timestamp"][-1]), replayed).tail(1)
     return ParityReport(
         bot=history.row.name,
@@ -152,11 +161,9 @@ def compare_history(
         replay_balance=float(_among(replayed, valued)["equity"].item()),
         differences=[
             *_signal_differences(strategy, inside, judged),
-            *_fill_differences(
-                _between(lived, start, end), _between(_fills(walked, own, config), start, end), rounding
-            ),
-            *_balance_differences(_between(history.values, start, end), replayed, rounding),
+            *(made if config.broker == "paper" else ()),
         ],
+        broker=config.broker,
     )
 
 

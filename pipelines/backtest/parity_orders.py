@@ -16,6 +16,12 @@ _ORDERS = ("market", "limit", "stop")
 
 def execution_of(block: ExecutionFile) -> Execution:
     """A bot's block as the options of a backtest. BadInput for what a backtest does not know."""
+    if block.book:
+        raise BadInput(
+            "execution.book",
+            "parity is not known for fills from the order book, which no candle or trade tells of:"
+            " `trades.book` has the levels they took",
+        )
     if block.order not in _ORDERS:
         raise BadInput(
             "execution.order",

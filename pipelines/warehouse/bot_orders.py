@@ -9,7 +9,7 @@ from msgspec import json
 from sqlalchemy import Connection, Row, and_, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from core.orders import WORKING, Execution, Order, OrderType
+from core.orders import WORKING, BookLevel, Execution, Order, OrderType
 from core.trades import Side
 from pipelines.warehouse.sql import to_datetime, to_ms
 from pipelines.warehouse.tables import orders, trades
@@ -68,8 +68,18 @@ def write_executions(connection: Connection, bot_id: int, executions: Sequence[E
             pnl=execution.pnl,
             balance_after=execution.cash_after,
             recovered=execution.recovered,
+            book=None if execution.level is None else _level(execution.level),
         )
         connection.execute(row.on_conflict_do_nothing())
+
+
+def _level(level: BookLevel) -> dict[str, Any]:
+    return {
+        "timestamp": to_datetime(level.timestamp_ms).isoformat(),
+        "sequence": level.sequence,
+        "price": str(level.price),
+        "size": str(level.size),
+    }
 
 
 def _decided(order: Order) -> dict[str, Any]:

@@ -1,11 +1,12 @@
 """What an exchange did with our orders, taken into the accounts of the bots: each match once."""
 
 from collections.abc import Iterable, Mapping
+from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, func, select, update
+from sqlalchemy import Connection, Engine, Row, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.exchange_orders import (
@@ -20,8 +21,8 @@ from core.fills import Fill
 from core.portfolio import Portfolio
 from core.trades import Side
 from pipelines.warehouse.exchange_orders import move
-from pipelines.warehouse.sql import to_datetime
-from pipelines.warehouse.tables import orders, positions, trades
+from pipelines.warehouse.sql import to_datetime, to_ms
+from pipelines.warehouse.tables import bots, orders, positions, trades
 from pipelines.warehouse.tables.exchange_orders import exchange_balances, exchange_fills, exchange_orders
 
 
@@ -34,6 +35,18 @@ class Difference(msgspec.Struct, frozen=True):
     currency: str
     held: Decimal
     amount: Decimal
+
+
+class FillNews(msgspec.Struct, frozen=True):
+    """A bot, its account, and rows of `trades` that are new to it, oldest first. last_candle_ms: close of the
+    last candle it judged."""
+
+    bot: str
+    status: str
+    state: str
+    portfolio: Portfolio
+    last_candle_ms: int | None
+    trades: tuple[Row[Any], ...]
 
 
 def record(
@@ -152,6 +165,42 @@ def read_portfolio(connection: Connection, bot_id: int) -> Portfolio:
     """A bot's account, locked until the end of the transaction."""
     row = connection.execute(select(positions).where(positions.c.bot_id == bot_id).with_for_update()).one()
     return Portfolio(**{name: getattr(row, name) for name in Portfolio.__struct_fields__})
+
+
+def entry_filled_ms(connection: Connection, bot_id: int) -> int | None:
+    """Exchange time of the first match of a bot's newest buy that has any; None: it never bought."""
+    entry = (
+        select(exchange_orders.c.order_id)
+        .join(orders, orders.c.id == exchange_orders.c.order_id)
+        .where(
+            exchange_orders.c.bot_id == bot_id,
+            exchange_orders.c.side == Side.BUY.value,
+            exchange_orders.c.filled_quantity > 0,
+        )
+        .order_by(orders.c.timestamp.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    first = select(func.min(trades.c.timestamp)).where(trades.c.order_id == entry)
+    at: datetime | None = connection.execute(first).scalar_one()
+    return None if at is None else to_ms(at)
+
+
+def newest_fills(engine: Engine, order_id: str, count: int) -> FillNews:
+    """The newest matches of an order and the account after them, for telling of it."""
+    query = (
+        select(trades)
+        .where(trades.c.order_id == order_id)
+        .order_by(trades.c.timestamp.desc(), trades.c.id.desc())
+        .limit(count)
+    )
+    with engine.connect() as connection:
+        found = connection.execute(query).all()
+        bot = connection.execute(select(bots).where(bots.c.id == found[0].bot_id)).one()
+        position = connection.execute(select(positions).where(positions.c.bot_id == bot.id)).one()
+    portfolio = Portfolio(**{name: getattr(position, name) for name in Portfolio.__struct_fields__})
+    last_ms = None if position.last_candle is None else to_ms(position.last_candle)
+    return FillNews(bot.name, bot.status, bot.state, portfolio, last_ms, tuple(reversed(found)))
 
 
 def _insert(connection: Connection, order: ExchangeOrder, fill: ExchangeFill, change: Fill) -> bool:

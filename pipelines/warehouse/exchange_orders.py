@@ -16,6 +16,7 @@ from sqlalchemy import (
     cast,
     func,
     literal,
+    or_,
     select,
     update,
 )
@@ -25,7 +26,7 @@ from core.exchange_orders import ExchangeOrder, OrderKind, SubmissionState, clie
 from core.orders import Order
 from core.trades import Side
 from pipelines.warehouse.controls import KILL_SWITCH
-from pipelines.warehouse.sql import to_ms
+from pipelines.warehouse.sql import to_datetime, to_ms
 from pipelines.warehouse.tables import controls, orders, positions
 from pipelines.warehouse.tables.exchange_orders import exchange_orders
 
@@ -49,7 +50,7 @@ def submit(connection: Connection, bot_id: int, broker: str, symbol: str, order:
         side=order.side.value,
         kind=kind.value,
         quantity=order.quantity,
-        limit_price=order.price if kind is OrderKind.LIMIT else None,
+        limit_price=(order.trigger or order.price) if kind is OrderKind.LIMIT else None,
         state=SubmissionState.SUBMITTING.value,
     )
     connection.execute(row.on_conflict_do_nothing())
@@ -173,6 +174,25 @@ def withdraw_killed(engine: Engine, broker: str) -> int:
         return connection.execute(statement).rowcount
 
 
+def withdraw_expired(engine: Engine, broker: str, exchange_ms: int) -> int:
+    """Have entries cancelled that have waited for as long as they may, by the exchange's clock."""
+    expired = select(orders.c.id).where(
+        orders.c.id == exchange_orders.c.order_id, orders.c.expires_at <= to_datetime(exchange_ms)
+    )
+    statement = (
+        update(exchange_orders)
+        .where(
+            exchange_orders.c.broker == broker,
+            exchange_orders.c.state.in_(LIVE),
+            exchange_orders.c.cancel_reason.is_(None),
+            expired.exists(),
+        )
+        .values(cancel_reason="it waited for as long as it may", updated_at=func.now())
+    )
+    with engine.begin() as connection:
+        return connection.execute(statement).rowcount
+
+
 def killed(bot_id: ColumnElement[int], flatten: bool = False) -> ColumnElement[bool]:
     """Whether a bot's kill switch, or that of all bots, is on; flatten: and asks for its coins to be sold."""
     names = (literal(KILL_SWITCH), literal(f"{KILL_SWITCH}:").concat(cast(bot_id, Text)))
@@ -180,12 +200,12 @@ def killed(bot_id: ColumnElement[int], flatten: bool = False) -> ColumnElement[b
     return (on.where(controls.c.value["flatten"].as_boolean()) if flatten else on).exists()
 
 
-def withdraw_protection(engine: Engine, bot_id: int, reason: str) -> bool:
-    """Have a bot's stops and take-profits cancelled; whether any is still live."""
+def withdraw_before_sale(engine: Engine, bot_id: int, reason: str) -> bool:
+    """Have a bot's stops, take-profits and buys cancelled; whether any is still live."""
     live = (
         exchange_orders.c.bot_id == bot_id,
         exchange_orders.c.state.in_(LIVE),
-        exchange_orders.c.kind.notin_(ENTRY_KINDS),
+        or_(exchange_orders.c.kind.notin_(ENTRY_KINDS), exchange_orders.c.side == Side.BUY.value),
     )
     with engine.begin() as connection:
         marked = (

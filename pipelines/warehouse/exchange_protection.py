@@ -5,7 +5,7 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from core.exchange_orders import OrderKind, SubmissionState, client_id
@@ -20,19 +20,22 @@ _REASONS = {
     OrderKind.STOP: "stop_loss",
     OrderKind.TAKE_PROFIT: "take_profit",
     OrderKind.OCO: "stop_loss or take_profit",
+    OrderKind.TRAILING_STOP: "trailing_stop",
 }
+PROTECTED_BY = ("stop_loss", "take_profit", "trailing_stop")
+"""Fields of a risk block whose orders wait at the exchange."""
 _BEYOND_ALREADY = "the price was beyond stop_loss or take_profit already"
 _TOO_SOON = "too soon"
 _BEYOND = ("51277", "51278", "51279", "51280", "51281")
 
 
 def idle_holders(engine: Engine, broker: str, flatten: bool = False) -> Sequence[Row[Any]]:
-    """Bots of a broker with a stop or take-profit that hold coins, have no live order, and whose kill switch
-    is off, or (`flatten`) bots whose kill switch is to sell what they hold:
+    """Bots of a broker with a stop, take-profit or trailing stop that hold coins, have no live order, and
+    whose kill switch is off, or (`flatten`) bots whose kill switch is to sell what they hold:
     (bot_id, name, symbol, config, quantity, cost)."""
     live = select(exchange_orders.c.bot_id).where(exchange_orders.c.state.in_(LIVE))
     risk = bots.c.config["risk"]
-    wanted = or_(risk["stop_loss"].as_string().is_not(None), risk["take_profit"].as_string().is_not(None))
+    wanted = or_(*(risk[field].as_string().is_not(None) for field in PROTECTED_BY))
     statement = (
         select(
             bots.c.id.label("bot_id"),
@@ -54,13 +57,38 @@ def idle_holders(engine: Engine, broker: str, flatten: bool = False) -> Sequence
         return connection.execute(statement).all()
 
 
+def withdraw_partly_filled(engine: Engine, broker: str) -> int:
+    """Have the rest of limit entries cancelled that have bought something, where what was bought is to have a
+    stop or a profit: these wait until no order of the bot is live."""
+    risk = bots.c.config["risk"]
+    guarded = select(bots.c.id).where(
+        bots.c.id == exchange_orders.c.bot_id,
+        or_(*(risk[field].as_string().is_not(None) for field in PROTECTED_BY)),
+    )
+    statement = (
+        update(exchange_orders)
+        .where(
+            exchange_orders.c.broker == broker,
+            exchange_orders.c.state == SubmissionState.WORKING.value,
+            exchange_orders.c.kind == OrderKind.LIMIT.value,
+            exchange_orders.c.filled_quantity > 0,
+            exchange_orders.c.cancel_reason.is_(None),
+            guarded.exists(),
+        )
+        .values(cancel_reason="what it has bought is protected", updated_at=func.now())
+    )
+    with engine.begin() as connection:
+        return connection.execute(statement).rowcount
+
+
 def protect(
     engine: Engine, broker: str, bot_id: int, quantity: Decimal, prices: Mapping[str, Decimal | None]
 ) -> str | None:
-    """Store a stop and take-profit for what a bot holds, named after its last entry; its id, or None when the
+    """Store what protects what a bot holds, named after its last entry; its id, or None when the
     account has changed meanwhile, so that it has to be looked at again.
 
-    prices: stop_price and profit_price; without any the coins are sold at once, as the kill switch wants
+    prices: stop_price and profit_price, or trail; without any the coins are sold at once, as the kill switch
+    wants
     """
     with engine.begin() as connection:
         now_held: Decimal = connection.execute(
@@ -120,10 +148,10 @@ def _store(
     prices: Mapping[str, Decimal | None],
     reason: str | None,
 ) -> str:
-    stop, profit = prices.get("stop_price"), prices.get("profit_price")
-    kind = OrderKind.OCO if stop and profit else OrderKind.STOP if stop else OrderKind.TAKE_PROFIT
-    if not stop and not profit:
-        kind = OrderKind.MARKET
+    stop, profit, trail = (prices.get(name) for name in ("stop_price", "profit_price", "trail"))
+    kind = OrderKind.TRAILING_STOP if trail else OrderKind.MARKET
+    if stop or profit:
+        kind = OrderKind.OCO if stop and profit else OrderKind.STOP if stop else OrderKind.TAKE_PROFIT
     bot = connection.execute(select(bots.c.name, bots.c.symbol).where(bots.c.id == bot_id)).one()
     earlier = select(func.count()).where(exchange_orders.c.bot_id == bot_id, _of_entry(entry.order_id))
     name = decision_id(bot.name, to_ms(entry.timestamp), connection.execute(earlier).scalar_one())
@@ -148,6 +176,7 @@ def _store(
         kind=kind.value,
         stop_price=stop,
         profit_price=profit,
+        trail=trail,
         state=SubmissionState.SUBMITTING.value,
     )
     connection.execute(row)

@@ -108,6 +108,8 @@ class Inside:
             if proven and (last is None or row.trade_id - row.count != last):
                 break
             at_ms, last = to_ms(row.timestamp), row.trade_id
+            if at_ms < matching.since_ms:
+                continue
             prices = (row.price, row.price, row.price, row.price)
             bars.append(Bar(at_ms, at_ms, *prices, row.size, row.trade_id))
         return bars
@@ -119,7 +121,7 @@ class Inside:
         for row in connection.execute(_MINUTES, self._key(candle)):
             ends_ms = to_ms(row.timestamp)
             begins_ms = ends_ms - Timeframe.M1.ms
-            if begins_ms >= matching.matched_ms:
+            if begins_ms >= max(matching.matched_ms, matching.since_ms):
                 bars.append(Bar(begins_ms, ends_ms, row.open, row.high, row.low, row.close, row.volume))
         return bars
 

@@ -75,7 +75,7 @@ def decide(engine: Engine) -> Decide:
 
 def submitter(engine: Engine, account: TradingAccount, patience: Patience | None = None) -> Submitter:
     """As a process has it right after its start."""
-    return Submitter(engine, account, SystemClock(), patience or Patience(), lambda _: BTC, lambda _: None)
+    return Submitter(engine, account, SystemClock(), patience or Patience(), lambda _: BTC, lambda *_: None)
 
 
 async def step(
@@ -249,6 +249,23 @@ async def test_what_is_held_gets_its_stop_and_a_sell_waits_until_it_is_gone(engi
     assert (await finish(engine, account, stop.order_id)).state is SubmissionState.CANCELLED
     assert (await finish(engine, account, sell)).state is SubmissionState.FILLED
     assert position(engine)[1] == 0 and await protection.renew() == 0
+
+
+async def test_a_trailing_stop_waits_at_the_exchange_with_its_distance(engine, account, decide):
+    """One order of its own kind, for all that is held."""
+    edit = text("UPDATE bots SET config = jsonb_set(config, '{risk}', '{\"trailing_stop\": 0.02}')")
+    with engine.begin() as connection:
+        connection.execute(edit)
+    await finish(engine, account, decide(Side.BUY))
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
+    assert (await protection.renew(), await protection.renew()) == (1, 0)
+    (stop,) = exchange_orders.live_orders(engine, BROKER)
+    assert (stop.kind, stop.trail, stop.quantity) == (
+        OrderKind.TRAILING_STOP,
+        Decimal("0.02"),
+        Decimal("0.999"),
+    )
+    assert (stop.stop_price, stop.profit_price) == (None, None)
 
 
 async def test_a_stop_that_fires_closes_the_position_and_the_sell_finds_nothing(engine, account, decide):

@@ -158,6 +158,6 @@ def test_orders_and_sizes_that_make_no_sense_are_named(home, block, line):
 def test_every_option_of_a_backtests_orders_is_one_of_a_bots():
     """The words are the same, and so are their defaults, but for the path that orders are judged on."""
     bots, backtests = ExecutionFile.model_fields, Execution.model_fields
-    assert set(backtests) <= set(bots) and set(bots) - set(backtests) == {"limit_offset"}
+    assert set(backtests) <= set(bots) and set(bots) - set(backtests) == {"limit_offset", "book"}
     for name in set(backtests) - {"intrabar"}:
         assert bots[name].default == backtests[name].default, name

@@ -48,13 +48,26 @@ def test_demo_and_live_keys_are_different_files(tmp_path):
     assert files == {"okx-demo.json", "okx.json"}
 
 
+def test_an_exchange_takes_limits_trailing_stops_and_times():
+    """Also as the document that is stored, in which all defaults stand."""
+    changes = {"execution": {"order": "limit", "offset": 0.001, "expires": 3}}
+    changes |= {"risk": {"trailing_stop": 0.01, "max_candles": 5}}
+    bot = parse_model(BotFile, BOT | {"broker": "okx"} | changes, "here")
+    assert parse_model(BotFile, bot.document(), "stored") == bot
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
         ({"broker": "binance"}, "here: broker: Input should be 'paper', 'okx-demo' or 'okx'"),
-        ({"execution": {"order": "limit"}}, "here: execution: belongs to paper orders"),
-        ({"risk": {"trailing_stop": 0.1}}, "here: risk.trailing_stop: is not kept at an exchange"),
-        ({"risk": {"max_candles": 5}}, "here: risk.max_candles: is not kept at an exchange"),
+        ({"execution": {"order": "stop", "offset": 0.1}}, "here: execution.order: stop is for paper orders"),
+        ({"execution": {"maker_fee": 0.001}}, "here: execution.maker_fee: is for paper orders"),
+        ({"execution": {"book": True}}, "here: execution.book: is for paper orders"),
+        (
+            {"risk": {"trailing_stop": 0.1, "stop_loss": 0.1}},
+            "here: risk.trailing_stop: is an order of its own",
+        ),
+        ({"risk": {"trailing_stop": 0.0005}}, "here: risk.trailing_stop: is 0.001 or more"),
     ],
 )
 def test_what_an_exchange_cannot_do_is_refused(changes, said):

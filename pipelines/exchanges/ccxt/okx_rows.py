@@ -30,6 +30,7 @@ _STATES = {
     "mmp_canceled": SubmissionState.CANCELLED,
     "order_failed": SubmissionState.REJECTED,
 }
+_ALGO_KINDS = {OrderKind.OCO: "oco", OrderKind.TRAILING_STOP: "move_order_stop"}
 
 
 def text(number: Decimal) -> str:
@@ -54,18 +55,21 @@ def order_request(order: ExchangeOrder) -> dict[str, str]:
 
 
 def algo_request(order: ExchangeOrder) -> dict[str, str]:
-    """The body of `POST /trade/order-algo`: a stop and a take-profit together are an oco."""
+    """The body of `POST /trade/order-algo`: a stop and a take-profit together are an oco. A trailing stop has
+    no trigger of its own: it follows from when the exchange takes it."""
     body = {
         "instId": order.symbol,
         "tdMode": "cash",
         "side": order.side.value,
-        "ordType": "oco" if order.kind is OrderKind.OCO else "conditional",
+        "ordType": _ALGO_KINDS.get(order.kind, "conditional"),
         "sz": text(order.quantity),
         "tgtCcy": "base_ccy",
         "algoClOrdId": order.client_id,
         # given, or ccxt would make one up
         "clOrdId": order.client_id,
     }
+    if order.trail is not None:
+        body["callbackRatio"] = text(order.trail)
     for name, price in (("sl", order.stop_price), ("tp", order.profit_price)):
         if price is not None:
             trigger = {f"{name}TriggerPx": text(price), f"{name}TriggerPxType": "last"}

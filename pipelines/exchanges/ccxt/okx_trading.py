@@ -37,7 +37,7 @@ LIMITS = {
     "GET public/time": (10, 2.0),
 }
 _BY_PAIR = frozenset({"POST trade/order", "POST trade/cancel-order"})
-ALGO_KINDS = "conditional,oco"
+ALGO_KINDS = "conditional,oco,move_order_stop"
 PAGE = 100
 READ_ATTEMPTS = 4
 

@@ -147,6 +147,7 @@ trades = Table(
         server_default="false",
         comment="found by replaying what was missed while the bot was down",
     ),
+    Column("book", JSONB, comment="the level of the order book that filled it; null: trades did"),
     created(),
     Index("trades_bot_timestamp", "bot_id", "timestamp"),
     Index("trades_signal", "signal_id"),

@@ -24,11 +24,12 @@ exchange_orders = Table(
     Column("client_id", Text, nullable=False, comment="what the exchange knows it by"),
     Column("symbol", Text, nullable=False),
     Column("side", Text, nullable=False),
-    Column("kind", Text, nullable=False, comment="market, limit, stop, take_profit or oco"),
+    Column("kind", Text, nullable=False, comment="market, limit, stop, take_profit, oco or trailing_stop"),
     Column("quantity", MONEY, nullable=False, comment="base currency"),
     Column("limit_price", MONEY),
     Column("stop_price", MONEY),
     Column("profit_price", MONEY),
+    Column("trail", MONEY, comment="of a trailing stop: distance from the highest price, a fraction"),
     Column(
         "state", Text, nullable=False, comment="submitting, sending, working, filled, cancelled or rejected"
     ),
