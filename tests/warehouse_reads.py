@@ -93,7 +93,7 @@ def _pages() -> dict[str, Read]:
         "accounts": accounts.holders,
         "freshness": system.freshness,
         "events": system.events,
-        "events of a component": lambda engine: system.events(engine, 50, None, "warning", "collector"),
+        "warnings": lambda engine: system.events(engine, 50, None, "warning"),
         "gaps": system.gaps,
         "gaps by time": lambda engine: system.gap_rows(engine, 50),
         "files of the lake": lambda engine: system.lake_rows(engine, 50),
@@ -106,6 +106,9 @@ def _collector() -> dict[str, Read]:
     return {
         "where to resume": _in(lambda connection: resume.resume_point(connection, SYMBOL)),
         "trades since": _in(lambda connection: resume.trades_since(connection, SYMBOL, _LATE_MS)),
+        "trades of minutes": _in(
+            lambda connection: resume.trades_of_minutes(connection, SYMBOL, [_LATE_MS + 60_000])
+        ),
         "stored minutes": _in(
             lambda connection: resume.exact_candles(
                 connection, SYMBOL, Timeframe.M1, NOON_MS, NOON_MS + 3_600_000

@@ -36,7 +36,7 @@ from pipelines.warehouse.reconciliation import (
     resolve_differences,
     unfilled_gaps,
 )
-from pipelines.warehouse.resume import exact_candles, newest_candle_ms
+from pipelines.warehouse.resume import exact_candles, newest_candle_ms, trades_of_minutes
 
 M1 = Timeframe.M1
 MOST_EVIDENCE = 60
@@ -49,14 +49,16 @@ MOST_MISSING = 20
 
 class Found(msgspec.Struct):
     """What a comparison found. new: judgements that were not known with the same numbers. confirmed: candles
-    that went out provisional and are the exchange's all the same. agreed: (timeframe, close time) of those
-    that differed before and do not any more"""
+    that went out provisional and are the exchange's all the same. remade: minutes of our own trades in place
+    of the exchange's rows that they equal. agreed: (timeframe, close time) of those that differed before and
+    do not any more"""
 
     compared: int = 0
     through_ms: int = 0
     judgements: list[Judgement] = []
     new: list[Difference] = []
     confirmed: list[Candle] = []
+    remade: list[Candle] = []
     agreed: list[tuple[Timeframe, int]] = []
 
 
@@ -94,8 +96,8 @@ class Comparer:
         pairs = await asyncio.to_thread(self._pairs, symbol, kind, after_ms, through_ms, rows)
         found = pairs.found
         for n, (ours, theirs, known) in enumerate(pairs.differing):
-            # Of minutes from before the first trade here none is to be stored: they would be an island.
-            is_collected = ours.source != "exchange" or known.in_gap
+            # Of minutes without any trade here none is to be stored: they would be an island.
+            is_collected = ours.source != "exchange" or known.in_gap or known.has_trades
             asked = is_collected and n < MOST_EVIDENCE
             evidence = await self._evidence(ours) if asked else None
             found.judgements.append(judge(ours, theirs, known, evidence))
@@ -159,6 +161,12 @@ class Comparer:
         after_ms: int,
     ) -> None:
         both = [(candle, rows[at]) for at, candle in mine.items() if at in rows]
+        own = _of_own_trades(connection, symbol, [candle for candle, _ in both])
+        pairs.found.remade = [
+            msgspec.structs.replace(own[row.close_ms], revision=candle.revision)
+            for candle, row in both
+            if row.close_ms in own and numbers(own[row.close_ms]) == numbers(row) == numbers(candle)
+        ]
         pairs.found.confirmed = [
             msgspec.structs.replace(candle, provisional=False)
             for candle, row in both
@@ -185,7 +193,7 @@ class Comparer:
             in_gap = not self._rest.consecutive_ids or any(
                 start < candle.close_ms and end >= candle.open_ms for start, end in gaps
             )
-            pairs.differing.append((candle, row, Known(equal_before, in_gap)))
+            pairs.differing.append((candle, row, Known(equal_before, in_gap, candle.close_ms in own)))
 
     def _longer(
         self,
@@ -276,6 +284,15 @@ class Comparer:
             judged = [difference for difference in judged if difference.explanation != "missing_candle"]
         for difference in judged:
             record_difference(connection, difference, self._clock.now_ms())
+
+
+def _of_own_trades(connection: Connection, symbol: str, minutes: Sequence[Candle]) -> dict[int, Candle]:
+    """What stored trades make of minutes that have the exchange's row: it was taken while some of them were
+    missing, or fetched before they came. The last ones, where there are many."""
+    foreign = [minute.close_ms for minute in minutes if minute.source == "exchange"][-MOST_EVIDENCE:]
+    stored = trades_of_minutes(connection, symbol, foreign) if foreign else {}
+    made = {at: candle_of(symbol, at, trades) for at, trades in stored.items()}
+    return {at: candle for at, candle in made.items() if candle is not None}
 
 
 def _alone(mine: Mapping[int, Candle], rows: Mapping[int, Candle]) -> list[Candle]:

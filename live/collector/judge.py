@@ -20,10 +20,12 @@ class Known(msgspec.Struct, frozen=True):
 
     equal_before: an earlier comparison found both equal
     in_gap: trades are known to be missing there
+    has_trades: some of its trades are stored, though it has the exchange's row
     """
 
     equal_before: bool = False
     in_gap: bool = False
+    has_trades: bool = False
 
 
 class Evidence(msgspec.Struct, frozen=True):

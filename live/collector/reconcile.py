@@ -191,6 +191,7 @@ class Reconciler:
         """What replaces ours, with the longer candles made of it: through the builder, which keeps what is
         made of these minutes right from now on, and to the store for what it does not know any more."""
         better = [judgement.candle for judgement in found.judgements if judgement.candle is not None]
+        better += found.remade
         minutes = {candle.close_ms: candle for candle in better if candle.timeframe is M1}
         candles = [*found.confirmed, *(candle for candle in better if candle.timeframe is not M1)]
         candles += [candle for candle in minutes.values() if not stream.builder.correct(candle)]

@@ -1,7 +1,10 @@
 """What a collector needs to go on where the last one stopped: exact candles, trades, and the point itself."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import msgspec
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Row, text
 
 from core.candles import Candle
 from core.timeframes import Timeframe
@@ -97,19 +100,40 @@ def trades_since(connection: Connection, symbol: str, since_ms: int) -> list[Tra
         ),
         {"exchange": EXCHANGE, "symbol": symbol, "since": to_datetime(since_ms)},
     )
-    return [
-        Trade(
-            symbol,
-            row.trade_id,
-            to_ms(row.timestamp),
-            row.price,
-            row.size,
-            Side(row.side),
-            row.matches,
-            row.source,
-        )
-        for row in rows
-    ]
+    return [_trade(symbol, row) for row in rows]
+
+
+def trades_of_minutes(connection: Connection, symbol: str, minutes: Sequence[int]) -> dict[int, list[Trade]]:
+    """Stored trades of the minutes with these close times, in the order of their ids; those without are left
+    out."""
+    rows = connection.execute(
+        text(
+            "SELECT close_ms, t.* FROM unnest(cast(:minutes AS bigint[])) AS m (close_ms) "
+            "CROSS JOIN LATERAL ("
+            "  SELECT trade_id, timestamp, price, size, side, count AS matches, source FROM raw_trades"
+            "  WHERE exchange = :exchange AND symbol = :symbol"
+            "    AND timestamp >= to_timestamp((close_ms - 60000) / 1000.0)"
+            "    AND timestamp < to_timestamp(close_ms / 1000.0)) AS t ORDER BY close_ms, trade_id"
+        ),
+        {"exchange": EXCHANGE, "symbol": symbol, "minutes": list(minutes)},
+    )
+    found: dict[int, list[Trade]] = {}
+    for row in rows:
+        found.setdefault(row.close_ms, []).append(_trade(symbol, row))
+    return found
+
+
+def _trade(symbol: str, row: Row[Any]) -> Trade:
+    return Trade(
+        symbol,
+        row.trade_id,
+        to_ms(row.timestamp),
+        row.price,
+        row.size,
+        Side(row.side),
+        row.matches,
+        row.source,
+    )
 
 
 def exact_candles(

@@ -209,3 +209,41 @@ async def test_a_longer_candle_is_explained_by_the_minute_that_differs_in_it(des
     await desk.compare("longer")
     assert desk.differences()[1][:3] == ("5m", MIDNIGHT + 5 * MINUTE, "exchange_row")
     assert {row[-1] for row in desk.differences()} == {"ours_stands"}
+
+
+def _take_over(desk: Desk, close_ms: int, volume: int) -> None:
+    """The exchange's row in place of a stored minute and of what is made of it."""
+    query = text(
+        "UPDATE market_data SET source = 'exchange', trades_count = 0, volume = volume + :more "
+        "WHERE timestamp >= to_timestamp(:at / 1000.0) AND (timeframe <> '1m' "
+        "OR timestamp = to_timestamp(:at / 1000.0))"
+    )
+    with desk.engine.begin() as connection:
+        connection.execute(query, {"at": close_ms, "more": volume - 2})
+    desk.forget()
+
+
+async def test_a_minute_of_the_exchange_is_ours_again_when_its_trades_are_here(desk):
+    """The numbers are equal, so that it is no difference and no revision, but we know how many trades it had;
+    so do the longer candles."""
+    at = MIDNIGHT + 8 * MINUTE
+    desk.collect()
+    _take_over(desk, at, 2)
+    await desk.compare("daily")
+    assert desk.differences() == []
+    minute = desk.stored(Timeframe.M1, at)
+    assert (minute.volume, minute.source, minute.trades_count, minute.revision) == (2, "trades", 1, 0)
+    quarter = desk.stored(Timeframe.M15, MIDNIGHT + 15 * MINUTE)
+    assert (quarter.source, quarter.trades_count, quarter.revision) == ("trades", 15, 0)
+
+
+async def test_a_row_that_the_exchange_revised_gives_way_to_the_candle_of_our_trades(desk):
+    """Its first row was taken, its last one is what our trades make."""
+    at = MIDNIGHT + 8 * MINUTE
+    desk.collect()
+    _take_over(desk, at, 9)
+    await desk.compare("daily")
+    assert [row[1:5] for row in desk.differences()] == [(at, "exchange_revision", 9, 2)]
+    minute = desk.stored(Timeframe.M1, at)
+    assert (minute.volume, minute.source, minute.trades_count) == (2, "trades", 1)
+    assert desk.stored(Timeframe.M15, MIDNIGHT + 15 * MINUTE).trades_count == 15
