@@ -4,9 +4,9 @@ from datetime import timedelta
 
 
 def event_times(database_url: str, full_refresh: bool = False) -> list[str]:
-    """Arguments of `dbt build` or `dbt run`: from the first to the last day with rows that no build has seen.
+    """Arguments of `dbt build` or `dbt run`: from the first to the last day with rows that no build saw.
 
-    dbt by itself would go from a fixed day to this machine's present, and the exchange's clock is another one.
+    dbt by itself would go from a fixed day to this machine's present; the exchange's clock is another one.
     """
     from pipelines.warehouse.database import engine
     from pipelines.warehouse.model_days import unbuilt_days

@@ -27,9 +27,9 @@ _SOURCES = (
 
 
 def unbuilt_days(engine: Engine, everything: bool = False) -> tuple[date, date]:
-    """The first and the last UTC day with snapshots or signals that are not in their models yet, each bot's last
-    day built included; the server's day when all is built. A model that is not there yet needs every day, and
-    `everything` counts none as built."""
+    """The first and the last UTC day with snapshots or signals that are not in their models yet, each bot's
+    last day built included; the server's day when all is built. A model that is not there yet needs every
+    day, and `everything` counts none as built."""
     found: list[tuple[date, date]] = []
     with engine.connect() as connection:
         for source, model, model_time in _SOURCES:

@@ -72,8 +72,8 @@ def invent(seed: int) -> list[Bot]:
     return [*found, Bot(4, "idle", Decimal(777))]
 
 
-def store(connection: Connection, history: list[Bot]) -> None:
-    """Write the history where the daemon would."""
+def store_bots(connection: Connection, history: list[Bot]) -> None:
+    """Write the bots, without a life yet."""
     for bot in history:
         connection.execute(
             insert(bots).values(
@@ -87,7 +87,14 @@ def store(connection: Connection, history: list[Bot]) -> None:
                 current_balance=bot.cash,
             )
         )
+
+
+def store(connection: Connection, history: list[Bot], after: datetime, until: datetime) -> None:
+    """Write the fills and snapshots of (after, until] where the daemon would."""
+    for bot in history:
         for n, fill in enumerate(bot.fills):
+            if not after < fill.at <= until:
+                continue
             connection.execute(
                 insert(trades).values(
                     id=f"{bot.name}-{n:04}",
@@ -101,7 +108,8 @@ def store(connection: Connection, history: list[Bot]) -> None:
                     balance_after=0,
                 )
             )
-        if bot.snapshots:
+        snapshots = [snapshot for snapshot in bot.snapshots if after < snapshot[0] <= until]
+        if snapshots:
             connection.execute(
                 insert(bot_performance),
                 [
@@ -115,9 +123,41 @@ def store(connection: Connection, history: list[Bot]) -> None:
                         "winning_trades": 0,
                         "total_fees": 0,
                     }
-                    for at, value, cash in bot.snapshots
+                    for at, value, cash in snapshots
                 ],
             )
+
+
+def exposure(history: list[Bot]) -> dict[tuple[str, date], dict[str, Any]]:
+    """(bot, day) → snapshots, share of them with coins, average exposure."""
+    parts: dict[tuple[str, date], list[float]] = defaultdict(list)
+    for bot in history:
+        for at, value, cash in bot.snapshots:
+            parts[bot.name, _closing_day(at)].append(float((value - cash) / value))
+    return {
+        key: {
+            "snapshots": len(of_day),
+            "time_in_market": sum(part > 0 for part in of_day) / len(of_day),
+            "average_exposure": sum(of_day) / len(of_day),
+        }
+        for key, of_day in parts.items()
+    }
+
+
+def drawdowns(history: list[Bot]) -> dict[str, list[tuple[datetime, datetime | None, float]]]:
+    """Bot → (time of the trough, end or None, depth) of each drawdown of at least 0.1 %, in order."""
+    found: dict[str, list[tuple[datetime, datetime | None, float]]] = {}
+    for bot in history:
+        peak, depth, trough = bot.cash, 0.0, bot.snapshots[0][0] if bot.snapshots else START
+        ended: list[tuple[datetime, datetime | None, float]] = []
+        for at, value, _ in bot.snapshots:
+            if value > peak:
+                ended.append((trough, at, depth))
+                peak, depth = value, 0.0
+            elif float((peak - value) / peak) > depth:
+                depth, trough = float((peak - value) / peak), at
+        found[bot.name] = [one for one in [*ended, (trough, None, depth)] if one[2] >= 0.001]
+    return found
 
 
 def daily(history: list[Bot]) -> dict[tuple[str, date], dict[str, Any]]:

@@ -3,6 +3,7 @@
 import json
 import shutil
 import urllib.request
+from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from threading import Thread
@@ -15,6 +16,7 @@ from core.errors import BadInput, Unavailable
 from orchestration.dbt_command import run_dbt
 from orchestration.dbt_window import event_times
 from orchestration.docs_site import build_site, make_server
+from pipelines.validation.two_definitions import compare_definitions
 from pipelines.warehouse.database import engine
 from tests.graph import bot_history
 
@@ -81,10 +83,17 @@ def test_an_empty_warehouse_builds_and_every_unit_test_passes(database_url: str,
 
 
 def test_the_marts_equal_an_independent_calculation(database_url: str, dbt_home: Path):
-    """Daily profit, statistics, drawdown and portfolio of random bots, to the last digit that matters."""
+    """Daily profit, statistics, drawdowns, exposure and portfolio of random bots, to the last digit that
+    matters, built in two steps: the second one only the days that the first had not seen."""
     history = bot_history.invent(seed=7)
+    half = bot_history.START + timedelta(days=2, hours=15)
     with engine(database_url).begin() as connection:
-        bot_history.store(connection, history)
+        bot_history.store_bots(connection, history)
+        bot_history.store(connection, history, bot_history.START, half)
+    run_dbt(["run", "--quiet", *event_times(database_url)], dbt_home, database_url)
+    with engine(database_url).begin() as connection:
+        bot_history.store(connection, history, half, half + timedelta(days=9))
+    assert event_times(database_url)[1::2] == ["2026-03-02", "2026-03-06"]
     build(dbt_home, database_url)
     assert results(dbt_home) == {"model": {"success"}, "test": {"pass"}}
 
@@ -103,11 +112,41 @@ def test_the_marts_equal_an_independent_calculation(database_url: str, dbt_home:
         for row in rows:
             assert_equal(row, expected[row["bot_name"]])
 
+    rows = read(database_url, "SELECT * FROM marts.bot_exposure_daily")
+    expected_exposure = bot_history.exposure(history)
+    assert {(row["bot_name"], row["day"]) for row in rows} == expected_exposure.keys()
+    for row in rows:
+        assert_equal(row, expected_exposure[row["bot_name"], row["day"]])
+
+    rows = read(database_url, "SELECT * FROM marts.bot_drawdowns ORDER BY bot_name, peak_value")
+    for name, expected_drawdowns in bot_history.drawdowns(history).items():
+        own = [row for row in rows if row["bot_name"] == name]
+        assert [(row["trough_at"], row["recovered_at"]) for row in own] == [d[:2] for d in expected_drawdowns]
+        assert [row["depth"] for row in own] == pytest.approx([d[2] for d in expected_drawdowns], rel=1e-9)
+
     rows = read(database_url, "SELECT * FROM marts.portfolio_daily")
     expected_portfolio = bot_history.portfolio(history)
     assert [row["day"] for row in rows] == list(expected_portfolio)
     for row in rows:
         assert_equal(row, expected_portfolio[row["day"]])
+
+    assert_both_definitions_agree(database_url)
+
+
+def assert_both_definitions_agree(database_url: str) -> None:
+    """`core.metrics` over the stored rows says what the marts say, until a mart is changed."""
+    compared = compare_definitions(engine(database_url))
+    assert (compared.bots, compared.metrics, compared.differences) == (3, 36, [])
+    with engine(database_url).begin() as connection:
+        connection.execute(text("UPDATE marts.bot_risk SET sharpe = sharpe * 1.001 WHERE bot_name = 'beta'"))
+        connection.execute(
+            text("UPDATE marts.bot_trade_statistics SET fees = fees + 1e-15 WHERE bot_name = 'alpha'")
+        )
+    differing = compare_definitions(engine(database_url)).differences
+    assert [(found.of, found.metric) for found in differing] == [
+        ("bot alpha", "fees"),
+        ("bot beta", "sharpe"),
+    ]
 
 
 def test_a_wrong_status_fails_the_build_by_name(database_url: str, dbt_home: Path):

@@ -12,11 +12,11 @@ with candles as (
     select * from {{ ref('stg_market_data') }}
 ),
 
-{% if is_incremental() -%}
 differences as (
     select * from {{ ref('stg_candle_differences') }}
 ),
 
+{% if is_incremental() -%}
 built as (
     select
         -- a row is visible a while after the time it carries

@@ -7,7 +7,8 @@ fills as (
         bot_id,
         count(*) as fills,
         sum(fees) as fees,
-        sum(value) as turnover
+        sum(value) as turnover,
+        max(traded_at) as last_fill_at
     from {{ ref('stg_trades') }}
     group by bot_id
 ),
@@ -47,7 +48,8 @@ final as (
         {{ money('trips.worst_trade') }} as worst_trade,
         {{ money('coalesce(fills.fees, 0)') }} as fees,
         {{ money('coalesce(fills.turnover, 0)') }} as turnover,
-        trips.average_holding_seconds
+        trips.average_holding_seconds,
+        fills.last_fill_at
     from bots
     left join fills on bots.bot_id = fills.bot_id
     left join trips on bots.bot_id = trips.bot_id

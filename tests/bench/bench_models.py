@@ -1,0 +1,99 @@
+"""The dbt models on a year of data: a full build, and the build after one new day.
+
+Three symbols with candles of every timeframe, five bots that judge each minute and trade 20 times a day: 2.0
+million candles, 2.6 million snapshots and as many signals. DAYS=… for another length. About eight minutes.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from string import Template
+
+import pytest
+from sqlalchemy import Engine, text
+
+from orchestration.dbt_command import run_dbt
+from orchestration.dbt_window import event_times
+from pipelines.warehouse.database import engine
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
+
+DAYS = int(os.environ.get("DAYS", "365"))
+START = "timestamptz '2025-09-01 00:00:00+00'"
+LENGTHS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
+BOTS = """
+    INSERT INTO bots (name, strategy_name, symbol, timeframe, status, config, virtual_balance,
+                      current_balance)
+    SELECT 'bot_' || n, 'ema_crossover', 'BTC-USDT', '1m', 'active', '{"parameters": {}}', 10000, 10000
+    FROM generate_series(1, 5) AS n
+"""
+CANDLES = """
+    INSERT INTO market_data (exchange, symbol, timeframe, timestamp, open, high, low, close, volume,
+                             trades_count, source)
+    SELECT 'okx', symbol, '$timeframe', $start + n * make_interval(mins => $minutes), 60000 + n % 977,
+           61000, 59000, 60000 + n % 967, n % 13, n % 89, 'trades'
+    FROM unnest(ARRAY['BTC-USDT', 'ETH-USDT', 'SOL-USDT']) AS symbol,
+         generate_series($first * 1440 / $minutes + 1, $last * 1440 / $minutes) AS n
+"""
+OF_BOTS = (
+    """
+    INSERT INTO signals (id, bot_id, timestamp, signal_type, price, confidence, indicators, latency_ms)
+    SELECT id || '-' || n, id, $start + n * interval '1 minute',
+           CASE n % 144 WHEN 0 THEN 'buy' WHEN 72 THEN 'sell' ELSE 'hold' END, 60000, 0.5, '{}', n % 50
+    FROM bots, generate_series($first * 1440 + 1, $last * 1440) AS n
+    """,
+    """
+    INSERT INTO bot_performance (bot_id, timestamp, total_value, cash_balance, crypto_balance,
+                                 total_trades, winning_trades, total_fees)
+    SELECT id, $start + n * interval '1 minute', 10000 + n / 1440 + 200 * sin(n / 700.0 + id),
+           5000, 5000, n / 144, n / 288, n / 100.0
+    FROM bots, generate_series($first * 1440 + 1, $last * 1440) AS n
+    """,
+    "ALTER TABLE trades DISABLE TRIGGER USER",  # it keeps positions, which are not needed here
+    """
+    INSERT INTO trades (id, bot_id, signal_id, timestamp, side, price, quantity, fees, pnl, balance_after)
+    SELECT id || '-' || n, id, id || '-' || n, $start + n * interval '1 minute',
+           CASE n % 144 WHEN 0 THEN 'buy' ELSE 'sell' END, 60000 + n % 7, 0.01, 0.6,
+           CASE n % 144 WHEN 72 THEN n % 11 - 5 END, 10000
+    FROM bots, generate_series($first * 1440 + 72, $last * 1440, 72) AS n
+    """,
+    "ALTER TABLE trades ENABLE TRIGGER USER",
+)
+
+
+def fill(own: Engine, first: int, last: int) -> None:
+    """The days from number `first` up to `last`, that one left out."""
+    statements = [Template(CANDLES).safe_substitute(timeframe=t, minutes=m) for t, m in LENGTHS.items()]
+    for statement in (*statements, *OF_BOTS):
+        with own.begin() as connection:
+            connection.execute(text(Template(statement).substitute(start=START, first=first, last=last)))
+    with own.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        connection.execute(text("ANALYZE"))
+
+
+def took(home: Path, database_url: str, command: str, full: bool = False) -> float:
+    """Seconds of a dbt command over all models (and their data tests)."""
+    began = time.perf_counter()
+    arguments = ["--exclude-resource-type", "unit_test"] if command == "build" else []
+    run_dbt([command, "--quiet", *arguments, *event_times(database_url, full)], home, database_url)
+    return time.perf_counter() - began
+
+
+def test_a_new_day_on_a_year(database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own = engine(database_url)
+    with own.begin() as connection:
+        connection.execute(text(BOTS))
+    fill(own, 0, DAYS)
+    run_dbt(["parse", "--quiet"], tmp_path, None)
+    lines = [f"{DAYS} days, then one more; seconds, start of dbt included"]
+    lines += [f"{'command':<12} {'full':>8} {'one day':>8} {'share':>7}"]
+    full = {"dbt run": took(tmp_path, database_url, "run", full=True)}
+    full["dbt build"] = took(tmp_path, database_url, "build", full=True)
+    for day, command in enumerate(("run", "build")):
+        fill(own, DAYS + day, DAYS + day + 1)
+        added = took(tmp_path, database_url, command)
+        name = f"dbt {command}"
+        lines.append(f"{name:<12} {full[name]:>8.1f} {added:>8.1f} {added / full[name]:>7.1%}")
+    with capsys.disabled():
+        sys.stdout.write("\n" + "\n".join(lines) + "\n")
