@@ -95,6 +95,34 @@ def verify(as_json: bool = JSON) -> None:
 
 
 @app.command()
+def query(
+    sql: str = typer.Argument(help="A SELECT over raw_trades, candles and lake_files."),
+    out: Path | None = typer.Option(None, help="Write all rows to this .parquet or .csv file instead."),
+    as_json: bool = JSON,
+) -> None:
+    """Ask the lake with SQL (DuckDB): views over its files, wherever they are, times in UTC.
+
+    tcp data query "SELECT symbol, date, count(*), sum(size) FROM raw_trades GROUP BY ALL ORDER BY ALL"
+    """
+    if out is not None and out.suffix not in (".parquet", ".csv"):
+        raise BadInput("--out", f"{out} is neither .parquet nor .csv")
+    from cli.stack.ensure import ensure
+    from cli.tables import frame_document, frame_text
+    from pipelines.lake.query import query_lake
+
+    settings = ensure(database=True)
+    found = query_lake(str(settings.database_url), settings.lake_url, sql)
+    if out is not None:
+        try:
+            found.write_parquet(out) if out.suffix == ".parquet" else found.write_csv(out)
+        except OSError as error:
+            raise BadInput("--out", f"{out}: {error.strerror or error}") from None
+        print(json.dumps({"rows": found.height, "path": str(out)}) if as_json else f"{found.height:,} rows")
+    else:
+        print(json.dumps(frame_document(found)) if as_json else frame_text(found))
+
+
+@app.command()
 def archive(
     symbol: str | None = typer.Option(None, help="Default: every symbol with trades."),
     date: str | None = typer.Option(None, help="UTC day, e.g. 2026-11-20. Default: every day that is over."),

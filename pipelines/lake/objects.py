@@ -10,19 +10,26 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import obstore
-from obstore.exceptions import BaseError, NotFoundError
+from obstore.exceptions import BaseError
+from obstore.fsspec import FsspecStore
 from obstore.store import ObjectStore as Backend
 from obstore.store import from_url
 
 from core.errors import BadInput, Unavailable
 from pipelines.lake.store import QUARANTINE, StoredFile, quarantined, sha256_of
 
+if TYPE_CHECKING:
+    from obstore.store import ClientConfig, RetryConfig
+
 TIMEOUT = timedelta(seconds=60)
 RETRIED_FOR = timedelta(seconds=20)
 """How long an object store may refuse before the work is given up; a repeat goes on where it was."""
+
+_CLIENT: "ClientConfig" = {"allow_http": True, "timeout": TIMEOUT}
+_RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": RETRIED_FOR}
 
 T = TypeVar("T")
 
@@ -32,14 +39,16 @@ class ObjectStore:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
+        self.scheme = url.partition("://")[0]
         try:
-            self.backend: Backend = from_url(
-                self.url,
-                client_options={"allow_http": True, "timeout": TIMEOUT},
-                retry_config={"max_retries": 5, "retry_timeout": RETRIED_FOR},
-            )
+            self.backend: Backend = from_url(self.url, client_options=_CLIENT, retry_config=_RETRIES)
         except (BaseError, ValueError) as error:
             raise BadInput("TCP_LAKE_URL", f"{url}: {_first_line(error)}") from None
+
+    def filesystem(self) -> FsspecStore:
+        """The same store for libraries that read URLs through fsspec, such as DuckDB."""
+        scheme: Any = self.scheme
+        return FsspecStore(scheme, client_options=_CLIENT, retry_config=_RETRIES)
 
     def write(self, name: Callable[[str], str], content: Callable[[Path], None]) -> StoredFile:
         """See LakeStore."""
@@ -90,14 +99,14 @@ class ObjectStore:
     def _rename(self, path: str, target: str) -> bool:
         try:
             obstore.rename(self.backend, path, target)
-        except NotFoundError:
+        except FileNotFoundError:
             return False
         return True
 
     def _fetch(self, path: str, target: Path) -> None:
         try:
             answer = obstore.get(self.backend, path)
-        except NotFoundError:
+        except FileNotFoundError:
             return
         with target.open("wb") as file:
             for part in answer.stream():
@@ -106,10 +115,10 @@ class ObjectStore:
     def _ask(self, action: Callable[[], T]) -> T:
         try:
             return action()
-        except BaseError as error:
+        except (BaseError, FileNotFoundError) as error:
             raise Unavailable(f"{self.url}: {_first_line(error)}") from None
 
 
 def _first_line(error: Exception) -> str:
-    """What an object store's error says first; the rest repeats it as nested structures."""
-    return str(error).strip().splitlines()[0]
+    """What an object store's error says first; the rest repeats it as XML and nested structures."""
+    return str(error).strip().splitlines()[0].partition(": <?xml")[0]
