@@ -26,6 +26,7 @@ COMMANDS: dict[str, Command] = {
     "health": Command("cli.health:health", "Whether a part answers, for containers and monitors."),
     "db": Command("cli.db:app", "The database: migrate, url, backup, restore."),
     "live": Command("cli.live:live", "The daemon alone: collector and bots, in the foreground."),
+    "notify": Command("cli.notify:notify", "Tell people what happens: mail, Telegram, Discord, webhooks."),
     "sim": Command("cli.sim:sim", "The simulated exchange alone."),
     "bots": Command("cli.bots:app", "List, show, create, start, stop and pause bots."),
     "kill-switch": Command("cli.risk:kill_switch", "Veto every order of every bot, or one: on or off."),

@@ -15,6 +15,7 @@ PROJECT_ROOT = Path(__file__).resolve().parent.parent
 SYMBOL = re.compile(r"[A-Z0-9]+-[A-Z0-9]+")
 EXCHANGE = re.compile(r"(ccxt:)?[a-z0-9_]{1,32}")
 TIMEFRAME = re.compile(r"[1-9]\d*[mhd]")
+QUIET = re.compile(r"([01]\d|2[0-3]):([0-5]\d)-([01]\d|2[0-3]):([0-5]\d)")
 LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 
 
@@ -96,6 +97,21 @@ class Settings(BaseSettings):
         None,
         description="Keys of the OKX account, mode 0600; unset: okx-demo.json, okx.json in TCP_HOME/secrets",
     )
+    notify_urls: str | None = Field(
+        None, description="Addresses of apprise for notifications, blanks between: mailtos://…, tgram://… …"
+    )
+    notify_file: Path | None = Field(
+        None, description="File of such addresses, a line each, mode 0600; unset: TCP_HOME/secrets/notify"
+    )
+    notify_level: Literal["info", "warning", "error"] = Field(
+        "warning", description="Least level of the events that are told"
+    )
+    notify_repeat_minutes: int = Field(
+        30, ge=0, le=10_080, description="The same thing is told once in so many minutes, with a count"
+    )
+    notify_quiet: str | None = Field(
+        None, description="Hours of the UTC day in which only errors are told, such as 22:00-07:00"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field(
         "INFO", description="Least level of what the daemon, the bots and the dashboard log"
     )
@@ -154,11 +170,27 @@ class Settings(BaseSettings):
         _check_list(text, TIMEFRAME, "a timeframe such as 1m, 4h or 1d")
         return text
 
+    @field_validator("notify_quiet")
+    @classmethod
+    def _quiet_is_a_stretch(cls, text: str | None) -> str | None:
+        if text is not None and not QUIET.fullmatch(text):
+            raise ValueError(f"{text!r} is not a stretch of the day such as 22:00-07:00")
+        return text
+
     @model_validator(mode="after")
     def _open_binds_need_a_token(self) -> "Settings":
         if self.dashboard_host not in LOOPBACK and not self.dashboard_token:
             raise ValueError("TCP_DASHBOARD_HOST is not loopback: set TCP_DASHBOARD_TOKEN")
         return self
+
+    @property
+    def quiet_minutes(self) -> tuple[int, int] | None:
+        """The quiet stretch, from and to, in minutes of the UTC day."""
+        found = QUIET.fullmatch(self.notify_quiet or "")
+        if found is None:
+            return None
+        begin_hour, begin, end_hour, end = (int(part) for part in found.groups())
+        return begin_hour * 60 + begin, end_hour * 60 + end
 
     @property
     def ccxt_id(self) -> str | None:

@@ -17,6 +17,7 @@ from cli.stack.services import (
     dagster_services,
     dashboard_service,
     live_service,
+    notify_service,
     sim_service,
 )
 from config.settings import Settings
@@ -63,6 +64,7 @@ class Plan:
             sim_service(self.sim_port, self.speed, self.home.sim_state),
             live_service(),
             dashboard_service(),
+            notify_service(),
             *dagster_services(self.resolved.dagster_port, self.code_port, self.resolved.dagster_host),
         ]
 

@@ -54,6 +54,11 @@ def dashboard_service() -> Service:
     return Service("dashboard", tcp("dashboard"), stop_seconds=8, stop_children=True)
 
 
+def notify_service() -> Service:
+    """The watcher that tells people; started where it has somebody to tell."""
+    return Service("notify", tcp("notify"), nice=5)
+
+
 def dagster_services(port: int, code_port: int, host: str = "127.0.0.1") -> tuple[Service, ...]:
     """Dagster's three processes."""
     workspace = str(PROJECT_ROOT / "workspace.yaml")

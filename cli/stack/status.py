@@ -1,6 +1,7 @@
 """`tcp status`: what runs, where, and whether it answers. Starts nothing."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import typer
@@ -14,7 +15,7 @@ from cli.stack.services import SERVERS
 from cli.stack.started import as_started
 from cli.stack.supervisor import ProcessState, Supervisor
 from cli.stack.table import columns, duration
-from cli.stack.up import APPS, app_checks
+from cli.stack.up import APPS, OPTIONAL, app_checks
 from config.settings import settings
 
 
@@ -31,7 +32,7 @@ def stack_status() -> dict[str, Any]:
     plan = make_plan(as_started(home, settings()))
     supervisor = Supervisor(home)
     states = {row.name: row for row in supervisor.processes()} if supervisor.answers() else {}
-    rows = [_row(plan, name, states.get(name)) for name in (*SERVERS, *APPS)]
+    rows = [_row(plan, name, states.get(name)) for name in (*SERVERS, *APPS, *_optional(states))]
     return {
         "home": str(home.path),
         "logs": str(home.logs),
@@ -61,6 +62,11 @@ def status_text(document: dict[str, Any]) -> str:
     return "\n".join([*parts, f"logs: {document['logs']}"])
 
 
+def _optional(states: Mapping[str, ProcessState]) -> list[str]:
+    """Services that were started because something is configured."""
+    return [name for name in OPTIONAL if name in states and states[name].state != "STOPPED"]
+
+
 def _row(plan: Plan, name: str, process: ProcessState | None) -> dict[str, Any]:
     ours = name not in SERVERS or name in plan.embedded
     running = process is not None and process.state == "RUNNING"
@@ -81,6 +87,6 @@ def _row(plan: Plan, name: str, process: ProcessState | None) -> dict[str, Any]:
 
 
 def _answers(plan: Plan, name: str) -> bool:
-    if name in APPS:
+    if name in (*APPS, *OPTIONAL):
         return app_checks(plan)[name]()
     return server_check(plan, name)()

@@ -29,10 +29,12 @@ from cli.stack.supervisor import Supervisor
 from cli.stack.table import columns
 from config.settings import PROJECT_ROOT, settings
 from core.errors import BadInput
+from pipelines.notifications.channels import urls
 
 TRADING = ("live", "dashboard")
 DAGSTER = ("dagster-code", "dagster-webserver", "dagster-daemon")
 APPS = TRADING + DAGSTER
+OPTIONAL = ("notify",)
 PORTLESS = frozenset({"live", "dagster-daemon"})
 TRADING_ANSWER_S = 60
 APPS_ANSWER_S = 120
@@ -73,11 +75,12 @@ def _run(home: Home, speed: str) -> None:
     plan = make_plan(settings(), speed)
     check_ports(plan.resolved)
     check_given_servers(plan)
+    told = OPTIONAL if urls(plan.resolved) else ()
     _on_signals(_interrupt)
     try:
         plan, supervisor = _launch(plan)
         # Dagster takes half a minute of processor time to start: the page comes first.
-        supervisor.start(*TRADING)
+        supervisor.start(*TRADING, *told)
         _wait_for_apps(plan, supervisor, TRADING, TRADING_ANSWER_S)
         supervisor.start(*DAGSTER)
         waiting = _wait_for_apps(plan, supervisor, APPS, APPS_ANSWER_S)
@@ -147,6 +150,7 @@ def app_checks(plan: Plan) -> dict[str, Callable[[], bool]]:
         "dagster-code": lambda: listening(plan.code_port),
         "dagster-webserver": lambda: http_answers(f"http://127.0.0.1:{resolved.dagster_port}/server_info"),
         "dagster-daemon": lambda: True,
+        "notify": lambda: True,
     }
 
 

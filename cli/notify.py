@@ -1,0 +1,52 @@
+"""`tcp notify`: tell people what happens."""
+
+import signal
+import threading
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipelines.notifications.channels import Channels
+
+
+def notify(
+    test: Annotated[bool, typer.Option("--test", help="Send each address a message, and leave.")] = False,
+) -> None:
+    """Watch events, the daemon and the database, and tell by mail, Telegram, Discord, webhooks …
+
+    In the foreground; `tcp up` runs it where TCP_NOTIFY_URLS or TCP_HOME/secrets/notify names addresses.
+    """
+    from config.settings import settings
+    from core.errors import BadInput, Unavailable
+    from pipelines.notifications.channels import Channels, urls
+
+    given = settings()
+    addresses = urls(given)
+    if not addresses:
+        where = given.home / "secrets" / "notify"
+        raise BadInput("TCP_NOTIFY_URLS", f"is not set, and there is no {where}: where shall it go?")
+    channels = Channels(addresses)
+    if test:
+        taken = channels.send("TCP info: test", "Notifications of TCP Dashboard reach you here.", "info")
+        print(f"{taken} of {len(addresses)} took it: {', '.join(channels.names())}")
+        if taken < len(addresses):
+            raise Unavailable("not every address took the message")
+        return
+    _watch(channels)
+
+
+def _watch(channels: "Channels") -> None:
+    from cli.stack.ensure import ensure
+    from pipelines.clock import SystemClock
+    from pipelines.notifications.desk import Policy
+    from pipelines.notifications.watch import Watcher
+    from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
+
+    settings = ensure(database=True)
+    stopping = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopping.set())
+    connections = engine(str(settings.database_url), SERVICE_ANSWER_S)
+    policy = Policy(settings.notify_level, settings.notify_repeat_minutes * 60, settings.quiet_minutes)
+    Watcher(connections, channels, policy, SystemClock()).run(stopping.wait)

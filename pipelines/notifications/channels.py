@@ -1,0 +1,72 @@
+"""Where notices go: apprise's URLs, from the environment or from a file that only its owner reads."""
+
+import stat
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from config.settings import Settings
+from core.errors import BadInput
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase
+
+_log = structlog.get_logger("notify")
+
+
+def urls(settings: Settings) -> list[str]:
+    """Every address, those of TCP_NOTIFY_URLS first; none where nothing is configured.
+
+    BadInput for a file that others can read.
+    """
+    found = (settings.notify_urls or "").split()
+    path = settings.notify_file or settings.home / "secrets" / "notify"
+    if not path.exists():
+        if settings.notify_file is not None:
+            raise BadInput("TCP_NOTIFY_FILE", f"{path} does not exist")
+        return found
+    if path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        raise BadInput("TCP_NOTIFY_FILE", f"{path} holds secrets and others may read it: chmod 600 {path}")
+    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    return [*found, *(line for line in lines if line and not line.startswith("#"))]
+
+
+class Channels:
+    """The addresses, checked. What is wrong with one is said without its secrets."""
+
+    def __init__(self, addresses: list[str]) -> None:
+        from apprise import Apprise
+
+        self._channels: list[NotifyBase] = []
+        for number, address in enumerate(addresses, start=1):
+            channel = Apprise.instantiate(address)
+            if channel is None:
+                scheme = address.partition("://")[0][:20] if "://" in address else "no scheme"
+                raise BadInput(
+                    "TCP_NOTIFY_URLS",
+                    f"address {number} ({scheme}) is not one that apprise knows: mailtos://…, tgram://…, "
+                    "discord://…, jsons://…",
+                )
+            self._channels.append(channel)
+
+    def names(self) -> list[str]:
+        """Each address without its secrets."""
+        return [_name(channel) for channel in self._channels]
+
+    def send(self, title: str, text: str, level: str) -> int:
+        """Tell all of them; how many took it. Waits for each, some seconds at most."""
+        from apprise import NotifyFormat, NotifyType
+
+        kind = {"info": NotifyType.INFO, "warning": NotifyType.WARNING, "error": NotifyType.FAILURE}[level]
+        taken = 0
+        for channel, name in zip(self._channels, self.names(), strict=True):
+            if channel.notify(body=text, title=title, notify_type=kind, body_format=NotifyFormat.TEXT):
+                taken += 1
+            else:
+                _log.warning("not taken", channel=name)
+        return taken
+
+
+def _name(channel: Any) -> str:
+    """apprise's own wording without secrets, and without its options."""
+    return str(channel.url(privacy=True)).partition("?")[0]

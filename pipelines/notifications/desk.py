@@ -1,0 +1,149 @@
+"""What is told to people, when, and how often. Pure: the time is given, nothing is sent.
+
+The same thing is told once, then at most once in `repeat_s`, with the number of times it happened meanwhile.
+In quiet hours errors are told at once, and that they are over; the rest waits and goes out together.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+LEVELS = ("info", "warning", "error")
+RESOLVES = {"postgres_back": "postgres_outage", "redis_back": "redis_away"}
+"""Good news that is told only after its bad news was."""
+BACK = "back"
+KEPT = 500
+"""Notices that wait at most; of more the oldest go."""
+_NUMBER = re.compile(r"(?<![\w-])\d[\d.,:]*")
+
+
+class Notice(msgspec.Struct, frozen=True):
+    """Something that happened. at_s: wall clock, seconds since the epoch."""
+
+    at_s: float
+    level: str
+    component: str
+    event: str
+    message: str
+
+    @property
+    def is_urgent(self) -> bool:
+        """Told in quiet hours too."""
+        return self.level == "error" or self.event == BACK or self.event in RESOLVES
+
+    @property
+    def key(self) -> str:
+        """The same for the same thing again: numbers that stand alone do not count, names do."""
+        return f"{self.component}/{self.event}/{_NUMBER.sub('#', self.message)}"
+
+
+class Said(msgspec.Struct):
+    """What is remembered of a key: when it was told last, the newest notice since, how many there were."""
+
+    at_s: float
+    event: str
+    latest: Notice | None = None
+    count: int = 0
+
+
+class Memory(msgspec.Struct):
+    """Everything that outlives a restart. cursor: id of the last event that was looked at."""
+
+    cursor: int | None = None
+    said: dict[str, Said] = {}
+    waiting: list[Notice] = []
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """level: least level that is told; quiet: minutes of the UTC day from and to, or None."""
+
+    level: str = "warning"
+    repeat_s: float = 1_800
+    quiet: tuple[int, int] | None = None
+
+    def is_quiet(self, now_s: float) -> bool:
+        """Whether only errors may be told now. A stretch may go over midnight."""
+        if self.quiet is None:
+            return False
+        begin, end = self.quiet
+        now = datetime.fromtimestamp(now_s, UTC)
+        minute = now.hour * 60 + now.minute
+        return begin <= minute < end if begin <= end else minute >= begin or minute < end
+
+
+class Desk:
+    """Takes notices, hands out messages. `memory` is what a restart goes on from."""
+
+    def __init__(self, policy: Policy, memory: Memory) -> None:
+        self._policy = policy
+        self.memory = memory
+
+    def take(self, notice: Notice) -> None:
+        """Something happened: it waits for `due`, or is counted where it was told lately, or is nothing."""
+        known = self.memory.said
+        if notice.event in RESOLVES:
+            wanted = any(said.event == RESOLVES[notice.event] for said in known.values())
+        else:
+            wanted = LEVELS.index(notice.level) >= LEVELS.index(self._policy.level)
+        if not wanted:
+            return
+        said = known.get(notice.key)
+        if said is not None and notice.at_s - said.at_s < self._policy.repeat_s:
+            said.latest, said.count = notice, said.count + 1
+            return
+        known[notice.key] = Said(notice.at_s, notice.event)
+        self.memory.waiting.append(notice)
+
+    def due(self, now_s: float) -> list[Notice]:
+        """What is to be told now, oldest first; it waits on until `told` is called."""
+        quiet = self._policy.is_quiet(now_s)
+        self._close_windows(now_s)
+        self.memory.waiting = self.memory.waiting[-KEPT:]
+        return [notice for notice in self.memory.waiting if not quiet or notice.is_urgent]
+
+    def told(self, notices: Sequence[Notice]) -> None:
+        """These have reached somebody."""
+        self.memory.waiting = [notice for notice in self.memory.waiting if notice not in notices]
+
+    def _close_windows(self, now_s: float) -> None:
+        """Of what happened again: one line that counts. What did not is forgotten."""
+        for key, said in list(self.memory.said.items()):
+            if now_s - said.at_s < self._policy.repeat_s:
+                continue
+            del self.memory.said[key]
+            if said.latest is not None:
+                again = f"{said.latest.message} ({said.count} more in {_span(now_s - said.at_s)})"
+                self.memory.waiting.append(msgspec.structs.replace(said.latest, message=again))
+                self.memory.said[key] = Said(now_s, said.event)
+
+
+def written(notices: Sequence[Notice]) -> tuple[str, str, str]:
+    """Title, text and worst level of one message about all of them."""
+    worst = max((notice.level for notice in notices), key=LEVELS.index)
+    first = notices[0]
+    title = f"TCP {worst}: {first.event}" + (f" and {len(notices) - 1} more" if len(notices) > 1 else "")
+    lines = [
+        f"{datetime.fromtimestamp(notice.at_s, UTC):%Y-%m-%d %H:%M:%S} UTC {notice.level} "
+        f"{notice.component}: {notice.message}"
+        for notice in notices
+    ]
+    return title, "\n".join(lines), worst
+
+
+def _span(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.0f} h"
+
+
+def from_event(row: Mapping[str, object], at: datetime) -> Notice:
+    """A row of system_events."""
+    level = str(row["level"])
+    return Notice(
+        at.timestamp(),
+        level if level in LEVELS else "error",
+        str(row["component"]),
+        str(row["event"]),
+        str(row["message"]),
+    )

@@ -1,0 +1,126 @@
+"""The watcher: reads events, sees that the daemon and the database live, and tells people."""
+
+import time
+from collections.abc import Callable
+
+import msgspec
+import structlog
+from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
+
+from core.clock import Clock
+from pipelines.notifications.channels import Channels
+from pipelines.notifications.desk import BACK, Desk, Memory, Notice, Policy, from_event, written
+from pipelines.warehouse.inventory import heartbeat_age_s
+from pipelines.warehouse.notices import events_after, newest_event, read_memory, write_memory
+
+LOOK_S = 2.0
+SILENT_S = 60.0
+"""A daemon or a database that does not answer for so long is told; a restart takes less."""
+SLOWEST_S = 300.0
+_log = structlog.get_logger("notify")
+
+
+class Watcher:
+    """One process watches a database; what dies need not report its own death."""
+
+    def __init__(
+        self, engine: Engine, channels: Channels, policy: Policy, clock: Clock, silent_s: float = SILENT_S
+    ) -> None:
+        self._engine = engine
+        self._channels = channels
+        self._clock = clock
+        self._silent_s = silent_s
+        self._desk = Desk(policy, Memory())
+        self._stored: bytes | None = None
+        self._away_since_s: float | None = None
+        self._down: set[str] = set()
+        self._next_try_s = 0.0
+        self._failures = 0
+
+    def run(self, stopping: Callable[[float], bool]) -> None:
+        """Look every two seconds until `stopping`, which waits so many seconds, says so."""
+        while True:
+            self.look()
+            if stopping(LOOK_S):
+                return
+
+    def look(self) -> None:
+        """Take in what is new, tell what is due, remember it."""
+        now_s = self._clock.now_ms() / 1000
+        try:
+            if self._stored is None:
+                self._go_on()
+            self._read_events()
+            self._watch_daemon(now_s)
+            self._back("database", now_s)
+            self._away_since_s = None
+        except SQLAlchemyError as error:
+            self._database_away(now_s, error)
+        self._tell(now_s)
+        self._remember()
+
+    def _go_on(self) -> None:
+        """From where the last one stopped; the first of all begins with what comes next."""
+        stored = read_memory(self._engine)
+        memory = Memory() if stored is None else msgspec.json.decode(stored, type=Memory)
+        if memory.cursor is None:
+            memory.cursor = newest_event(self._engine)
+        memory.waiting[:0] = self._desk.memory.waiting
+        self._desk.memory = memory
+        self._stored = stored or b""
+
+    def _read_events(self) -> None:
+        memory = self._desk.memory
+        for number, at, row in events_after(self._engine, memory.cursor or 0):
+            self._desk.take(from_event(row, at))
+            memory.cursor = number
+
+    def _watch_daemon(self, now_s: float) -> None:
+        age = heartbeat_age_s(self._engine, "live")
+        if age is not None and age > self._silent_s:
+            self._gone("live", now_s, f"the daemon has been silent for {age:.0f} s: no data, no bots")
+        elif age is not None:
+            self._back("live", now_s)
+
+    def _database_away(self, now_s: float, error: Exception) -> None:
+        self._away_since_s = self._away_since_s or now_s
+        if now_s - self._away_since_s >= self._silent_s:
+            reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
+            self._gone("database", now_s, f"PostgreSQL does not answer: {reason}")
+
+    def _gone(self, component: str, now_s: float, message: str) -> None:
+        if component not in self._down:
+            self._down.add(component)
+            self._desk.memory.waiting.append(Notice(now_s, "error", component, "silent", message))
+
+    def _back(self, component: str, now_s: float) -> None:
+        if component in self._down:
+            self._down.discard(component)
+            words = "the daemon is heard again" if component == "live" else "PostgreSQL answers again"
+            self._desk.memory.waiting.append(Notice(now_s, "info", component, BACK, words))
+
+    def _tell(self, now_s: float) -> None:
+        due = self._desk.due(now_s)
+        if not due or time.monotonic() < self._next_try_s:
+            return
+        if self._channels.send(*written(due)):
+            self._desk.told(due)
+            self._failures = 0
+            return
+        self._failures += 1
+        pause = min(SLOWEST_S, LOOK_S * 2**self._failures)
+        self._next_try_s = time.monotonic() + pause
+        _log.error("nobody could be told", waiting=len(due), tries_again_in_s=pause)
+
+    def _remember(self) -> None:
+        """A kill before this tells the last message twice, never not at all."""
+        if self._stored is None:
+            return
+        now = msgspec.json.encode(self._desk.memory)
+        if now != self._stored:
+            try:
+                write_memory(self._engine, now)
+                self._stored = now
+            except SQLAlchemyError as error:
+                _log.warning("not remembered", reason=str(error).split("\n")[0])

@@ -1,0 +1,144 @@
+"""Notifications from a real database to a real webhook."""
+
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from sqlalchemy import text
+
+from core.clock import ManualClock
+from pipelines.notifications.channels import Channels
+from pipelines.notifications.desk import Policy
+from pipelines.notifications.watch import Watcher
+from pipelines.warehouse.database import engine
+from pipelines.warehouse.health import beat, record_event
+from tests.stack import Tcp, eventually
+
+pytestmark = pytest.mark.servers
+NOW_MS = 1_795_262_400_000
+
+
+class Webhook:
+    """Takes what apprise posts; `refuses` it while told to."""
+
+    def __init__(self) -> None:
+        self.messages: list[dict] = []
+        self.refuses = False
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if not outer.refuses:
+                    outer.messages.append(document)
+                self.send_response(500 if outer.refuses else 200)
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                """Nothing on stderr."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"json://127.0.0.1:{self.server.server_port}/"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def bodies(self) -> list[str]:
+        return [message["message"] for message in self.messages]
+
+
+@pytest.fixture
+def webhook():
+    hook = Webhook()
+    yield hook
+    hook.server.shutdown()
+    hook.server.server_close()
+
+
+def watcher(url: str, hook: Webhook, clock: ManualClock, **policy) -> Watcher:
+    return Watcher(engine(url), Channels([hook.url]), Policy(**policy), clock)
+
+
+def test_events_reach_the_webhook_once_over_restarts(database_url, webhook):
+    """What was stored before the first start is the past; each later event is told once, also by the next
+    process; a crash that comes again is counted."""
+    connections, clock = engine(database_url), ManualClock(NOW_MS)
+    record_event(connections, "error", "live", "gap_unfillable", "long ago")
+    ours = watcher(database_url, webhook, clock)
+    ours.look()
+    assert webhook.messages == []
+    for name in ("gap_open", "gap_open", "postgres_outage"):
+        record_event(connections, "warning", "live", name, f"{name} of BTC-USDT", None, NOW_MS)
+    ours.look()
+    again = watcher(database_url, webhook, clock)
+    again.look()
+    assert len(webhook.messages) == 1
+    assert webhook.messages[0]["title"] == "TCP warning: gap_open and 1 more"
+    clock.set(NOW_MS + 1_800_000)
+    again.look()
+    assert ["(1 more in 30 min)" in body for body in webhook.bodies()] == [False, True]
+
+
+def test_nothing_is_lost_while_nobody_takes_it(database_url, webhook):
+    """A message that no address took stays, in the database too, and the next process tells it."""
+    connections, clock = engine(database_url), ManualClock(NOW_MS)
+    ours = watcher(database_url, webhook, clock)
+    ours.look()
+    webhook.refuses = True
+    record_event(connections, "error", "dagster", "run_failed", "backup_job: no room", None, NOW_MS)
+    ours.look()
+    assert webhook.messages == []
+    webhook.refuses = False
+    watcher(database_url, webhook, clock).look()
+    assert "dagster: backup_job: no room" in webhook.bodies()[0]
+
+
+def test_daemon_that_is_silent_and_heard_again_is_told(database_url, webhook):
+    """It cannot report its own death; one message each way."""
+    connections, clock = engine(database_url), ManualClock(NOW_MS)
+    ours = Watcher(connections, Channels([webhook.url]), Policy(), clock)
+    beat(connections, "live", NOW_MS, None, {})
+    with connections.begin() as connection:
+        connection.execute(text("UPDATE heartbeats SET timestamp = now() - interval '2 minutes'"))
+    ours.look()
+    ours.look()
+    with connections.begin() as connection:
+        connection.execute(text("UPDATE heartbeats SET timestamp = now()"))
+    ours.look()
+    assert [message["title"] for message in webhook.messages] == ["TCP error: silent", "TCP info: back"]
+
+
+def test_database_that_does_not_answer_is_told_without_it(webhook, unused_port):
+    """After a minute, once, while nothing can be remembered."""
+    clock = ManualClock(NOW_MS)
+    ours = watcher(f"postgresql+psycopg://u:hunter2@127.0.0.1:{unused_port}/d", webhook, clock)
+    for after_s in (0, 59, 61, 70):
+        clock.set(NOW_MS + after_s * 1000)
+        ours.look()
+    assert len(webhook.messages) == 1
+    assert "PostgreSQL does not answer" in webhook.bodies()[0]
+    assert "hunter2" not in webhook.bodies()[0]
+
+
+def test_command_tests_its_addresses_and_stops_when_asked(database_url, webhook, tmp_path):
+    """`--test` says who took it; in the foreground it tells and ends with SIGTERM; without addresses it says
+    where they go."""
+    tcp = Tcp(tmp_path / "home", TCP_DATABASE_URL=database_url, TCP_NOTIFY_URLS=webhook.url)
+    result = tcp.run("notify", "--test")
+    assert (result.returncode, len(webhook.messages)) == (0, 1), result.stderr
+    running = tcp.start("notify", output=tmp_path / "log")
+    try:
+        stored = "SELECT count(*) FROM controls WHERE name = 'notifications'"
+        eventually(lambda: _scalar(database_url, stored), 30, "its first look")
+        record_event(engine(database_url), "error", "bots", "bot_error", "bot bot_001 stays off")
+        eventually(lambda: len(webhook.messages) == 2, 30, "the message")
+    finally:
+        running.terminate()
+    assert running.wait(10) == 0
+    without = Tcp(tmp_path / "home", TCP_DATABASE_URL=database_url).run("notify")
+    assert (without.returncode, without.stderr.count("\n")) == (2, 1)
+    assert "TCP_NOTIFY_URLS" in without.stderr
+
+
+def _scalar(url: str, query: str) -> int:
+    with engine(url).connect() as connection:
+        return int(connection.execute(text(query)).scalar() or 0)

@@ -1,0 +1,135 @@
+"""What people are told: once, counted, not at night, and never a secret."""
+
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from config.settings import Settings
+from core.errors import BadInput
+from pipelines.notifications.channels import Channels, urls
+from pipelines.notifications.desk import Desk, Memory, Notice, Policy, written
+
+T0 = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
+HOUR = 3600
+
+
+def crash(at_s: float = T0, bot: str = "bot_001", level: str = "warning", number: int = 7) -> Notice:
+    return Notice(at_s, level, "bots", "bot_crashed", f"bot {bot} crashed after {number} candles")
+
+
+def desk(**policy) -> Desk:
+    return Desk(Policy(**policy), Memory())
+
+
+def tell(at: Desk, now_s: float) -> list[str]:
+    """What is due, as if it were sent."""
+    due = at.due(now_s)
+    at.told(due)
+    return [notice.message for notice in due]
+
+
+def test_same_thing_is_told_once_and_then_counted():
+    """Numbers that stand alone make no difference, names do; after the time one line says how many."""
+    ours = desk(repeat_s=1_800)
+    for second in range(5):
+        ours.take(crash(T0 + second, number=second))
+    ours.take(crash(T0, bot="bot_002"))
+    assert tell(ours, T0 + 5) == [
+        "bot bot_001 crashed after 0 candles",
+        "bot bot_002 crashed after 7 candles",
+    ]
+    assert tell(ours, T0 + 1_799) == []
+    assert tell(ours, T0 + 1_800) == ["bot bot_001 crashed after 4 candles (4 more in 30 min)"]
+    assert tell(ours, T0 + 3_600) == []
+    ours.take(crash(T0 + 4_000))
+    assert tell(ours, T0 + 4_000) == ["bot bot_001 crashed after 7 candles"]
+
+
+def test_quiet_hours_let_errors_through_and_keep_the_rest():
+    """Over midnight too; what waited goes out together when they end."""
+    ours = desk(quiet=(22 * 60, 7 * 60))
+    night = T0 + 11 * HOUR
+    ours.take(crash(night))
+    ours.take(crash(night, bot="bot_002", level="error"))
+    assert tell(ours, night) == ["bot bot_002 crashed after 7 candles"]
+    assert tell(ours, night + 7 * HOUR) == []
+    assert len(tell(ours, night + 8 * HOUR)) == 1
+
+
+@pytest.mark.parametrize(
+    ("quiet", "hour", "is_quiet"),
+    [
+        (None, 3, False),
+        ((1320, 420), 23, True),
+        ((1320, 420), 6, True),
+        ((1320, 420), 7, False),
+        ((60, 120), 1, True),
+    ],
+)
+def test_quiet_stretch_has_its_begin_and_not_its_end(quiet, hour, is_quiet):
+    """22:00-07:00 holds 22:00 and 06:59."""
+    at = datetime(2026, 11, 21, hour, tzinfo=UTC).timestamp()
+    assert Policy(quiet=quiet).is_quiet(at) is is_quiet
+
+
+def test_level_decides_and_good_news_needs_bad_news():
+    """Info is not told; that PostgreSQL is back is told where its outage was."""
+    ours = desk()
+    back = Notice(T0 + 90, "info", "live", "postgres_back", "PostgreSQL is back")
+    ours.take(Notice(T0, "info", "live", "started", "collecting"))
+    ours.take(back)
+    assert tell(ours, T0) == []
+    ours.take(Notice(T0, "error", "live", "postgres_outage", "PostgreSQL is away"))
+    ours.take(back)
+    assert tell(ours, T0 + 90) == ["PostgreSQL is away", "PostgreSQL is back"]
+
+
+def test_memory_survives_a_restart():
+    """What waits and what was told is the same after a round trip through JSON."""
+    ours = desk()
+    ours.take(crash())
+    again = Desk(Policy(), msgspec.json.decode(msgspec.json.encode(ours.memory), type=Memory))
+    assert tell(again, T0) == ["bot bot_001 crashed after 7 candles"]
+    again.take(crash(T0 + 1))
+    assert tell(again, T0 + 1) == []
+
+
+def test_one_message_names_the_worst_first_and_all_times():
+    """A title, and a line for each."""
+    title, text, level = written([crash(), crash(bot="bot_002", level="error")])
+    assert (title, level) == ("TCP error: bot_crashed and 1 more", "error")
+    assert text.splitlines()[0] == "2026-11-21 12:00:00 UTC warning bots: bot bot_001 crashed after 7 candles"
+
+
+def test_addresses_come_from_the_environment_and_a_private_file(tmp_path):
+    """Comments are passed over; a file that others can read is refused."""
+    file = tmp_path / "secrets" / "notify"
+    file.parent.mkdir()
+    file.write_text("# mine\njson://127.0.0.1:9\n\n")
+    file.chmod(0o600)
+    settings = Settings(home=tmp_path, notify_urls="json://127.0.0.1:1 json://127.0.0.1:2", notify_file=None)
+    assert urls(settings) == ["json://127.0.0.1:1", "json://127.0.0.1:2", "json://127.0.0.1:9"]
+    file.chmod(0o644)
+    with pytest.raises(BadInput, match="chmod 600"):
+        urls(settings)
+    with pytest.raises(BadInput, match=r"TCP_NOTIFY_FILE: .*absent does not exist"):
+        urls(Settings(home=tmp_path, notify_file=tmp_path / "absent"))
+
+
+def test_names_and_mistakes_hold_no_secret():
+    """Token and password are not in what is logged, nor in the error for an address that is none."""
+    names = Channels(
+        ["tgram://123456789:hunter2hunter2hunter2/4711/", "jsons://me:hunter2@example.com/x"]
+    ).names()
+    assert len(names) == 2 and not any("hunter2" in name for name in names)
+    with pytest.raises(BadInput, match=r"address 1 \(foo\)") as told:
+        Channels(["foo://hunter2"])
+    assert "hunter2" not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["22-7", "24:00-07:00", "22:00 - 07:00", "22:00-07:60"])
+def test_quiet_hours_that_are_none_are_refused(text):
+    """The setting says what it wants."""
+    with pytest.raises(ValueError, match="22:00-07:00"):
+        Settings(notify_quiet=text)
