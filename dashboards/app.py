@@ -14,6 +14,7 @@ from core.errors import BadInput
 from dashboards import navigation, shell, stream, theme
 from dashboards.api.errors import Failures
 from dashboards.api.install import install
+from dashboards.attempts import Attempts
 from dashboards.backfills import Backfills
 from dashboards.feed import Feed
 from dashboards.hub import Hub
@@ -54,7 +55,7 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
     database = engine(settings.database_url, SERVICE_ANSWER_S)
     bus = bus or RedisBus(settings.redis_url or "")
     hub = Hub(database, bus, Feed(settings.exchange), SystemClock())
-    services = Services(settings, database, bus, hub, Jobs(), Backfills(settings))
+    services = Services(settings, database, bus, hub, Jobs(), Backfills(settings), Attempts())
     server = FastAPI(
         title="TCP Dashboard",
         version="1",
@@ -63,7 +64,7 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
         redoc_url=None,
         lifespan=lambda _app: _lifespan(services),
         middleware=[
-            Middleware(Guard, token=settings.dashboard_token),
+            Middleware(Guard, token=settings.dashboard_token, attempts=services.attempts),
             Middleware(Failures),
             Middleware(Statics),
         ],

@@ -19,11 +19,13 @@ class Feed:
         self.database_since_ms: int | None = None
         self.bus_error: str | None = None
         self._beat: dict[str, Any] | None = None
+        self._heard_ms: dict[str, int] = {}
         self._market_ms: int | None = None
         self._lag_ms: int | None = None
 
     def components(self, rows: list[dict[str, Any]]) -> None:
         """Take in the heartbeats; the row `live` carries the exchange's clock and its rate."""
+        self._heard_ms = {row["component"]: _ms(row["timestamp"]) for row in rows}
         self._beat = next((row for row in rows if row["component"] == "live"), None)
 
     def market_message(self, now_ms: int, published_ms: int | None) -> None:
@@ -41,6 +43,15 @@ class Feed:
     @property
     def _details(self) -> dict[str, Any]:
         return self._beat["details"] if self._beat else {}
+
+    @property
+    def daemon(self) -> dict[str, Any]:
+        """What the daemon said last; empty before it said anything."""
+        return self._details
+
+    def ages_s(self, now_ms: int) -> dict[str, float]:
+        """Seconds since each component was heard of."""
+        return {name: max(0, now_ms - heard_ms) / 1000 for name, heard_ms in self._heard_ms.items()}
 
     @property
     def connections(self) -> list[dict[str, Any]]:

@@ -15,14 +15,18 @@ from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import LOOPBACK
+from dashboards.attempts import WINDOW_S, Attempts
 
 COOKIE = "tcp_session"
 OPEN_PATHS = frozenset({"/healthz", "/login"})
+TOO_MANY = "too many wrong tokens: wait a minute"
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 SECURITY_HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"x-frame-options", b"DENY"),
     (b"referrer-policy", b"same-origin"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+    (b"permissions-policy", b"camera=(), microphone=(), geolocation=()"),
     (
         b"content-security-policy",
         b"default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; "
@@ -45,9 +49,10 @@ def same_token(given: str, token: str) -> bool:
 class Guard:
     """The middleware; it must be the outermost."""
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, token: str | None, attempts: Attempts) -> None:
         self._app = app
         self._token = token
+        self._attempts = attempts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer 400, 401 or 403, or hand on with security headers added."""
@@ -72,24 +77,40 @@ class Guard:
         changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
         if changes and _is_foreign(headers, host):
             return JSONResponse({"detail": "requests from other sites are refused"}, 403)
-        if self._token is None or scope["path"] in OPEN_PATHS or self._is_known(headers):
+        if self._token is None or scope["path"] in OPEN_PATHS or self._has_cookie(headers):
             return None
+        if headers.get("authorization"):
+            return self._judge_bearer(headers, client_of(scope))
         if "text/html" in headers.get("accept", "") and scope["type"] == "http":
             return RedirectResponse("/login", 303)
-        return JSONResponse(
-            {"detail": "a token is needed: Authorization: Bearer …"}, 401, {"WWW-Authenticate": "Bearer"}
-        )
+        return _needs_token()
 
-    def _is_known(self, headers: Headers) -> bool:
-        token = self._token or ""
+    def _judge_bearer(self, headers: Headers, client: str) -> Response | None:
+        if self._attempts.must_wait(client):
+            return JSONResponse({"detail": TOO_MANY}, 429, {"Retry-After": f"{WINDOW_S:.0f}"})
         scheme, _, given = headers.get("authorization", "").partition(" ")
-        if scheme.lower() == "bearer" and same_token(given.strip(), token):
-            return True
+        if scheme.lower() == "bearer" and same_token(given.strip(), self._token or ""):
+            return None
+        self._attempts.wrong(client)
+        return _needs_token()
+
+    def _has_cookie(self, headers: Headers) -> bool:
         try:
             cookie = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
         except CookieError:
             return False
-        return cookie is not None and same_token(cookie.value, cookie_value(token))
+        return cookie is not None and same_token(cookie.value, cookie_value(self._token or ""))
+
+
+def _needs_token() -> Response:
+    detail = "a token is needed: Authorization: Bearer …"
+    return JSONResponse({"detail": detail}, 401, {"WWW-Authenticate": "Bearer"})
+
+
+def client_of(scope: Scope) -> str:
+    """Address of whoever asks; behind a proxy that of the proxy."""
+    client: tuple[str, int] | None = scope.get("client")
+    return client[0] if client else ""
 
 
 def _is_foreign(headers: Headers, host: str) -> bool:

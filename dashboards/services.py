@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Engine
 
 from config.settings import Settings
+from dashboards.attempts import Attempts
 from dashboards.backfills import Backfills
 from dashboards.hub import Hub
 from dashboards.jobs import Jobs
@@ -26,6 +27,7 @@ class Services:
     hub: Hub
     jobs: Jobs
     backfills: Backfills
+    attempts: Attempts
 
     async def query(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Run a query function in a worker thread, with the engine as its first argument: the event loop

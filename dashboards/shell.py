@@ -53,7 +53,7 @@ def layout(services: Services, pages: Sequence[Page]) -> Callable[[], Any]:
                 dcc.Store(id="sink"),
                 html.A("Skip to content", href="#page", className="skip"),
                 _navigation(pages),
-                _top_bar(),
+                _top_bar(services.settings.dashboard_token is not None),
                 html.Main(html.Div(className="skeleton page-skeleton"), id="page", tabIndex=-1),
                 _kill_switch_dialog(),
                 _shortcuts(pages),
@@ -80,7 +80,10 @@ def _navigation(pages: Sequence[Page]) -> html.Nav:
     return html.Nav([brand, *links], className="side", **{"aria-label": "Pages"})
 
 
-def _top_bar() -> html.Header:
+def _top_bar(logged_in: bool) -> html.Header:
+    leave = html.Form(
+        html.Button("Log out", className="button"), action="/logout", method="POST", hidden=not logged_in
+    )
     return html.Header(
         [
             html.H1("", id="title"),
@@ -109,6 +112,7 @@ def _top_bar() -> html.Header:
                 title="Light or dark (t)",
                 **{"aria-label": "Switch between light and dark"},
             ),
+            leave,
         ],
         className="top",
     )

@@ -1,18 +1,14 @@
 """The login page: the token once, then a cookie that this browser keeps for a month."""
 
-import time
-from collections import deque
 from urllib.parse import parse_qs
 
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from dashboards.security import COOKIE, cookie_value, same_token
+from dashboards.security import COOKIE, TOO_MANY, client_of, cookie_value, same_token
 from dashboards.services import Services
 from dashboards.theme import stylesheet
 
-WRONG_ALLOWED = 5
-WINDOW_S = 60.0
 KEPT_S = 30 * 86_400
 MOST_BYTES = 4096
 
@@ -37,7 +33,6 @@ def router(services: Services) -> APIRouter:
     token = services.settings.dashboard_token
     if token is None:
         return routes
-    wrong: deque[float] = deque(maxlen=WRONG_ALLOWED)
 
     @routes.get("/login")
     async def form() -> HTMLResponse:
@@ -45,13 +40,13 @@ def router(services: Services) -> APIRouter:
 
     @routes.post("/login")
     async def enter(request: Request) -> Response:
-        now = time.monotonic()
-        if len(wrong) == WRONG_ALLOWED and now - wrong[0] < WINDOW_S:
-            return _form('<p class="wrong">Too many wrong tokens: wait a minute.</p>', 429)
+        client = client_of(request.scope)
+        if services.attempts.must_wait(client):
+            return _form(f'<p class="wrong">{TOO_MANY.capitalize()}.</p>', 429)
         body = await request.body()
         given = parse_qs(body[:MOST_BYTES].decode("utf-8", "replace")).get("token", [""])[0]
         if not same_token(given, token):
-            wrong.append(now)
+            services.attempts.wrong(client)
             return _form('<p class="wrong">That is not the token.</p>', 401)
         answer = RedirectResponse("/", 303)
         secure = request.url.scheme == "https"

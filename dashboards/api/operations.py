@@ -6,7 +6,9 @@ from typing import Any
 from fastapi import APIRouter, Response
 
 from dashboards.api import models
+from dashboards.api.daemon_gauges import daemon_gauges
 from dashboards.api.documents import answer
+from dashboards.api.gauges import gauge
 from dashboards.hub import Hub
 from dashboards.services import Services
 
@@ -51,34 +53,40 @@ def exposition(hub: Hub) -> Iterator[str]:
     """Lines of the text format."""
     now_ms = hub.feed_now_ms()
     feed = hub.feed.document(now_ms)
-    yield from _gauge(
+    yield from gauge(
         "tcp_feed_state",
         "1 for the state that the feed is in",
         [({"state": name}, int(feed["state"] == name)) for name in FEED_STATES],
     )
     if feed["lag_ms"] is not None:
-        yield from _gauge(
+        yield from gauge(
             "tcp_feed_lag_seconds", "From publishing a candle to this process", [({}, feed["lag_ms"] / 1000)]
         )
-    yield from _gauge("tcp_exchange_rate", "Exchange seconds a wall second", [({}, feed["rate"])])
+    yield from gauge("tcp_exchange_rate", "Exchange seconds a wall second", [({}, feed["rate"])])
     yield from _connections(hub)
-    yield from _gauge("tcp_kill_switch", "1 while no bot may buy", [({}, int(feed["kill_switch"]))])
+    yield from daemon_gauges(hub.feed, now_ms)
+    yield from gauge("tcp_kill_switch", "1 while no bot may buy", [({}, int(feed["kill_switch"]))])
     bots = hub.bots
-    yield from _gauge(
+    yield from gauge(
         "tcp_bot_running",
         "1 for a bot that runs",
         [(_of(bot), int(bot["shown"] == "running")) for bot in bots],
     )
-    yield from _gauge(
+    yield from gauge(
+        "tcp_bot_error",
+        "1 for a bot that crashed too often, or cannot run as configured",
+        [(_of(bot), int(bot["shown"] == "error")) for bot in bots],
+    )
+    yield from gauge(
         "tcp_bot_value", "Cash and coins, quote currency", [(_of(bot), bot["value"]) for bot in bots]
     )
-    yield from _gauge("tcp_bot_fills", "Buys and sells so far", [(_of(bot), bot["fills"]) for bot in bots])
-    yield from _gauge(
+    yield from gauge("tcp_bot_fills", "Buys and sells so far", [(_of(bot), bot["fills"]) for bot in bots])
+    yield from gauge(
         "tcp_bot_heartbeat_age_seconds",
         "Since the bot was last heard of",
         [(_of(bot), (now_ms - bot["heartbeat_ms"]) / 1000) for bot in bots if bot["heartbeat_ms"]],
     )
-    yield from _gauge(
+    yield from gauge(
         "tcp_price",
         "Last price, quote currency",
         [({"symbol": symbol}, price) for symbol, price in sorted(hub.prices.items())],
@@ -87,12 +95,12 @@ def exposition(hub: Hub) -> Iterator[str]:
 
 def _connections(hub: Hub) -> Iterator[str]:
     rows = [({"connection": row["connection"]}, row) for row in hub.feed.connections]
-    yield from _gauge(
+    yield from gauge(
         "tcp_connection_live",
         "1 for a connection to the exchange that brings trades",
         [(labels, int(row["state"] == "live")) for labels, row in rows],
     )
-    yield from _gauge(
+    yield from gauge(
         "tcp_connection_latency_seconds",
         "From the exchange's time of a trade to its arrival, over the last minute",
         [
@@ -103,9 +111,9 @@ def _connections(hub: Hub) -> Iterator[str]:
         ],
     )
     for name, text in CONNECTION_COUNTS.items():
-        yield from _gauge(f"tcp_connection_{name}", text, [(labels, row[name]) for labels, row in rows])
+        yield from gauge(f"tcp_connection_{name}", text, [(labels, row[name]) for labels, row in rows])
     if (offset_ms := hub.feed.clock_offset_ms) is not None:
-        yield from _gauge(
+        yield from gauge(
             "tcp_exchange_clock_offset_seconds",
             "The exchange's clock minus that of the daemon's machine",
             [({}, offset_ms / 1000)],
@@ -114,16 +122,3 @@ def _connections(hub: Hub) -> Iterator[str]:
 
 def _of(bot: dict[str, Any]) -> dict[str, str]:
     return {"bot": bot["bot_id"], "symbol": bot["symbol"]}
-
-
-def _gauge(name: str, text: str, samples: list[tuple[dict[str, str], float]]) -> Iterator[str]:
-    if not samples:
-        return
-    yield f"# HELP {name} {text}\n# TYPE {name} gauge\n"
-    for labels, value in samples:
-        inside = ",".join(f'{key}="{_escaped(label)}"' for key, label in labels.items())
-        yield f"{name}{{{inside}}} {value}\n" if inside else f"{name} {value}\n"
-
-
-def _escaped(label: str) -> str:
-    return label.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")

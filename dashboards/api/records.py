@@ -24,14 +24,11 @@ def router(services: Services) -> APIRouter:
         limit: Limit = 100,
         cursor: Cursor = None,
         level: Annotated[Level | None, Query(description="Only these")] = None,
-        component: Annotated[str | None, Query(description="Only of this part")] = None,
         output: Output = "json",
     ) -> Response:
         """What happened, newest first: outages, holes, crashes, halts, switches."""
         before = read_cursor(cursor, int)
-        rows = await services.query(
-            queries.events, limit, before[0] if before else None, level, component, between
-        )
+        rows = await services.query(queries.events, limit, before[0] if before else None, level, between)
         return table(rows, output, "events", next_cursor(rows, limit, "id"))
 
     @routes.get("/data/gaps", response_model=models.Gaps)

@@ -46,17 +46,14 @@ def events(
     limit: int = 100,
     before_id: int | None = None,
     level: str | None = None,
-    component: str | None = None,
     span: Span = ALL_TIME,
 ) -> list[dict[str, Any]]:
-    """Newest system events, newest first; of a level, a component, a time."""
+    """Newest system events, newest first; of a level, of a time."""
     query = sa.select(system_events).where(*within(system_events.c.timestamp, span))
     if before_id is not None:
         query = query.where(system_events.c.id < before_id)
     if level is not None:
         query = query.where(system_events.c.level == level)
-    if component is not None:
-        query = query.where(system_events.c.component == component)
     with engine.connect() as connection:
         rows = connection.execute(query.order_by(system_events.c.id.desc()).limit(limit))
         return [dict(row) for row in rows.mappings()]

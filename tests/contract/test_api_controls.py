@@ -128,50 +128,6 @@ def test_a_backtest_that_cannot_run_names_the_field(api):
     assert api.get("/api/backtest/results").json["items"] == []
 
 
-def test_requests_of_other_sites_are_refused(api):
-    """A foreign page, a rebound host name and a foreign Origin are refused; this site's own are not."""
-    path = "/api/bot/bot_001/stop"
-    assert api.post(path, sec_fetch_site="cross-site").status == 403
-    assert api.post(path, origin="http://evil.example").status == 403
-    assert api.get("/api/bots", host="evil.example").status == 400
-    assert _status(api, "bot_001") == "active"
-    assert api.post(path, origin=api.url, sec_fetch_site="same-origin").status == 200
-    assert api.get("/").headers["x-frame-options"] == "DENY"
-
-
-def test_a_token_is_demanded_when_one_is_set(database_url, redis_url, unused_port, tmp_path):
-    """With a token, everything but /healthz and the login wants it: as bearer, or as the login's cookie."""
-    with running(database_url, redis_url, unused_port, tmp_path, dashboard_token="secret-9") as api:
-        assert api.get("/healthz").status == 200
-        assert api.get("/api/bots").status == 401
-        assert api.get("/metrics").status == 401
-        assert api.get("/api/bots", authorization="Bearer wrong").status == 401
-        assert api.get("/api/bots", authorization="Bearer secret-9").status == 200
-        page = api.get("/", accept="text/html")
-        assert (page.status, page.headers["location"]) == (303, "/login")
-
-        form = {"content_type": "application/x-www-form-urlencoded"}
-        assert api.post("/login", b"token=wrong", **form).status == 401
-        entered = api.post("/login", b"token=secret-9", **form)
-        assert entered.status == 303
-        cookie = entered.headers["set-cookie"]
-        assert "secret-9" not in cookie
-        assert "httponly" in cookie.lower()
-        assert "samesite=strict" in cookie.lower()
-        assert api.get("/api/bots", cookie=cookie.split(";")[0]).status == 200
-        assert api.get("/api/bots", cookie="tcp_session=secret-9").status == 401
-
-
-def test_repeated_wrong_logins_are_slowed(database_url, redis_url, unused_port, tmp_path):
-    """After a handful of wrong tokens the login answers 429, even to the right one."""
-    form = {"content_type": "application/x-www-form-urlencoded"}
-    with running(database_url, redis_url, unused_port, tmp_path, dashboard_token="secret-9") as api:
-        answers = [api.post("/login", b"token=guess", **form).status for _ in range(8)]
-        assert answers[0] == 401
-        assert answers[-1] == 429
-        assert api.post("/login", b"token=secret-9", **form).status == 429
-
-
 def test_a_database_that_is_away_is_said_as_503(api):
     """Without its database the API answers 503 with one line, and health says which part is away."""
     with api.database.connect() as connection:

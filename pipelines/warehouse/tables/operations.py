@@ -68,6 +68,7 @@ system_events = Table(
     Column("message", Text, nullable=False),
     Column("details", JSONB, nullable=False, server_default="{}"),
     Index("system_events_timestamp", "timestamp"),
+    Index("system_events_level", "level", "id"),
 )
 
 controls = Table(
