@@ -79,6 +79,9 @@ class Settings(BaseSettings):
     dagster_port: int = Field(3000, ge=1, le=65535, description="Port of Dagster's pages")
     docs_port: int = Field(8051, ge=1, le=65535, description="Port of `tcp docs`")
     history_days: int = Field(7, ge=0, le=3650, description="Days of 1m candles fetched on first start")
+    request_rate: float = Field(
+        1, ge=0, description="Share of OKX's REST limits used by this machine; 0, for sim only: no limit"
+    )
     refill_ids: int = Field(
         50_000, ge=0, description="Missing trades of a symbol refilled by id; candles close what is larger"
     )
@@ -176,6 +179,12 @@ class Settings(BaseSettings):
         if text is not None and not QUIET.fullmatch(text):
             raise ValueError(f"{text!r} is not a stretch of the day such as 22:00-07:00")
         return text
+
+    @model_validator(mode="after")
+    def _limits_are_kept(self) -> "Settings":
+        if self.exchange != "sim" and not 0 < self.request_rate <= 1:
+            raise ValueError("TCP_REQUEST_RATE must be above 0 and at most 1: only sim has no limits")
+        return self
 
     @model_validator(mode="after")
     def _open_binds_need_a_token(self) -> "Settings":

@@ -14,7 +14,9 @@ from pipelines.exchanges.okx.bulk import BulkDownloads
 from pipelines.exchanges.okx.feed import OkxTradeFeed
 from pipelines.exchanges.okx.hosts import REST_URLS, WS_URLS, Hosts, split_urls
 from pipelines.exchanges.okx.keys import Keys
+from pipelines.exchanges.okx.requests import Requester
 from pipelines.exchanges.okx.rest import OkxRest
+from pipelines.exchanges.okx.shared_budget import shared_budgets
 from pipelines.exchanges.parallel import ParallelFeed
 from pipelines.exchanges.trading import TradingAccount
 
@@ -33,7 +35,9 @@ def make_rest(settings: Settings) -> ExchangeRest:
         from pipelines.exchanges.ccxt.rest import CcxtRest
 
         return CcxtRest(settings.ccxt_id, _ccxt_urls(settings))
-    return OkxRest(_hosts(settings, settings.okx_rest_url, REST_URLS, "TCP_OKX_REST_URL"))
+    hosts = _hosts(settings, settings.okx_rest_url, REST_URLS, "TCP_OKX_REST_URL")
+    budgets = shared_budgets(settings.home / "budgets", hosts.all[0], settings.request_rate)
+    return OkxRest(hosts, Requester(hosts, budgets))
 
 
 def make_bulk_downloads(settings: Settings) -> BulkDownloads:

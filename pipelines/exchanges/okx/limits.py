@@ -1,4 +1,5 @@
-"""OKX's request limits, kept by construction. All callers in a process share the budgets of a host."""
+"""OKX's request limits, kept by construction. All callers in a process share the budgets of a host, and all
+processes of a machine where they are shared (`shared_budget`)."""
 
 import asyncio
 import threading
@@ -18,8 +19,8 @@ REST_LIMITS = {
     "/api/v5/public/time": (10, 2.0),
     "/api/v5/system/status": (1, 5.0),
 }
-# Requests are spread by the network on the way: two that left 2.0 s apart may arrive 1.95 s apart.
-WINDOW_MARGIN_S = 0.1
+# Requests are spread by the network on the way: two that left 2.0 s apart may arrive 1.96 s apart.
+WINDOW_MARGIN_S = 0.05
 CONNECTIONS_PER_SECOND = 3
 SUBSCRIPTIONS_PER_HOUR = 480
 
