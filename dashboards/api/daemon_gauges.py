@@ -18,7 +18,7 @@ PLAIN: tuple[tuple[str, str, float, str], ...] = (
         "tcp_postgres_away_seconds",
         "postgres_away_s",
         1,
-        "Since PostgreSQL does not take what comes; 0: it does",
+        "Since PostgreSQL takes nothing; 0: it does",
     ),
     ("tcp_redis_away", "bus_away", 1, "1 while Redis does not take what comes"),
     ("tcp_messages_waiting", "bus_waiting", 1, "Final candles that wait for Redis"),

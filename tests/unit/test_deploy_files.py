@@ -71,13 +71,22 @@ def test_compose_publishes_on_loopback_alone_and_watches_every_service(compose) 
         if name != "migrate":
             assert service["healthcheck"]["test"], name
             assert service["restart"] == "unless-stopped", name
-    assert {name for name, one in compose["services"].items() if "ports" in one} == {"dashboard", "dagster"}
+    assert {name for name, one in compose["services"].items() if "ports" in one} == {
+        "dashboard",
+        "dagster",
+        "prometheus",
+        "grafana",
+    }
 
 
 def test_compose_keeps_data_in_named_volumes(compose) -> None:
-    """No volume is anonymous or unused."""
-    used = {mount.split(":")[0] for one in compose["services"].values() for mount in one["volumes"]}
-    assert used == set(compose["volumes"])
+    """No volume is anonymous or unused; files of the checkout that are mounted are there, and read-only."""
+    mounts = [mount for one in compose["services"].values() for mount in one["volumes"]]
+    files = [mount for mount in mounts if mount.startswith("./")]
+    assert {mount.split(":")[0] for mount in mounts if mount not in files} == set(compose["volumes"])
+    for mount in files:
+        assert mount.endswith(":ro")
+        assert (DEPLOY / mount.split(":")[0]).exists() or mount.startswith("./observe/token:")
 
 
 def test_compose_sets_settings_that_exist(compose) -> None:
