@@ -76,8 +76,9 @@ _DIFFERENT = """
     ORDER BY close_ms, symbol
 """
 _COUNT = """
-    SELECT count(*) FROM market_data WHERE timeframe = :timeframe AND source <> 'exchange'
-      AND timestamp <= to_timestamp(:last / 1000.0)
+    SELECT count(*) FROM market_data JOIN truth.begins USING (symbol)
+    WHERE timeframe = :timeframe AND timestamp <= to_timestamp(:last / 1000.0)
+      AND timestamp - :length * interval '1 ms' >= to_timestamp(first_ms / 1000.0)
 """
 # Each stored row must begin where the one before it ended, from the first id of the first collected minute up
 # to the last one that was emitted. (What reconciliation looked up of earlier minutes may lie alone.)
