@@ -1,7 +1,15 @@
 """`tcp live`: the daemon alone."""
 
+from typing import Annotated
 
-def live() -> None:
+import typer
+
+
+def live(
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Wait while another daemon runs, and take over when it is gone.")
+    ] = False,
+) -> None:
     """Collect market data and run the bots, in the foreground; SIGTERM stops it cleanly.
 
     Starts the embedded servers it needs and leaves them running; `tcp down` stops them. While Redis is away
@@ -13,4 +21,4 @@ def live() -> None:
 
     from live.daemon import run
 
-    run(settings)
+    run(settings, standby)

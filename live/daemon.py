@@ -34,6 +34,7 @@ from pipelines.warehouse.lock import DaemonLock
 from pipelines.warehouse.spool import database_id
 
 LOCK_CHECK_S = 2.0
+STANDBY_CHECK_S = 1.0
 STOP_S = 4.0
 """Longest wait for the parts to end, the collector apart, which takes the time to have everything safe."""
 CLOSE_S = 0.5
@@ -42,9 +43,10 @@ CLOSE_S = 0.5
 _log = structlog.get_logger("daemon")
 
 
-def run(settings: Settings) -> None:
+def run(settings: Settings, standby: bool = False) -> None:
     """Run until SIGTERM or SIGINT, which end it cleanly within 5 s.
 
+    standby: wait while another daemon runs on the database, and take over when it is gone.
     The URLs in `settings` are resolved and the database is migrated. BadInput when it is not, or when another
     daemon runs on it; Unavailable when it does not answer; any other exception is a crash of a part, for a
     supervisor to restart.
@@ -57,18 +59,27 @@ def run(settings: Settings) -> None:
     timeframes = [Timeframe.parse(name, "TCP_TIMEFRAMES") for name in settings.timeframe_list]
     with asyncio.Runner() as runner:
         with contextlib.suppress(asyncio.CancelledError):
-            runner.run(_live(settings, settings.database_url, settings.redis_url, timeframes))
+            runner.run(_live(settings, settings.database_url, settings.redis_url, timeframes, standby))
         _end_without_threads()
 
 
-async def _live(settings: Settings, database_url: str, redis_url: str, timeframes: list[Timeframe]) -> None:
+async def _live(
+    settings: Settings, database_url: str, redis_url: str, timeframes: list[Timeframe], standby: bool
+) -> None:
     stopping = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     engine = database.engine(database_url, database.SERVICE_ANSWER_S)
     lock = DaemonLock(engine)
-    if not await asyncio.to_thread(lock.hold):
-        raise TcpError("another live daemon runs on this database: stop it first (`tcp down`)")
+    if standby:
+        await _wait_for_lock(lock, stopping)
+        if stopping.is_set():
+            return
+    elif not await asyncio.to_thread(lock.hold):
+        raise TcpError(
+            "another live daemon runs on this database: stop it first (`tcp down`), or wait for its end with "
+            "`tcp live --standby`"
+        )
     bus, rest = RedisBus(redis_url), make_rest(settings)
     wall, clock = SystemClock(), ExchangeClock()
     events = Events(engine, bus, wall)
@@ -175,6 +186,18 @@ def _end_without_threads() -> None:
     last = threading.Timer(CLOSE_S, os._exit, [0])
     last.daemon = True
     last.start()
+
+
+async def _wait_for_lock(lock: DaemonLock, stopping: asyncio.Event) -> None:
+    """Ask every second until the lock is ours, or we are stopped. A database that is away is waited for."""
+    _log.info("standing by")
+    while not stopping.is_set():
+        with contextlib.suppress(SQLAlchemyError):
+            if await asyncio.to_thread(lock.hold):
+                _log.info("takes over")
+                return
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), STANDBY_CHECK_S)
 
 
 async def _supervise_bots(settings: Settings, engine: Engine, bus: Bus) -> None:

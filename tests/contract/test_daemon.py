@@ -140,6 +140,33 @@ def test_it_says_how_it_is_refuses_a_second_one_and_stops_cleanly_in_five_second
         assert {"started", "feed_live"} <= set(events)
 
 
+def check_whole(database_url: str, symbol: str) -> None:
+    """Every trade is there, every minute once, and each is what SQL makes of the trades."""
+    by_sql = candles_by_sql(database_url, symbol, Timeframe.M1)
+    with engine_of(database_url).connect() as connection:
+        rows = connection.execute(
+            text(
+                "SELECT (extract(epoch FROM timestamp) * 1000)::bigint, open, high, low, close, volume, "
+                "trades_count, source FROM market_data WHERE symbol = :symbol AND timeframe = '1m' "
+                "AND source <> 'exchange' ORDER BY timestamp"
+            ),
+            {"symbol": symbol},
+        ).all()
+        holes = connection.execute(
+            text(
+                "SELECT count(*) FROM (SELECT trade_id - count - lag(trade_id) OVER (ORDER BY trade_id) "
+                "AS skipped FROM raw_trades WHERE symbol = :symbol) AS steps WHERE skipped <> 0"
+            ),
+            {"symbol": symbol},
+        ).scalar()
+    assert holes == 0
+    closes = [row[0] for row in rows]
+    assert closes == list(range(closes[0], closes[-1] + 1, 60_000))
+    traded = [tuple(row)[:7] for row in rows if row.source == "trades"]
+    assert traded
+    assert traded == [by_sql[row[0]] for row in traded]
+
+
 def test_killed_twice_it_goes_on_and_every_minute_is_that_of_the_trades(environment, database_url):
     for minutes in (6, 14, 22):
         daemon = start(environment)
@@ -149,29 +176,7 @@ def test_killed_twice_it_goes_on_and_every_minute_is_that_of_the_trades(environm
             daemon.kill()
             daemon.communicate()
     for symbol in ("BTC-USDT", "ETH-USDT"):
-        by_sql = candles_by_sql(database_url, symbol, Timeframe.M1)
-        with engine_of(database_url).connect() as connection:
-            rows = connection.execute(
-                text(
-                    "SELECT (extract(epoch FROM timestamp) * 1000)::bigint, open, high, low, close, volume, "
-                    "trades_count, source FROM market_data WHERE symbol = :symbol AND timeframe = '1m' "
-                    "AND source <> 'exchange' ORDER BY timestamp"
-                ),
-                {"symbol": symbol},
-            ).all()
-            holes = connection.execute(
-                text(
-                    "SELECT count(*) FROM (SELECT trade_id - count - lag(trade_id) OVER (ORDER BY trade_id) "
-                    "AS skipped FROM raw_trades WHERE symbol = :symbol) AS steps WHERE skipped <> 0"
-                ),
-                {"symbol": symbol},
-            ).scalar()
-        assert holes == 0
-        closes = [row[0] for row in rows]
-        assert closes == list(range(closes[0], closes[-1] + 1, 60_000))
-        traded = [tuple(row)[:7] for row in rows if row.source == "trades"]
-        assert traded
-        assert traded == [by_sql[row[0]] for row in traded]
+        check_whole(database_url, symbol)
 
 
 def test_a_database_that_was_not_migrated_is_named_with_the_remedy(environment, database_url):
