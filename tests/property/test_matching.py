@@ -28,7 +28,7 @@ from pipelines.warehouse.sql import to_ms
 from strategies.columns import resample
 from strategies.evaluate import evaluate
 from strategies.sample import sample_candles
-from tests.property.test_exits import Given
+from tests.property.test_exits import Given, gates, limits
 from tests.property.test_orders import _trades, executions, markets, options, risks, sizes
 
 D = Decimal
@@ -177,6 +177,36 @@ def test_every_order_and_cost_equals_the_kernel(
         execution=chosen,
     )
     config = file_of(chosen | {"intrabar": "candle"}, risk | size, "1h")
+    compared(strategy, candles, request, config, None)
+
+
+@given(
+    markets(),
+    executions,
+    risks,
+    gates,
+    st.fixed_dictionaries({"max_daily_loss": limits, "max_drawdown": limits}),
+)
+@settings(max_examples=150, deadline=None)
+def test_the_gate_of_a_bot_is_that_of_the_kernel_of_orders(
+    market: tuple[pl.DataFrame, Given],
+    execution: dict[str, Any],
+    risk: dict[str, Any],
+    gate: dict[str, Any],
+    losses: dict[str, Any],
+) -> None:
+    """Every limit of the risk gate over orders that wait, expire and are filled in parts: what it lets
+    through, and how large, is the same, so that every fill is within 1e-9."""
+    candles, strategy = market
+    if not (candles["volume"] > 0).any():
+        return
+    stops = (*losses.values(), gate.get("max_consecutive_losses"))
+    halts = gate.get("halt_until_reset", False) and any(stops)
+    risk, chosen = risk | losses | gate | {"halt_until_reset": halts}, options(execution)
+    request = BacktestRequest(
+        strategy="given", symbol="BTC-USDT", timeframe="1h", slippage=0.0005, risk=risk, execution=chosen
+    )
+    config = file_of(chosen | {"intrabar": "candle"}, risk, "1h")
     compared(strategy, candles, request, config, None)
 
 
