@@ -108,12 +108,25 @@
     try {
       await fetch("/healthz", { cache: "no-store" });
       await new Promise((resolve) => setTimeout(resolve, 6000));
-      if (shell.lost) window.location.reload();
+      if (shell.lost && !unsaved()) window.location.reload();
     } catch (error) {
       await new Promise((resolve) => setTimeout(resolve, 2000));
     } finally {
       probing = false;
     }
+  }
+
+  // A form that was typed into is not thrown away: the reader is told, and loads the page when it is saved.
+  function unsaved() {
+    if (!document.querySelector("[data-typed]")) return false;
+    if (!shell.toldUnsaved) toast("Live values have stopped. Save the form, then load the page again.", true);
+    shell.toldUnsaved = true;
+    return true;
+  }
+
+  function typed(event) {
+    const form = event.target.closest && event.target.closest(".bot-form, .panel.form");
+    if (form) form.dataset.typed = "yes";
   }
 
   function toast(text, failed) {
@@ -236,6 +249,7 @@
   };
   window.tcpShell = { shell, by, say, serverNow, exchangeNow, toast, paintFigures };
   document.addEventListener("keydown", keys);
+  document.addEventListener("input", typed);
   setInterval(drawTimes, 500);
   setInterval(watchConnection, 1000);
 })();

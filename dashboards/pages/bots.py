@@ -1,5 +1,6 @@
 """The bots page: all bots on the left; the chosen one's settings, records and troubles on the right."""
 
+import json
 from typing import Any
 
 from dash import Dash, Input, Output, State, dcc, html, no_update
@@ -24,7 +25,6 @@ from pipelines.warehouse.controls import kill_switch_is_on
 from pipelines.warehouse.risk import bot_risk
 
 EVERY_MS = 3_000
-SKELETON = html.Div(className="skeleton run-skeleton")
 
 
 async def layout(services: Services, query: dict[str, str]) -> Any:
@@ -49,10 +49,10 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                 className="panel side-list",
                 **{"aria-label": "Bots"},
             ),
-            html.Div(SKELETON, id="bot-view", className="run-column bot-column"),
+            html.Div(await _shown(services, query), id="bot-view", className="run-column bot-column"),
             dcc.Store(id="bots-list-redraw"),
             dcc.Store(id="bots-changed"),
-            dcc.Store(id="bot-shown"),
+            dcc.Store(id="bot-shown", data=_state(query, None)),
         ],
         className="listed bots-page",
     )
@@ -127,17 +127,26 @@ def _register_view(dash: Dash, services: Services) -> None:
     async def view(search: str | None, changed: Any, pathname: str, shown: str | None) -> Any:
         if pathname.rstrip("/") != PAGE.path:
             return no_update, no_update
-        state = f"{search or ''} {changed or ''}"
+        asked = parameters(search)
+        state = _state(asked, changed)
         if state == shown:
             return no_update, no_update
-        asked = parameters(search)
-        try:
-            if asked.get("new"):
-                return bot_editor.new(services), state
-            name = asked.get("bot") or (services.hub.bots[0]["bot_id"] if services.hub.bots else "")
-            return await _view(services, name, asked), state
-        except SQLAlchemyError as error:
-            return failure("The bot cannot be read", error), None
+        return await _shown(services, asked), state
+
+
+def _state(asked: dict[str, str], changed: str | None) -> str:
+    """What the view depends on: it is drawn again only when this differs, or a form would forget what was
+    typed."""
+    return json.dumps([sorted(asked.items()), changed])
+
+
+async def _shown(services: Services, asked: dict[str, str]) -> Any:
+    try:
+        if asked.get("new"):
+            return bot_editor.new(services)
+        return await _view(services, _named(services, asked), asked)
+    except SQLAlchemyError as error:
+        return failure("The bot cannot be read", error)
 
 
 async def _view(services: Services, name: str, asked: dict[str, str]) -> Any:
@@ -249,8 +258,12 @@ def _register_refresh(dash: Dash, services: Services) -> None:
 
 
 def _chosen(services: Services, search: str | None) -> str:
-    name = parameters(search).get("bot", "")
-    return name or (services.hub.bots[0]["bot_id"] if services.hub.bots else "")
+    return _named(services, parameters(search))
+
+
+def _named(services: Services, asked: dict[str, str]) -> str:
+    """The bot of the address, else the first one; "" where there is none."""
+    return asked.get("bot") or (services.hub.bots[0]["bot_id"] if services.hub.bots else "")
 
 
 PAGE = Page(bot_view.PATH, "Bots", "bots", layout, register, key="o")

@@ -5,15 +5,19 @@ import signal
 import sys
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from cli.stack.servers import http_answers
 from tests.live_stack import BOTS, LiveStack, live_stack
 from tests.stack import eventually
 from tests.stored_market import market_faults, unjudged_candles
+from tests.story import Story
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.servers, pytest.mark.timeout(420)]
 CLICKED = "bot_002"
+SWEEP = (
+    "--strategy ema_crossover --symbol BTC-USDT --timeframe 1m --grid fast_period=2,3 --grid slow_period=5,9"
+)
 WAIT_MS = 60_000
 TRADING = "SELECT count(DISTINCT bot_id) FROM trades"
 
@@ -27,9 +31,10 @@ def stack(tmp_path):
         yield started
 
 
-def test_bots_trade_people_click_and_nothing_is_lost(stack: LiveStack, browser: Browser, capsys):
+def test_bots_trade_people_click_and_nothing_is_lost(stack: LiveStack, browser: Browser, page: Page, capsys):
     """Candles equal the trades they are made of, every bot judges every candle, also over a kill -9 of the
-    daemon; a click stops and starts a bot; Ctrl-C leaves no process."""
+    daemon; a click stops and starts a bot; a newcomer makes a bot, sees it trade, tests it, promotes a row of
+    a sweep and ends it; Ctrl-C leaves no process."""
     eventually(lambda: stack.scalar(TRADING) >= 4, 90, "trades of four bots")
     _click_stop_and_start(stack, browser)
     compared = _nothing_is_lost(stack)
@@ -44,6 +49,11 @@ def test_bots_trade_people_click_and_nothing_is_lost(stack: LiveStack, browser: 
     running = "SELECT count(*) FROM bots WHERE state = 'running'"
     eventually(lambda: stack.scalar(running) == BOTS, 60, "every bot again")
     compared = _nothing_is_lost(stack)
+
+    swept = stack.tcp.run("sweep", *SWEEP.split(), "--out", str(stack.tcp.home / "sweep.parquet"))
+    assert swept.returncode == 0, swept.stderr
+    Story(page, stack.dashboard).tell()
+    page.close()
 
     trades, signals = (stack.scalar(f"SELECT count(*) FROM {table}") for table in ("trades", "signals"))
     assert stack.interrupt() == 0
