@@ -1,6 +1,6 @@
 """Partitions as stretches of time: what a run was asked for, in as few pieces as it can be fetched in."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -30,6 +30,11 @@ class Stretch:
     def days(self) -> int:
         """How many days."""
         return (self.last - self.first).days + 1
+
+    def midnights(self) -> Iterator[tuple[date, int]]:
+        """Each day with its 00:00, ms since the epoch."""
+        for number in range(self.days):
+            yield self.first + timedelta(days=number), self.start_ms + number * DAY_MS
 
 
 def stretches(partitions: Iterable[Mapping[str, str]]) -> list[Stretch]:

@@ -8,7 +8,12 @@ from sqlalchemy import Engine, func, select, text
 from pipelines.warehouse.sql import to_ms
 from pipelines.warehouse.tables import heartbeats, metadata
 
-_TIME_COLUMNS = {"bots": "updated_at", "strategy_runs": "created_at"}
+_TIME_COLUMNS = {
+    "bots": "updated_at",
+    "strategy_runs": "created_at",
+    "data_gaps": "detected_at",
+    "candle_differences": "detected_at",
+}
 """Tables whose rows change or arrive at another time than `timestamp`."""
 
 # The planner's estimate, partitions summed: a count of market_data would read all of it.

@@ -5,9 +5,11 @@ import sys
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.freshness import TimeWindowFreshnessPolicy
 
 from orchestration.definitions import defs
 
+DBT_TESTS = ("not_null_", "unique_", "accepted_values_", "relationships_")
 HEAVY = {"polars", "numba", "aiohttp", "duckdb", "pyarrow"}
 """What only steps need: every run loads the definitions anew."""
 
@@ -29,9 +31,21 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             "single_run": node.backfill_policy is not None
             and node.backfill_policy.max_partitions_per_run is None,
             "checks": sorted(check.name for check in node.check_keys),
+            "automation": None
+            if node.automation_condition is None
+            else node.automation_condition.get_label(),
+            "fresh_within_s": _window(node.freshness_policy),
         }
     return {
         "assets": assets,
+        "checks": {
+            f"{key.asset_key.to_user_string()}:{key.name}": [
+                graph.get(key).blocking,
+                graph.get(key).automation_condition is not None,
+            ]
+            for key in sorted(graph.asset_check_keys, key=str)
+            if not key.name.startswith(DBT_TESTS)
+        },
         "jobs": {
             job.name: sorted(key.to_user_string() for key in job.asset_layer.executable_asset_keys)
             for job in repository.get_all_jobs()
@@ -47,6 +61,13 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             for sensor in repository.sensor_defs
         },
     }
+
+
+def _window(policy: dg.FreshnessPolicy | None) -> float | None:
+    if policy is None:
+        return None
+    assert isinstance(policy, TimeWindowFreshnessPolicy)
+    return policy.fail_window.to_timedelta().total_seconds()
 
 
 def _dimensions(partitions: dg.PartitionsDefinition | None) -> list[str]:

@@ -39,7 +39,7 @@ def found(parsed_home: Path) -> dict[str, dict[str, dict[str, object]]]:
     return document
 
 
-@pytest.mark.parametrize("part", ["assets", "jobs", "schedules", "sensors"])
+@pytest.mark.parametrize("part", ["assets", "checks", "jobs", "schedules", "sensors"])
 def test_definitions_are_those_of_the_golden_file(found, part: str):
     """Every asset, edge, check, job, schedule and sensor is meant; see `tests.graph.describe` to renew it."""
     assert found[part] == json.loads(GOLDEN.read_text(encoding="utf-8"))[part]
@@ -55,6 +55,19 @@ def test_lineage_runs_from_market_data_to_the_pages(found):
     assert {"public/market_data", "staging/stg_market_data"} <= ancestors("dashboard/live_page")
     assert {"public/bot_performance", "marts/bot_daily_pnl"} <= ancestors("dashboard/portfolio_page")
     assert {"public/strategy_runs", "backtest", "sweeps"} <= ancestors("dashboard/backtests_page")
+
+
+def test_models_are_built_when_the_tables_they_read_grew(parsed_home: Path, found):
+    """All models are requested together at the first quarter of an hour and none at the second; when
+    snapshots of bots grew, at the next one, exactly the models below them."""
+    requested = json.loads(load(parsed_home, "-m", "tests.graph.automate"))
+    models = [key for key in found["assets"] if key.startswith(("staging/", "intermediate/", "marts/"))]
+    assert requested[:5] == [[], models, [], [], []]
+    below = {"staging/stg_bot_performance"}
+    while more := {key for key in models if below & set(found["assets"][key]["deps"])} - below:
+        below |= more
+    assert requested[5] == sorted(below)
+    assert len(models) > len(below) > 10
 
 
 def test_every_deferred_import_of_an_asset_exists(parsed_home: Path):

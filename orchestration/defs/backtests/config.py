@@ -66,7 +66,26 @@ class SweepConfig(dg.Config):
     sort: str = Field("", description="Metric to sort by and to search for; empty: sharpe")
     scheduler: str = Field("", description="HOST:PORT of a Dask cluster; empty: this machine")
 
+    @property
+    def own_fields(self) -> set[str]:
+        """Fields that are not the request's."""
+        return {"file", "scheduler"}
+
     def document(self) -> dict[str, Any]:
         """The request's fields, without the empty ones."""
-        given = self.model_dump(exclude={"file", "scheduler"})
+        given = self.model_dump(exclude=self.own_fields)
         return {name: value for name, value in given.items() if value not in ("", None, 0, {}, [])}
+
+
+class WalkForwardConfig(SweepConfig):
+    """Which sweeps to walk forward, over which windows; each symbol and timeframe alone, on this machine."""
+
+    windows: str = Field(
+        "rolling:train=14d,test=7d",
+        description="rolling:train=60d,test=14d, anchored:train=60d,test=14d or purged:folds=6",
+    )
+
+    @property
+    def own_fields(self) -> set[str]:
+        """Fields that are not the request's."""
+        return {"file", "scheduler", "windows"}

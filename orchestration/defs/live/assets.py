@@ -31,9 +31,11 @@ REPORTED = (
     "signals",
     "market_data",
     "raw_trades",
-    "strategy_runs",
+    "data_gaps",
+    "candle_differences",
 )
-"""Tables whose growth the heartbeat sensor reports: those that the models and pages live on."""
+"""Tables of the daemon that the models read: the heartbeat sensor reports their growth. Those of runs are
+reported by `finished_runs`."""
 
 live_tables = [
     dg.AssetSpec(

@@ -8,7 +8,7 @@ from orchestration.defs.live.assets import REPORTED
 from orchestration.resources import warehouse_url
 
 REPORT_SECONDS = 300
-"""A materialisation a table at most this often: 7 tables × 288 a day."""
+"""A materialisation a table at most this often: 8 tables × 288 a day."""
 
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)

@@ -4,7 +4,7 @@ The bodies import what they call: polars, aiohttp and the database driver stay o
 """
 
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 import dagster as dg
 from pydantic import Field
@@ -12,10 +12,19 @@ from pydantic import Field
 from config.settings import settings
 from core.timeframes import Timeframe
 from orchestration.days import Stretch, stretches
-from orchestration.defs.market_data.checks import CONTINUOUS, continuity
+from orchestration.defs.market_data.checks import (
+    CONTINUOUS,
+    NO_LONG_SILENCE,
+    RECONCILED,
+    WHOLE_DAYS,
+    continuity,
+    no_long_silence,
+    reconciliation,
+    whole_days,
+)
 from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
 from orchestration.failures import OUTAGE_RETRIES, mistakes_fail_at_once
-from orchestration.resources import warehouse_url
+from orchestration.resources import page_url, warehouse_url
 
 
 class CandleBackfillConfig(dg.Config):
@@ -27,7 +36,7 @@ class CandleBackfillConfig(dg.Config):
 @dg.asset(
     partitions_def=DAY_BY_SYMBOL,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    check_specs=[CONTINUOUS],
+    check_specs=[CONTINUOUS, WHOLE_DAYS, NO_LONG_SILENCE],
     group_name="market_data",
     kinds={"python", "postgres"},
     pool="exchange",
@@ -41,15 +50,21 @@ def candle_backfill(context: dg.AssetExecutionContext, config: CandleBackfillCon
         fetched = [
             _fetch(context, "candles", stretch, timeframe) for stretch in stretches(days_and_symbols(context))
         ]
+    ends = [(stretch, end_ms) for stretch, end_ms, *_ in fetched]
     return dg.MaterializeResult(
         metadata=_totals(fetched) | {"timeframe": timeframe.value},
-        check_results=[continuity(database_url, timeframe, [(stretch, end) for stretch, end, *_ in fetched])],
+        check_results=[
+            continuity(database_url, timeframe, ends),
+            whole_days(database_url, timeframe, ends),
+            no_long_silence(database_url, ends),
+        ],
     )
 
 
 @dg.asset(
     partitions_def=DAY_BY_SYMBOL,
     backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[RECONCILED],
     group_name="market_data",
     kinds={"python", "postgres"},
     pool="exchange",
@@ -58,10 +73,12 @@ def candle_backfill(context: dg.AssetExecutionContext, config: CandleBackfillCon
 def trade_backfill(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Trades of the exchange's last three months into raw_trades, page by page (a busy day takes minutes)."""
     with mistakes_fail_at_once():
+        database_url = warehouse_url()
         fetched = [
             _fetch(context, "trades", stretch, None) for stretch in stretches(days_and_symbols(context))
         ]
-    return dg.MaterializeResult(metadata=_totals(fetched))
+    ends = [(stretch, end_ms) for stretch, end_ms, *_ in fetched]
+    return dg.MaterializeResult(metadata=_totals(fetched), check_results=[reconciliation(database_url, ends)])
 
 
 def _fetch(
@@ -88,9 +105,10 @@ def _fetch(
     return stretch, report.end_ms, report.rows, report.missing
 
 
-def _totals(fetched: list[tuple[Stretch, int, int, int]]) -> dict[str, dg.MetadataValue]:
+def _totals(fetched: list[tuple[Stretch, int, int, int]]) -> dict[str, dg.MetadataValue[Any]]:
     return {
         "dagster/row_count": dg.MetadataValue.int(sum(rows for _, _, rows, _ in fetched)),
         "missing_at_the_exchange": dg.MetadataValue.int(sum(missing for *_, missing in fetched)),
+        "page": dg.MetadataValue.url(page_url(settings(), "/data")),
         "symbol_days": dg.MetadataValue.int(sum(stretch.days for stretch, *_ in fetched)),
     }

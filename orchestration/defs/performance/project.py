@@ -2,14 +2,18 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
 import dagster as dg
-from dagster_dbt import DagsterDbtTranslator
+from dagster_dbt import DagsterDbtTranslator, DbtProject
 
 from config.settings import settings
+from orchestration.automation import ON_NEW_ROWS, WITH_WHAT_IT_READS
 from orchestration.dbt_command import ensure_manifest
+
+FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=1), warn_window=timedelta(hours=1))
 
 
 @cache
@@ -26,6 +30,22 @@ class Translator(DagsterDbtTranslator):
     def get_group_name(self, dbt_resource_props: Mapping[str, Any]) -> str:
         """All models are of one domain."""
         return "performance"
+
+    def get_asset_spec(
+        self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
+    ) -> dg.AssetSpec:
+        """Marts are to be fresh: built every quarter of an hour while the daemon lives."""
+        spec = super().get_asset_spec(manifest, unique_id, project)
+        if spec.key.path[0] != "marts":
+            return spec
+        return spec.replace_attributes(freshness_policy=FRESH)
+
+    def get_automation_condition(
+        self, dbt_resource_props: Mapping[str, Any]
+    ) -> dg.AutomationCondition[Any] | None:
+        """Models that read a table of the daemon follow its growth, the others the models they read."""
+        nodes = dbt_resource_props.get("depends_on", {}).get("nodes", [])
+        return ON_NEW_ROWS if any(node.startswith("source.") for node in nodes) else WITH_WHAT_IT_READS
 
 
 def source_tables() -> Iterator[tuple[dg.AssetKey, str, str]]:

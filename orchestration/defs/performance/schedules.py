@@ -1,4 +1,4 @@
-"""How fresh the marts are."""
+"""Models are built by themselves (`orchestration.automation`); the job is for building them now."""
 
 import dagster as dg
 
@@ -8,11 +8,4 @@ performance_job = dg.define_asset_job(
     "performance_job",
     selection=dg.AssetSelection.assets(dbt_models),
     description="Build and test every dbt model.",
-)
-
-performance_every_quarter_hour = dg.ScheduleDefinition(
-    name="performance_every_quarter_hour",
-    job=performance_job,
-    cron_schedule="*/15 * * * *",
-    default_status=dg.DefaultScheduleStatus.RUNNING,
 )

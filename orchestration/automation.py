@@ -1,0 +1,31 @@
+"""When assets are built without being asked: conditions on what is above them, in one place."""
+
+from typing import Any
+
+import dagster as dg
+
+QUARTER_HOUR = "*/15 * * * *"
+NIGHT = "40 4 * * *"
+
+_new_rows: dg.AutomationCondition[Any] = dg.AutomationCondition.any_deps_updated()
+_never_built: dg.AutomationCondition[Any] = dg.AutomationCondition.missing()
+_quarter: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed(QUARTER_HOUR)
+_running: dg.AutomationCondition[Any] = dg.AutomationCondition.in_progress()
+
+ON_NEW_ROWS: dg.AutomationCondition[Any] = (
+    (_new_rows.since_last_handled() | _never_built) & _quarter.since_last_handled() & ~_running
+).with_label("every quarter of an hour, if a table of the daemon grew")
+"""Of models that read the daemon's tables: no run while the daemon is down."""
+
+WITH_WHAT_IT_READS: dg.AutomationCondition[Any] = dg.AutomationCondition.eager()
+"""Of the other models: in the same run as the models they read."""
+
+EVERY_NIGHT: dg.AutomationCondition[Any] = dg.AutomationCondition.on_cron(NIGHT)
+"""Once after 04:40 UTC, when what it looks at was built since."""
+
+automation = dg.AutomationConditionSensorDefinition(
+    "automation",
+    target=dg.AssetSelection.all() | dg.AssetSelection.all_asset_checks(),
+    minimum_interval_seconds=60,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+)

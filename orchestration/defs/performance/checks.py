@@ -1,0 +1,41 @@
+"""One number, two definitions: what dbt says of bots and backtests against `core.metrics`."""
+
+import dagster as dg
+
+from orchestration.automation import EVERY_NIGHT
+from orchestration.resources import warehouse_url
+
+
+@dg.asset_check(
+    asset=dg.AssetKey(["marts", "bot_risk"]),
+    additional_deps=[
+        dg.AssetKey(["marts", "bot_trade_statistics"]),
+        dg.AssetKey(["marts", "backtest_summary"]),
+    ],
+    automation_condition=EVERY_NIGHT,
+    pool="dbt",
+)
+def dbt_and_python_agree() -> dg.AssetCheckResult:
+    """Profit, return, win rate, drawdown, Sharpe and the rest of every bot, calculated anew in Python from
+    the stored snapshots and fills, and returns of the newest backtests: equal to 1e-9."""
+    from pipelines.validation.two_definitions import compare_definitions
+    from pipelines.warehouse.database import engine
+
+    compared = compare_definitions(engine(warehouse_url()))
+    rows = [
+        dg.TableRecord(
+            {"of": found.of, "metric": found.metric, "python": str(found.python), "dbt": str(found.dbt)}
+        )
+        for found in compared.differences[:50]
+    ]
+    columns = [dg.TableColumn(name, "string") for name in ("of", "metric", "python", "dbt")]
+    return dg.AssetCheckResult(
+        passed=not compared.differences,
+        metadata={
+            "bots": compared.bots,
+            "backtests": compared.backtests,
+            "metrics": compared.metrics,
+            "differing": len(compared.differences),
+            "differences": dg.MetadataValue.table(rows, dg.TableSchema(columns)),
+        },
+    )
