@@ -1,16 +1,19 @@
 """`tcp doctor`: everything that can be wrong before or while the stack runs, each with its remedy."""
 
 import json
+import resource
 import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
+import psutil
 import typer
 
 from cli.stack.bound_ports import check_ports
 from cli.stack.connections import connections, problem
+from cli.stack.doctor_state import database_findings, disk_findings
+from cli.stack.findings import Finding
 from cli.stack.home import Home
 from cli.stack.plan import Plan, make_plan
 from cli.stack.postgres import check_version, version
@@ -19,6 +22,7 @@ from cli.stack.servers import check_given_servers, http_answers
 from cli.stack.supervisor import Supervisor
 from cli.stack.table import columns
 from config.files import BotFile, ConfigError, StrategyFile, read_model
+from config.limits import PortfolioLimits
 from config.real_orders import BROKER_OF, why_off
 from config.settings import settings
 from core.errors import BadInput, TcpError
@@ -27,15 +31,9 @@ from pipelines.warehouse.database import engine
 from pipelines.warehouse.real_orders import check_keys, real_orders
 
 FREE_GIB = 2
+FREE_MEMORY_GIB = 1
+OPEN_FILES = 1024
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
-
-
-class Finding(NamedTuple):
-    """One check: `ok` None is a remark that is no failure."""
-
-    name: str
-    ok: bool | None
-    message: str
 
 
 def doctor(as_json: bool = typer.Option(False, "--json", help="One JSON document on stdout.")) -> None:
@@ -55,6 +53,8 @@ def examine(plan: Plan) -> Iterator[Finding]:
     """Run every check."""
     yield _python()
     yield _space(plan.home)
+    yield _memory()
+    yield _open_files()
     yield _try("postgres", lambda: f"PostgreSQL {_postgres(plan)}")
     yield _try("redis", lambda: _redis(plan))
     yield _ports(plan)
@@ -62,6 +62,8 @@ def examine(plan: Plan) -> Iterator[Finding]:
     yield _exchange(plan)
     yield from _connections(plan)
     yield _real_orders(plan)
+    yield from disk_findings(plan)
+    yield from database_findings(plan)
     yield from config_files(plan.resolved.config_dir)
     yield _browser()
 
@@ -78,6 +80,18 @@ def config_files(folder: Path) -> Iterator[Finding]:
         )
         problems = [problem for path in files if (problem := _file_problem(path, model, folder))]
         yield Finding(f"config/{kind}", not problems, "; ".join(problems) or f"{len(files)} files")
+    yield _limits(folder / "risk.json")
+
+
+def _limits(path: Path) -> Finding:
+    """The limits over all bots."""
+    if not path.is_file():
+        return Finding("config/risk.json", True, "none: no limits over all bots")
+    try:
+        given = read_model(PortfolioLimits, path).model_dump(exclude_defaults=True)
+    except ConfigError as error:
+        return Finding("config/risk.json", False, str(error))
+    return Finding("config/risk.json", True, ", ".join(f"{name} {value}" for name, value in given.items()))
 
 
 def _file_problem(path: Path, model: type[BotFile] | type[StrategyFile], folder: Path) -> str | None:
@@ -106,6 +120,18 @@ def _python() -> Finding:
 def _space(home: Home) -> Finding:
     free = shutil.disk_usage(home.path).free / 2**30
     return Finding("disk", free >= FREE_GIB, f"{free:.1f} GiB free at {home.path}")
+
+
+def _memory() -> Finding:
+    free = psutil.virtual_memory().available / 2**30
+    return Finding("memory", True if free >= FREE_MEMORY_GIB else None, f"{free:.1f} GiB available")
+
+
+def _open_files() -> Finding:
+    limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    enough = limit == resource.RLIM_INFINITY or limit >= OPEN_FILES
+    text = f"{limit} open files a process" + ("" if enough else f": `ulimit -n {OPEN_FILES}` before `tcp up`")
+    return Finding("limits", True if enough else None, text)
 
 
 def _postgres(plan: Plan) -> str:

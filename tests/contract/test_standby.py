@@ -31,7 +31,7 @@ def stand_by(environment: dict[str, str]) -> subprocess.Popen[str]:
 
 
 def test_standby_takes_over_within_ten_seconds_and_nothing_is_lost_or_doubled(environment, database_url):
-    """Every minute is that of the trades, none is missing, each is there once; one that waits can be ended."""
+    """Every minute is that of the trades, none is missing, each is there once; who waits can be ended."""
     running = start(environment)
     started = [running]
     try:
