@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from cli.times import parse_day, show_time
+from cli.times import parse_day, parse_offset, show_time
 from core.errors import BadInput
 from core.timeframes import Timeframe
 
@@ -21,17 +21,24 @@ JSON = typer.Option(False, "--json", help="Print one JSON document.")
 
 @app.command("import")
 def import_file(
-    file: Path = typer.Argument(help="CSV or Parquet: timestamp, open, high, low, close, volume."),
+    file: Path = typer.Argument(help="CSV, Parquet, JSON (Coinbase) or zip (LEAN) of candles."),
     exchange: str = typer.Option("okx", help="Where the candles are from."),
     symbol: str = typer.Option(..., help="E.g. BTC-USDT."),
     timeframe: str = typer.Option(..., help="1m, 5m, 15m, 1h, 4h or 1d."),
     timestamps: str = typer.Option("close", help="What the file's timestamps are: open or close."),
+    offset: str = typer.Option("+00:00", help="Of its times, where they name none: +08:00 is ahead of UTC."),
+    aggregate: bool = typer.Option(False, "--aggregate", help="It has shorter candles: make longer ones."),
     as_json: bool = JSON,
 ) -> None:
-    """Store the candles of FILE; a repeat changes nothing."""
+    """Store the candles of FILE; a repeat changes nothing.
+
+    Columns timestamp (or open_time, close_time …), open, high, low, close, volume; times ISO 8601 or epoch
+    ms; .csv, .csv.gz, .parquet. JSON as Coinbase answers, zips as LEAN keeps them.
+    """
     Timeframe.parse(timeframe, "--timeframe")
     if timestamps not in ("open", "close"):
         raise BadInput("--timestamps", f"{timestamps!r} is neither open nor close")
+    offset_ms = parse_offset(offset, "--offset")
     if not file.is_file():
         raise BadInput(str(file), "no such file")
     from cli.stack.ensure import ensure
@@ -46,6 +53,8 @@ def import_file(
         symbol,
         timeframe,
         "open" if timestamps == "open" else "close",
+        offset_ms,
+        aggregate,
     )
     first, last = show_time(report.first_ms), show_time(report.last_ms)
     if as_json:

@@ -30,6 +30,17 @@ def parse_day(text: str, option: str) -> date:
         raise BadInput(option, f"{text!r} is not a day such as 2026-11-20") from None
 
 
+def parse_offset(text: str, option: str) -> int:
+    """An offset from UTC such as +08:00, in ms."""
+    try:
+        offset = datetime.strptime(text, "%z").utcoffset()
+    except ValueError:
+        offset = None
+    if offset is None:
+        raise BadInput(option, f"{text!r} is not an offset from UTC such as +08:00 or -05:30")
+    return round(offset.total_seconds() * 1000)
+
+
 def show_time(at_ms: int) -> str:
     """ISO 8601, UTC, with Z; milliseconds only where there are any."""
     moment = datetime.fromtimestamp(at_ms / 1000, UTC)

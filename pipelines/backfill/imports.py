@@ -11,7 +11,7 @@ import polars as pl
 from core.candles import Candle
 from core.errors import BadInput
 from core.timeframes import Timeframe
-from pipelines.backtest.files import load_candles
+from pipelines.backtest.files import read_candle_file
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.sql import to_ms
@@ -49,14 +49,17 @@ def import_candles(
     symbol: str,
     timeframe: str,
     timestamps: Literal["open", "close"] = "close",
+    offset_ms: int = 0,
+    aggregate: bool = False,
 ) -> ImportReport:
-    """Store the candles of a CSV or Parquet file, all of them or, on an error, none.
+    """Store the candles of a file, all of them or, on an error, none. Repeating it changes nothing.
 
-    `timestamps` says whether the file labels a candle by its open or its close. Repeating it changes nothing.
+    timestamps: whether the file labels a candle by its open or its close, where it does not say
+    offset_ms, aggregate: see `read_candle_file`
     """
     check_names(exchange, symbol)
     length = Timeframe.parse(timeframe)
-    frame = load_candles(path, timestamps, timeframe)
+    frame, _ = read_candle_file(path, timestamps, timeframe, offset_ms, aggregate)
     changed = 0
     with engine(database_url).begin() as connection:
         for part in frame.iter_slices(BATCH):

@@ -57,7 +57,7 @@ def checked(
     for one time.
     """
     numbered = candles.with_row_index("row")
-    _refuse_values(numbered, origin)
+    refuse_values(numbered, origin)
     _refuse_times(numbered, timeframe, origin)
     unsorted = int((numbered["timestamp"].diff().dt.total_microseconds() < 0).sum())
     if unsorted:
@@ -80,7 +80,8 @@ def holes(times: pl.Series, timeframe: Timeframe) -> tuple[int, int]:
     return int(steps.sum()), int((steps > 0).sum())
 
 
-def _refuse_values(candles: pl.DataFrame, origin: Origin) -> None:
+def refuse_values(candles: pl.DataFrame, origin: Origin) -> None:
+    """BadInput for the first row (column `row`) with a number that no candle has."""
     named = (*PRICES, "volume")
     low, high = pl.col("low"), pl.col("high")
     problems = [

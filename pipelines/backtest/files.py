@@ -9,10 +9,14 @@ import polars as pl
 from core.errors import BadInput
 from core.timeframes import Timeframe
 from pipelines.backtest.checks import DataReport, checked, origin_of
+from pipelines.backtest.foreign import SUFFIXES, read_foreign
+from pipelines.backtest.longer import longer_candles
 
 Labels = Literal["open", "close"]
 NUMBERS = ("open", "high", "low", "close", "volume")
 CLOSE_TIME_NAMES = ("close_datetime", "close_time")
+OPEN_TIME_NAMES = ("open_datetime", "open_time")
+ZONE = r"([zZ]|[+-]\d\d:?\d\d)\s*$"
 EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST = datetime(2100, 1, 1, tzinfo=UTC)
 
@@ -25,20 +29,31 @@ def load_candles(
 
 
 def read_candle_file(
-    path: str | Path, timestamps: Labels = "close", timeframe: str | None = None
+    path: str | Path,
+    timestamps: Labels = "close",
+    timeframe: str | None = None,
+    offset_ms: int = 0,
+    aggregate: bool = False,
 ) -> tuple[pl.DataFrame, DataReport]:
     """A file with columns timestamp, open, high, low, close, volume, and what had to be mended in it.
 
     timestamp: ISO 8601 (UTC where it names no zone) or epoch ms; of the close, or of the open with
-    timestamps="open". A column close_datetime or close_time stands in for it. timeframe: None takes the
-    shortest distance. BadInput names file, line and problem.
+    timestamps="open". A column close_datetime, close_time, open_datetime or open_time stands in for it.
+    timeframe: None takes the shortest distance. offset_ms: how far times that name no zone are ahead of UTC.
+    aggregate: the file has shorter candles, of which those of `timeframe` are made. BadInput names file, line
+    and problem.
     """
     path = Path(path)
     frame = _read(path)
     named, labels = _time_column(frame, path, timestamps)
-    frame = frame.select(read_times(frame[named], path).alias("timestamp"), *NUMBERS)
+    if offset_ms and _names_a_zone(frame[named]):
+        raise BadInput("--offset", f"the times of {path} name their own: leave it out")
+    times = read_times(frame[named], path) - timedelta(milliseconds=offset_ms)
+    frame = frame.select(times.alias("timestamp"), *NUMBERS)
     if frame.is_empty():
         raise BadInput(str(path), "no candles in it")
+    if aggregate:
+        frame, labels = _aggregated(frame, labels, timeframe, path), "open"
     length = Timeframe.parse(timeframe) if timeframe else timeframe_of(frame["timestamp"], path)
     moved_ms = length.ms if labels == "open" else _early_labels(frame["timestamp"])
     shifted = frame.with_columns(pl.col("timestamp") + pl.lit(timedelta(milliseconds=moved_ms)))
@@ -50,6 +65,8 @@ def read_table(path: Path) -> pl.DataFrame:
     if not path.is_file():
         raise BadInput(str(path), "is a folder, not a file" if path.is_dir() else "no such file")
     try:
+        if path.name.endswith(SUFFIXES):
+            return read_foreign(path)
         if path.suffix == ".parquet":
             return pl.read_parquet(path)
         return _without_blank_end(pl.read_csv(path, infer_schema_length=0)).rename(str.strip)
@@ -84,10 +101,31 @@ def _without_blank_end(frame: pl.DataFrame) -> pl.DataFrame:
 def _time_column(frame: pl.DataFrame, path: Path, timestamps: Labels) -> tuple[str, Labels]:
     if "timestamp" in frame.columns:
         return "timestamp", timestamps
-    for name in CLOSE_TIME_NAMES:
+    named: dict[str, Labels] = {
+        **dict.fromkeys(CLOSE_TIME_NAMES, "close"),
+        **dict.fromkeys(OPEN_TIME_NAMES, "open"),
+    }
+    for name, labels in named.items():
         if name in frame.columns:
-            return name, "close"
+            return name, labels
     raise BadInput(str(path), f"no column timestamp; it has {', '.join(frame.columns)}")
+
+
+def _aggregated(frame: pl.DataFrame, labels: Labels, timeframe: str | None, path: Path) -> pl.DataFrame:
+    if timeframe is None:
+        raise BadInput("--timeframe", "name that of the candles to be made")
+    if labels == "close":
+        steps = frame["timestamp"].diff().dt.total_milliseconds()
+        step = steps.filter(steps > 0).min() or 0
+        shift = timedelta(milliseconds=int(step) - _early_labels(frame["timestamp"]))  # type: ignore[arg-type]
+        frame = frame.with_columns(pl.col("timestamp") - shift)
+    return longer_candles(frame, Timeframe.parse(timeframe), path)
+
+
+def _names_a_zone(raw: pl.Series) -> bool:
+    if raw.dtype == pl.String:
+        return bool(raw.head(1).str.contains(ZONE).any())
+    return isinstance(raw.dtype, pl.Datetime) and raw.dtype.time_zone is not None
 
 
 def read_times(raw: pl.Series, path: Path) -> pl.Series:
@@ -128,7 +166,7 @@ def _epoch(milliseconds: pl.Series) -> pl.Series:
 
 def _iso(raw: pl.Series, path: Path) -> pl.Series:
     try:
-        zoned = bool(raw.head(1).str.contains(r"([zZ]|[+-]\d\d:?\d\d)\s*$").any())
+        zoned = _names_a_zone(raw)
         text = raw if zoned else raw + "Z"
         return text.str.to_datetime(time_unit="us", time_zone="UTC", strict=True)
     except pl.exceptions.PolarsError:
