@@ -23,6 +23,7 @@ from core.orders import OrderType
 from core.risk import KILL_SWITCH, age_of
 from core.signals import Signal
 from core.timeframes import Timeframe
+from live.bots.journal import note
 from live.bots.messages import MarketUpdate, Message, signal_message, status_message
 from live.bots.rules import rules_of, volatility_sizing
 from live.bots.window import CandleWindow
@@ -236,6 +237,7 @@ class Bot:
             self._book_due_ms = self._clock.now_ms() + BOOK_PATIENCE_MS
         if sends:
             self._say((ORDERS_CHANNEL, {"bot": self.name}))
+        note(self.name, outcome, signal, latency_ms)
         self._say(signal_message(self.name, signal, outcome, latency_ms))
         self._tell(outcome, candle.close, "trade" if outcome.executions else "candle")
 
@@ -272,6 +274,7 @@ class Bot:
             outcome = withdraw(self._account, KILL_SWITCH) if standing.kill_switch else self._marked(met)
             self._ledger.write(connection, outcome, open_ms, None)
         self._account = outcome.account
+        note(self.name, outcome)
         if outcome.executions:
             self._tell(outcome, price, "trade")
 
