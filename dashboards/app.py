@@ -16,6 +16,7 @@ from dashboards.api.errors import Failures
 from dashboards.api.install import install
 from dashboards.attempts import Attempts
 from dashboards.backfills import Backfills
+from dashboards.dagster_runs import DagsterRuns
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from dashboards.jobs import Jobs
@@ -55,7 +56,10 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
     database = engine(settings.database_url, SERVICE_ANSWER_S)
     bus = bus or RedisBus(settings.redis_url or "")
     hub = Hub(database, bus, Feed(settings.exchange), SystemClock())
-    services = Services(settings, database, bus, hub, Jobs(), Backfills(settings), Attempts())
+    dagster = DagsterRuns(settings)
+    services = Services(
+        settings, database, bus, hub, Jobs(), Backfills(settings, dagster), Attempts(), dagster
+    )
     server = FastAPI(
         title="TCP Dashboard",
         version="1",
@@ -111,5 +115,6 @@ async def _lifespan(services: Services) -> AsyncIterator[None]:
         reader.cancel()
         await asyncio.gather(reader, return_exceptions=True)
         services.jobs.close()
+        services.dagster.close()
         services.backfills.jobs.close()
         await services.bus.close()

@@ -1,4 +1,4 @@
-"""Backfills asked for by people: one at a time beside the web server, with how far each is."""
+"""Backfills asked for by people: runs of Dagster where it is up, else one at a time beside the web server."""
 
 from collections import deque
 from dataclasses import dataclass, field
@@ -7,17 +7,21 @@ from typing import Any, Literal
 
 from config.settings import Settings
 from core.errors import BadInput
+from dashboards.dagster_runs import DagsterRuns
 from dashboards.jobs import Job, Jobs
 from pipelines.backfill.report import BackfillReport, Progress
 from pipelines.backfill.run import run_backfill
 
 Kind = Literal["candles", "trades"]
 KEPT = 20
+MOST_PARTITIONS = 1000
+"""Days of one backfill in Dagster; more are fetched here, in one go."""
 
 
 @dataclass(slots=True)
 class Backfill:
-    """What was asked for, its job, and how far it is (None before its first page)."""
+    """What was asked for, its job, and how far it is (None before its first page); address: of its runs in
+    Dagster."""
 
     kind: Kind
     symbol: str
@@ -26,6 +30,13 @@ class Backfill:
     last: date
     job: Job | None = None
     progress: Progress | None = None
+    address: str | None = None
+
+    @property
+    def days(self) -> list[str]:
+        """Every UTC day of it as its partition's key has it."""
+        count = (self.last - self.first).days + 1
+        return [(self.first + timedelta(days=n)).isoformat() for n in range(count)]
 
     def row(self) -> dict[str, Any]:
         """A line of the page's list: `what`, `state` and `said`."""
@@ -36,13 +47,16 @@ class Backfill:
             "days": f"{self.first} – {self.last}",
             "state": state,
             "said": self._said(state),
+            "address": self.address,
         }
 
     def _said(self, state: str) -> str:
         if self.job is not None and state == "failed":
             return str(self.job.error)
         if self.job is not None and state == "done":
-            report: BackfillReport = self.job.result
+            report: BackfillReport | None = self.job.result
+            if report is None:
+                return "by Dagster"
             lacking = f", {report.missing:,} the exchange does not have" if report.missing else ""
             return f"{report.rows:,} written, {report.already:,} were there{lacking}"
         if self.progress is None or not self.progress.total_ms:
@@ -56,6 +70,7 @@ class Backfills:
     """Those of this process, newest first. A killed one loses nothing: asked for again, it goes on."""
 
     settings: Settings
+    dagster: DagsterRuns
     jobs: Jobs = field(default_factory=Jobs)
     asked: deque[Backfill] = field(default_factory=lambda: deque(maxlen=KEPT))
 
@@ -68,7 +83,9 @@ class Backfills:
         begin = datetime.combine(first, time(), UTC)
         end = datetime.combine(last + timedelta(days=1), time(), UTC)
 
-        def work() -> BackfillReport:
+        def work() -> BackfillReport | None:
+            if self._in_dagster(wanted):
+                return None
             return run_backfill(self.settings, kind, symbol, wanted.timeframe, begin, end, on_progress=note)
 
         def note(progress: Progress) -> None:
@@ -77,3 +94,16 @@ class Backfills:
         wanted.job = self.jobs.submit(work)
         self.asked.appendleft(wanted)
         return wanted
+
+    def _in_dagster(self, wanted: Backfill) -> bool:
+        """Whether Dagster took it, and has done it."""
+        if len(wanted.days) > MOST_PARTITIONS or not self.dagster.is_up():
+            return False
+
+        def note(address: str) -> None:
+            wanted.address = address
+
+        asset = "candle_backfill" if wanted.kind == "candles" else "trade_backfill"
+        config = {} if wanted.timeframe is None else {"timeframe": wanted.timeframe}
+        keys = [f"{day}|{wanted.symbol}" for day in wanted.days]
+        return self.dagster.backfill(asset, keys, config, note) is not None

@@ -85,6 +85,11 @@ def api_row(row: dict[str, Any], price: float | None, now: datetime) -> dict[str
         "last_heartbeat": row["last_heartbeat"],
         "deleted_at": row["deleted_at"],
         "last_signal": signal,
+        "kill_switch": row["kill_switch"],
+        "halted": row["halted"],
+        "last_veto": None
+        if row["veto_time"] is None
+        else {"timestamp": row["veto_time"], "reason": row["veto_reason"]},
     }
 
 

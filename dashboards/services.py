@@ -10,6 +10,7 @@ from sqlalchemy import Engine
 from config.settings import Settings
 from dashboards.attempts import Attempts
 from dashboards.backfills import Backfills
+from dashboards.dagster_runs import DagsterRuns
 from dashboards.hub import Hub
 from dashboards.jobs import Jobs
 from pipelines.bus.base import Bus
@@ -28,6 +29,7 @@ class Services:
     jobs: Jobs
     backfills: Backfills
     attempts: Attempts
+    dagster: DagsterRuns
 
     async def query(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Run a query function in a worker thread, with the engine as its first argument: the event loop

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from playwright.sync_api import Locator, Page, expect
 
 NAME = "story"
-WAIT_MS = 60_000
 
 
 @dataclass(frozen=True)
@@ -19,7 +18,6 @@ class Story:
 
     def tell(self) -> None:
         """Create, trade, backtest, promote, stop."""
-        expect.set_options(timeout=WAIT_MS)
         self.create()
         self.see_its_first_trade()
         self.backtest_it()

@@ -31,10 +31,18 @@ class LastSignal(BaseModel):
     confidence: float
 
 
+class Veto(BaseModel):
+    """An order that was not let through, and why."""
+
+    timestamp: datetime
+    reason: str
+
+
 class Bot(_Model):
     """A bot: what is wanted (status), what it does (state), both in one word (shown), and what it made.
 
-    Money in quote currency at the last price, ratios as fractions; fills: buys and sells; closed: round trips
+    Money in quote currency at the last price, ratios as fractions; fills: buys and sells; closed: round
+    trips; kill_switch: on, of all bots or its own; halted: why it buys nothing until it is reset
     """
 
     bot_id: str
@@ -58,6 +66,9 @@ class Bot(_Model):
     win_rate: float | None
     last_heartbeat: datetime | None
     last_signal: LastSignal | None
+    kill_switch: bool
+    halted: str | None
+    last_veto: Veto | None
     restarts: int
     error: str | None
     deleted_at: datetime | None

@@ -2,18 +2,19 @@
 
 import asyncio
 import json
+from datetime import timedelta
 from typing import Any
 
 import dash_ag_grid as dag
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import BadInput
+from core.errors import BadInput, Unavailable
 from dashboards import results
 from dashboards.api.documents import MAX_LIMIT
 from dashboards.backtest_form import FIELDS, form, read_form
 from dashboards.callbacks import in_browser, on
-from dashboards.components import downloads, empty, failure
+from dashboards.components import downloads, empty, failure, toast
 from dashboards.forms import parameter_fields
 from dashboards.grids import RUN_COLUMNS, grid_options
 from dashboards.jobs import Job, QueueFull
@@ -23,10 +24,14 @@ from dashboards.queries import bots as bot_queries
 from dashboards.queries import market as market_queries
 from dashboards.queries import runs as queries
 from dashboards.services import Services
+from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from strategies import registry
 
 POLL_S = 0.1
+SMALL = 500_000
+"""Candles up to which a backtest runs at once: about a year of minutes, a second or two."""
+RUNS_MS = 10_000
 
 
 async def layout(services: Services, query: dict[str, str]) -> Any:
@@ -70,6 +75,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                 className="run-column",
             ),
             dcc.Store(id="run-done"),
+            dcc.Interval(id="runs-clock", interval=RUNS_MS),
         ],
         className="backtests",
     )
@@ -153,6 +159,7 @@ def _register_run(dash: Dash, services: Services) -> None:
         Output("run-done", "data"),
         Output("form-problem", "children", allow_duplicate=True),
         Output("runs", "rowData"),
+        Output("toasts", "children", allow_duplicate=True),
         Input("run", "n_clicks"),
         *(State(f"form-{name}", "value") for name in FIELDS),
         State({"type": "parameter", "name": ALL}, "value"),
@@ -169,14 +176,28 @@ def _register_run(dash: Dash, services: Services) -> None:
         *values, given, names, blocks = arguments
         try:
             request = read_form(values, names, given, blocks)
+            if address := await _in_dagster(services, request):
+                return no_update, "", no_update, _handed(address)
             job = services.jobs.submit(lambda: execute(request, services.settings.database_url))
-        except (BadInput, QueueFull) as error:
-            return no_update, str(error), no_update
+        except (BadInput, QueueFull, Unavailable) as error:
+            return no_update, str(error), no_update, no_update
         await _wait(job)
         if job.state == "failed":
-            return no_update, job.error, no_update
+            return no_update, job.error, no_update, no_update
         rows = [results.run_row(row) for row in await services.query(queries.runs)]
-        return job.result.id, "", rows
+        return job.result.id, "", rows, no_update
+
+    @on(
+        dash,
+        Output("runs", "rowData", allow_duplicate=True),
+        Input("runs-clock", "n_intervals"),
+        prevent_initial_call=True,
+    )
+    async def refresh(_turn: int | None) -> Any:
+        try:
+            return [results.run_row(row) for row in await services.query(queries.runs)]
+        except SQLAlchemyError:
+            return no_update  # what is listed stays; the top bar says that the database is away
 
     in_browser(
         dash,
@@ -192,6 +213,22 @@ def _register_run(dash: Dash, services: Services) -> None:
         Input("runs", "cellClicked"),
         initial=False,
     )
+
+
+async def _in_dagster(services: Services, request: BacktestRequest) -> str | None:
+    """Address of the run that Dagster makes of a long backtest; None for a short one, or where none is up."""
+    first, last = request.start, request.end
+    if first is None or last is None or (last - first) / timedelta(milliseconds=request.candle_ms) <= SMALL:
+        return None
+    if not await asyncio.to_thread(services.dagster.is_up):
+        return None
+    config = request.model_dump(mode="json", exclude_none=True, exclude={"fee_currency"})
+    return await asyncio.to_thread(services.dagster.launch, "backtest_job", "backtest", config)
+
+
+def _handed(address: str) -> html.Div:
+    link = html.A("see it there", href=address, target="_blank", rel="noopener")
+    return toast("A long one: Dagster runs it, ", link, ". It is in the list below when it is done.")
 
 
 async def _wait(job: Job) -> None:

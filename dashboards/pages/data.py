@@ -176,7 +176,10 @@ def backfill_items(backfills: Backfills) -> list[html.Li]:
             **{"data-tone": tones.get(row["state"], "warn")},
         )
         what = html.Span([html.B(row["what"]), html.Span(row["days"], className="muted numeric")])
-        items.append(html.Li([what, html.Span([state, html.Span(row["said"], className="muted")])]))
+        said: list[Any] = [state, html.Span(row["said"], className="muted")]
+        if row["address"]:
+            said.append(html.A("in Dagster", href=row["address"], target="_blank", rel="noopener"))
+        items.append(html.Li([what, html.Span(said)]))
     return items
 
 

@@ -27,6 +27,9 @@ select b.id, b.name, b.strategy_name, b.symbol, b.timeframe, b.status, b.state, 
        coalesce(p.fills, 0) as fills,
        coalesce(day.total_value, b.virtual_balance) as day_start_value,
        s.timestamp as signal_time, s.signal_type, s.price as signal_price, s.confidence,
+       p.risk->>'halted' as halted, v.timestamp as veto_time, v.reason as veto_reason,
+       exists (select from controls where name in ('kill_switch', 'kill_switch:' || b.id)
+               and (value->>'on')::boolean) as kill_switch,
        i.tick_size, i.lot_size, i.base, i.quote
 from bots b
 left join positions p on p.bot_id = b.id
@@ -37,6 +40,9 @@ left join lateral (
 left join lateral (
     select timestamp, signal_type, price, confidence from signals
     where bot_id = b.id and signal_type <> 'hold' order by timestamp desc limit 1) s on true
+left join lateral (
+    select timestamp, reason from orders
+    where bot_id = b.id and status = 'rejected' order by timestamp desc limit 1) v on true
 where case when cast(:name as text) is null then :deleted or b.deleted_at is null else b.name = :name end
 order by b.name
 """).bindparams(exchange=EXCHANGE)
@@ -52,6 +58,8 @@ def overview(
         starting cash when it is younger
     fills: buys and sells; total_trades, winning_trades: closed round trips
     signal_*: the last buy or sell (holds are left out)
+    kill_switch: of all bots, or the bot's own; halted: why it buys nothing until it is reset; veto_*: the
+        newest order that the risk gate, or the exchange's rules, did not let through
     """
     with engine.connect() as connection:
         rows = connection.execute(_OVERVIEW, {"day_start": day_start, "name": name, "deleted": deleted})

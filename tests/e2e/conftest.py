@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+WAIT_MS = 60_000
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -23,6 +24,7 @@ def browser() -> Iterator[Browser]:
             if os.environ.get("CI") == "true":
                 pytest.fail("no Chromium, and CI must have one")
             pytest.skip("no Chromium on this machine")
+        expect.set_options(timeout=WAIT_MS)
         found = playwright.chromium.launch(executable_path=known, args=list(ARGUMENTS))
         yield found
         found.close()
@@ -34,7 +36,7 @@ def page(browser: Browser) -> Iterator[Page]:
     problems: list[str] = []
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     opened = context.new_page()
-    opened.set_default_timeout(60_000)
+    opened.set_default_timeout(WAIT_MS)
     opened.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
     opened.on("pageerror", lambda error: problems.append(str(error)))
     own = re.compile(r"(http|ws)://127\.0\.0\.1[:/]|data:|blob:")

@@ -1,0 +1,110 @@
+"""Work of people as Dagster runs, where Dagster of this installation is up: over its GraphQL, never imported.
+
+Whoever launches there gets retries, history and logs of Dagster's own. Where it is not up, nothing is lost:
+the caller does the work itself.
+"""
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from threading import Event
+from typing import Any
+
+from config.settings import Settings
+from core.errors import Unavailable
+
+LOCATION = {"repositoryLocationName": "tcp", "repositoryName": "__repository__"}
+UP_S = 1.0
+ANSWER_S = 30.0
+POLL_S = 2.0
+ENDED = frozenset({"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"})
+WELL = frozenset({"COMPLETED", "COMPLETED_SUCCESS"})
+
+_INSTANCE = "{ instance { info } }"
+_LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  ... on RunConfigValidationInvalid { errors { message } } } }"""
+_BACKFILL = """mutation Launch($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+_STATE = """query State($id: String!) { partitionBackfillOrError(backfillId: $id) {
+  ... on PartitionBackfill { status error { message } } } }"""
+
+
+class DagsterRuns:
+    """Dagster's webserver of this machine, if it is the one of this TCP_HOME."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.url = f"http://127.0.0.1:{settings.dagster_port}"
+        self._folder = str(settings.home / "dagster")
+        self._closed = Event()
+
+    def is_up(self) -> bool:
+        """Whether it answers and works on this installation: the port may be another one's."""
+        try:
+            info = self._ask(_INSTANCE, {}, UP_S)["instance"]["info"]
+        except Unavailable:
+            return False
+        return f"base_dir: {self._folder}\n" in info
+
+    def launch(self, job: str, op: str, config: Mapping[str, Any]) -> str | None:
+        """Launch a job of one op and return the run's address; None when Dagster refuses it."""
+        params = {
+            "selector": {**LOCATION, "jobName": job},
+            "runConfigData": {"ops": {op: {"config": dict(config)}}},
+            "mode": "default",
+        }
+        said = self._ask(_LAUNCH, {"params": params}, ANSWER_S)["launchPipelineExecution"]
+        return f"{self.url}/runs/{said['run']['runId']}" if said["__typename"] == "LaunchRunSuccess" else None
+
+    def backfill(
+        self, asset: str, partitions: Sequence[str], config: Mapping[str, Any], note: Callable[[str], None]
+    ) -> str | None:
+        """Launch a backfill and wait for its end: where it is to be seen; None when Dagster refuses it, as
+        for days that have no partition. `note` is told the address at once. Unavailable when it failed."""
+        params = {
+            "assetSelection": [{"path": [asset]}],
+            "partitionNames": list(partitions),
+            "runConfigData": {"ops": {asset: {"config": dict(config)}}} if config else {},
+        }
+        said = self._ask(_BACKFILL, {"params": params}, ANSWER_S)["launchPartitionBackfill"]
+        if said["__typename"] != "LaunchBackfillSuccess":
+            return None
+        address = f"{self.url}/runs/b/{said['backfillId']}"
+        note(address)
+        while (state := self._state(said["backfillId"])) not in ENDED:
+            if self._closed.wait(POLL_S):
+                raise Unavailable("the dashboard was stopped; Dagster goes on")
+        if state not in WELL:
+            raise Unavailable(f"failed in Dagster: {address}")
+        return address
+
+    def close(self) -> None:
+        """Wait for nothing any more."""
+        self._closed.set()
+
+    def _state(self, backfill: str) -> str:
+        return str(self._ask(_STATE, {"id": backfill}, ANSWER_S)["partitionBackfillOrError"]["status"])
+
+    def _ask(self, query: str, variables: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.url}/graphql", body, {"Content-Type": "application/json"})
+        try:
+            answer = _read(request, timeout_s)
+        except (OSError, ValueError) as error:
+            raise Unavailable(f"Dagster does not answer: {error}") from None
+        if "errors" in answer or not isinstance(answer.get("data"), dict):
+            raise Unavailable(f"Dagster refused: {answer.get('errors')}")
+        data: dict[str, Any] = answer["data"]
+        return data
+
+
+def _read(request: urllib.request.Request, timeout_s: float) -> Any:
+    """The document of the answer; Dagster gives its refusals the status 500."""
+    try:
+        with urllib.request.urlopen(request, timeout=timeout_s) as response:
+            return json.load(response)
+    except urllib.error.HTTPError as error:
+        with error:
+            return json.load(error)
