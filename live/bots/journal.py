@@ -1,8 +1,8 @@
 """What a bot did, in its log: a line for each signal to trade, order and fill.
 
 All lines of one decision carry its `correlation_id`, which is the id of the signal in the database and stands
-in the rows of its orders and trades as `signal_id`. It begins with the bot and the close of the candle, by whose
-trades the chain goes back to the exchange.
+in the rows of its orders and trades as `signal_id`. It begins with the bot and the close of the candle, by
+whose trades the chain goes back to the exchange.
 """
 
 import structlog
