@@ -17,7 +17,7 @@ def longer_candles(opened: pl.DataFrame, timeframe: Timeframe, path: Path) -> pl
     rounded to 12 digits, as sums of floats are not exact. BadInput when
     the rows are not in order, or further apart than the timeframe.
     """
-    refuse_values(opened.with_row_index("row"), origin_of(path))
+    refuse_values(opened, origin_of(path))
     steps = opened["timestamp"].diff().dt.total_milliseconds()
     back = (steps <= 0).arg_true()
     if back.len():
