@@ -29,20 +29,24 @@ def list_all(
     """Every bot in one line."""
     from pipelines.warehouse.bots import list_bots
 
-    rows = list_bots(_engine(), deleted)
+    engine = _engine()
+    rows = list_bots(engine, deleted)
     if as_json:
         _print_json({"bots": [_document(row) for row in rows]})
         return
     if not rows:
         print("no bots yet: put a file into config/bots or use `tcp bots create FILE`")
         return
+    held = _held_up(engine)
     print(f"{'bot':<20} {'strategy':<20} {'candles':<15} {'status':<8} {'state':<9} {'value':>14} trades")
     for row in rows:
         print(
             f"{row.name:<20} {row.strategy_name:<20} {row.symbol + ' ' + row.timeframe:<15} {row.status:<8} "
             f"{'deleted' if row.deleted_at else row.state:<9} {row.current_balance:>14,.2f} "
-            f"{row.total_trades:>6}"
+            f"{row.total_trades:>6}" + (f"  {held[row.name]}" if row.name in held else "")
         )
+    if "" in held:
+        print(held[""])
 
 
 @app.command()
@@ -59,7 +63,7 @@ def show(name: str = NAME, as_json: bool = JSON) -> None:
     if as_json:
         _print_json(document | {"risk": stands})
         return
-    for key in ("halted", "vetoes", "last_veto"):
+    for key in ("kill_switch", "halted", "vetoes", "last_veto", "last_veto_at"):
         document[key] = getattr(stands, key)
     for key, value in document.items():
         print(f"{key:<16} {'-' if value is None else value}")
@@ -269,6 +273,16 @@ def _document(row: "BotRow") -> dict[str, Any]:
     shown: Callable[[Any], Any] = msgspec.structs.asdict
     document = shown(row)
     return {"bot_id": document.pop("name"), **{key: value for key, value in document.items() if key != "id"}}
+
+
+def _held_up(engine: "Engine") -> dict[str, str]:
+    """Bot → why it buys nothing, or trades not at all; under "" what holds up all of them."""
+    from pipelines.warehouse.risk import overview
+
+    stands = overview(engine)
+    held = {name: f"halted: {reason}" for name, reason in stands["halted"].items()}
+    held |= dict.fromkeys(stands["switched_off"], "its kill switch is on")
+    return held | ({"": "the kill switch of all bots is ON"} if stands["kill_switch"] else {})
 
 
 def _real_orders(engine: "Engine", settings: Settings, broker: str) -> dict[str, Any]:

@@ -4,9 +4,12 @@ import json
 import time
 from decimal import Decimal
 
+import msgspec
 import pytest
+from sqlalchemy import text
 
 from core.exposure import PortfolioLimits
+from core.risk import RiskState
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bots import find_bot
 from pipelines.warehouse.database import engine as engine_of
@@ -19,6 +22,12 @@ from tests.dashboard_server import running
 
 pytestmark = pytest.mark.servers
 NOW_MS = 1_790_000_000_000
+_VETO = text("""
+    INSERT INTO orders (id, bot_id, timestamp, side, order_type, quantity, status, reason)
+    VALUES ('veto', :bot, now(), 'buy', 'market', 1, 'rejected', 'cooldown')
+""")
+_HALTED = RiskState(0, Decimal(1), Decimal(1), Decimal(1), halted="daily loss")
+_HALT = text("UPDATE positions SET risk = CAST(:risk AS jsonb) WHERE bot_id = :bot")
 HISTORY, LIVE = 100, 70
 
 
@@ -39,12 +48,23 @@ def test_limits_halts_switches_and_vetoes_over_http(database_url, redis_url, unu
         assert (turned.status, turned.json["bot_id"]) == (200, "bot_002")
         assert api.get("/api/kill-switch").json == {"on": False, "bots": ["bot_002"]}
         assert api.get("/api/bot/bot_002/risk").json["kill_switch"] is True
+        switches = {one["bot_id"]: one["kill_switch"] for one in api.get("/api/bots").json["items"]}
+        assert switches.pop("bot_002") and not any(switches.values())
         assert api.post("/api/kill-switch", {"on": False, "flatten": True}).status == 422
         assert api.post("/api/kill-switch", {"on": True, "bot_id": "nobody"}).status == 404
 
-        assert api.get("/api/bot/bot_002/orders?status=rejected").status == 200
+        with engine_of(database_url).begin() as connection:
+            bot = {"bot": find_bot(engine_of(database_url), "bot_002").id}
+            connection.execute(_VETO, bot)
+            connection.execute(_HALT, bot | {"risk": msgspec.json.encode(_HALTED).decode()})
+        told = api.get("/api/bot/bot_002").json
+        assert (told["halted"], told["last_veto"]["reason"]) == ("daily loss", "cooldown")
+        assert [
+            one["reason"] for one in api.get("/api/bot/bot_002/orders?status=rejected").json["items"]
+        ] == ["cooldown"]
         assert api.get("/api/bot/nobody/orders").status == 404
-        assert api.post("/api/bot/bot_002/risk/reset", {}).json == {"was_halted": None}
+        assert api.post("/api/bot/bot_002/risk/reset", {}).json == {"was_halted": "daily loss"}
+        assert api.get("/api/bot/bot_002").json["halted"] is None
         assert api.post("/api/risk/reset", {}).json["was_halted"] == []
 
 

@@ -192,6 +192,23 @@ def test_doctor_names_file_and_field(tmp_path):
     assert "none.json does not exist" in message
 
 
+@pytest.mark.parametrize(
+    ("text", "ok", "said"),
+    [
+        (None, True, "none: no limits over all bots"),
+        ('{"max_exposure": 15000, "max_drawdown": 0.1}', True, "max_exposure 15000, max_drawdown 0.1"),
+        ('{"max_exposure": -1}', False, "max_exposure: Input should be greater than 0"),
+        ('{"max_exposur": 1}', False, "max_exposur: Extra inputs are not permitted"),
+    ],
+)
+def test_doctor_reads_the_limits_over_all_bots(tmp_path, text, ok, said):
+    """What is in the file, or which field of it is wrong; the daemon would keep the limits it has."""
+    if text is not None:
+        (tmp_path / "risk.json").write_text(text)
+    findings = {finding.name: finding for finding in config_files(tmp_path)}
+    assert findings["config/risk.json"].ok is ok and findings["config/risk.json"].message.endswith(said)
+
+
 def test_addresses_show_no_password():
     """The table can be shared."""
     assert without_password("postgresql+psycopg://tcp:pw@h:1/tcp") == "postgresql://tcp@h:1/tcp"

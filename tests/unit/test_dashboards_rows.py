@@ -33,6 +33,10 @@ ROW = {
     "signal_type": "buy",
     "signal_price": Decimal("61000.1"),
     "confidence": 0.7,
+    "kill_switch": False,
+    "halted": None,
+    "veto_time": None,
+    "veto_reason": None,
     "tick_size": Decimal("0.1"),
 }
 

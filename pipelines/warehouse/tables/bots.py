@@ -123,6 +123,7 @@ orders = Table(
     moment("updated_at", nullable=False, server_default=func.now()),
     Index("orders_bot_timestamp", "bot_id", "timestamp"),
     Index("orders_signal", "signal_id"),
+    Index("orders_rejected", "bot_id", "timestamp", postgresql_where=text("status = 'rejected'")),
     Index("orders_working", "bot_id", postgresql_where=text("status IN ('open', 'partially_filled')")),
 )
 
