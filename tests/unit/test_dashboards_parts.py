@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import BadInput
 from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor
-from dashboards.api.operations import _escaped
+from dashboards.api.gauges import _escaped
 from dashboards.backtest_form import read_form
 from dashboards.forms import hint, parameter_fields, words
 from dashboards.jobs import QUEUE, Jobs, QueueFull
