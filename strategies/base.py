@@ -23,6 +23,7 @@ Logic that no column expresses goes a candle at a time: `strategies.steps.StepSt
 
 import re
 from abc import ABC, abstractmethod
+from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
 import polars as pl
@@ -100,6 +101,11 @@ class IndicatorStrategy(Strategy, Generic[P]):
     def indicators(self) -> dict[str, Indicator]:
         """Column name → indicator."""
 
+    @cached_property
+    def lines(self) -> dict[str, Indicator]:
+        """Its indicators, made once: parameters never change."""
+        return self.indicators()
+
     def ratio(self, indicator: Indicator) -> int:
         """Own candles in a candle of that indicator; BadInput unless its timeframe is the longer one."""
         if indicator.timeframe is None:
@@ -118,18 +124,18 @@ class IndicatorStrategy(Strategy, Generic[P]):
         # The first higher candle of a stretch may have begun before it, and the last may not be over.
         return needed if ratio == 1 else (needed + 2) * ratio
 
-    @property
+    @cached_property
     def warmup(self) -> int:
         """Candles needed before the first signal can come: the longest indicator's, plus the look-back."""
-        return max((self._candles(i.warmup, i) for i in self.indicators().values()), default=1) + (
-            self.lookback if self.indicators() else 0
+        return max((self._candles(i.warmup, i) for i in self.lines.values()), default=1) + (
+            self.lookback if self.lines else 0
         )
 
-    @property
+    @cached_property
     def window(self) -> int:
         """Newest candles that decide; `UNBOUNDED` if an indicator totals over the whole history."""
         needed = self.warmup
-        for indicator in self.indicators().values():
+        for indicator in self.lines.values():
             if indicator.memory is None:
                 return UNBOUNDED
             needed = max(needed, self._candles(indicator.memory, indicator) + self.lookback)
@@ -138,7 +144,7 @@ class IndicatorStrategy(Strategy, Generic[P]):
     @property
     def indicator_names(self) -> tuple[str, ...]:
         """Names of the indicator columns."""
-        return tuple(self.indicators())
+        return tuple(self.lines)
 
 
 class VectorStrategy(IndicatorStrategy[P], Generic[P]):

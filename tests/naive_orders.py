@@ -15,6 +15,8 @@ D = Decimal
 ZERO = D(0)
 NEVER, ALWAYS = D("-Infinity"), D("Infinity")
 DAY = timedelta(days=1)
+ALIKE = 1 - D("1e-12")
+"""A stop this close to a trailing stop is the same price, and called a stop."""
 
 
 @dataclass
@@ -159,7 +161,9 @@ class Account:
         self.highest = max(self.highest, first)
         trail = self.highest * (1 - trailing) if trailing else NEVER
         if bar.low <= max(stop, trail):
-            self.leave(bar, min(first, max(stop, trail)), "stop_loss" if stop >= trail else "trailing_stop")
+            self.leave(
+                bar, min(first, max(stop, trail)), "stop_loss" if stop >= trail * ALIKE else "trailing_stop"
+            )
         elif high >= target:
             self.leave(bar, max(first, target), "take_profit")
         elif trailing and high > self.highest:

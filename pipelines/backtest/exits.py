@@ -2,7 +2,7 @@
 
 The same order of events and the same rules as `core.decisions` and `core.risk`, by which bots trade: at each
 candle an order meets its open (the first trade), then the protective exits its range, then the signals its
-close. What a bot has not, the trailing stop, the time exit and the sizes, goes by the same spirit.
+close. Of two prices that are the same but for their rounding, the stop is the one that was hit.
 """
 
 from typing import NamedTuple
@@ -126,7 +126,7 @@ def _protect(carried: Floats, rules: Rules, open_: float, high: float, low: floa
     trail = carried[HIGHEST] * (1.0 - rules.trailing_stop) if trailing else -np.inf
     stop = max(carried[STOP], trail)
     if low <= stop * (1.0 + TOUCH):
-        return STOP_LOSS if carried[STOP] >= trail else TRAILING_STOP, min(open_, stop)
+        return STOP_LOSS if carried[STOP] >= trail * (1.0 - TOUCH) else TRAILING_STOP, min(open_, stop)
     if high >= carried[TARGET] * (1.0 - TOUCH):
         return TAKE_PROFIT, max(open_, carried[TARGET])
     if trailing and high > carried[HIGHEST]:
@@ -272,20 +272,38 @@ def walk_exits(
     kept = 1.0 - rules.trailing_stop if rules.trailing_stop > 0.0 else 0.0
     # Taken out of their tuple once: inside the loop that would count references at every candle.
     opens, highs, lows, closes, traded, day, closed = bars
-    close, idle = 0.0, False
+    close, idle, riding = 0.0, False, False
+    cash_now = coins = stop = goal = highest = value = peak = 0.0
+    silent, leave_at = 0, 0
     for t in range(closes.size):
         if idle and not buy[t] and day[t] == day[t - 1]:  # nothing but cash, as at the candle before
             whole[SILENT] = 0 if traded[t] else whole[SILENT] + 1
             equity[t] = carried[CASH]
             continue
+        if riding and not sell[t] and t < leave_at and day[t] == day[t - 1]:  # nothing but the position
+            top = max(highest, highs[t])
+            if not traded[t] or (lows[t] > max(stop, top * kept) * (1.0 + TOUCH) and highs[t] < goal):
+                if traded[t]:
+                    highest, silent = top, 0
+                else:
+                    silent += 1
+                close = closes[t]
+                value = cash_now + coins * close
+                peak = max(peak, value)
+                equity[t] = value
+                held += 1
+                continue
+        if riding:
+            carried[HIGHEST], carried[LAST_VALUE], carried[PEAK] = highest, value, peak
+            whole[SILENT] = silent
         close = closes[t]
         if traded[t]:
             whole[SILENT] = 0
             if whole[ORDER] != 0:
                 _fill(t, opens[t], closed[t], day[t], carried, whole, rules, memory, trips, values)
-            highest = max(carried[HIGHEST], highs[t])
+            top = max(carried[HIGHEST], highs[t])
             if carried[COINS] > 0.0 and (
-                lows[t] <= max(carried[STOP], highest * kept) * (1.0 + TOUCH)
+                lows[t] <= max(carried[STOP], top * kept) * (1.0 + TOUCH)
                 or highs[t] >= carried[TARGET] * (1.0 - TOUCH)
             ):
                 _guard(
@@ -303,7 +321,7 @@ def walk_exits(
                     values,
                 )
             else:
-                carried[HIGHEST] = highest
+                carried[HIGHEST] = top
         else:
             whole[SILENT] += 1
         if t == 0 or day[t] != day[t - 1]:
@@ -326,6 +344,14 @@ def walk_exits(
             _fill(t, close, closed[t], day[t], carried, whole, rules, memory, trips, values)
         equity[t] = carried[CASH] + carried[COINS] * close
         held += carried[COINS] > 0.0
+        riding = carried[COINS] > 0.0 and whole[ORDER] == 0 and not rules.halts
+        if riding:
+            cash_now, coins, stop = carried[CASH], carried[COINS], carried[STOP]
+            goal, highest = carried[TARGET] * (1.0 - TOUCH), carried[HIGHEST]
+            value, peak, silent = carried[LAST_VALUE], carried[PEAK], whole[SILENT]
+            leave_at = closes.size
+            if rules.max_candles > 0:
+                leave_at = trips[whole[COUNT], ENTRY] + rules.max_candles - later
     if carried[COINS] > 0.0:
         row, count = values[whole[COUNT]], whole[COUNT]
         row[0], row[1], row[2], row[3] = carried[PRICE], close, carried[COINS], carried[PAID]

@@ -35,6 +35,7 @@ def walk_guarded(
     strategy: Strategy, candles: pl.DataFrame, buy: Bools, sell: Bools, market: Market, warm: int
 ) -> Walked:
     """Walk the candles from row `warm` on, for which buy and sell are given; the request has a risk block."""
+    from pipelines.backtest.compiled import chosen
     from pipelines.backtest.exits import Bars, walk_exits
     from pipelines.backtest.gate import new_memory
 
@@ -47,7 +48,7 @@ def walk_guarded(
     equity, trips, values = np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6))
     weights = weights_of(strategy, risk, candles, market, warm)
     rules = rules_of(risk, market)
-    count, held = walk_exits(
+    count, held = chosen(walk_exits, buy.size)(
         bars, buy, sell, weights, rules, market.cash, new_memory(rules), equity, trips, values
     )
     return Walked(equity, trips[:count], values[:count], held)

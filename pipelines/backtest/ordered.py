@@ -61,6 +61,7 @@ def walk_ordered(
 
     BadInput when fills depend on the volume and the candles have none.
     """
+    from pipelines.backtest.compiled import chosen
     from pipelines.backtest.filling import Book
     from pipelines.backtest.gate import new_memory
     from pipelines.backtest.orders import walk_orders
@@ -74,7 +75,8 @@ def walk_ordered(
     weights = weights_of(strategy, risk, candles, market, warm)
     rules, terms = rules_of(risk, market), terms_of(execution, market)
     memory = new_memory(rules)
-    count, held = walk_orders(laid.bars, buy, sell, weights, rules, terms, market.cash, memory, book)
+    walk = chosen(walk_orders, laid.begins.len())
+    count, held = walk(laid.bars, buy, sell, weights, rules, terms, market.cash, memory, book)
     times = _times(laid, book.moments[:count])
     return Walked(book.equity, book.trips[:count], book.values[:count], held, times, laid.covered)
 

@@ -145,7 +145,7 @@ def _exit_inside(
     trail = carried[HIGHEST] * (1.0 - rules.trailing_stop) if trailing else -np.inf
     stop = max(carried[STOP], trail)
     if low <= stop * (1.0 + TOUCH):
-        return STOP_LOSS if carried[STOP] >= trail else TRAILING_STOP, min(first, stop)
+        return STOP_LOSS if carried[STOP] >= trail * (1.0 - TOUCH) else TRAILING_STOP, min(first, stop)
     if high >= carried[TARGET] * (1.0 - TOUCH):
         return TAKE_PROFIT, max(first, carried[TARGET])
     if trailing and high > carried[HIGHEST]:

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from core.errors import BadInput
+from core.metrics import METRICS
 from pipelines.backtest.execution import Execution
 from pipelines.backtest.risk import Risk
 from pipelines.sweep.grid import Span, parse_values
@@ -24,6 +25,8 @@ BLOCKS: dict[Block, type[BaseModel]] = {"risk": Risk, "execution": Execution}
 """What can vary beside the strategy's own parameters."""
 CONSTANT = ("fee_tiers", "intrabar")
 """Execution options that a sweep takes, but does not vary."""
+RESERVED = frozenset((*METRICS, "n", "point", "symbol", "timeframe", "error"))
+"""Columns of a result that are no parameters."""
 
 B = TypeVar("B", Risk, Execution)
 
@@ -74,6 +77,8 @@ def axes_of(strategy: type[Strategy], request: SweepRequest) -> tuple[Axis, ...]
     axes = []
     for name, given in grid.items():
         values, (block, described) = parse_values(name, given), _field(strategy, name)
+        if name in RESERVED:
+            raise BadInput(name, "is a column of every result as well: give it as an option, not in the grid")
         axes.append(Axis(name, values, _dtype(described.annotation), block))
     order: list[Block] = ["parameters", *BLOCKS]
     return tuple(sorted(axes, key=lambda axis: order.index(axis.block)))

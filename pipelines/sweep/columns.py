@@ -85,7 +85,8 @@ class Columns:
     def _compute(self, nodes: Sequence[Node]) -> None:
         from pipelines.sweep.operations import streak
 
-        told = [node for node in nodes if node.op in ("candle", "polars", "indicator", "rolling")]
+        told = [node for node in nodes if node.op in ("candle", "polars", "indicator")]
+        told += self._rolled([node for node in nodes if node.op == "rolling"])
         programs: list[Program] = []
         own: list[Node] = []
         for node in nodes:
@@ -100,6 +101,24 @@ class Columns:
             self._run(own, programs)
         if told:
             self._ask(told)
+
+    def _rolled(self, nodes: Sequence[Node]) -> list[Node]:
+        """Compute rolling windows; those that only Polars can, over a column with holes, are returned."""
+        from pipelines.sweep.rolling import KINDS, first_known, parts_of_jobs, roll
+
+        sources = {node.args[0].key: self.rows[node.args[0].key] for node in nodes}
+        since = {key: first_known(self.values[row]) for key, row in sources.items()}
+        jobs, left = [], []
+        for node in nodes:
+            (name, window, less), source = node.numbers, node.args[0].key
+            if since[source] < 0 or window <= (less or 0):
+                left.append(node)
+            else:
+                kind, target = KINDS.index(name), self._take(node)
+                jobs.append((kind, sources[source], target, window, less or 0, since[source]))
+        if jobs:
+            roll(self.values, *parts_of_jobs(jobs))
+        return left
 
     def _take(self, node: Node) -> int:
         self.rows[node.key] = self._free.pop()

@@ -5,26 +5,33 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipelines.backtest.account import Floats, Ints
-from pipelines.backtest.compiled import borrowed, njit, njit_inlined, njit_parallel
+from pipelines.backtest.compiled import borrowed, lowest, njit, njit_inlined, njit_parallel, sides
 from pipelines.sweep.walk import CASH, QUANTITY, enter, finish, leave
 
 Bytes = NDArray[np.uint8]
 
 BLOCK = 2048
 """Candles of a block: its indicator rows and look-ups stay in the processor's cache for all combinations."""
+WORD = 64
+"""Candles that are compared at once."""
 
 
-@njit
-def _changes(first: Floats, second: Floats, sides: NDArray[np.uint8], changed: NDArray[np.uint8]) -> None:
-    """sides: 1 where `first` is above `second`, 2 where below, 0 where equal; changed[t] is not 0 where side
-    t + 1 differs from side t. Passes without a branch, which the compiler turns into wide instructions."""
-    n = first.size
-    for t in range(n):
-        sides[t] = np.uint8(first[t] > second[t]) + np.uint8(2) * np.uint8(first[t] < second[t])
-    for t in range(n - 1):
-        changed[t] = sides[t + 1] ^ sides[t]
-    for t in range(n - 1, min((n + 7) // 8 * 8, changed.size)):
-        changed[t] = 0
+@njit_inlined
+def _crossings(first: Floats, second: Floats, begin: int, count: int) -> tuple[np.uint64, np.uint64]:
+    """A bit for each of up to 64 candles where `first` crosses above `second`, and where below: it is on that
+    side, and was not on the candle before."""
+    one = np.uint64(1)
+    above, below = np.uint64(0), np.uint64(0)
+    if count == WORD:
+        above, below = sides(first, second, begin)
+    else:
+        for k in range(count):
+            above |= np.uint64(first[begin + k] > second[begin + k]) << np.uint64(k)
+            below |= np.uint64(first[begin + k] < second[begin + k]) << np.uint64(k)
+    before = begin - 1
+    was_above = above << one | np.uint64(first[before] > second[before])
+    was_below = below << one | np.uint64(first[before] < second[before])
+    return above & ~was_above, below & ~was_below
 
 
 @njit
@@ -55,28 +62,24 @@ def _walk_group(
     look, close, far = borrowed(look), borrowed(close), borrowed(far)
     higher, day_end, first_known = borrowed(higher), borrowed(day_end), borrowed(first_known)
     n, later = close.size, 1 if fill_next else 0
-    sides, changed = np.empty(BLOCK + 8, np.uint8), np.zeros(BLOCK + 8, np.uint8)
-    words = changed.view(np.uint64)
     for block in range(max(warm, offset + 1), until, BLOCK):
         end = min(block + BLOCK, until)
         for c in range(start, stop):
-            one, two = pairs[c, 0], pairs[c, 1]
-            begin = max(max(first_known[one], first_known[two]) + 1, block)
-            if begin >= end:
-                continue
-            left, right = begin - 1 - offset, end - offset
-            _changes(lines[one, left:right], lines[two, left:right], sides, changed)
+            first, second = lines[pairs[c, 0]], lines[pairs[c, 1]]
+            begin = max(max(first_known[pairs[c, 0]], first_known[pairs[c, 1]]) + 1, block)
             state, whole = states[c], wholes[c]
-            for word in range((end - begin + 7) // 8):
-                if words[word] == 0:
-                    continue
-                for k in range(8 * word, 8 * word + 8):
-                    at = begin + k - warm + later
-                    if changed[k] == 0 or at >= n:
-                        continue
-                    if sides[k + 1] == 1 and state[QUANTITY] == 0.0:
+            for t in range(begin, end, WORD):
+                above, below = _crossings(first, second, t - offset, min(WORD, end - t))
+                found = above | below
+                while found:
+                    at = t + lowest(found) - warm + later
+                    bit = found & (~found + np.uint64(1))
+                    found ^= bit
+                    if at >= n:
+                        break
+                    if above & bit and state[QUANTITY] == 0.0:
                         enter(state, whole, at, fee, slippage, pays_in_quote, look, close, day_end)
-                    elif sides[k + 1] == 2 and state[CASH] == 0.0:
+                    elif below & bit and state[CASH] == 0.0:
                         leave(state, whole, at, fee, slippage, candle_ms, look, close, far, higher, day_end)
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from core.errors import TcpError
 from core.timeframes import Timeframe
 from pipelines.backtest.account import Floats, Ints
 from pipelines.sweep.columns import Columns, TooMany
@@ -127,15 +128,27 @@ class SharedColumns:
         return self._formulas[indicator]
 
     def signals(self, strategy: Strategy) -> Signals:
-        """What `evaluate` says, by Polars."""
-        judged = self._judged(strategy)
+        """What `evaluate` says, by Polars; BadInput in its words for what it refuses."""
+        try:
+            judged = self._judged(strategy)
+        except Exception:  # of which a single run says what is wrong, and where
+            judged = None
+        if judged is None:
+            judged = evaluate(strategy, self._candles)
         return _padded(judged["buy"]), _padded(judged["sell"])
 
-    def _judged(self, strategy: Strategy) -> pl.DataFrame:
+    def _judged(self, strategy: Strategy) -> pl.DataFrame | None:
+        """None where `evaluate` has to judge it, or to refuse it."""
         if not isinstance(strategy, VectorStrategy) or type(strategy).judge is not VectorStrategy.judge:
-            return evaluate(strategy, self._candles).select("buy", "sell")
+            return None
         frame = self._candles.with_columns(self._lines(strategy, strategy.indicators()))
-        return frame.with_columns(buy=strategy.buy(), sell=strategy.sell()).select(*flags(strategy.warmup))
+        conditions = {"buy": strategy.buy(), "sell": strategy.sell()}
+        if not all(isinstance(condition, pl.Expr) for condition in conditions.values()):
+            return None
+        judged = frame.with_columns(**conditions)
+        if not {judged.schema["buy"], judged.schema["sell"]} <= {pl.Boolean, pl.Null}:
+            return None
+        return judged.select(*flags(strategy.warmup))
 
     def _lines(self, strategy: Strategy, indicators: Mapping[str, Indicator]) -> list[pl.Series]:
         missing = {name: i for name, i in indicators.items() if i not in self._kept}
@@ -181,4 +194,6 @@ def _padded(flags: pl.Series) -> Bytes:
 
 def told(error: BaseException) -> str:
     """An error of a strategy's own code, as a line."""
+    if isinstance(error, TcpError):
+        return str(error)
     return " ".join(f"{type(error).__name__}: {error}".split())[:300]

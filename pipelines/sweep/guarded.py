@@ -1,6 +1,8 @@
 """Combinations with exits or orders that wait: each goes through their kernel, candle by candle."""
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING
 
@@ -33,25 +35,43 @@ def guarded_metrics(
     laid: the bars that cases with execution options walk along. report(done): called along the way. Cases
     that follow each other with the same parameters share their signals.
     """
+    import numba
+
     traded = piece.candles.slice(piece.warm)
-    rows = np.full((len(cases), len(METRICS)), np.nan)
-    errors: list[str | None] = []
+    rows, errors = [], list[str | None]()
     groups = [list(alike) for _, alike in groupby(cases, lambda case: _strategy(case).parameters)]
-    for group, signals in zip(groups, shared.each([_strategy(alike[0]) for alike in groups]), strict=True):
-        judged = signals if isinstance(signals, Exception) else _judged(signals, piece)
-        for case in group:
-            try:
-                if isinstance(judged, Exception):
-                    raise judged
-                market = request.model_copy(update={"risk": case.risk, "execution": case.execution})
-                walked = account_of(_strategy(case), piece.candles, judged, market, piece.warm, laid)
-                metrics = metrics_of(walked, traded, market)
-                rows[len(errors)] = [np.nan if metrics[name] is None else metrics[name] for name in METRICS]
-                errors.append(None)
-            except Exception as error:  # the strategy's own code: its row says what happened
-                errors.append(told(error))
-            report(len(errors))
-    return {name: rows[:, n] for n, name in enumerate(METRICS)}, errors
+    # The kernels and NumPy let each other run.
+    with ThreadPoolExecutor(numba.get_num_threads()) as threads:
+        for group, signals in zip(
+            groups, shared.each([_strategy(alike[0]) for alike in groups]), strict=True
+        ):
+            judged = signals if isinstance(signals, Exception) else _judged(signals, piece)
+            for row, error in threads.map(partial(_measured, judged, piece, traded, request, laid), group):
+                rows.append(row)
+                errors.append(error)
+                report(len(errors))
+    columns = np.array(rows)
+    return {name: columns[:, n] for n, name in enumerate(METRICS)}, errors
+
+
+def _measured(
+    judged: pl.DataFrame | Exception,
+    piece: Stretch,
+    traded: pl.DataFrame,
+    request: SweepRequest,
+    laid: "Laid | None",
+    case: Case,
+) -> tuple[list[float], str | None]:
+    """The metrics of a case, or its error."""
+    try:
+        if isinstance(judged, Exception):
+            raise judged
+        market = request.model_copy(update={"risk": case.risk, "execution": case.execution})
+        walked = account_of(_strategy(case), piece.candles, judged, market, piece.warm, laid)
+        metrics = metrics_of(walked, traded, market)
+        return [np.nan if (value := metrics[name]) is None else value for name in METRICS], None
+    except Exception as error:  # the strategy's own code: its row says what happened
+        return [np.nan] * len(METRICS), told(error)
 
 
 def _strategy(case: Case) -> Strategy:

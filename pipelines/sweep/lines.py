@@ -23,7 +23,7 @@ def crossing_pair(strategy: Strategy) -> Pair | None:
     where it crosses below; such sweeps need no signal columns at all."""
     if not isinstance(strategy, VectorStrategy) or type(strategy).judge is not VectorStrategy.judge:
         return None
-    indicators = strategy.indicators()
+    indicators = strategy.lines
     buy, sell = strategy.buy(), strategy.sell()
     for first in indicators:
         for second in indicators:

@@ -46,20 +46,33 @@ class Prices:
 def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:
     """The look-ups for a candle frame."""
     close = candles["close"].to_numpy(writable=True)
-    look = np.empty((close.size, LOOK))
-    close_ms = candles["timestamp"].dt.epoch("ms").to_numpy()
-    change = np.zeros(close.size)
-    change[1:] = close[1:] / close[:-1] - 1
-    days = (close_ms - 1) // DAY_MS
-    ends = np.append(np.flatnonzero(days[1:] != days[:-1]), close.size - 1).astype(np.int64)
-    look[:, CLOSE], look[:, CLOSE_MS] = close, close_ms
-    look[:, FILL] = candles["open"].to_numpy() if fill_next else close
-    look[:, SUM_TO], look[:, SQUARES_TO] = np.cumsum(change), np.cumsum(change * change)
-    look[:, DAY_OF] = 0
-    look[ends[:-1] + 1, DAY_OF] = 1
-    look[:, DAY_OF] = np.cumsum(look[:, DAY_OF])
+    close_ms = candles["timestamp"].dt.epoch("ms").to_numpy(writable=True)
+    look, ends = np.empty((close.size, LOOK)), np.empty(close.size, np.int64)
+    days = look_ups(
+        close, candles["open"].to_numpy(writable=True) if fill_next else close, close_ms, look, ends
+    )
     near_ranges(close, look)
-    return Prices(look, close, far_ranges(look), next_higher(close), ends)
+    return Prices(look, close, far_ranges(look), next_higher(close), ends[:days].copy())
+
+
+@njit
+def look_ups(close: Floats, fill: Floats, close_ms: Ints, look: Floats, ends: Ints) -> int:
+    """Fill the columns of `look` before NEAR, and `ends` with the last candle of each UTC day; how many."""
+    total = squares = 0.0
+    days = 0
+    for t in range(close.size):
+        if t > 0:
+            change = close[t] / close[t - 1] - 1.0
+            total += change
+            squares += change * change
+            if (close_ms[t] - 1) // DAY_MS != (close_ms[t - 1] - 1) // DAY_MS:
+                ends[days] = t - 1
+                days += 1
+        row = look[t]
+        row[CLOSE], row[FILL], row[CLOSE_MS] = close[t], fill[t], close_ms[t]
+        row[SUM_TO], row[SQUARES_TO], row[DAY_OF] = total, squares, days
+    ends[days] = close.size - 1
+    return days + 1
 
 
 @njit

@@ -100,6 +100,7 @@ class Space:
             ),
             *(Constraint(text) for text in request.where),
         ]
+        self._kept: dict[str, dict[int, Case | BadInput]] = {}
         self.valid(np.zeros(1, np.int64))
 
     def digits(self, points: Points) -> list[Points]:
@@ -133,7 +134,23 @@ class Space:
 
         window: candles there are before the first one; a strategy that needs more is an error of its row
         """
-        cases, checked = Cases(), window is not None
+        kept = self._kept.setdefault(timeframe, {}) if self.whole else {}
+        cases, numbers = Cases(), points.tolist()
+        missing = points if not kept else np.array([n for n in numbers if n not in kept], np.int64)
+        kept.update(self._built(missing, timeframe, window))
+        for number in numbers:
+            made = kept[number]
+            if isinstance(made, Case):
+                cases.walked.append(made)
+            else:
+                cases.refused, cases.reason = cases.refused + 1, made
+        return cases
+
+    def _built(
+        self, points: Points, timeframe: str, window: int | None
+    ) -> Iterator[tuple[int, Case | BadInput]]:
+        """Each point with its case, or why the strategy refuses it."""
+        checked = window is not None
         for point, values in zip(points.tolist(), self._values(points), strict=True):
             parts = self._split(values)
             try:
@@ -143,12 +160,11 @@ class Space:
                 checked = checked or _needs_a_look(strategy)
                 if checked and strategy.window > (window or strategy.window):
                     raise LookupError(f"needs {strategy.window} candles before the first, not {window}")
-                cases.walked.append(Case(point, values, strategy, risk, execution))
+                yield point, Case(point, values, strategy, risk, execution)
             except BadInput as error:
-                cases.refused, cases.reason = cases.refused + 1, error
+                yield point, error
             except Exception as error:  # the strategy's own code: its row says what happened
-                cases.walked.append(Case(point, values, None, error=told(error)))
-        return cases
+                yield point, Case(point, values, None, error=told(error))
 
     def reach(self, timeframe: str) -> tuple[int, int]:
         """(longest window, shortest warm-up) in candles of all combinations, or of those at the ends of the
@@ -290,7 +306,7 @@ def _needs_a_look(strategy: Strategy) -> bool:
     """Whether only its window tells if the timeframe suits it."""
     if not isinstance(strategy, VectorStrategy):
         return True
-    return any(indicator.timeframe is not None for indicator in strategy.indicators().values())
+    return any(indicator.timeframe is not None for indicator in strategy.lines.values())
 
 
 def _plain(value: Any) -> Any:

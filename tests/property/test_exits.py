@@ -36,6 +36,8 @@ from strategies.evaluate import evaluate
 from strategies.sample import sample_candles
 
 D = Decimal
+ALIKE = 1 - 1e-12
+"""A stop this close to a trailing stop is the same price, and called a stop."""
 FINE = Instrument("BTC-USDT", "BTC", "USDT", D("1e-18"), D("1e-18"), D("1e-18"))
 BEGIN = datetime(2026, 1, 1, 20, tzinfo=UTC)
 HOUR_MS = 3_600_000
@@ -210,7 +212,7 @@ class Naive:
         assert risk is not None
         stop = average * (1 - float(risk.stop_loss)) if risk.stop_loss else -inf
         trail = highest * (1 - float(risk.trailing_stop)) if risk.trailing_stop else -inf
-        return (trail, "trailing_stop") if trail > stop else (stop, "stop_loss")
+        return (trail, "trailing_stop") if trail * ALIKE > stop else (stop, "stop_loss")
 
     def path(self, points: list[float]) -> tuple[float, str, float]:
         """(price, reason, highest) of moving through these prices; the last price and no reason if nothing
