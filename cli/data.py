@@ -82,14 +82,19 @@ def status(as_json: bool = JSON) -> None:
 
 
 @app.command()
-def verify(as_json: bool = JSON) -> None:
+def verify(
+    symbol: str | None = typer.Option(None, help="Default: all."),
+    date: str | None = typer.Option(None, help="UTC day, e.g. 2026-11-20. Default: all."),
+    as_json: bool = JSON,
+) -> None:
     """Read every file of the lake again: is it what the manifest says, is every trade id there once, and do
     the trades make the stored candles? Exit 1 if anything is wrong."""
+    day = parse_day(date, "--date") if date is not None else None
     from cli.stack.ensure import ensure
     from pipelines.lake.verify import verify_lake
 
     settings = ensure(database=True)
-    found = verify_lake(str(settings.database_url), settings.lake_url)
+    found = verify_lake(str(settings.database_url), settings.lake_url, symbol, day)
     if as_json:
         findings = [{"kind": f.kind, "path": f.path, "detail": f.detail} for f in found.findings]
         counts = {"files": found.files, "rows": found.rows, "candles": found.candles}

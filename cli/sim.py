@@ -24,6 +24,8 @@ def sim(
     more: list[str] = typer.Argument(None, metavar="[FILE]...", help="More files of the source."),
     rate_limit: float = typer.Option(1.0, help="Multiplies OKX's request limits; 0: none."),
     timestamps: str = typer.Option("close", help="Times of a candle file: close or open of its candles."),
+    bulk_layout: str = typer.Option("current", help="Columns of the bulk files: old, current or newest."),
+    bulk_unsorted: bool = typer.Option(False, "--bulk-unsorted", help="Their rows in no order."),
 ) -> None:
     """The simulated exchange: OKX's protocol on loopback.
 
@@ -63,6 +65,8 @@ def sim(
         check_port("--port", "127.0.0.1", port)
     if timestamps not in ("close", "open"):
         raise BadInput("--timestamps", f"{timestamps!r} is neither close nor open")
+    if bulk_layout not in ("old", "current", "newest"):
+        raise BadInput("--bulk-layout", f"{bulk_layout!r} is not old, current or newest")
     files = [name for name in (*source, *(more or [])) if name != "model"]
     options = SimOptions(
         port=port,
@@ -77,6 +81,8 @@ def sim(
         accounts_file=accounts_file,
         rate_limit=rate_limit,
         faults={} if faults is None else fault_object(faults),
+        bulk_layout=cast(Literal["old", "current", "newest"], bulk_layout),
+        bulk_unsorted=bulk_unsorted,
     )
     run_forever(options, lambda urls: print(json.dumps(urls), flush=True))
 
