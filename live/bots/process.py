@@ -1,6 +1,7 @@
 """The processes of bots, as the supervisor sees them."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -24,6 +25,9 @@ from pipelines.warehouse.sql import to_ms
 LOG_BYTES = 5_000_000
 """A log larger than this is put aside as NAME.log.1 when its bot starts."""
 
+LAST_IN_LINE = 19
+"""Priority (nice) of a bot that burns processor time, until it is ended or started again."""
+
 _log = structlog.get_logger("bots")
 
 
@@ -34,6 +38,7 @@ class BotProcess:
     stop_deadline: when a stop that was asked for becomes a kill; None: no stop was asked for
     kill_reason: why the supervisor ends it, if it does; kill_at: when, its last words written by then
     exit_code: None while it runs; −n when signal n ended it
+    gives_way: it gets the processor only when nobody else wants it, until it ends
     """
 
     def __init__(self, pid: int, row: BotRow, limits: Limits, now: float) -> None:
@@ -46,6 +51,7 @@ class BotProcess:
         self.kill_at: float | None = None
         self.stop_deadline: float | None = None
         self.exit_code: int | None = None
+        self.gives_way = False
         self._judged_ms: int | None = None
         self._ended = asyncio.Event()
 
@@ -69,6 +75,12 @@ class BotProcess:
         if self.kill_reason is None:
             self.kill_reason, self.kill_at = reason, kill_at
             self._signal(LAST_WORDS)
+
+    def give_way(self) -> None:
+        """Let everybody else have the processor first: it may have what is left."""
+        self.gives_way = True
+        with contextlib.suppress(psutil.Error):
+            psutil.Process(self.pid).nice(LAST_IN_LINE)
 
     def kill(self) -> None:
         """End it now."""

@@ -35,11 +35,14 @@ from pipelines.warehouse.bot_versions import note_applied
 from pipelines.warehouse.bots import find_bot, record_crash, record_state
 from pipelines.warehouse.database import SERVICE_ANSWER_S
 from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.health import record_event
 
 TICK_S = 2.0
 """Longest time between two looks at the database: heartbeat, status, candles missed on the bus."""
 BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 MOST_CONFLICTS = 10
+SLOW_AGAIN_MS = 3_600_000
+"""After which a slow strategy is told again."""
 PASSING = ("08", "57P", "53", "40", "25006")
 """SQLSTATEs of a server's troubles: connection, shutdown and start, resources, deadlock, standby."""
 
@@ -62,8 +65,9 @@ class Runner:
         self._bus = RedisBus(settings.redis_url or "")
         self._outbox = Outbox(self._bus)
         self._row = find_bot(self._engine, name)
-        stopwatch = Stopwatch(settings.bot_judgement_s)
-        self._bot = Bot(self._row, self._engine, self._clock, self._outbox.put, stopwatch.judging)
+        self._stopwatch = Stopwatch(settings.bot_judgement_s)
+        self._told_slow_ms = -SLOW_AGAIN_MS
+        self._bot = Bot(self._row, self._engine, self._clock, self._outbox.put, self._stopwatch.judging)
         self._inbox = Inbox(self._bus, name, self._bot.symbol, self._bot.timeframe, self._bot.takes_books)
         self._wanted = self._row.status
         self._state = self._row.state
@@ -131,6 +135,7 @@ class Runner:
     def _tick(self) -> bool:
         """Heartbeat, what is wanted, and stored candles that did not come over the bus."""
         self._wanted = self._bot.beat()
+        self._tell_slow()
         if self._wanted in {Desired.STOPPED, Desired.ERROR}:
             self._stop()
             return False
@@ -144,6 +149,16 @@ class Runner:
             return False  # the bus works
         self._inbox.drop_running()
         return self._bot.catch_up()
+
+    def _tell_slow(self) -> None:
+        """An event for a strategy that is slow but not too slow, once an hour."""
+        took_s, now_ms = self._stopwatch.slowest_s, self._clock.now_ms()
+        self._stopwatch.slowest_s = None
+        if took_s is None or now_ms - self._told_slow_ms < SLOW_AGAIN_MS:
+            return
+        self._told_slow_ms = now_ms
+        message = f"the strategy of bot {self._name} took {took_s:.1f} s over one candle"
+        record_event(self._engine, "warning", "bots", "bot_slow", message)
 
     def _handle(self) -> bool:
         """The next message, if there is one."""

@@ -122,7 +122,7 @@ class BotSupervisor:
             del self._processes[row.name]
             await self._ended(row, process, process.exit_code)
         elif process is not None:
-            self._watch(row, process)
+            await self._watch(row, process)
         elif row.state.has_process:
             # Its process died with the daemon before this one; that is no crash of the bot's.
             await self._record(row, Actual.STOPPED)
@@ -168,7 +168,7 @@ class BotSupervisor:
             return
         await self._reports.state(row, Actual.STARTING)
 
-    def _watch(self, row: BotRow, process: BotProcess) -> None:
+    async def _watch(self, row: BotRow, process: BotProcess) -> None:
         """A process that runs: is it wanted, well, and of the right configuration?"""
         now = asyncio.get_running_loop().time()
         unwanted = next_step(row.status, row.state) is Step.STOP or process.version != row.config_version
@@ -179,6 +179,15 @@ class BotSupervisor:
         complaint = None if sign is None else process.vitals.complaint(sign, self._reachable_since)
         if complaint is not None:
             process.condemn(complaint, now + self._limits.last_words_s)
+        elif process.vitals.is_busy and not process.gives_way:
+            process.give_way()
+            burnt_s, most_s = process.vitals.burnt_s, self._limits.burn_s
+            await self._reports.event(
+                "warning",
+                "bot_busy",
+                f"bot {row.name} has burnt {burnt_s:.0f} s of processor time beside its candles and gives way"
+                f" to all others; at {most_s:g} s it is ended",
+            )
 
     def _end(self, process: BotProcess, now: float) -> None:
         """Ask it to end, or end it when its time is over."""

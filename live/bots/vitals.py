@@ -8,8 +8,6 @@ from config.settings import Settings
 
 START_S = 60.0
 """Time a bot has until its first heartbeat."""
-FREE_SHARE = 0.1
-"""Of a core: a bot that uses less than this is never too busy. Healthy ones use a hundredth."""
 FREE_S_A_CANDLE = 0.25
 """Processor time that each judged candle excuses: catching up after an outage is work."""
 
@@ -22,7 +20,9 @@ class Limits(msgspec.Struct, frozen=True):
     last_words_s: time a condemned bot has to write down where it stands
     hung_s: without a heartbeat for so long a bot counts as hung
     memory_bytes: resident memory past which a bot counts as leaking; healthy ones stay near 130 MB
-    burn_s: processor seconds beyond what is free (see above) after which a bot counts as burning
+    free_share: of a core: a bot that uses less than this is never too busy; healthy ones use a hundredth
+    busy_s, burn_s: processor seconds beyond what is free, candles included (see above), after which a bot
+        gives way to all others, and after which it counts as burning
     restarts: of a bot that died, within an hour
     """
 
@@ -31,6 +31,8 @@ class Limits(msgspec.Struct, frozen=True):
     last_words_s: float = 0.5
     hung_s: float = 30.0
     memory_bytes: int = 600_000_000
+    free_share: float = 0.1
+    busy_s: float = 10.0
     burn_s: float = 60.0
     restarts: int = 3
 
@@ -70,6 +72,11 @@ class Vitals:
     burnt_s: float = 0.0
     last: Sign | None = None
 
+    @property
+    def is_busy(self) -> bool:
+        """Whether others should have the processor before it."""
+        return self.burnt_s > self.limits.busy_s
+
     def complaint(self, sign: Sign, reachable_since: float | None) -> str | None:
         """What is wrong, in words for people; None when all is well.
 
@@ -83,12 +90,13 @@ class Vitals:
             used, most = sign.memory_bytes // 1_000_000, limits.memory_bytes // 1_000_000
             return f"used {used} MB of memory, more than {most} MB"
         if self.burnt_s > limits.burn_s:
-            return f"burnt {self.burnt_s:.0f} s of processor time beyond a tenth of a core and its candles"
+            share = f"{limits.free_share * 100:g} % of a core"
+            return f"burnt {self.burnt_s:.0f} s of processor time beyond {share} and its candles"
         return None
 
     def _burn(self, sign: Sign) -> None:
         if self.last is not None:
-            free_s = FREE_SHARE * (sign.at - self.last.at) + FREE_S_A_CANDLE * sign.judged
+            free_s = self.limits.free_share * (sign.at - self.last.at) + FREE_S_A_CANDLE * sign.judged
             self.burnt_s = max(0.0, self.burnt_s + sign.processor_s - self.last.processor_s - free_s)
         self.last = sign
 

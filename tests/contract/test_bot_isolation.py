@@ -6,10 +6,12 @@ import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from sqlalchemy import Engine
 
 from config.settings import Settings
+from live.bots.process import LAST_IN_LINE
 from live.bots.supervisor import BotSupervisor
 from live.bots.vitals import Limits
 from pipelines.bus.redis import RedisBus
@@ -54,6 +56,7 @@ KINDS = {
     "Raising": "raise ZeroDivisionError('of the strategy')",
     "Dawdling": "time.sleep(2)",
     "Burning": "threading.Thread(target=self.spin, daemon=True).start()",
+    "Slow": "time.sleep(0.3)",
     "Healthy": "pass",
 }
 SPIN = """
@@ -65,7 +68,7 @@ FOUND = {
     "Leaking": ("MemoryError", "in planted"),
     "Raising": ("ZeroDivisionError: of the strategy", "in planted"),
     "Dawdling": ("the strategy took 2.", "in planted"),
-    "Burning": ("s of processor time beyond a tenth of a core", "in spin"),
+    "Burning": ("s of processor time beyond 2 % of a core", "in spin"),
 }
 """Words of the reason and of the stack trace."""
 
@@ -106,7 +109,9 @@ async def supervised(
         redis_url=redis_url,
         bot_judgement_s=1,
     )
-    limits = Limits(look_s=0.5, hung_s=6.0, memory_bytes=1_500_000_000, burn_s=3.0, restarts=0)
+    limits = Limits(
+        look_s=0.5, hung_s=6.0, memory_bytes=1_500_000_000, free_share=0.02, burn_s=3.0, restarts=0
+    )
     task = asyncio.create_task(BotSupervisor(settings, engine, bus, limits).run())
     yield
     task.cancel()
@@ -132,6 +137,10 @@ async def test_what_a_strategy_does_wrong_is_found_and_disturbs_no_other_bot(
         assert place in bench.scalar(engine, traces, name=kind.lower()), kind
     alerts = "SELECT count(*) FROM system_events WHERE event = 'bot_error' AND level = 'error'"
     assert bench.scalar(engine, alerts) == len(FOUND)
+    warned = "SELECT count(*) FROM system_events WHERE event = :event AND message ~ :words"
+    slow = {"event": "bot_slow", "words": r"bot slow took 0\.[3-9] s over one candle"}
+    await bench.until(lambda: bench.scalar(engine, warned, **slow) == 1, "the slow one is told")
+    assert find_bot(engine, "slow").state == "running"
     healthy, candle = find_bot(engine, "healthy"), bench.walk(60)[50]
     bench.store(engine, [candle])
     await bench.publish(bus, candle)
@@ -144,3 +153,31 @@ async def test_what_a_strategy_does_wrong_is_found_and_disturbs_no_other_bot(
     os.kill(healthy.pid, signal.SIGKILL)
     await bench.until(lambda: find_bot(engine, "healthy").state == "error", "the killed one is in error")
     assert bench.scalar(engine, reasons, name="healthy") == "killed by signal 9"
+
+
+async def test_a_bot_that_burns_gives_way_before_it_is_ended(
+    tmp_path: Path, database_url: str, redis_url: str, engine: Engine, bus: RedisBus
+) -> None:
+    """Long before its time is over it has the lowest priority, is told once, and runs on."""
+    text = PLANTED.format(kind="Burning", body=f"        {KINDS['Burning']}") + SPIN
+    (tmp_path / "burning.py").write_text(text)
+    bench.add_bot(engine, "burning", strategy="burning", parameters={})
+    settings = Settings(
+        home=tmp_path / "var",
+        config_dir=tmp_path / "config",
+        strategies_dir=tmp_path,
+        database_url=database_url,
+        redis_url=redis_url,
+    )
+    limits = Limits(look_s=0.5, free_share=0.02, busy_s=0.5, burn_s=1_000, hung_s=300)
+    task = asyncio.create_task(BotSupervisor(settings, engine, bus, limits).run())
+    try:
+        told = "SELECT count(*) FROM system_events WHERE event = 'bot_busy' AND level = 'warning'"
+        await bench.until(lambda: bench.scalar(engine, told) == 1, "it is told", 120)
+        bot = find_bot(engine, "burning")
+        assert psutil.Process(bot.pid).nice() == LAST_IN_LINE
+        assert bot.state == "running" and bench.scalar(engine, "SELECT count(*) FROM bot_crashes") == 0
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert bench.scalar(engine, told) == 1

@@ -39,8 +39,16 @@ def test_memory_past_the_limit_is_named():
 def test_a_whole_core_for_long_is_too_much_and_a_tenth_of_one_is_not():
     """Beyond a tenth of a core the seconds add up to the limit; below it they never do."""
     busy = _complaints([_sign(at, processor_s=at) for at in range(0, 100, 2)])
-    assert busy.index("burnt 31 s of processor time beyond a tenth of a core and its candles") == 17
+    assert busy.index("burnt 31 s of processor time beyond 10 % of a core and its candles") == 17
     assert set(_complaints([_sign(at, processor_s=at * 0.1) for at in range(0, 1000, 2)])) == {None}
+
+
+def test_a_bot_gives_way_before_it_is_ended():
+    """At 10 s beyond what is free, while the limit of 30 is far."""
+    vitals = Vitals(LIMITS, born=-1000.0)
+    said = [(vitals.complaint(_sign(at, processor_s=at), -1000.0), vitals.is_busy) for at in range(0, 24, 2)]
+    assert {complaint for complaint, _ in said} == {None}
+    assert [busy for _, busy in said] == [False] * 6 + [True] * 6
 
 
 def test_a_pause_makes_up_for_what_was_burnt():
