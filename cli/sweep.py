@@ -45,6 +45,10 @@ def sweep(
     resume: str | None = typer.Option(
         None, help="Go on with a killed sweep: its --out file or its id. The same command does so by itself."
     ),
+    unfinished: bool = typer.Option(False, help="List the sweeps that --resume can go on with, no more."),
+    discard: str | None = typer.Option(
+        None, help="Remove what a killed sweep has done, no more: its --out file, its id, or all ids."
+    ),
     walk_forward: str | None = typer.Option(
         None,
         help="Train and test in turns: rolling:train=60d,test=14d[,purge=1d], anchored:… or "
@@ -61,6 +65,9 @@ def sweep(
     --symbol and --timeframe take several, with commas; --candles is then a path with {symbol} and {timeframe}
     in it.
     """
+    if unfinished or discard is not None:
+        _tidied(discard, given.as_json)
+        return
     if walk_forward is not None or report is not None:
         from cli.walk_forward import checked
 
@@ -131,6 +138,28 @@ def _new(
     if report is not None:
         job.data[job.request.named] = report
     return job
+
+
+def _tidied(discard: str | None, as_json: bool) -> None:
+    """Say which sweeps are unfinished, after removing one if that is asked."""
+    from config.settings import settings
+    from pipelines.sweep.state import discard as removed
+    from pipelines.sweep.state import left_in
+
+    state = settings().home / "sweeps"
+    gone = [] if discard is None else removed(discard, state)
+    left = left_in(state)
+    if as_json:
+        print(json.dumps({"discarded": gone, "unfinished": left}, default=str))
+        return
+    for one in gone:
+        print(f"discarded {one}")
+    for one in left:
+        market = f"{one['strategy']} on {one['symbol']} {one['timeframe']}"
+        size = f"{one['chunks']:,} chunks, {one['bytes'] / 1e6:,.1f} MB"
+        print(f"{one['id']}  {one['touched']:%Y-%m-%d %H:%M}  {market}: {size}")
+    if discard is None and not left:
+        print("no sweep is unfinished")
 
 
 def _resumed(named: str, scheduler: str | None) -> "Sweep":

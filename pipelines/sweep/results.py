@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TextIO
 
 import polars as pl
 
@@ -128,12 +128,7 @@ class Parts:
         path = self._folder / self.NOTE
         with _told(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
-            self._lock = (self._folder / "lock").open("w")
-            try:  # it goes with the process, however that ends
-                fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                self._lock.close()
-                raise BadInput("--out", f"{self._target}: another process is at the same sweep") from None
+            self._lock = held(self._folder, str(self._target))
             for left in self._folder.glob("*.part"):
                 left.unlink()
             if path.is_file():
@@ -181,6 +176,18 @@ class Parts:
 
     def _path(self, number: int) -> Path:
         return self._folder / f"{number:08d}.parquet"
+
+
+def held(folder: Path, named: str) -> TextIO:
+    """The lock of a folder of parts, which goes with the process, however that ends, or with its closing.
+    BadInput while another process has it."""
+    lock = (folder / "lock").open("w")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        raise BadInput("sweep", f"{named}: another process is at the same sweep") from None
+    return lock
 
 
 class SortedFile:

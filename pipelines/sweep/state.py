@@ -2,7 +2,9 @@
 
 import inspect
 import json
+import shutil
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from glob import escape
 from hashlib import sha256
 from pathlib import Path
@@ -13,7 +15,7 @@ import numpy as np
 from core.errors import BadInput
 from pipelines.backtest.candles import Stretch
 from pipelines.sweep.lines import crossing_pair
-from pipelines.sweep.results import Parts
+from pipelines.sweep.results import Parts, held
 from pipelines.sweep.space import LOOKED_AT, Space
 from strategies.base import Strategy
 
@@ -74,7 +76,7 @@ def partial_folder(out: Path | None, state: Path | None, mark: str) -> Path | No
     return None if state is None else state / mark
 
 
-def unfinished(named: str, state: Path) -> dict[str, Any]:
+def unfinished(named: str, state: Path, option: str = "--resume") -> dict[str, Any]:
     """The note of the unfinished sweep of that target or id: request, source, end, id. BadInput if there is
     none; of several for one target, the newest."""
     target = Path(named)
@@ -87,8 +89,49 @@ def unfinished(named: str, state: Path) -> dict[str, Any]:
         where = "beside it" if target.suffix == ".parquet" else f"in {state}"
         there = sorted(note["id"] for folder in state.glob("*") if (note := _note(folder)))
         known = f"; unfinished are {', '.join(there[:5])}" if there else ""
-        raise BadInput("--resume", f"there is no unfinished sweep of {named!r} {where}{known}")
+        raise BadInput(option, f"there is no unfinished sweep of {named!r} {where}{known}")
     return max(notes, key=lambda found: found[0])[1]
+
+
+def left_in(state: Path) -> list[dict[str, Any]]:
+    """Every unfinished sweep of the state folder, the newest first: id, strategy, symbol, timeframe, touched
+    (when a chunk last came), chunks, bytes, folder."""
+    found = []
+    for folder in state.glob("*"):
+        note = _note(folder)
+        if not note:
+            continue
+        files = [path.stat() for path in folder.iterdir()]
+        request = note["request"]
+        found.append(
+            {
+                "id": note["id"],
+                **{name: request.get(name) for name in ("strategy", "symbol", "timeframe")},
+                "touched": datetime.fromtimestamp(max(one.st_mtime for one in files), UTC),
+                "chunks": len(list(folder.glob("*.parquet"))),
+                "bytes": sum(one.st_size for one in files),
+                "folder": folder,
+            }
+        )
+    return sorted(found, key=lambda one: one["touched"], reverse=True)
+
+
+def discard(named: str, state: Path) -> list[str]:
+    """Remove what an unfinished sweep has done, that of an id or target as in `unfinished`, or of `all` ids;
+    returns the ids. BadInput where there is none, or while a process is at it."""
+    target = Path(named)
+    if target.suffix == ".parquet":
+        folders = list(target.parent.glob(f".{escape(target.name)}.*.parts"))
+    else:
+        folders = [one["folder"] for one in left_in(state) if named in ("all", one["id"])]
+    if not folders and named != "all":
+        unfinished(named, state, "--discard")  # which says what there is
+    removed = []
+    for folder in folders:
+        with held(folder, named):
+            removed.append(str(_note(folder).get("id", folder.name)))
+            shutil.rmtree(folder)
+    return removed
 
 
 def _note(folder: Path) -> dict[str, Any]:

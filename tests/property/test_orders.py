@@ -12,9 +12,18 @@ from hypothesis import strategies as st
 
 from core.errors import BadInput
 from core.timeframes import Timeframe
+from pipelines.backtest.compiled import interpreted
 from pipelines.backtest.engine import run
+from pipelines.backtest.execution import Execution
+from pipelines.backtest.exits import Bars, walk_exits
+from pipelines.backtest.filling import Book
+from pipelines.backtest.gate import new_memory
+from pipelines.backtest.guarded import rules_of
 from pipelines.backtest.intrabar import bars_of_candles, bars_of_trades, lay_under
+from pipelines.backtest.ordered import lay, terms_of
+from pipelines.backtest.orders import walk_orders
 from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.risk import Risk
 from strategies.base import Strategy
 from strategies.columns import resample
 from strategies.evaluate import evaluate
@@ -120,6 +129,46 @@ def test_every_order_and_cost_equals_a_naive_account(
     if not (candles["volume"] > 0).any():
         return
     compared(strategy, candles, request, None)
+
+
+@given(markets(), executions, risks)
+@settings(max_examples=40, deadline=None)
+def test_python_walks_what_compiled_code_walks(
+    market: tuple[pl.DataFrame, Given], execution: dict[str, Any], risk: dict[str, Any]
+) -> None:
+    """A short run is walked by the functions that the kernels were written as: every number is the same."""
+    candles, strategy = market
+    request = BacktestRequest.read(
+        {"strategy": "given", "symbol": "BTC-USDT", "timeframe": "1h", "risk": risk | {"max_drawdown": "0.2"}}
+    )
+    judged = evaluate(strategy, candles)
+    buys, sells = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
+    laid = lay(candles, None, 0, Timeframe.H1)
+    rules, terms = (
+        rules_of(request.risk or Risk(), request),
+        terms_of(Execution.model_validate(options(execution)), request),
+    )
+    weights, most = np.ones(1), int(buys.sum()) + 1
+    finest = laid.bars
+    bars = Bars(finest.open, finest.high, finest.low, finest.close, finest.traded, finest.day, finest.closed)
+    for kernel, before in (
+        (walk_exits, (bars, buys, sells, weights, rules)),
+        (walk_orders, (finest, buys, sells, weights, rules, terms)),
+    ):
+        told = []
+        for walk in (kernel, interpreted(kernel)):
+            book = Book(
+                np.zeros(buys.size),
+                np.zeros((most, 5), np.int64),
+                np.zeros((most, 6)),
+                np.zeros((most, 2), np.int64),
+            )
+            end = (book,) if kernel is walk_orders else book[:3]
+            with np.errstate(all="ignore"):
+                told.append(
+                    (walk(*before, request.cash, new_memory(rules), *end), *(part.tobytes() for part in book))
+                )
+        assert told[0] == told[1]
 
 
 @given(markets(), risks, sizes, st.sampled_from([None, "quote"]))

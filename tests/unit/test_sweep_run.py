@@ -20,6 +20,7 @@ from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.run import Sweep, execute_sweep, run_sweep
 from pipelines.sweep.search import GridSearch
 from pipelines.sweep.space import Space
+from pipelines.sweep.state import discard, left_in
 from strategies.sample import sample_candles
 
 CANDLES = sample_candles(3_000)
@@ -148,6 +149,8 @@ class Fragile(VectorStrategy[FragileParameters]):
             return pl.col("close").head(7) > 0
         if self.parameters.way == 4:
             return pl.col("nowhere") > 0
+        if self.parameters.way == 6:
+            return pl.col("close") - pl.col("line")
         return pl.col("close") > pl.col("line")
     def sell(self):
         return pl.col("close") < pl.col("line")
@@ -162,24 +165,27 @@ def test_a_failing_combination_is_a_row_with_its_error(tmp_path: Path) -> None:
     tcp = [str(Path(sys.executable).with_name("tcp")), "sweep", "--strategy", "fragile"]
     tcp += ["--candles", "candles.parquet", "--out", "out.parquet", "--json", "--grid"]
     env = os.environ | {"TCP_STRATEGIES_DIR": str(tmp_path / "mine")}
-    done = subprocess.run([*tcp, "way=0:5:1"], capture_output=True, cwd=tmp_path, env=env)
+    done = subprocess.run([*tcp, "way=0:6:1"], capture_output=True, cwd=tmp_path, env=env)
     assert (done.returncode, done.stderr) == (0, b"")
     document = json.loads(done.stdout)
-    assert (document["combinations"], document["failed"], len(document["errors"])) == (6, 4, 3)
+    assert (document["combinations"], document["failed"], len(document["errors"])) == (7, 5, 3)
     table = pl.read_parquet(tmp_path / "out.parquet")
     errors = dict(table.sort("way").select("way", "error").iter_rows())
     assert [way for way, error in errors.items() if error is None] == [0, 5]
     assert table["error"].is_null()[:2].all()  # the best are on top
     failed = table.filter(pl.col("error").is_not_null())
-    assert failed.select(METRICS).null_count().row(0) == (4,) * len(METRICS)
+    assert failed.select(METRICS).null_count().row(0) == (5,) * len(METRICS)
     for way, said in ((1, "ZeroDivisionError"), (2, "ShapeError"), (3, "no indicators"), (4, "nowhere")):
         assert said in errors[way]
-    command = [*tcp, "way=1,2,3,4", "--stop-loss", "0.01"]
+    assert errors[6] == "strategy fragile: buy is Float64: a condition, true or false, is needed"
+    command = [*tcp, "way=1,2,3,4,6", "--stop-loss", "0.01"]
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env)
     assert done.returncode == 1
-    assert done.stderr.startswith(b"tcp: every combination failed, the first with ZeroDivisionError")
+    assert done.stderr.startswith(
+        b"tcp: every combination failed, the first with strategy fragile: it failed"
+    )
     table = pl.read_parquet(tmp_path / "out.parquet")
-    assert table["error"].to_list() == [errors[way] for way in (1, 2, 3, 4)]
+    assert table["error"].to_list() == [errors[way] for way in (1, 2, 3, 4, 6)]
 
 
 def test_what_the_strategy_refuses_is_dropped_and_counted() -> None:
@@ -256,6 +262,28 @@ def test_two_processes_are_not_at_one_sweep(tmp_path: Path) -> None:
 
     sweep = Sweep(values, candles=CANDLES, out=tmp_path / "x.parquet", chunk=60, on_progress=again)
     assert run_sweep(sweep).rows == 104
+
+
+def test_what_is_unfinished_is_listed_and_discarded(tmp_path: Path) -> None:
+    """A stopped sweep is known by its id, what it has done goes when that is asked, and not while it runs."""
+    values = request("rsi_reversion", grid=GRID)
+
+    def stopped(done: int, of: int) -> None:
+        if done > 6:
+            with pytest.raises(BadInput, match="mine: another process is at the same sweep"):
+                discard("mine", tmp_path)
+            raise KeyboardInterrupt
+
+    sweep = Sweep(values, candles=CANDLES, state=tmp_path, chunk=6, sweep_id="mine", on_progress=stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_sweep(sweep)
+    assert run_sweep(Sweep(values, candles=CANDLES.tail(900), state=tmp_path)).rows == 104
+    (left,) = left_in(tmp_path)
+    assert (left["id"], left["strategy"], left["chunks"]) == ("mine", "rsi_reversion", 1)
+    with pytest.raises(BadInput, match="unfinished are mine"):
+        discard("yours", tmp_path)
+    assert discard("mine", tmp_path) == ["mine"]
+    assert (left_in(tmp_path), discard("all", tmp_path), list(tmp_path.iterdir())) == ([], [], [])
 
 
 def test_a_sweep_that_goes_on_under_another_name_is_refused(tmp_path: Path) -> None:
