@@ -15,6 +15,7 @@ from orchestration.defs.backtests.schedules import (
 )
 from orchestration.defs.backtests.sensors import finished_runs, interrupted_sweeps, new_sweep_files
 from orchestration.defs.lake.assets import raw_trade_archive
+from orchestration.defs.lake.bulk import bulk_trades
 from orchestration.defs.lake.schedules import archive_job, archive_of_yesterday
 from orchestration.defs.live.assets import live_tables
 from orchestration.defs.live.sensors import daemon_heartbeat, failures_to_events
@@ -38,6 +39,7 @@ defs = dg.Definitions(
     assets=[
         candle_backfill,
         trade_backfill,
+        bulk_trades,
         raw_trade_archive,
         backtest,
         sweeps,

@@ -1,4 +1,4 @@
-"""A CDN in front of the simulated exchange's bulk files, which loses, cuts and spoils what it is told."""
+"""The simulated exchange's REST API and bulk files behind a server that loses, cuts and spoils some."""
 
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
@@ -23,14 +23,13 @@ class Cdn:
         """The upstream's file, or what is left of it."""
         name = request.path.rpartition("/")[2]
         self.asked[name] += 1
-        async with aiohttp.ClientSession() as session, session.get(self._upstream + request.path) as found:
+        address = self._upstream + request.path_qs
+        async with aiohttp.ClientSession() as session, session.get(address) as found:
             body = await found.read()
-            if found.status != 200:
-                return web.Response(status=found.status)
-        if name in self.spoiled:
-            spoiled = self.spoiled[name](body)
-            return web.Response(body=spoiled) if isinstance(spoiled, bytes) else spoiled
-        return web.Response(body=body)
+            if found.status != 200 or name not in self.spoiled:
+                return web.Response(body=body, status=found.status)
+        spoiled = self.spoiled[name](body)
+        return web.Response(body=spoiled) if isinstance(spoiled, bytes) else spoiled
 
 
 @asynccontextmanager

@@ -1,0 +1,60 @@
+"""OKX's daily files of trades into the lake."""
+
+from typing import TYPE_CHECKING
+
+import dagster as dg
+
+from config.settings import settings
+from orchestration.days import Stretch, stretches
+from orchestration.defs.lake.checks import BULK_VERIFIED, verified
+from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
+from orchestration.failures import OUTAGE_RETRIES, mistakes_fail_at_once
+from orchestration.resources import warehouse_url
+
+if TYPE_CHECKING:
+    from pipelines.backfill.bulk import BulkReport
+
+
+@dg.asset(
+    partitions_def=DAY_BY_SYMBOL,
+    backfill_policy=dg.BackfillPolicy.single_run(),
+    check_specs=[BULK_VERIFIED],
+    group_name="lake",
+    kinds={"python", "parquet"},
+    pool="exchange",
+    retry_policy=OUTAGE_RETRIES,
+)
+def bulk_trades(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # type: ignore[type-arg]
+    """A UTC day of a symbol's trades from the exchange's bulk files, verified; those of the last two days are
+    not there yet."""
+    asked = stretches(days_and_symbols(context))
+    with mistakes_fail_at_once():
+        database_url = warehouse_url()
+        reports = [_fetch(context, stretch) for stretch in asked]
+    damaged = [name for report in reports for name in report.damaged]
+    written = [(report.symbol, day) for report in reports for day in report.written]
+    return dg.MaterializeResult(
+        metadata={
+            "dagster/row_count": sum(report.rows for report in reports),
+            "bytes": sum(report.bytes for report in reports),
+            "days_written": len(written),
+            "days_there_before": sum(len(report.already) for report in reports),
+            "not_there_yet": [f"{r.symbol} {day}" for r in reports for day in r.pending],
+            "missing_at_the_exchange": [f"{r.symbol} {day}" for r in reports for day in r.missing],
+        },
+        check_results=[verified(database_url, settings().lake_url, written, BULK_VERIFIED, damaged)],
+    )
+
+
+def _fetch(context: dg.AssetExecutionContext, stretch: Stretch) -> "BulkReport":
+    from pipelines.backfill.run import run_bulk_backfill
+
+    return run_bulk_backfill(
+        settings(),
+        stretch.symbol,
+        stretch.start_ms,
+        stretch.end_ms,
+        lambda progress: context.log.info(
+            f"{stretch.symbol}: {progress.done_ms / progress.total_ms:.0%}, {progress.rows:,} trades"
+        ),
+    )
