@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup test check lint browser bench soak docs reference lock clean
+.PHONY: help up setup test check lint browser bench soak docs manual reference lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -51,7 +51,10 @@ soak: $(READY) ## Chaos, memory, stack, bots and kills, MINUTES (30) each; WHAT=
 docs: $(READY) ## Serve lineage and model documentation
 	@exec $(VENV)/bin/tcp docs
 
-reference: $(READY) ## Write deploy/tcp.env and docs/reference anew from the code
+manual: $(READY) ## Build the manual into site/, from docs/ and from the code
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/bin/mkdocs build --quiet --strict
+
+reference: $(READY) ## Write deploy/tcp.env anew from the settings
 	@$(VENV)/bin/python -m cli.reference
 
 lock: ## Pin every dependency anew in requirements.lock
