@@ -1,7 +1,7 @@
 """The dbt models on a year of data: a full build, and the build after one new day.
 
 Three symbols with candles of every timeframe, five bots that judge each minute and trade 20 times a day: 2.0
-million candles, 2.6 million snapshots and as many signals. DAYS=… for another length. About eight minutes.
+million candles, 2.6 million snapshots and as many signals. DAYS=… for another length.
 """
 
 import os
@@ -87,13 +87,12 @@ def test_a_new_day_on_a_year(database_url: str, tmp_path: Path, capsys: pytest.C
     fill(own, 0, DAYS)
     run_dbt(["parse", "--quiet"], tmp_path, None)
     lines = [f"{DAYS} days, then one more; seconds, start of dbt included"]
-    lines += [f"{'command':<12} {'full':>8} {'one day':>8} {'share':>7}"]
-    full = {"dbt run": took(tmp_path, database_url, "run", full=True)}
-    full["dbt build"] = took(tmp_path, database_url, "build", full=True)
+    full = took(tmp_path, database_url, "run", full=True)
+    lines.append(f"{'everything':<32} {full:>7.1f}")
     for day, command in enumerate(("run", "build")):
         fill(own, DAYS + day, DAYS + day + 1)
         added = took(tmp_path, database_url, command)
-        name = f"dbt {command}"
-        lines.append(f"{name:<12} {full[name]:>8.1f} {added:>8.1f} {added / full[name]:>7.1%}")
+        name = f"one new day, dbt {command}"
+        lines.append(f"{name:<32} {added:>7.1f} {added / full:>7.1%}")
     with capsys.disabled():
         sys.stdout.write("\n" + "\n".join(lines) + "\n")
