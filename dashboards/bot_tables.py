@@ -46,9 +46,9 @@ def _at(header: str) -> dict[str, Any]:
 def _trade_columns(decimals: int) -> list[dict[str, Any]]:
     return [
         _at("Time"),
-        text("side", "Side", maxWidth=80, cellClassRules=_SIDES, valueFormatter=_WORD),
+        text("side", "Side", minWidth=56, maxWidth=80, cellClassRules=_SIDES, valueFormatter=_WORD),
         number("price", "Price", _price(decimals)),
-        number("quantity", "Quantity", "tcpQuantity(params.value)", "Coins, before the fee"),
+        number("quantity", "Quantity", "tcpQuantity(params.value)", "Coins, before the fee", minWidth=96),
         number("worth", "Value", "tcpMoney(params.value)", "Price times quantity, quote currency"),
         number("fees", "Fees", "tcpMoney(params.value, false, 4)", "Quote currency, at the fill price"),
         number(
@@ -81,19 +81,20 @@ def _trade(row: dict[str, Any]) -> dict[str, Any]:
 def _order_columns(decimals: int) -> list[dict[str, Any]]:
     return [
         _at("Decided"),
-        text("side", "Side", maxWidth=80, cellClassRules=_SIDES, valueFormatter=_WORD),
-        text("order_type", "Type", maxWidth=110, valueFormatter=_WORD),
+        text("side", "Side", minWidth=56, maxWidth=80, cellClassRules=_SIDES, valueFormatter=_WORD),
+        text("order_type", "Type", minWidth=72, maxWidth=110, valueFormatter=_WORD),
         number("price", "Price", _price(decimals)),
-        number("quantity", "Quantity", "tcpQuantity(params.value)"),
-        number("filled", "Filled", "tcpQuantity(params.value)"),
+        number("quantity", "Quantity", "tcpQuantity(params.value)", minWidth=96),
+        number("filled", "Filled", "tcpQuantity(params.value)", minWidth=96),
         text(
             "status",
             "Status",
+            minWidth=98,
             maxWidth=130,
             valueFormatter={"function": "tcpOrder(params.value)"},
             cellClassRules={"down": "params.value === 'rejected'", "up": "params.value === 'filled'"},
         ),
-        text("reason", "Why", flex=3, minWidth=200, tooltipField="reason"),
+        text("reason", "Why", flex=3, minWidth=150, tooltipField="reason"),
     ]
 
 

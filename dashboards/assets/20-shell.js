@@ -3,7 +3,7 @@
   "use strict";
   const F = window.tcpFormat;
   const NONE = () => window.dash_clientside.no_update;
-  const LOST_AFTER_MS = 5000;
+  const LOST_AFTER_MS = 5000, BUSY_MS = 2500, RELOADS_MS = 60000;
   const STATES = {
     live: ["Live", "good"],
     silent: ["No market data", "warn"],
@@ -13,7 +13,7 @@
     database: ["Database is away", "bad"],
     lost: ["Connection lost, retrying", "bad"],
   };
-  const shell = { feed: null, receivedAt: 0, receivedWall: Date.now(), lost: false, lostSince: 0 };
+  const shell = { feed: null, receivedAt: 0, receivedWall: Date.now(), heardAt: performance.now(), tickedAt: performance.now(), lost: false, lostSince: 0 };
 
   function by(id) { return document.getElementById(id); }
 
@@ -33,7 +33,7 @@
   function takeFeed(feed) {
     if (!feed) return;
     shell.feed = feed;
-    shell.receivedAt = performance.now();
+    shell.receivedAt = shell.heardAt = performance.now();
     if (feed.pushed) {
       shell.connected = true;
       shell.lost = false;
@@ -88,10 +88,13 @@
 
   // The stream speaks at least once a second. Silence means that it is lost: say so, and when the server answers
   // again but the stream does not come back by itself, load the page anew (the address holds what is selected).
+  // A page that was busy or asleep has not read what was said meanwhile: for it the silence begins anew.
   function watchConnection() {
+    const now = performance.now();
+    if (now - shell.tickedAt > BUSY_MS || document.hidden) shell.heardAt = now;
+    shell.tickedAt = now;
     if (!shell.feed || document.hidden) return;
-    const quiet = performance.now() - shell.receivedAt;
-    if (quiet > LOST_AFTER_MS && !shell.lost) {
+    if (now - shell.heardAt > LOST_AFTER_MS && !shell.lost) {
       shell.lost = true;
       shell.lostSince = performance.now();
     }
@@ -108,12 +111,19 @@
     try {
       await fetch("/healthz", { cache: "no-store" });
       await new Promise((resolve) => setTimeout(resolve, 6000));
-      if (shell.lost && !unsaved()) window.location.reload();
+      if (shell.lost && performance.now() - shell.heardAt > LOST_AFTER_MS && !unsaved()) reload();
     } catch (error) {
       await new Promise((resolve) => setTimeout(resolve, 2000));
     } finally {
       probing = false;
     }
+  }
+
+  // Once a minute at most: a machine that is too busy to answer gets no more to do by it.
+  function reload() {
+    if (Date.now() - Number(sessionStorage.getItem("tcp-reloaded")) < RELOADS_MS) return;
+    sessionStorage.setItem("tcp-reloaded", String(Date.now()));
+    window.location.reload();
   }
 
   // A form that was typed into is not thrown away: the reader is told, and loads the page when it is saved.

@@ -13,7 +13,7 @@ from tests.stack import eventually
 from tests.stored_market import market_faults, unjudged_candles
 from tests.story import Story
 
-pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.servers, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.servers, pytest.mark.timeout(600)]
 CLICKED = "bot_002"
 SWEEP = (
     "--strategy ema_crossover --symbol BTC-USDT --timeframe 1m --grid fast_period=2,3 --grid slow_period=5,9"
