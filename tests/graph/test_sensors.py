@@ -84,3 +84,37 @@ def test_a_daemon_that_went_silent_reports_nothing(tick: Tick, database_url: str
     now_ms = time.time_ns() // 1_000_000
     beat(engine(database_url), "live", now_ms - 600_000, None, {})
     assert "last heartbeat 6" in str(tick()["skipped"])
+
+
+FILES = """
+import json, os, pathlib
+import dagster as dg
+from orchestration.defs.backtests.sensors import new_sweep_files
+folder = pathlib.Path(os.environ["TCP_CONFIG_DIR"]) / "sweeps"
+cursor, found = None, []
+for name, content in ((None, None), ("new.json", "{}"), (None, None), ("old.json", "[]")):
+    if name:
+        (folder / name).write_text(content)
+    asked = new_sweep_files(dg.build_sensor_context(cursor=cursor))
+    skipped = isinstance(asked, dg.SkipReason)
+    cursor = cursor if skipped else asked.cursor
+    found.append([] if skipped else [
+        request.run_config["ops"]["sweeps"]["config"]["file"] for request in asked.run_requests
+    ])
+print(json.dumps(found))
+"""
+
+
+def test_a_new_or_changed_sweep_file_is_run_once(tmp_path: Path):
+    """Files that were there at first are left alone, a new one and a changed one are each asked for once."""
+    (tmp_path / "sweeps").mkdir()
+    (tmp_path / "sweeps" / "old.json").write_text("{}")
+    done = subprocess.run(
+        (sys.executable, "-c", FILES),
+        cwd=PROJECT_ROOT,
+        env={**os.environ, "TCP_CONFIG_DIR": str(tmp_path), "TCP_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout) == [[], ["new.json"], [], ["old.json"]]
