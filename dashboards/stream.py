@@ -29,7 +29,7 @@ class Cursor:
         self._book: tuple[str | None, dict[str, Any] | None] = (None, None)
 
     def feed(self) -> dict[str, Any]:
-        """The top bar's document, marked as said by the stream: a browser that took itself for lost is not."""
+        """The top bar's document, marked as said by the stream, which ends a lost connection."""
         return self._hub.feed.document(self._hub.feed_now_ms()) | {"pushed": True}
 
     def bots(self) -> list[dict[str, Any]] | None:
