@@ -98,8 +98,9 @@ class Peeking(VectorStrategy[PeekingParameters]):
         return {"line": ema(self.parameters.period)}
 
     def buy(self) -> pl.Expr:
-        """Tomorrow's newspaper."""
-        return pl.col("close").shift(-1) > pl.col("close")
+        """Tomorrow's newspaper, but for the first combination that is declared."""
+        ahead = 0 if self.parameters.period == 5 else 1
+        return pl.col("close").shift(-ahead) > pl.col("close").shift(1 - ahead)
 
     def sell(self):
         """Nothing was returned."""
