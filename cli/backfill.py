@@ -169,8 +169,8 @@ def _bulk_document(report: "BulkReport") -> dict[str, Any]:
 
 
 def _bulk_text(report: "BulkReport") -> str:
-    written = f"{len(report.written):,} days, {report.rows:,} trades, {report.bytes:,} bytes written"
-    lines = [f"{report.symbol} trades of bulk files: {written}, {len(report.already):,} days were there"]
+    days = f"days written {len(report.written):,}, there before {len(report.already):,}"
+    lines = [f"{report.symbol} trades of bulk files: {days}; {report.rows:,} trades, {report.bytes:,} bytes"]
     if report.missing_ids:
         lines.append(f"{report.missing_ids:,} trade ids are in no file")
     if report.pending:

@@ -13,6 +13,9 @@ from core.timeframes import Timeframe
 from pipelines.lake.aggregate import candles_of_trades
 from pipelines.warehouse.lake_files import LakeFile
 
+LONGEST_GAP_DAYS = 31
+"""Days further apart are of two stretches that somebody fetched, and nothing is missing between them."""
+
 _MINUTE = timedelta(minutes=1)
 _NUMBERS = ("open", "high", "low", "close", "volume")
 
@@ -85,7 +88,10 @@ def unexplained(hole: Hole, known: Sequence[tuple[int, int]]) -> int:
 
 
 def missing_days(earlier: date, later: date, elsewhere: set[date]) -> list[date]:
-    """The days between two files that have no file, and are not in `elsewhere` either."""
+    """The days between two files that have no file, and are not in `elsewhere` either; none where there are
+    more than `LONGEST_GAP_DAYS` between them."""
+    if (later - earlier).days > LONGEST_GAP_DAYS:
+        return []
     between = [earlier + timedelta(days=number) for number in range(1, (later - earlier).days)]
     return [day for day in between if day not in elsewhere]
 

@@ -29,7 +29,11 @@ RETRIED_FOR = timedelta(seconds=20)
 """How long an object store may refuse before the work is given up; a repeat goes on where it was."""
 
 _CLIENT: "ClientConfig" = {"allow_http": True, "timeout": TIMEOUT}
-_RETRIES: "RetryConfig" = {"max_retries": 5, "retry_timeout": RETRIED_FOR}
+_RETRIES: "RetryConfig" = {
+    "max_retries": 4,
+    "retry_timeout": RETRIED_FOR,
+    "backoff": {"init_backoff": timedelta(seconds=0.2), "max_backoff": timedelta(seconds=3), "base": 2},
+}
 
 T = TypeVar("T")
 

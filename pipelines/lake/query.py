@@ -1,5 +1,6 @@
 """SQL over the lake: DuckDB in memory, with a view for each dataset over the files of the manifest."""
 
+import re
 from collections.abc import Sequence
 
 import duckdb
@@ -23,6 +24,8 @@ _PARTITIONS = {
         "month": pa.string(),
     },
 }
+_STORE_ERROR = re.compile(r"^(?:obstore\.exceptions\.)?\w+Error: (.*)$", re.MULTILINE)
+"""An error of the object store's client, inside the traceback that DuckDB hands on."""
 _SCHEMAS = {RAW_TRADES: TRADES_SCHEMA, CANDLES: CANDLES_SCHEMA}
 
 
@@ -58,6 +61,8 @@ def query_lake(database_url: str, lake_url: str, sql: str) -> pl.DataFrame:
             # The product of two columns of 18 decimals has 36, which leaves no room.
             raise BadInput("SQL", f"{_first_line(error)} Such as price::DOUBLE * size") from None
         except duckdb.Error as error:
+            if (of_store := _STORE_ERROR.search(str(error))) is not None:
+                raise Unavailable(f"{lake_url}: {of_store[1]}; see `tcp data verify`") from None
             raise BadInput("SQL", _first_line(error)) from None
 
 

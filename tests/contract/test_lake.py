@@ -1,5 +1,6 @@
 """Archiving raw trades: exact, repeatable, verified before anything is removed."""
 
+import resource
 import time
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
@@ -165,6 +166,22 @@ def test_a_file_that_cannot_be_written_leaves_everything(database_url: str, tmp_
         archive_raw_trades(database_url, str(blocked), SYMBOL, DAY, drop=True)
     assert len(stored_ids(database_url)) == 20
     assert data_status(database_url).lake == []
+
+
+def test_a_full_disk_leaves_everything(database_url: str, tmp_path: Path):
+    """A disk that takes no more in the middle of the file: Unavailable, no manifest row, no row removed, and
+    no half a file; with room again the day is archived."""
+    store(database_url, day_of_trades())
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, before[1]))
+    try:
+        with pytest.raises(Unavailable, match="File too large"):
+            archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+    assert len(stored_ids(database_url)) == 500
+    assert archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True).dropped == 500
 
 
 def test_a_damaged_archive_is_never_built_upon(database_url: str, tmp_path: Path):

@@ -127,6 +127,25 @@ def test_a_bucket_that_is_not_there_loses_nothing(database_url: str, bucket: Any
         assert connection.execute(text("SELECT count(*) FROM lake_files")).scalar() == 0
 
 
+def test_a_store_that_does_not_answer_is_said(
+    database_url: str, bucket: Any, unused_port: int, monkeypatch: pytest.MonkeyPatch
+):
+    """Queries and archives end with one line; nothing is lost."""
+    url = f"s3://{bucket.name}/lake"
+    stored(database_url)
+    archive_raw_trades(database_url, url, SYMBOL, DAY)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{unused_port}")
+    for work in (
+        lambda: query_lake(database_url, url, "SELECT count(*) FROM raw_trades"),
+        lambda: archive_raw_trades(database_url, url, SYMBOL, DAY, drop=True),
+    ):
+        with pytest.raises(Unavailable, match=bucket.name) as caught:
+            work()
+        assert "\n" not in str(caught.value)
+    with engine(database_url).connect() as connection:
+        assert connection.execute(text("SELECT count(*) FROM raw_trades")).scalar() == 300
+
+
 def test_a_crash_while_writing_leaves_no_object(bucket: Any):
     """What was begun and not finished is not there at all."""
     store = open_store(f"s3://{bucket.name}/lake")

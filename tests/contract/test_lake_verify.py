@@ -112,6 +112,17 @@ def test_a_day_without_a_file_is_missed(database_url: str, tmp_path: Path):
     assert detail.endswith("no file of 2026-11-19")
 
 
+def test_days_a_year_apart_are_two_stretches(database_url: str, tmp_path: Path):
+    """Somebody fetched one day of last year: nothing is missing between it and the others."""
+    stored(database_url, tmp_path, trades())
+    old = datetime(2025, 3, 1, 12, tzinfo=UTC)
+    single = Trade(SYMBOL, -500_000, round(old.timestamp() * 1000), Decimal(5), Decimal(1), Side.BUY)
+    with engine(database_url).begin() as connection:
+        copy_trades(connection, [single])
+    archive_raw_trades(database_url, str(tmp_path), SYMBOL, old.date(), drop=True)
+    assert found(database_url, tmp_path) == []
+
+
 def test_candles_that_are_not_those_of_the_trades_are_found(database_url: str, tmp_path: Path):
     """One volume in market_data differs, a minute claims trades that no file has; a provisional candle, a
     synthetic one and the minutes around a hole are not compared."""
