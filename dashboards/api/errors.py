@@ -5,7 +5,7 @@ from dash.exceptions import PreventUpdate
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DataError, OperationalError, SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.files import ConfigError
@@ -78,6 +78,10 @@ def install_errors(app: FastAPI) -> None:
     @app.exception_handler(Unavailable)
     async def unavailable(_request: Request, error: Unavailable) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503)
+
+    @app.exception_handler(DataError)
+    async def no_value(_request: Request, error: DataError) -> JSONResponse:
+        return JSONResponse({"detail": f"a value is none that is stored: {_line(error)}"}, 422)
 
     @app.exception_handler(OperationalError)
     async def database_away(_request: Request, error: OperationalError) -> JSONResponse:
