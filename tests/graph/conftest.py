@@ -14,7 +14,10 @@ from sqlalchemy.engine import make_url
 from cli.stack.ports import free_port
 from config.settings import PROJECT_ROOT
 from orchestration.dbt_command import ensure_manifest
+from tests.e2e.conftest import browser, page
 from tests.graph.dagster_stack import DagsterStack
+
+__all__ = ["browser", "page"]
 
 
 @pytest.fixture(scope="session")

@@ -19,9 +19,10 @@ from config.settings import PROJECT_ROOT
 
 LOCATION = {"repositoryLocationName": "tcp", "repositoryName": "__repository__"}
 ENDED = {"SUCCESS", "FAILURE", "CANCELED"}
-PATIENCE_S = 540
+SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+PATIENCE_S = 900
 """Longest wait for a run. Two run at a time, and whoever asks first, in whatever order the tests are, waits
-for all that were launched before: seven starts of a process, of a minute each on a busy machine."""
+for all that were launched before: twelve starts of a process, of a minute each on a busy machine."""
 
 LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
   __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
@@ -38,6 +39,8 @@ RUN = """query Run($id: ID!) { runOrError(runId: $id) { ... on Run { status
     ... on RunFailureEvent { message } } } } } }"""
 BACKFILL_RUNS = """query Runs($id: String!) { partitionBackfillOrError(backfillId: $id) {
   ... on PartitionBackfill { status error { message } runs(limit: 20) { id status } } } }"""
+NEWEST_RUN = """query Newest($asset: [String!]!) { assetOrError(assetKey: {path: $asset}) { ... on Asset {
+  assetMaterializations(limit: 1) { runId } } } }"""
 LOCATIONS = """{ workspaceOrError { ... on Workspace { locationEntries { loadStatus
   locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
 
@@ -78,6 +81,7 @@ class DagsterStack:
             "TCP_LAKE_URL": str(self.home / "lake"),
             "TCP_OKX_REST_URL": self.exchange["rest"],
             "TCP_OKX_WS_URL": self.exchange["ws"],
+            "TCP_SYMBOLS": ",".join(SYMBOLS),
             "TCP_CONFIG_DIR": str(self.home / "config"),
             "DAGSTER_HOME": str(self.home / "dagster"),
             "TCP_DAGSTER_POSTGRES_HOST": url.host or "",
@@ -192,17 +196,34 @@ class DagsterStack:
             "errors": [event for event in events if event["__typename"].endswith("FailureEvent")],
         }
 
-    def backfill_runs(self, backfill_id: str, seconds: float = PATIENCE_S) -> list[dict[str, Any]]:
-        """The runs of a backfill once there are some and all have ended; the backfill itself is closed by the
-        next look of Dagster's daemon, up to 30 s later."""
+    def backfill_runs(
+        self, backfill_id: str, count: int, seconds: float = PATIENCE_S
+    ) -> list[dict[str, Any]]:
+        """The runs of a backfill once there are `count` and all have ended; the backfill itself is closed by
+        the next look of Dagster's daemon, up to 30 s later."""
 
         def completed() -> list[dict[str, Any]] | None:
             found = self.ask(BACKFILL_RUNS, id=backfill_id)["partitionBackfillOrError"]
             assert not found["error"], found
-            return found["runs"] if all(run["status"] in ENDED for run in found["runs"]) else None
+            runs = found["runs"]
+            return runs if len(runs) == count and all(run["status"] in ENDED for run in runs) else None
 
         runs: list[dict[str, Any]] = wait(f"backfill {backfill_id}", seconds, completed)
         return runs
+
+    def materialised_by(self, asset: str, seconds: float = PATIENCE_S) -> str:
+        """The run that materialised an asset last, once there is one."""
+
+        def newest() -> str | None:
+            found = self.ask(NEWEST_RUN, asset=asset.split("/"))["assetOrError"]["assetMaterializations"]
+            return found[0]["runId"] if found else None
+
+        return str(wait(f"a materialisation of {asset}", seconds, newest))
+
+    @property
+    def url(self) -> str:
+        """Where the UI is."""
+        return f"http://127.0.0.1:{self.port}"
 
     def _status(self, run_id: str) -> str:
         return str(self.ask(STATUS, id=run_id)["runOrError"]["status"])

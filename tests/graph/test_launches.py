@@ -1,4 +1,5 @@
-"""Each kind of work is launched once through the GraphQL API that Dagster's UI uses, and runs to its end."""
+"""Each kind of work is launched once, through the GraphQL API that Dagster's UI uses or in the UI itself, and
+runs to its end."""
 
 import json
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from decimal import Decimal
 import polars as pl
 import psycopg
 import pytest
+from playwright.sync_api import Page
 from sqlalchemy.engine import make_url
 
 from core.candles import Candle
@@ -16,10 +18,12 @@ from core.trades import Side, Trade
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.trades import copy_trades
-from tests.graph.dagster_stack import DagsterStack, wait
+from tests.graph.dagster_stack import SYMBOLS, DagsterStack, wait
+from tests.graph.dagster_ui import launch_from_launchpad, lineage_of, materialize
 
-pytestmark = [pytest.mark.servers, pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.e2e, pytest.mark.timeout(1200)]
 
+BACKFILLS = "{ partitionBackfillsOrError(limit: 1) { ... on PartitionBackfills { results { id } } } }"
 DAY_MS = 86_400_000
 MINUTE_MS = 60_000
 
@@ -94,60 +98,65 @@ SEARCH = {
     "search": "optuna",
     "trials": 6,
 }
+WALK = {**SWEEP, "symbol": "ADA-USDT", "sort": "total_return", "windows": "rolling:train=4h,test=2h"}
 
 
 @dataclass(frozen=True)
 class Launched:
     """Ids of the runs, launched together: their starts overlap, and two of them run at a time."""
 
-    days: tuple[str, str]
+    days: list[str]
     backfill: str
-    archived_day: str
     runs: dict[str, str]
 
 
 @pytest.fixture(scope="module")
 def launched(dagster_stack: DagsterStack) -> Launched:
     """The inputs stored, and everything launched as a person would, one after the other."""
-    days, archived_day = (days_ago(3), days_ago(2)), days_ago(10)
-    backfill = dagster_stack.backfill("candle_backfill", [f"{day}|SOL-USDT" for day in days])
+    days = [days_ago(number) for number in range(32, 2, -1)]
+    partitions = [f"{day}|{symbol}" for day in days for symbol in SYMBOLS]
+    backfill = dagster_stack.backfill("candle_backfill", partitions)
     store_bot(dagster_stack)
     store_candles(dagster_stack, "ADA-USDT", 600)
     store_candles(dagster_stack, "XRP-USDT", 600)
-    store_trades(dagster_stack, "ETH-USDT", archived_day)
     sweep = dagster_stack.home / "config" / "sweeps" / "ema_small.json"
     sweep.write_text(json.dumps(SWEEP))
     launch = dagster_stack.launch
     runs = {
         "models": launch("performance_job"),
-        "archive": launch(
-            "archive_job",
-            {"ops": {"raw_trade_archive": {"config": {"drop": True}}}},
-            {"date": archived_day, "symbol": "ETH-USDT"},
-        ),
         "backtest": launch("backtest_job", {"ops": {"backtest": {"config": BACKTEST}}}),
-        "sweep": launch("sweep_job", {"ops": {"sweeps": {"config": {"file": "ema_small"}}}}),
+        "walk": launch("walk_forward_job", {"ops": {"walk_forward": {"config": WALK}}}),
         "parity": launch("parity_job"),
         "search": launch("sweep_job", {"ops": {"sweeps": {"config": SEARCH}}}),
         "future": launch("candle_backfill_job", partition={"date": days_ago(-5), "symbol": "BTC-USDT"}),
     }
-    return Launched(days, backfill, archived_day, runs)
+    return Launched(days, backfill, runs)
 
 
-def test_a_backfill_of_two_days_stores_every_minute(dagster_stack: DagsterStack, launched: Launched):
-    """Two days of one symbol, launched from the partition dialog, are one run with 2,880 candles."""
-    runs = dagster_stack.backfill_runs(launched.backfill)
-    assert [run["status"] for run in runs] == ["SUCCESS"]
-    run = dagster_stack.ended(runs[0]["id"])
-    assert run["partitions"] == {f"{day}|SOL-USDT" for day in launched.days}
-    assert run["checks"] == {"candles_are_continuous": True}
+def test_a_backfill_of_thirty_days_stores_every_minute(dagster_stack: DagsterStack, launched: Launched):
+    """Thirty days of three symbols, launched from the partition dialog, are a green run a symbol and 43,200
+    candles each, none of them missing, and every check says so."""
+    runs = dagster_stack.backfill_runs(launched.backfill, count=3)
+    assert [run["status"] for run in runs] == ["SUCCESS"] * 3
+    ended = [dagster_stack.ended(run["id"]) for run in runs]
+    assert {partition for run in ended for partition in run["partitions"]} == {
+        f"{day}|{symbol}" for day in launched.days for symbol in SYMBOLS
+    }
+    passed = {
+        "candles_are_continuous": True,
+        "days_have_their_rows": True,
+        "no_silence_without_an_outage": True,
+    }
+    assert [run["checks"] for run in ended] == [passed] * 3
+    first = datetime.fromisoformat(launched.days[0]).replace(tzinfo=UTC)
     stored = rows(
         dagster_stack,
-        "SELECT timeframe, count(*), min(timestamp), max(timestamp) FROM market_data "
-        "WHERE symbol = 'SOL-USDT' GROUP BY 1",
+        "SELECT symbol, timeframe, count(*), min(timestamp), max(timestamp) FROM market_data "
+        f"WHERE timestamp <= '{first + timedelta(days=30)}' AND timestamp > '{first}' "
+        "AND symbol IN ('BTC-USDT', 'ETH-USDT', 'SOL-USDT') GROUP BY 1, 2 ORDER BY 1",
     )
-    first = datetime.fromisoformat(launched.days[0]).replace(tzinfo=UTC)
-    assert stored == [("1m", 2880, first + timedelta(minutes=1), first + timedelta(days=2))]
+    ends = (first + timedelta(minutes=1), first + timedelta(days=30))
+    assert stored == [(symbol, "1m", 43_200, *ends) for symbol in SYMBOLS]
 
 
 def test_a_backfill_of_the_future_fails_with_the_reason(dagster_stack: DagsterStack, launched: Launched):
@@ -155,7 +164,8 @@ def test_a_backfill_of_the_future_fails_with_the_reason(dagster_stack: DagsterSt
     run = dagster_stack.ended(launched.runs["future"])
     assert run["status"] == "FAILURE"
     assert "future" in json.dumps(run["errors"])
-    assert rows(dagster_stack, "SELECT 1 FROM market_data WHERE symbol = 'BTC-USDT' LIMIT 1") == []
+    future = f"timestamp > '{days_ago(-5)}'"
+    assert rows(dagster_stack, f"SELECT 1 FROM market_data WHERE {future} LIMIT 1") == []
 
 
 def test_a_failed_run_is_a_system_event(dagster_stack: DagsterStack, launched: Launched):
@@ -164,18 +174,6 @@ def test_a_failed_run_is_a_system_event(dagster_stack: DagsterStack, launched: L
     query = "SELECT level, details->>'run_id' FROM system_events WHERE component = 'dagster'"
     events = wait("the failure sensor", 180, lambda: rows(dagster_stack, query))
     assert events == [("error", launched.runs["future"])]
-
-
-def test_an_archive_writes_the_days_trades_as_parquet(dagster_stack: DagsterStack, launched: Launched):
-    """A day's raw trades are in one Parquet file with a manifest row; with drop they leave Postgres."""
-    run = dagster_stack.ended(launched.runs["archive"])
-    assert (run["status"], run["errors"]) == ("SUCCESS", [])
-    assert run["checks"] == {"files_hold_what_the_manifest_says": True}
-    ((path, count),) = rows(dagster_stack, "SELECT path, rows FROM lake_files WHERE symbol = 'ETH-USDT'")
-    assert f"date={launched.archived_day}" in str(path)
-    frame = pl.read_parquet(dagster_stack.home / "lake" / str(path))
-    assert (count, frame.height, frame["trade_id"].to_list()) == (500, 500, list(range(1000, 1500)))
-    assert rows(dagster_stack, "SELECT count(*) FROM raw_trades WHERE symbol = 'ETH-USDT'") == [(0,)]
 
 
 def test_the_dbt_models_are_built_and_tested(dagster_stack: DagsterStack, launched: Launched):
@@ -201,16 +199,16 @@ def test_a_backtest_is_launched_with_typed_config(dagster_stack: DagsterStack, l
     assert stored == [("ema_crossover", "done", Decimal(5000), "12")]
 
 
-def test_a_sweep_file_is_run(dagster_stack: DagsterStack, launched: Launched):
-    """A file of config/sweeps becomes a row of sweep_results for each combination."""
-    run = dagster_stack.ended(launched.runs["sweep"])
+def test_a_sweep_is_walked_forward(dagster_stack: DagsterStack, launched: Launched):
+    """Ten hours of candles are three windows of training and test, kept with the record of all tests."""
+    run = dagster_stack.ended(launched.runs["walk"])
     assert (run["status"], run["errors"]) == ("SUCCESS", [])
-    combinations = rows(
+    windows = rows(
         dagster_stack,
-        "SELECT count(*), count(DISTINCT parameters) FROM sweep_results WHERE symbol = 'XRP-USDT' "
-        "AND parameters ? 'fast_period'",
+        "SELECT r.symbol, count(*) FROM walk_forward_windows AS w JOIN strategy_runs AS r ON r.id = w.run_id "
+        "WHERE r.kind = 'walk_forward' GROUP BY 1",
     )
-    assert combinations == [(9, 9)]
+    assert windows == [("ADA-USDT", 3)]
 
 
 def test_parity_of_bots_without_a_life_is_no_difference(dagster_stack: DagsterStack, launched: Launched):
@@ -229,3 +227,60 @@ def test_a_sweep_of_the_launchpad_is_run(dagster_stack: DagsterStack, launched: 
         "WHERE parameters ? 'stop_loss' AND parameters->>'period' <> '7' GROUP BY 1 ORDER BY 1",
     )
     assert found == [("ADA-USDT", 6, 6), ("XRP-USDT", 6, 6)]
+
+
+@pytest.mark.browser
+def test_an_archive_is_launched_in_the_ui(dagster_stack: DagsterStack, launched: Launched, page: Page):
+    """A day and a symbol chosen in the dialog of the asset: its trades are in one Parquet file with a row in
+    the manifest, the blocking check has read it back, and the rows stay in Postgres unless they are to go."""
+    day = days_ago(10)
+    store_trades(dagster_stack, "ETH-USDT", day)
+    said = materialize(page, dagster_stack.url, "raw_trade_archive", day, "ETH-USDT")
+    assert said == "Launch 1 run"
+    run = dagster_stack.ended(dagster_stack.materialised_by("raw_trade_archive"))
+    assert (run["status"], run["errors"]) == ("SUCCESS", [])
+    assert run["checks"] == {"files_hold_what_the_manifest_says": True}
+    ((path, count),) = rows(dagster_stack, "SELECT path, rows FROM lake_files WHERE symbol = 'ETH-USDT'")
+    assert f"date={day}" in str(path)
+    frame = pl.read_parquet(dagster_stack.home / "lake" / str(path))
+    assert (count, frame.height, frame["trade_id"].to_list()) == (500, 500, list(range(1000, 1500)))
+    assert rows(dagster_stack, "SELECT count(*) FROM raw_trades WHERE symbol = 'ETH-USDT'") == [(500,)]
+
+
+@pytest.mark.browser
+def test_a_backfill_is_launched_in_the_ui(dagster_stack: DagsterStack, launched: Launched, page: Page):
+    """Two days of one symbol chosen in the dialog of the asset become one green run and 2,880 candles."""
+    dagster_stack.backfill_runs(launched.backfill, count=3)
+    days = (days_ago(34), days_ago(33))
+    said = materialize(page, dagster_stack.url, "candle_backfill", f"[{days[0]}...{days[1]}]", "SOL-USDT")
+    assert said == "Launch backfill"
+    (newest, *_) = dagster_stack.ask(BACKFILLS)["partitionBackfillsOrError"]["results"]
+    (run,) = dagster_stack.backfill_runs(newest["id"], count=1)
+    assert run["status"] == "SUCCESS"
+    stored = rows(
+        dagster_stack,
+        f"SELECT count(*) FROM market_data WHERE symbol = 'SOL-USDT' AND timestamp > '{days[0]}' "
+        f"AND timestamp <= '{days_ago(32)}'",
+    )
+    assert stored == [(2880,)]
+
+
+@pytest.mark.browser
+def test_a_sweep_is_launched_in_the_ui(dagster_stack: DagsterStack, launched: Launched, page: Page):
+    """The launchpad's own config runs every file of config/sweeps: a row each combination."""
+    run_id = launch_from_launchpad(page, dagster_stack.url, "sweep_job")
+    run = dagster_stack.ended(run_id)
+    assert (run["status"], run["errors"]) == ("SUCCESS", [])
+    combinations = rows(
+        dagster_stack,
+        "SELECT DISTINCT count(*), count(DISTINCT parameters) FROM sweep_results WHERE symbol = 'XRP-USDT' "
+        "AND parameters ? 'fast_period' GROUP BY sweep_id",
+    )
+    assert combinations == [(9, 9)]
+
+
+@pytest.mark.browser
+def test_the_ui_shows_the_lineage_from_the_market_to_a_page(dagster_stack: DagsterStack, page: Page):
+    """From candle_backfill over market_data and the models to the data page of the dashboard."""
+    shown = lineage_of(page, dagster_stack.url, "dashboard/data_page")
+    assert {"candle_backfill", "market_data", "stg_market_data", "int_candle_days", "data_page"} <= shown
