@@ -109,6 +109,8 @@ def finite(value: Any) -> float | int | None:
 def returns(equity: Floats, initial_cash: float) -> Floats:
     """r_t = E_t / E_{t−1} − 1, the first against the initial cash; 0 after everything is lost."""
     before = np.concatenate(([initial_cash], equity[:-1]))
+    if before.min() > 0:
+        return np.asarray(equity / before - 1, dtype=np.float64)
     ratio = np.divide(equity, before, out=np.ones(equity.size), where=before > 0)
     return np.asarray(ratio - 1, dtype=np.float64)
 

@@ -8,13 +8,25 @@ import polars as pl
 
 from core.metrics import Run, summarise
 from core.timeframes import Timeframe
-from pipelines.backtest.account import BOUGHT_AT, ENTRY, EXIT, INSIDE, REASON, REASONS, SOLD_AT, walk
+from pipelines.backtest.account import (
+    BOUGHT_AT,
+    ENTRY,
+    EXIT,
+    INSIDE,
+    REASON,
+    REASONS,
+    SOLD_AT,
+    Floats,
+    Ints,
+    walk,
+)
 from pipelines.backtest.guarded import Walked, walk_guarded
 from pipelines.backtest.request import Market
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
 
 if TYPE_CHECKING:
+    from pipelines.backtest.exits import Bars
     from pipelines.backtest.ordered import Laid
 
 
@@ -58,7 +70,7 @@ def run(
         trades=_trades(times, walked, market),
         equity=pl.DataFrame({"timestamp": times, "equity": walked.equity, "close": traded["close"]}),
         signals=_signals(judged, walked),
-        metrics=metrics_of(walked, traded, market),
+        metrics=metrics_of(walked, *close_of(traded), market),
         final_value=float(walked.equity[-1]),
         covered=walked.covered,
     )
@@ -71,10 +83,11 @@ def account_of(
     market: Market,
     warm: int,
     laid: "Laid | None" = None,
+    bars: "Bars | None" = None,
 ) -> Walked:
     """Walk signals (columns buy and sell, from row `warm` of the candles on) into an account.
 
-    laid: the bars of `ordered.lay`, which may serve many walks; None: the candles alone.
+    laid, bars: of `ordered.lay` and `guarded.bars_of`, which may serve many walks; None: the candles alone.
     """
     buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
     if market.execution is not None:
@@ -83,7 +96,7 @@ def account_of(
         laid = laid or laid_for(market, candles, warm)
         return walk_ordered(strategy, candles, buy, sell, market, warm, laid)
     if market.risk is not None:
-        return walk_guarded(strategy, candles, buy, sell, market, warm)
+        return walk_guarded(strategy, candles, buy, sell, market, warm, bars)
     traded, later = candles.slice(warm), 1 if market.fill == "open" else 0
     equity, indices, values, held = walk(
         traded["open"].to_numpy(writable=True),
@@ -108,14 +121,21 @@ def laid_for(market: Market, candles: pl.DataFrame, warm: int, path: pl.DataFram
     return lay(candles, path, warm, Timeframe(market.timeframe))
 
 
-def metrics_of(walked: Walked, traded: pl.DataFrame, market: Market) -> dict[str, float | int | None]:
+def close_of(traded: pl.DataFrame) -> tuple[Floats, Ints]:
+    """The closes of candles and when they were, ms."""
+    return traded["close"].to_numpy(), traded["timestamp"].dt.epoch("ms").to_numpy()
+
+
+def metrics_of(
+    walked: Walked, close: Floats, close_ms: Ints, market: Market
+) -> dict[str, float | int | None]:
     """Every metric of an account over the candles traded."""
     return summarise(
         Run(
             initial_cash=market.cash,
             equity=walked.equity,
-            close=traded["close"].to_numpy(writable=True),
-            close_ms=traded["timestamp"].dt.epoch("ms").to_numpy(writable=True),
+            close=close,
+            close_ms=close_ms,
             candle_ms=market.candle_ms,
             held=walked.held,
             pnl=walked.values[:, 4],

@@ -13,7 +13,7 @@ from pipelines.backtest.risk import Risk
 from strategies.base import Strategy
 
 if TYPE_CHECKING:
-    from pipelines.backtest.exits import Rules
+    from pipelines.backtest.exits import Bars, Rules
 
 
 PRICES = ("open", "high", "low", "close")
@@ -31,19 +31,34 @@ class Walked(NamedTuple):
     covered: int = 0
 
 
+def bars_of(traded: pl.DataFrame, market: Market) -> "Bars":
+    """The candles that are traded, for the kernel; they may serve many walks."""
+    from pipelines.backtest.exits import Bars
+
+    closed = traded["timestamp"].dt.epoch("ms").to_numpy(writable=True)
+    open_, high, low, close = (traded[name].to_numpy(writable=True) for name in PRICES)
+    days = (closed - market.candle_ms) // DAY_MS
+    return Bars(open_, high, low, close, _with_trades(traded["volume"]), days, closed)
+
+
 def walk_guarded(
-    strategy: Strategy, candles: pl.DataFrame, buy: Bools, sell: Bools, market: Market, warm: int
+    strategy: Strategy,
+    candles: pl.DataFrame,
+    buy: Bools,
+    sell: Bools,
+    market: Market,
+    warm: int,
+    bars: "Bars | None" = None,
 ) -> Walked:
-    """Walk the candles from row `warm` on, for which buy and sell are given; the request has a risk block."""
+    """Walk the candles from row `warm` on, for which buy and sell are given; the request has a risk block.
+
+    bars: of `bars_of`; None: they are made here.
+    """
     from pipelines.backtest.compiled import chosen
-    from pipelines.backtest.exits import Bars, walk_exits
+    from pipelines.backtest.exits import walk_exits
     from pipelines.backtest.gate import new_memory
 
-    risk, traded = market.risk or Risk(), candles.slice(warm)
-    closed = traded["timestamp"].dt.epoch("ms").to_numpy(writable=True)
-    days = (closed - market.candle_ms) // DAY_MS
-    open_, high, low, close = (traded[name].to_numpy(writable=True) for name in PRICES)
-    bars = Bars(open_, high, low, close, _with_trades(traded["volume"]), days, closed)
+    risk, bars = market.risk or Risk(), bars or bars_of(candles.slice(warm), market)
     most = int(np.count_nonzero(buy)) + 1
     equity, trips, values = np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6))
     weights = weights_of(strategy, risk, candles, market, warm)

@@ -10,15 +10,17 @@ import numpy as np
 import polars as pl
 
 from core.metrics import METRICS
-from pipelines.backtest.account import Floats
+from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch
-from pipelines.backtest.engine import account_of, metrics_of
+from pipelines.backtest.engine import account_of, close_of, metrics_of
+from pipelines.backtest.guarded import bars_of
 from pipelines.sweep.general import SharedColumns, Signals, told
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.space import Case
 from strategies.base import Strategy
 
 if TYPE_CHECKING:
+    from pipelines.backtest.exits import Bars
     from pipelines.backtest.ordered import Laid
 
 
@@ -38,6 +40,7 @@ def guarded_metrics(
     import numba
 
     traded = piece.candles.slice(piece.warm)
+    closes, bars = close_of(traded), bars_of(traded, request)
     rows, errors = [], list[str | None]()
     groups = [list(alike) for _, alike in groupby(cases, lambda case: _strategy(case).parameters)]
     # The kernels and NumPy let each other run.
@@ -46,7 +49,9 @@ def guarded_metrics(
             groups, shared.each([_strategy(alike[0]) for alike in groups]), strict=True
         ):
             judged = signals if isinstance(signals, Exception) else _judged(signals, piece)
-            for row, error in threads.map(partial(_measured, judged, piece, traded, request, laid), group):
+            for row, error in threads.map(
+                partial(_measured, judged, piece, closes, request, laid, bars), group
+            ):
                 rows.append(row)
                 errors.append(error)
                 report(len(errors))
@@ -57,9 +62,10 @@ def guarded_metrics(
 def _measured(
     judged: pl.DataFrame | Exception,
     piece: Stretch,
-    traded: pl.DataFrame,
+    closes: tuple[Floats, Ints],
     request: SweepRequest,
     laid: "Laid | None",
+    bars: "Bars",
     case: Case,
 ) -> tuple[list[float], str | None]:
     """The metrics of a case, or its error."""
@@ -67,8 +73,8 @@ def _measured(
         if isinstance(judged, Exception):
             raise judged
         market = request.model_copy(update={"risk": case.risk, "execution": case.execution})
-        walked = account_of(_strategy(case), piece.candles, judged, market, piece.warm, laid)
-        metrics = metrics_of(walked, traded, market)
+        walked = account_of(_strategy(case), piece.candles, judged, market, piece.warm, laid, bars)
+        metrics = metrics_of(walked, *closes, market)
         return [np.nan if (value := metrics[name]) is None else value for name in METRICS], None
     except Exception as error:  # the strategy's own code: its row says what happened
         return [np.nan] * len(METRICS), told(error)
