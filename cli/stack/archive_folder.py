@@ -20,7 +20,7 @@ def archive_options(archive: Path) -> Mapping[str, str]:
     PostgreSQL may ask twice for a segment, after a crash between copy and note: the same content is fine,
     another one is refused. A segment has its name only when it is whole and on the disk.
     """
-    target, part = (shlex.quote(str(archive / "wal")) + end for end in ("/%f", "/.%f.part"))
+    target, part = (f"{in_command(archive / 'wal')}/{name}" for name in ("%f", ".%f.part"))
     copy = f'cp "%p" {part} && sync {part} && mv {part} {target}'
     return {
         "wal_level": "replica",
@@ -28,6 +28,11 @@ def archive_options(archive: Path) -> Mapping[str, str]:
         "archive_timeout": str(SEGMENT_S),
         "archive_command": f'if test -f {target}; then cmp -s "%p" {target}; else {copy}; fi',
     }
+
+
+def in_command(path: Path) -> str:
+    """A path as a word of a command in PostgreSQL's settings, where % begins a placeholder."""
+    return shlex.quote(str(path).replace("%", "%%"))
 
 
 def make_archive(archive: Path, account: Account) -> None:

@@ -1,6 +1,5 @@
 """Taking the embedded database back to a second: a base backup, and the WAL up to there."""
 
-import shlex
 import shutil
 import signal
 from datetime import UTC, datetime
@@ -8,7 +7,7 @@ from pathlib import Path
 
 from cli.stack import process
 from cli.stack.archive import bases
-from cli.stack.archive_folder import recovered_data
+from cli.stack.archive_folder import in_command, recovered_data
 from cli.stack.postgres import PostgresServer, run_as
 from core.errors import BadInput, Unavailable
 
@@ -58,7 +57,7 @@ def _base_for(server: PostgresServer, moment: datetime) -> Path:
 def _recovery_settings(server: PostgresServer, moment: datetime) -> str:
     """What PostgreSQL needs to know. The segments that were not archived yet lie in the data as it is now."""
     places = (server.archive_in_use() / "wal", server.data / "pg_wal")
-    copies = " || ".join(f'cp {shlex.quote(str(place))}/%f "%p"' for place in places)
+    copies = " || ".join(f'cp {in_command(place)}/%f "%p"' for place in places)
     lines = {
         "restore_command": copies,
         "recovery_target_time": f"{moment:%Y-%m-%d %H:%M:%S.%f}+00",

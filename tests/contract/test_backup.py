@@ -88,12 +88,12 @@ class Archived:
 
 @pytest.fixture
 def archived(tmp_path_factory):
-    """A running server whose WAL is archived where any account may enter."""
-    archive = (
-        postgres.server_account().name
-        and Path("/var/lib/tcp-dashboard") / f"archive-{tmp_path_factory.mktemp('a').name}"
+    """A running server whose WAL is archived where any account may enter, in a folder of an odd name."""
+    name = f"it's 50% of {tmp_path_factory.mktemp('a').name}"
+    below = (
+        Path("/var/lib/tcp-dashboard") if postgres.server_account().name else tmp_path_factory.getbasetemp()
     )
-    folder = archive or tmp_path_factory.mktemp("archive")
+    folder = below / name
     own = Archived(tmp_path_factory.mktemp("home"), folder)
     yield own
     own.running.stop()
