@@ -1,4 +1,5 @@
-"""Sweeps of strategies of every kind: time a candle and combination, indicators and metrics counted.
+"""Sweeps of strategies of every kind, and the kernel of exits: time a candle and combination, for sweeps with
+indicators and metrics counted.
 
 Run it with `pytest tests/bench/bench_strategies.py -s`. BENCH_CANDLES (default 525600, a year of minutes).
 """
@@ -7,12 +8,19 @@ import os
 import time
 from typing import Any
 
+import numpy as np
 import pytest
 
+from pipelines.backtest.exits import walk_exits
+from pipelines.backtest.gate import new_memory
+from pipelines.backtest.guarded import bars_of, rules_of
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.risk import Risk
 from pipelines.backtest.warm import warm
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.run import execute_sweep
-from strategies.registry import names
+from strategies.evaluate import evaluate
+from strategies.registry import build, names
 from strategies.sample import sample_candles
 
 CANDLES = int(os.environ.get("BENCH_CANDLES", "525600"))
@@ -22,6 +30,7 @@ GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
     "MACD": ("macd_trend", {"fast_period": "6:24:2", "slow_period": "26:60:4", "signal_period": "5:15:2"}),
     "Bollinger": ("bollinger_reversion", {"period": "10:60:5", "deviations": "1:3:0.25"}),
     "Bollinger, each of its own": ("bollinger_reversion", {"period": "10:109:1"}),
+    "Donchian, each of its own": ("donchian_breakout", {"entry_period": "11:110:1"}),
     "Donchian, ATR stop": (
         "donchian_breakout",
         {"entry_period": "10:60:10", "exit_period": "5:30:5", "stop_distance": "1.5:5:0.5"},
@@ -55,3 +64,49 @@ def test_any_strategy(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         )
     assert table["error"].null_count() == table.height
     assert wall < 10
+
+
+EXITS: dict[str, dict[str, Any]] = {
+    "stop and profit": {"stop_loss": 0.01, "take_profit": 0.02},
+    "trailing stop": {"trailing_stop": 0.01},
+    "all exits, the risk gate": {
+        "stop_loss": 0.01, "take_profit": 0.03, "trailing_stop": 0.02, "max_candles": 500,
+        "max_drawdown": 0.9, "cooldown_candles": 5,
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("strategy", ["ema_crossover", "rsi_reversion"])
+@pytest.mark.parametrize("exits", EXITS)
+def test_exits(exits: str, strategy: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The kernel of stops and profits takes less than 10 ns a candle; a sweep over them is told beside it."""
+    warm()
+    market = {"strategy": strategy, "symbol": "BTC-USDT", "timeframe": "1m"}
+    request = BacktestRequest.read(market | {"risk": EXITS[exits]})
+    frame = sample_candles(CANDLES)
+    judged = evaluate(build(strategy, timeframe="1m"), frame)
+    buys, sells = (judged[side].to_numpy(writable=True) for side in ("buy", "sell"))
+    bars, most = bars_of(frame, request), int(buys.sum()) + 1
+    assert request.risk is not None
+    rules, equity, unit = rules_of(request.risk, request), np.empty(CANDLES), 1e9 / CANDLES
+    took, trips, values = [], np.zeros((most, 5), np.int64), np.zeros((most, 6))
+    for _ in range(5):
+        began, memory = time.process_time(), new_memory(rules)
+        walk_exits(bars, buys, sells, np.ones(1), rules, request.cash, memory, equity, trips, values)
+        took.append((time.process_time() - began) * unit)
+    grid: dict[str, Any] = {name: [value * part for part in (1, 1.1, 1.2, 1.3)]
+                            for name, value in list(EXITS[exits].items())[:1]}  # fmt: skip
+    began = time.perf_counter()
+    table = execute_sweep(SweepRequest(**market, risk=_without(request.risk, grid), grid=grid), candles=frame)
+    swept = (time.perf_counter() - began) * unit / table.height
+    with capsys.disabled():
+        print(  # noqa: T201 a benchmark prints
+            f"\n{exits}, {strategy}: kernel {min(took):.2f} ns CPU, a sweep {swept:.0f} ns wall, "
+            f"trades {table['trades'].mean():,.0f}, load {os.getloadavg()[0]:.1f}"
+        )
+    assert min(took) < 10
+
+
+def _without(risk: Risk, grid: dict[str, Any]) -> Risk:
+    """The block without what varies."""
+    return Risk.model_validate(risk.model_dump(exclude_unset=True, exclude={*grid}))
