@@ -1,18 +1,15 @@
 """The pages in a real browser, over a real PostgreSQL and a real Redis."""
 
 import asyncio
-import os
 import re
-import shutil
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 import redis as redis_client
 import sqlalchemy as sa
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import expect
 
 from core.timeframes import Timeframe
 from pipelines.bus import json
@@ -23,23 +20,6 @@ from tests.dashboard_seed import MINUTE_MS, market_message, play, seed
 from tests.dashboard_server import running, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
-WAIT_MS = 60_000
-ARGUMENTS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
-
-
-@pytest.fixture(scope="module")
-def browser():
-    """Chromium of the system, or the one that Playwright has."""
-    path = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        known = path or playwright.chromium.executable_path
-        if not os.path.exists(known):  # noqa: PTH110 - a path or None from two sources
-            if os.environ.get("CI") == "true":
-                pytest.fail("no Chromium, and CI must have one")
-            pytest.skip("no Chromium on this machine")
-        found = playwright.chromium.launch(executable_path=known, args=list(ARGUMENTS))
-        yield found
-        found.close()
 
 
 @pytest.fixture
@@ -49,25 +29,6 @@ def dashboard(database_url, redis_url, unused_port, tmp_path):
         seed(client.database, time.time_ns() // 1_000_000, minutes=240)
         until(lambda: client.get("/metrics").text.count("tcp_bot_value{") == 5, 30, "the bots")
         yield client
-
-
-@pytest.fixture
-def page(browser) -> Iterator[Page]:
-    """A page that fails the test when it logs an error, throws, or asks another host for anything."""
-    problems: list[str] = []
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
-    opened = context.new_page()
-    opened.set_default_timeout(WAIT_MS)
-    opened.on("console", lambda line: problems.append(line.text) if line.type == "error" else None)
-    opened.on("pageerror", lambda error: problems.append(str(error)))
-    opened.on("request", lambda request: problems.append(request.url) if _is_foreign(request.url) else None)
-    yield opened
-    context.close()
-    assert problems == []
-
-
-def _is_foreign(url: str) -> bool:
-    return not re.match(r"(http|ws)://127\.0\.0\.1[:/]|data:|blob:", url)
 
 
 class Publisher:
