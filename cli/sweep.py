@@ -152,8 +152,8 @@ def _tidied(discard: str | None, as_json: bool) -> None:
     if as_json:
         print(json.dumps({"discarded": gone, "unfinished": left}, default=str))
         return
-    for one in gone:
-        print(f"discarded {one}")
+    for name in gone:
+        print(f"discarded {name}")
     for one in left:
         market = f"{one['strategy']} on {one['symbol']} {one['timeframe']}"
         size = f"{one['chunks']:,} chunks, {one['bytes'] / 1e6:,.1f} MB"
