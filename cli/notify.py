@@ -38,12 +38,14 @@ def notify(
 
 def _watch(channels: "Channels") -> None:
     from cli.stack.ensure import ensure
+    from live.logs import configure_logs
     from pipelines.clock import SystemClock
     from pipelines.notifications.desk import Policy
     from pipelines.notifications.watch import Watcher
     from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
 
     settings = ensure(database=True)
+    configure_logs(settings.log_level)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
