@@ -98,6 +98,7 @@ def test_a_space_of_any_size_costs_nothing() -> None:
         ({"grid": {"fast_period": "5,1e5000"}}, "fast_period: must be a valid integer"),
         ({"grid": {"stop_loss": "0.5,2"}}, "stop_loss: must be less than 1, got 2"),
         ({"grid": {"fast_period": "1:2:1"}, "parameters": {"fast_period": 3}}, "both in the grid and fixed"),
+        ({"grid": {"max_drawdown": "0.1,0.2"}}, "max_drawdown: is a column of every result"),
         ({"grid": {"stop_loss": "0.1,0.2"}, "risk": {"stop_loss": 0.3}}, "stop_loss: is both in the grid"),
         ({"grid": {"fast_period": "1:2:1"}, "parameters": {"slow": 3}}, "slow: "),
         ({"grid": {"fast_period": "1:2:1"}, "where": ["slow < 3"]}, "where: .*no parameter slow"),
