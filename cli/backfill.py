@@ -50,6 +50,7 @@ def trades(
     source: str = typer.Option(
         "rest", help="rest: by page, into Postgres; bulk: daily files, into the lake."
     ),
+    repair: bool = typer.Option(False, "--repair", help="With bulk: fetch lost and damaged days again."),
     as_json: bool = JSON,
 ) -> None:
     """Fetch every trade between two times.
@@ -59,20 +60,22 @@ def trades(
     """
     if source not in ("rest", "bulk"):
         raise BadInput("--source", f"{source!r} is neither rest nor bulk")
+    if repair and source != "bulk":
+        raise BadInput("--repair", "is for --source bulk")
     if source == "bulk":
-        _bulk(symbol, start, end, as_json)
+        _bulk(symbol, start, end, repair, as_json)
     else:
         _backfill("trades", symbol, None, start, end, as_json)
 
 
-def _bulk(symbol: str, start: str, end: str | None, as_json: bool) -> None:
+def _bulk(symbol: str, start: str, end: str | None, repair: bool, as_json: bool) -> None:
     start_ms, end_ms = _range(start, end)
     from cli.stack.ensure import ensure
     from pipelines.backfill.run import run_bulk_backfill
 
     settings = ensure(database=True, exchange=True)
     with _progress(f"{symbol} trades") as on_progress:
-        report = run_bulk_backfill(settings, symbol, start_ms, end_ms, on_progress)
+        report = run_bulk_backfill(settings, symbol, start_ms, end_ms, on_progress, repair)
     print(json.dumps(_bulk_document(report)) if as_json else _bulk_text(report))
     if not report.is_complete:
         raise typer.Exit(1)

@@ -16,12 +16,10 @@ from pipelines.backfill.report import OnProgress, Progress
 from pipelines.exchanges.base import ExchangeRest
 from pipelines.exchanges.okx.bulk import BulkDownloads, day_start_ms, file_name, may_exist, must_exist
 from pipelines.exchanges.okx.bulk_rows import DamagedFile, read_bulk_file
-from pipelines.lake.bulk import bulk_trades, store_day
-from pipelines.lake.files import RAW_TRADES
+from pipelines.lake.bulk import bulk_trades, store_day, whole_days
 from pipelines.lake.store import LakeStore, open_store
-from pipelines.warehouse.database import engine
-from pipelines.warehouse.lake_files import LakeFile, find_files
-from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
+from pipelines.warehouse.lake_files import LakeFile
+from pipelines.warehouse.sql import to_datetime, to_ms
 
 DAY_MS = 86_400_000
 AHEAD = 2
@@ -77,24 +75,19 @@ async def backfill_bulk_trades(
     start_ms: int,
     end_ms: int,
     on_progress: OnProgress | None = None,
+    repair: bool = False,
 ) -> BulkReport:
     """Store every trade of the UTC days that touch [start_ms, end_ms), as far as the exchange has files.
 
     A day that the lake has whole is left alone, so a second run fetches nothing and one that was killed goes
-    on where it was. A file that is damaged goes to the folder `quarantine`. BadInput for a symbol of which
-    there is neither a file nor a listing.
+    on where it was; with `repair` one whose file was lost or damaged is fetched again. A bulk file that is
+    damaged goes to the folder `quarantine`. BadInput for a symbol with neither a file nor a listing.
     """
-    if start_ms >= end_ms:
-        raise BadInput("from", "must be before `to`")
     now_ms = await rest.server_time_ms()
-    if start_ms >= now_ms:
-        raise BadInput("from", "is in the exchange's future")
-    end = min(end_ms, now_ms + 1)
-    with engine(database_url).connect() as connection:
-        stored = find_files(connection, RAW_TRADES, EXCHANGE, symbol)
-    whole = {file.date for file in stored if file.whole}
-    days = _days(start_ms, end)
-    work = _Work(downloads, database_url, open_store(lake_url), quarantine, symbol, now_ms)
+    days, end = _days(start_ms, end_ms, now_ms)
+    store = open_store(lake_url)
+    whole = await asyncio.to_thread(whole_days, database_url, store, symbol, repair)
+    work = _Work(downloads, database_url, store, quarantine, symbol, now_ms)
     try:
         await work.run([day for day in days if day not in whole], on_progress)
     finally:
@@ -240,9 +233,15 @@ def _cut(tables: Sequence[pa.Table], day: date) -> pa.Table:
     return trades if len(first) == trades.num_rows else trades.take(pa.array(first))
 
 
-def _days(start_ms: int, end_ms: int) -> list[date]:
-    first, last = to_datetime(start_ms).date(), to_datetime(end_ms - 1).date()
-    return [first + timedelta(days=number) for number in range((last - first).days + 1)]
+def _days(start_ms: int, end_ms: int, now_ms: int) -> tuple[list[date], int]:
+    """The UTC days that touch [start_ms, end_ms) and have begun, and where the range ends."""
+    if start_ms >= end_ms:
+        raise BadInput("from", "must be before `to`")
+    if start_ms >= now_ms:
+        raise BadInput("from", "is in the exchange's future")
+    end = min(end_ms, now_ms + 1)
+    first, last = to_datetime(start_ms).date(), to_datetime(end - 1).date()
+    return [first + timedelta(days=number) for number in range((last - first).days + 1)], end
 
 
 async def _refuse_unlisted(rest: ExchangeRest, symbol: str) -> None:

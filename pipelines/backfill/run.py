@@ -39,13 +39,15 @@ def run_bulk_backfill(
     start: datetime | int,
     end: datetime | int,
     on_progress: OnProgress | None = None,
+    repair: bool = False,
 ) -> BulkReport:
     """Put the trades of the exchange's bulk files, of the UTC days that touch [start, end), into the lake.
 
+    repair: fetch days again whose file in the lake was lost or damaged
     BadInput for a user's mistake, Unavailable when the exchange fails.
     """
     return asyncio.run(
-        _run_bulk(settings, _database_url(settings), symbol, _ms(start), _ms(end), on_progress)
+        _run_bulk(settings, _database_url(settings), symbol, _ms(start), _ms(end), on_progress, repair)
     )
 
 
@@ -56,6 +58,7 @@ async def _run_bulk(
     start_ms: int,
     end_ms: int,
     on_progress: OnProgress | None,
+    repair: bool,
 ) -> BulkReport:
     downloads = make_bulk_downloads(settings)
     rest = make_rest(settings)
@@ -71,6 +74,7 @@ async def _run_bulk(
             start_ms,
             end_ms,
             on_progress,
+            repair,
         )
     finally:
         await downloads.close()

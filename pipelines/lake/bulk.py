@@ -5,7 +5,7 @@ from datetime import date
 import pyarrow as pa
 
 from core.errors import Unavailable
-from pipelines.lake.days import each_once, read_sound, write_day
+from pipelines.lake.days import each_once, is_sound, read_sound, write_day
 from pipelines.lake.files import RAW_TRADES
 from pipelines.lake.store import LakeStore
 from pipelines.warehouse.archive import TRADES_SCHEMA
@@ -33,6 +33,14 @@ def bulk_trades(rows: pa.Table) -> pa.Table:
         "received_at": times,
     }
     return pa.table(columns, schema=TRADES_SCHEMA)
+
+
+def whole_days(database_url: str, store: LakeStore, symbol: str, check: bool = False) -> set[date]:
+    """The UTC days of which the lake has the exchange's own record; with `check` only those whose file is
+    still what the manifest says, which reads all of them."""
+    with engine(database_url).connect() as connection:
+        files = [file for file in find_files(connection, RAW_TRADES, EXCHANGE, symbol) if file.whole]
+    return {file.date for file in files if not check or is_sound(store, file)}
 
 
 def store_day(

@@ -34,6 +34,12 @@ def read_sound(store: LakeStore, files: Sequence[LakeFile]) -> dict[LakeFile, pa
     return sound
 
 
+def is_sound(store: LakeStore, file: LakeFile) -> bool:
+    """Whether a file is there and has the hash of its manifest row."""
+    with store.local(file.path) as path:
+        return path.is_file() and sha256_of(path) == file.sha256
+
+
 def each_once(tables: Sequence[pa.Table]) -> pa.Table:
     """The trades of overlapping sources (TRADES_SCHEMA), each match once, sorted by (timestamp, trade_id).
 

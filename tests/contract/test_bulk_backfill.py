@@ -58,7 +58,7 @@ class Rig:
         self.downloads, self.quarantine = folder / "bulk", folder / "quarantine"
         self.rest = OkxRest(sim.rest_url, Requester(sim.rest_url, budgets={}))
 
-    async def run(self, first: date, last: date, symbol: str = SYMBOL) -> BulkReport:
+    async def run(self, first: date, last: date, symbol: str = SYMBOL, repair: bool = False) -> BulkReport:
         """Both days included."""
         downloads = BulkDownloads(self.cdn.url, self.downloads, sleep=no_sleep)
         end_ms = ms(last + timedelta(days=1))
@@ -72,6 +72,7 @@ class Rig:
                 symbol,
                 ms(first),
                 end_ms,
+                repair=repair,
             )
         finally:
             await downloads.close()
@@ -261,6 +262,24 @@ def smallest_files(most_bytes: int) -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+async def test_a_damaged_day_of_the_lake_is_fetched_again(rig: Rig):
+    """Asked to repair: a lost and a damaged day come back byte for byte, the damaged one is kept aside, and
+    the sound one between them is not asked for."""
+    await rig.run(*days(14, 16))
+    with engine(rig.database_url).connect() as connection:
+        files = {file.date: rig.lake / file.path for file in find_files(connection)}
+    before = {day: path.read_bytes() for day, path in files.items()}
+    files[days(14)[0]].write_bytes(b"damaged")
+    files[days(16)[0]].unlink()
+    assert (await rig.run(*days(14, 16))).already == days(14, 15, 16)
+    report = await rig.run(*days(14, 16), repair=True)
+    assert (report.written, report.already) == (days(14, 16), days(15))
+    assert {day: path.read_bytes() for day, path in files.items()} == before
+    (kept,) = (path for path in (rig.lake / "quarantine").rglob("*") if path.is_file())
+    assert kept.read_bytes() == b"damaged"
+    assert verify_lake(rig.database_url, str(rig.lake)).findings == []
 
 
 async def test_a_disk_that_takes_no_more_is_one_error(rig: Rig):
