@@ -13,7 +13,7 @@ _quarter: dg.AutomationCondition[Any] = dg.AutomationCondition.cron_tick_passed(
 _running: dg.AutomationCondition[Any] = dg.AutomationCondition.in_progress()
 
 ON_NEW_ROWS: dg.AutomationCondition[Any] = (
-    (_new_rows.since_last_handled() | _never_built) & _quarter.since_last_handled() & ~_running
+    (_new_rows.since_last_handled() | _never_built) & _quarter & ~_running
 ).with_label("every quarter of an hour, if a table of the daemon grew")
 """Of models that read the daemon's tables: no run while the daemon is down."""
 

@@ -1,6 +1,6 @@
 """Evaluates the automation conditions as Dagster's daemon does, at six times, and prints the assets that each
-requests: at 10:07 and 10:15 before anything was built, at 10:16, when all is built; at 10:30; at 10:35, after
-which the snapshots of bots grow; at 10:45.
+requests: at 10:07 and 10:15 before anything was built, at 10:16, when all is built; at 10:30, after which the
+snapshots of bots grow; at 10:35; at 10:45.
 """
 
 import json
@@ -20,14 +20,14 @@ def main() -> None:
     cursor, found = None, []
     with dg.DagsterInstance.ephemeral() as instance:
         for minute in (7, 15, 16, 30, 35, 45):
-            at = datetime(2026, 3, 1, 10, minute, tzinfo=UTC)
+            at = datetime(2026, 3, 1, 10, minute, 30, tzinfo=UTC)
             result = dg.evaluate_automation_conditions(defs, instance, evaluation_time=at, cursor=cursor)
             cursor = result.cursor
             found.append(sorted(key.to_user_string() for key in assets if result.get_num_requested(key)))
             grown: list[dg.AssetKey] = []
             if minute == 16:
                 grown = [key for key in assets if key.path[0] in MODELS]
-            elif minute == 35:
+            elif minute == 30:
                 grown = [dg.AssetKey(["public", "bot_performance"])]
             for key in grown:
                 instance.report_runless_asset_event(dg.AssetMaterialization(key))

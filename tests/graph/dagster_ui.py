@@ -36,9 +36,8 @@ def launch_from_launchpad(page: Page, url: str, job: str) -> str:
     return page.url.rsplit("/", 1)[1].partition("?")[0]
 
 
-def lineage_of(page: Page, url: str, asset: str) -> set[str]:
-    """The assets that the lineage graph shows above one, six steps up; keys as the nodes name them."""
+def show_lineage(page: Page, url: str, asset: str) -> None:
+    """Open the graph of what is above an asset, all steps up, and wait until its nodes are drawn."""
     page.goto(f"{url}/assets/{asset}?view=lineage&lineageScope=upstream&lineageDepth=6")
     last = asset.rsplit("/", 1)[1]
     expect(page.locator("foreignObject").filter(has_text=last).first).to_be_visible(timeout=WAIT_MS)
-    return {text.split("\n")[0] for text in page.locator("foreignObject").all_inner_texts() if text}

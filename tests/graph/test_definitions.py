@@ -59,7 +59,7 @@ def test_lineage_runs_from_market_data_to_the_pages(found):
 
 def test_models_are_built_when_the_tables_they_read_grew(parsed_home: Path, found):
     """All models are requested together at the first quarter of an hour and none at the second; when
-    snapshots of bots grew, at the next one, exactly the models below them."""
+    snapshots of bots grew after it, exactly the models below them, at the third and not before."""
     requested = json.loads(load(parsed_home, "-m", "tests.graph.automate"))
     models = [key for key in found["assets"] if key.startswith(("staging/", "intermediate/", "marts/"))]
     assert requested[:5] == [[], models, [], [], []]
