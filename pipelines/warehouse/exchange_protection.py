@@ -149,9 +149,7 @@ def _store(
     reason: str | None,
 ) -> str:
     stop, profit, trail = (prices.get(name) for name in ("stop_price", "profit_price", "trail"))
-    kind = OrderKind.TRAILING_STOP if trail else OrderKind.MARKET
-    if stop or profit:
-        kind = OrderKind.OCO if stop and profit else OrderKind.STOP if stop else OrderKind.TAKE_PROFIT
+    kind = _kind(stop, profit, trail)
     bot = connection.execute(select(bots.c.name, bots.c.symbol).where(bots.c.id == bot_id)).one()
     earlier = select(func.count()).where(exchange_orders.c.bot_id == bot_id, _of_entry(entry.order_id))
     name = decision_id(bot.name, to_ms(entry.timestamp), connection.execute(earlier).scalar_one())
@@ -181,6 +179,15 @@ def _store(
     )
     connection.execute(row)
     return name
+
+
+def _kind(stop: Decimal | None, profit: Decimal | None, trail: Decimal | None) -> OrderKind:
+    """What an order with these terms is; one without any sells at the market."""
+    if stop and profit:
+        return OrderKind.OCO
+    if stop or profit:
+        return OrderKind.STOP if stop else OrderKind.TAKE_PROFIT
+    return OrderKind.TRAILING_STOP if trail else OrderKind.MARKET
 
 
 def _of_entry(entry_id: str) -> ColumnElement[bool]:
