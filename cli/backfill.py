@@ -76,7 +76,7 @@ def _bulk(symbol: str, start: str, end: str | None, repair: bool, as_json: bool)
     settings = ensure(database=True, exchange=True)
     with _progress(f"{symbol} trades") as on_progress:
         report = run_bulk_backfill(settings, symbol, start_ms, end_ms, on_progress, repair)
-    print(json.dumps(_bulk_document(report)) if as_json else _bulk_text(report))
+    print(json.dumps(bulk_document(report)) if as_json else bulk_text(report))
     if not report.is_complete:
         raise typer.Exit(1)
 
@@ -155,7 +155,8 @@ def _line(report: "BackfillReport") -> str:
     return f"{what}, {when}: {report.rows:,} fetched{already}{missing}"
 
 
-def _bulk_document(report: "BulkReport") -> dict[str, Any]:
+def bulk_document(report: "BulkReport") -> dict[str, Any]:
+    """A report for programs."""
     days = ("written", "already", "pending", "missing")
     return {
         "kind": "trades",
@@ -171,7 +172,8 @@ def _bulk_document(report: "BulkReport") -> dict[str, Any]:
     }
 
 
-def _bulk_text(report: "BulkReport") -> str:
+def bulk_text(report: "BulkReport") -> str:
+    """A report for people."""
     days = f"days written {len(report.written):,}, there before {len(report.already):,}"
     lines = [f"{report.symbol} trades of bulk files: {days}; {report.rows:,} trades, {report.bytes:,} bytes"]
     if report.missing_ids:

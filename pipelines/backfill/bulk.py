@@ -94,20 +94,7 @@ async def backfill_bulk_trades(
         await work.stop()
     if not work.files and not whole and all(day in work.missing for day in days):
         await _refuse_unlisted(rest, symbol)
-    return BulkReport(
-        symbol=symbol,
-        requested_start_ms=start_ms,
-        requested_end_ms=end_ms,
-        end_ms=end,
-        rows=sum(file.rows for file in work.files),
-        bytes=sum(file.bytes for file in work.files),
-        missing_ids=work.missing_ids,
-        written=[file.date for file in work.files],
-        already=[day for day in days if day in whole],
-        pending=work.pending,
-        missing=work.missing,
-        damaged=work.damaged,
-    )
+    return work.report(start_ms, end_ms, end, [day for day in days if day in whole])
 
 
 class _Work:
@@ -147,6 +134,23 @@ class _Work:
             if on_progress is not None:
                 rows = sum(file.rows for file in self.files)
                 on_progress(Progress((done + 1) * DAY_MS, len(days) * DAY_MS, rows))
+
+    def report(self, start_ms: int, end_ms: int, end: int, already: list[date]) -> BulkReport:
+        """What was done."""
+        return BulkReport(
+            symbol=self._symbol,
+            requested_start_ms=start_ms,
+            requested_end_ms=end_ms,
+            end_ms=end,
+            rows=sum(file.rows for file in self.files),
+            bytes=sum(file.bytes for file in self.files),
+            missing_ids=self.missing_ids,
+            written=[file.date for file in self.files],
+            already=already,
+            pending=self.pending,
+            missing=self.missing,
+            damaged=self.damaged,
+        )
 
     async def stop(self) -> None:
         """End what was begun ahead."""

@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 from core.errors import Unavailable
 from pipelines.lake.days import each_once, read_sound, write_day
 from pipelines.lake.files import RAW_TRADES
-from pipelines.lake.store import open_store
+from pipelines.lake.store import LakeStore, open_store
 from pipelines.warehouse.archive import (
     delete_trades_of_day,
     drop_empty_partition,
@@ -55,11 +55,7 @@ def archive_raw_trades(
         with connection.begin():
             old = find_files(connection, RAW_TRADES, EXCHANGE, symbol, date)
             stored = read_trades_of_day(connection, symbol, date)
-            sound = read_sound(store, old)
-            for file in old:
-                if file not in sound:
-                    _check_covered(file, stored)
-                    store.set_aside(file.path)
+            sound = _archived(store, old, stored)
             table = each_once([*sound.values(), stored])
             if not table.num_rows:
                 return ArchivedFile(None, 0, 0, None, None, None, False, 0)
@@ -100,12 +96,18 @@ def archive_days(
             yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
 
-def _check_covered(file: LakeFile, stored: pa.Table) -> None:
-    """A file that is lost or damaged can only be made good from Postgres, if the same trades are still
-    there."""
+def _archived(store: LakeStore, old: list[LakeFile], stored: pa.Table) -> dict[LakeFile, pa.Table]:
+    """The trades of the files that are sound. One that is not can only be made good from Postgres, if the
+    same trades are still there; it goes to the quarantine then."""
+    sound = read_sound(store, old)
     ids = stored["trade_id"]
-    covers = stored.num_rows >= file.rows and (
-        pc.min(ids).as_py() <= file.min_trade_id and pc.max(ids).as_py() >= file.max_trade_id
-    )
-    if not covers:
-        raise Unavailable(f"{file.path} is missing or damaged, and Postgres no longer has its trades")
+    for file in old:
+        if file in sound:
+            continue
+        covers = stored.num_rows >= file.rows and (
+            pc.min(ids).as_py() <= file.min_trade_id and pc.max(ids).as_py() >= file.max_trade_id
+        )
+        if not covers:
+            raise Unavailable(f"{file.path} is missing or damaged, and Postgres no longer has its trades")
+        store.set_aside(file.path)
+    return sound
