@@ -172,7 +172,9 @@ def _register_run(dash: Dash, services: Services) -> None:
         ],
         prevent_initial_call=True,
     )
-    async def run(_clicks: int, *arguments: Any) -> Any:
+    async def run(clicks: int | None, *arguments: Any) -> Any:
+        if not clicks:  # the button has just appeared: an output outside the page makes Dash ask
+            return no_update, no_update, no_update, no_update
         *values, given, names, blocks = arguments
         try:
             request = read_form(values, names, given, blocks)

@@ -243,7 +243,9 @@ def _register_promotion(dash: Dash, services: Services) -> None:
         State("sweep-shown", "data"),
         prevent_initial_call=True,
     )
-    async def create(_clicks: int, row: int, name: str, cash: float, start: bool, sweep_id: str) -> Any:
+    async def create(clicks: int | None, row: int, name: str, cash: float, start: bool, sweep_id: str) -> Any:
+        if not clicks:  # the button has just appeared: an output outside the page makes Dash ask
+            return no_update, no_update, no_update
         try:
             wanted = await document(sweep_id, row, name, cash, start)
             if await services.query(bot_queries.bot, wanted["bot_id"]) is not None:

@@ -158,6 +158,7 @@ def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
     expect(page.get_by_text("must be less than slow_period (26), got 90")).to_be_visible()
     fast.fill("5")
     expect(page.get_by_text("must be less than")).to_be_hidden()
+    assert dashboard.get("/api/backtest/results").json["items"] == [], "opening the page ran one"
     page.locator("#run").click()
     page.wait_for_selector(".run-result")
     expect(page).to_have_url(re.compile(r"run=[0-9a-f]{12}"))
