@@ -1,0 +1,112 @@
+"""Handing work to Dagster: only to the one of this installation, and back when it refuses."""
+
+import json
+import threading
+from collections import deque
+from datetime import date
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from config.settings import Settings
+from core.errors import Unavailable
+from dashboards.backfills import Backfills
+from dashboards.dagster_runs import DagsterRuns
+from tests.dashboard_server import until
+
+
+class Webserver:
+    """Answers GraphQL requests as Dagster's webserver does, the launches with what is queued."""
+
+    def __init__(self, folder):
+        self.asked = []
+        self.launches = deque()
+        self.states = deque()
+        self._info = f"local_artifact_storage:\n  config:\n    base_dir: {folder}\nrun_storage: x\n"
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                status, document = outer.answer(body["query"], body["variables"])
+                text = json.dumps({"data": document}).encode()
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(text)))
+                self.end_headers()
+                self.wfile.write(text)
+
+            def log_message(self, *_arguments):
+                """Say nothing."""
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.port = self.server.server_address[1]
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def answer(self, query, variables):
+        """Refusals have the status 500, as Dagster's have."""
+        if "instance" in query:
+            return 200, {"instance": {"info": self._info}}
+        if "State(" in query:
+            return 200, {"partitionBackfillOrError": {"status": self.states.popleft()}}
+        self.asked.append(variables["params"])
+        name = "launchPartitionBackfill" if "Backfill" in query else "launchPipelineExecution"
+        found = self.launches.popleft()
+        return (500 if found["__typename"] == "PythonError" else 200), {name: found}
+
+
+@pytest.fixture
+def webserver(tmp_path):
+    """One that works on this installation."""
+    found = Webserver(tmp_path / "dagster")
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def test_only_the_dagster_of_this_installation_counts_as_up(webserver, tmp_path, unused_port):
+    """Another home's Dagster on the port, or none, is not up."""
+    assert DagsterRuns(Settings(home=tmp_path, dagster_port=webserver.port)).is_up()
+    assert not DagsterRuns(Settings(home=tmp_path / "other", dagster_port=webserver.port)).is_up()
+    assert not DagsterRuns(Settings(home=tmp_path, dagster_port=unused_port)).is_up()
+
+
+def test_a_run_has_an_address_and_a_refusal_none(webserver, tmp_path):
+    """The job gets its config under its op; whatever Dagster refuses is left to the caller."""
+    runs = DagsterRuns(Settings(home=tmp_path, dagster_port=webserver.port))
+    webserver.launches += [
+        {"__typename": "LaunchRunSuccess", "run": {"runId": "abc"}},
+        {"__typename": "RunConfigValidationInvalid", "errors": []},
+    ]
+    assert runs.launch("backtest_job", "backtest", {"symbol": "BTC-USDT"}) == f"{runs.url}/runs/abc"
+    assert webserver.asked[0]["runConfigData"] == {"ops": {"backtest": {"config": {"symbol": "BTC-USDT"}}}}
+    assert runs.launch("backtest_job", "backtest", {}) is None
+
+
+def test_a_backfill_is_followed_to_its_end(webserver, tmp_path):
+    """Each day is a partition of its symbol; the row has the address at once and says who did it."""
+    settings = Settings(home=tmp_path, dagster_port=webserver.port)
+    backfills = Backfills(settings, DagsterRuns(settings))
+    webserver.launches.append({"__typename": "LaunchBackfillSuccess", "backfillId": "bf"})
+    webserver.states += ["COMPLETED_SUCCESS"]
+    asked = backfills.start("candles", "BTC-USDT", "1m", date(2026, 3, 1), date(2026, 3, 2))
+    until(lambda: asked.job.state in {"done", "failed"}, 20, "the backfill")
+    row = asked.row()
+    assert (row["state"], row["said"]) == ("done", "by Dagster")
+    assert row["address"].endswith("/runs/b/bf")
+    assert webserver.asked[0]["partitionNames"] == ["2026-03-01|BTC-USDT", "2026-03-02|BTC-USDT"]
+    backfills.jobs.close()
+
+
+def test_a_failed_backfill_says_where_to_look_and_a_refused_one_is_no_backfill(webserver, tmp_path):
+    """The failure names Dagster's page; days without a partition are refused before anything runs."""
+    runs = DagsterRuns(Settings(home=tmp_path, dagster_port=webserver.port))
+    webserver.launches += [
+        {"__typename": "LaunchBackfillSuccess", "backfillId": "bf"},
+        {"__typename": "PythonError", "message": "no such partition"},
+    ]
+    webserver.states += ["COMPLETED_FAILED"]
+    said: list[str] = []
+    with pytest.raises(Unavailable, match="runs/b/bf"):
+        runs.backfill("candle_backfill", ["2026-03-01|BTC-USDT"], {"timeframe": "1m"}, said.append)
+    assert said == [f"{runs.url}/runs/b/bf"]
+    assert runs.backfill("candle_backfill", ["1999-01-01|BTC-USDT"], {}, said.append) is None
