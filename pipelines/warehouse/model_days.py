@@ -9,9 +9,9 @@ _NEVER = "NULL::timestamptz"
 _BUILT = text("SELECT to_regclass(:name) IS NOT NULL")
 
 # A bot appends: whatever is newer than what was built is new, and nothing else is. Each side is one step of
-# the index a bot. Label 00:00 belongs to the day before.
+# the index a bot. Label 00:00 belongs to the day before; what comes after it is of the day it begins.
 _UNSEEN = """
-    SELECT (coalesce(seen.at, first.at) - interval '1 microsecond') AT TIME ZONE 'UTC' AS from_at,
+    SELECT coalesce(seen.at, first.at - interval '1 microsecond') AT TIME ZONE 'UTC' AS from_at,
            (last.at - interval '1 microsecond') AT TIME ZONE 'UTC' AS to_at
     FROM bots AS b
     CROSS JOIN LATERAL (SELECT min(timestamp) AS at FROM {source} WHERE bot_id = b.id) AS first
@@ -27,9 +27,9 @@ _SOURCES = (
 
 
 def unbuilt_days(engine: Engine, everything: bool = False) -> tuple[date, date]:
-    """The first and the last UTC day with snapshots or signals that are not in their models yet, each bot's
-    last day built included; the server's day when all is built. A model that is not there yet needs every
-    day, and `everything` counts none as built."""
+    """The first and the last UTC day with snapshots or signals that are not in their models yet; the server's
+    day when all is built. A model that is not there yet needs every day, and `everything` counts none as
+    built."""
     found: list[tuple[date, date]] = []
     with engine.connect() as connection:
         for source, model, model_time in _SOURCES:
