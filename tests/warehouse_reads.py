@@ -106,8 +106,8 @@ def _collector() -> dict[str, Read]:
     return {
         "where to resume": _in(lambda connection: resume.resume_point(connection, SYMBOL)),
         "trades since": _in(lambda connection: resume.trades_since(connection, SYMBOL, _LATE_MS)),
-        "trades of minutes": _in(
-            lambda connection: resume.trades_of_minutes(connection, SYMBOL, [_LATE_MS + 60_000])
+        "collected trades": _in(
+            lambda connection: resume.collected_trades(connection, SYMBOL, [_LATE_MS + 60_000])
         ),
         "stored minutes": _in(
             lambda connection: resume.exact_candles(

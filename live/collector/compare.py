@@ -36,7 +36,7 @@ from pipelines.warehouse.reconciliation import (
     resolve_differences,
     unfilled_gaps,
 )
-from pipelines.warehouse.resume import exact_candles, newest_candle_ms, trades_of_minutes
+from pipelines.warehouse.resume import collected_trades, exact_candles, newest_candle_ms
 
 M1 = Timeframe.M1
 MOST_EVIDENCE = 60
@@ -96,7 +96,7 @@ class Comparer:
         pairs = await asyncio.to_thread(self._pairs, symbol, kind, after_ms, through_ms, rows)
         found = pairs.found
         for n, (ours, theirs, known) in enumerate(pairs.differing):
-            # Of minutes without any trade here none is to be stored: they would be an island.
+            # Of minutes that were not collected none is to be stored: they would be an island.
             is_collected = ours.source != "exchange" or known.in_gap or known.has_trades
             asked = is_collected and n < MOST_EVIDENCE
             evidence = await self._evidence(ours) if asked else None
@@ -290,7 +290,7 @@ def _of_own_trades(connection: Connection, symbol: str, minutes: Sequence[Candle
     """What stored trades make of minutes that have the exchange's row: it was taken while some of them were
     missing, or fetched before they came. The last ones, where there are many."""
     foreign = [minute.close_ms for minute in minutes if minute.source == "exchange"][-MOST_EVIDENCE:]
-    stored = trades_of_minutes(connection, symbol, foreign) if foreign else {}
+    stored = collected_trades(connection, symbol, foreign) if foreign else {}
     made = {at: candle_of(symbol, at, trades) for at, trades in stored.items()}
     return {at: candle for at, candle in made.items() if candle is not None}
 

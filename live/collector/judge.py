@@ -20,7 +20,7 @@ class Known(msgspec.Struct, frozen=True):
 
     equal_before: an earlier comparison found both equal
     in_gap: trades are known to be missing there
-    has_trades: some of its trades are stored, though it has the exchange's row
+    has_trades: trades of it were collected, though it has the exchange's row
     """
 
     equal_before: bool = False

@@ -103,9 +103,12 @@ def trades_since(connection: Connection, symbol: str, since_ms: int) -> list[Tra
     return [_trade(symbol, row) for row in rows]
 
 
-def trades_of_minutes(connection: Connection, symbol: str, minutes: Sequence[int]) -> dict[int, list[Trade]]:
-    """Stored trades of the minutes with these close times, in the order of their ids; those without are left
-    out."""
+def collected_trades(connection: Connection, symbol: str, minutes: Sequence[int]) -> dict[int, list[Trade]]:
+    """Stored trades of the minutes with these close times, in the order of their ids, by close time.
+
+    Left out are minutes without any, and those with none built from trades in the day before them: from
+    before the first one trades are stored by chance only.
+    """
     rows = connection.execute(
         text(
             "SELECT close_ms, t.* FROM unnest(cast(:minutes AS bigint[])) AS m (close_ms) "
@@ -113,7 +116,13 @@ def trades_of_minutes(connection: Connection, symbol: str, minutes: Sequence[int
             "  SELECT trade_id, timestamp, price, size, side, count AS matches, source FROM raw_trades"
             "  WHERE exchange = :exchange AND symbol = :symbol"
             "    AND timestamp >= to_timestamp((close_ms - 60000) / 1000.0)"
-            "    AND timestamp < to_timestamp(close_ms / 1000.0)) AS t ORDER BY close_ms, trade_id"
+            "    AND timestamp < to_timestamp(close_ms / 1000.0)) AS t "
+            "WHERE EXISTS ("
+            "  SELECT 1 FROM market_data WHERE exchange = :exchange AND symbol = :symbol"
+            "    AND timeframe = '1m' AND source <> 'exchange'"
+            "    AND timestamp < to_timestamp(close_ms / 1000.0)"
+            "    AND timestamp >= to_timestamp(close_ms / 1000.0) - interval '1 day') "
+            "ORDER BY close_ms, trade_id"
         ),
         {"exchange": EXCHANGE, "symbol": symbol, "minutes": list(minutes)},
     )
