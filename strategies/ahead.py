@@ -13,7 +13,7 @@ from strategies.evaluate import evaluate
 from strategies.steps import StepStrategy
 
 LOOKED_AT = 4_000
-"""Newest candles that are looked at."""
+"""Newest candles that are looked at, besides those of the warm-up."""
 POINTS = 3
 """Points of each kind at which the candles are cut off: a buy, a sell, neither."""
 
@@ -24,10 +24,11 @@ class LooksAhead(BadInput):
 
 def refuse_look_ahead(strategy: Strategy, candles: pl.DataFrame) -> None:
     """LooksAhead when a signal on those candles (a candle frame) owes something to later ones: it names the
-    candle and what is said of it with and without them. A strategy that goes candle by candle cannot."""
-    if isinstance(strategy, StepStrategy):
+    candle and what is said of it with and without them. One that goes candle by candle cannot, but by its
+    indicators."""
+    if isinstance(strategy, StepStrategy) and not strategy.indicators():
         return
-    newest = candles.tail(LOOKED_AT)
+    newest = candles.tail(LOOKED_AT + strategy.warmup)
     whole = evaluate(strategy, newest)
     for point in _points(whole, strategy.warmup):
         cut, expected = evaluate(strategy, newest.head(point + 1)), whole.head(point + 1)

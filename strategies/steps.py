@@ -78,7 +78,7 @@ class Checkpoint(msgspec.Struct, Generic[S], frozen=True):
 
 
 class StepStrategy(IndicatorStrategy[P], Generic[P, S]):
-    """Sees one candle after the other and cannot look ahead.
+    """Sees one candle after the other; it cannot look ahead, unless an indicator of its does.
 
     memory: candles before the judged one after which the state has forgotten how it began (None: never)
     outputs: names of the values it shows besides its indicators

@@ -8,13 +8,15 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from core.signals import SignalType
 from strategies import registry
 from strategies.ahead import LOOKED_AT, LooksAhead, refuse_look_ahead
 from strategies.base import VectorStrategy
-from strategies.indicators.averages import ema
-from strategies.indicators.base import Indicator
+from strategies.indicators.averages import ema, sma
+from strategies.indicators.base import Indicator, indicator
 from strategies.parameters import Parameters, parameter
 from strategies.sample import sample_candles
+from strategies.steps import Decision, State, Step, StepStrategy
 
 close, line = pl.col("close"), pl.col("line")
 LEAKS: dict[str, pl.Expr] = {
@@ -53,6 +55,43 @@ class Leak(VectorStrategy[LeakParameters]):
         return close < line * 0.999
 
 
+class LongLeak(Leak):
+    """The same behind a line of thousands of candles."""
+
+    def indicators(self) -> dict[str, Indicator]:
+        """The line."""
+        return {"line": sma(5_000)}
+
+
+@indicator(warmup=lambda: 1)
+def next_close() -> pl.Expr:
+    """Tomorrow's newspaper."""
+    return close.shift(-1)
+
+
+class Nothing(State, frozen=True):
+    """To be remembered."""
+
+
+class StepLeak(StepStrategy[LeakParameters, Nothing]):
+    """Buys when its indicator is above the close."""
+
+    def indicators(self) -> dict[str, Indicator]:
+        """The leak."""
+        return {"next": next_close()}
+
+    def begin(self) -> Nothing:
+        """Nothing yet."""
+        return Nothing()
+
+    def on_candle(self, candle: Step, state: Nothing) -> Decision[Nothing]:
+        """Above: buy; below: sell."""
+        following = candle.values["next"]
+        if following is None:
+            return Decision(state)
+        return Decision(state, SignalType.BUY if following > candle.close else SignalType.SELL)
+
+
 @pytest.mark.parametrize("leak", LEAKS)
 @pytest.mark.parametrize("count", [400, 30_000])
 def test_a_planted_leak_is_found(leak: str, count: int) -> None:
@@ -65,6 +104,21 @@ def test_a_planted_leak_is_found(leak: str, count: int) -> None:
         LooksAhead, match=r"looks ahead: for the candle of \S+ it says .*tcp strategies check"
     ):
         refuse_look_ahead(strategy, candles)
+
+
+def test_a_leak_behind_a_long_warm_up_is_found() -> None:
+    """Also when the warm-up alone is longer than what is looked at."""
+    strategy = LongLeak(timeframe="1m")
+    assert strategy.warmup > LOOKED_AT
+    strategy.condition = LEAKS["the next close"]
+    with pytest.raises(LooksAhead):
+        refuse_look_ahead(strategy, sample_candles(10_000))
+
+
+def test_a_leak_of_an_indicator_that_is_read_candle_by_candle_is_found() -> None:
+    """What each candle is given was made of whole columns."""
+    with pytest.raises(LooksAhead):
+        refuse_look_ahead(StepLeak(timeframe="1m"), sample_candles(400))
 
 
 @pytest.mark.parametrize("name", registry.shipped())
