@@ -76,7 +76,8 @@ def summarise(run: Run) -> dict[str, float | int | None]:
     """
     daily = returns(daily_equity(run.equity, run.close_ms), run.initial_cash)
     depth, seconds = drawdown(run.equity, run.close_ms, run.initial_cash, run.candle_ms)
-    growth = cagr(run.equity[-1] / run.initial_cash, run.equity.size * run.candle_ms)
+    span_ms = int(run.close_ms[-1] - run.close_ms[0]) + run.candle_ms  # holes in the candles are time too
+    growth = cagr(run.equity[-1] / run.initial_cash, span_ms)
     values: dict[str, Any] = {
         "total_return": run.equity[-1] / run.initial_cash - 1,
         "cagr": growth,

@@ -8,7 +8,7 @@ import polars as pl
 from core.metrics import METRICS, YEAR_MS
 from pipelines.backtest.account import Floats, Ints
 from pipelines.sweep import walk as w
-from pipelines.sweep.prices import Prices
+from pipelines.sweep.prices import CLOSE_MS, Prices
 
 COUNTS = ("trades", "closed_trades")
 
@@ -16,11 +16,12 @@ COUNTS = ("trades", "closed_trades")
 def metrics_of(floats: Floats, integers: Ints, prices: Prices, cash: float, candle_ms: int) -> dict[str, Any]:
     """Metric → column, by the formulas of `core.metrics`; NaN where undefined."""
     n, days = prices.close.size, prices.day_end.size
+    span_ms = prices.look[-1, CLOSE_MS] - prices.look[0, CLOSE_MS] + candle_ms
     trades = integers[:, w.TRADES]
     ratio = floats[:, w.EQUITY] / cash
     depth = floats[:, w.WORST] - 1
     with np.errstate(all="ignore"):
-        growth = ratio ** (YEAR_MS / (n * candle_ms)) - 1
+        growth = ratio ** (YEAR_MS / span_ms) - 1
         day_mean, bar_mean = floats[:, w.DAY_MEAN], floats[:, w.SUM] / n
         pnl_mean = np.where(trades > 0, floats[:, w.PNL_MEAN], np.nan)
         day_deviation = _deviation(floats[:, w.DAY_SPREAD], days)

@@ -40,6 +40,15 @@ def test_edges_are_defined(case: str) -> None:
     assert all(value is None or math.isfinite(value) for value in found.values())
 
 
+def test_a_hole_in_the_candles_is_time_that_passed() -> None:
+    """Ten per cent in 73 days are 61 % a year, with a candle of every day and with two of them."""
+    for days in (range(1, 74), (1, 73)):
+        close_ms = np.array(days, np.int64) * DAY_MS
+        equity = np.linspace(100.0, 110.0, close_ms.size)
+        run = Run(100.0, equity, equity, close_ms, DAY_MS, 0, np.empty(0), 0, 0.0, 0.0)
+        assert summarise(run)["cagr"] == pytest.approx(1.1**5 - 1)
+
+
 def test_nothing_is_earned_after_everything_is_lost() -> None:
     """The returns of an account at zero are zero."""
     assert metrics.returns(np.array([50.0, 0.0, 0.0]), 100.0).tolist() == [-0.5, -1.0, 0.0]

@@ -75,6 +75,19 @@ def test_each_row_is_the_single_backtest(
         assert {name: row[name] for name in METRICS} == pytest.approx(single, rel=1e-9, abs=1e-9, nan_ok=True)
 
 
+@pytest.mark.parametrize("stops", [{}, {"stop_loss": "none,0.01"}], ids=["plain", "stops"])
+def test_a_hole_in_the_candles_changes_no_row(stops: dict[str, str]) -> None:
+    """Also what is counted by the year: two days are missing, and are time all the same."""
+    holed = pl.concat([QUARTERS[:200], QUARTERS[392:]])
+    table = execute_sweep(request(grid={"fast_period": "5,9", "slow_period": "21"} | stops), candles=holed)
+    for row in table.iter_rows(named=True):
+        own = {name: row[name] for name in ("fast_period", "slow_period")}
+        risk = {name: row[name] for name in stops if row[name] is not None}
+        values = MARKET | {"parameters": own} | ({"risk": risk} if risk else {})
+        single = execute(BacktestRequest.read(values), candles=holed, save=False).metrics
+        assert {name: row[name] for name in METRICS} == pytest.approx(single, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
 def test_what_does_not_go_together_is_dropped() -> None:
     """A market order has no offset: those combinations are no rows, and are counted."""
     grid = {"order": "market,limit", "offset": "0,0.001,0.002"}
