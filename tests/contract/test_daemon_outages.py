@@ -161,7 +161,7 @@ def test_hung_crashed_full_and_forgetful_servers_cost_nothing_and_are_told_once(
     assert (told["redis_away"], told["redis_back"]) == (3, 3)
     assert (told["postgres_away"], told["postgres_back"]) == (2, 2)
     for symbol in SYMBOLS:
-        _is_whole(platform.postgres.url, symbol)
+        platform.until(lambda symbol=symbol: _is_whole(platform.postgres.url, symbol))
 
 
 def test_a_stop_while_postgres_hangs_ends_in_five_seconds_and_the_next_start_has_all(platform):
@@ -179,7 +179,7 @@ def test_a_stop_while_postgres_hangs_ends_in_five_seconds_and_the_next_start_has
     platform.goes_on()
     assert not list((platform.home / "spool").rglob("*.spool"))
     for symbol in SYMBOLS:
-        _is_whole(platform.postgres.url, symbol)
+        platform.until(lambda symbol=symbol: _is_whole(platform.postgres.url, symbol))
 
 
 def test_it_starts_without_redis_and_publishes_when_that_is_there(platform):
@@ -197,8 +197,8 @@ def test_it_starts_without_redis_and_publishes_when_that_is_there(platform):
     assert "going on without Redis" in platform.log.read_text()
 
 
-def _is_whole(url: str, symbol: str) -> None:
-    """Every id once, every minute that of its trades."""
+def _is_whole(url: str, symbol: str) -> bool:
+    """Every id once, every minute that of its trades: once what the start asks for again is there."""
     with engine_of(url).connect() as connection:
         holes = connection.execute(
             text(
@@ -215,8 +215,10 @@ def _is_whole(url: str, symbol: str) -> None:
             ),
             {"symbol": symbol},
         ).all()
-    assert holes == 0
     closes = [row[0] for row in rows]
-    assert closes == list(range(closes[0], closes[-1] + 1, 60_000))
     by_sql = candles_by_sql(url, symbol, Timeframe.M1)
-    assert all(tuple(row)[:7] == by_sql[row[0]] for row in rows if row.source == "trades")
+    return (
+        holes == 0
+        and closes == list(range(closes[0], closes[-1] + 1, 60_000))
+        and all(tuple(row)[:7] == by_sql[row[0]] for row in rows if row.source == "trades")
+    )

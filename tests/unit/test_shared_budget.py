@@ -75,24 +75,26 @@ def _use(path: Path, results: "multiprocessing.Queue[list[float]]") -> None:
     budget = SharedBudget(path, 7, 0.5)
     taken = []
     for _ in range(20):
-        now = time.monotonic()
-        taken.append(now + budget.reserve())
+        before = time.monotonic()
+        wait = budget.reserve()
+        taken.append((before + wait, time.monotonic() + wait))
     results.put(taken)
 
 
 def test_processes_together_keep_the_limit(tmp_path: Path):
     """Four processes take 80 places at once: no window of half a second holds more than seven."""
     context = multiprocessing.get_context("fork")
-    results: multiprocessing.Queue[list[float]] = context.Queue()
+    results: multiprocessing.Queue[list[tuple[float, float]]] = context.Queue()
     processes = [context.Process(target=_use, args=(tmp_path / "b", results)) for _ in range(4)]
     for process in processes:
         process.start()
-    uses = sorted(at for _ in processes for at in results.get(timeout=30))
+    uses = [use for _ in processes for use in results.get(timeout=30)]
     for process in processes:
         process.join(30)
     assert len(uses) == 80
-    # `now` is read before the lock is waited for: a few milliseconds of tolerance.
-    assert all(later - earlier > 0.45 for earlier, later in zip(uses, uses[7:], strict=False))
+    # Each use is known to lie between two times: the lock may be waited for in between.
+    earliest, latest = (sorted(times) for times in zip(*uses, strict=True))
+    assert all(later - earlier > 0.499 for earlier, later in zip(earliest, latest[7:], strict=False))
 
 
 def test_a_rate_of_0_has_no_budgets(tmp_path: Path):
