@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import re
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -65,13 +64,13 @@ SPIN = """
         while True: sum(range(1000))
 """
 FOUND = {
-    "Hanging": ("hung: no heartbeat for 6 s|burnt 3 s of processor time", "in planted"),
+    "Hanging": ("hung: no heartbeat for 6 s", "in planted"),
     "Leaking": ("MemoryError", "in planted"),
     "Raising": ("ZeroDivisionError: of the strategy", "in planted"),
     "Dawdling": ("the strategy took 2.", "in planted"),
     "Burning": ("s of processor time beyond 2 % of a core", "in spin"),
 }
-"""Words of the reason, as a pattern, and of the stack trace. A loop without end is silent and burns."""
+"""Words of the reason and of the stack trace."""
 
 
 @pytest.fixture
@@ -111,7 +110,7 @@ async def supervised(
         bot_judgement_s=1,
     )
     limits = Limits(
-        look_s=0.5, hung_s=6.0, memory_bytes=1_500_000_000, free_share=0.02, burn_s=3.0, restarts=0
+        look_s=0.5, hung_s=6.0, memory_bytes=1_500_000_000, free_share=0.02, burn_s=8.0, restarts=0
     )
     task = asyncio.create_task(BotSupervisor(settings, engine, bus, limits).run())
     yield
@@ -134,7 +133,7 @@ async def test_what_a_strategy_does_wrong_is_found_and_disturbs_no_other_bot(
     reasons = "SELECT reason FROM bot_crashes JOIN bots b ON b.id = bot_id WHERE name = :name"
     traces = "SELECT stack_trace FROM bot_crashes JOIN bots b ON b.id = bot_id WHERE name = :name"
     for kind, (reason, place) in FOUND.items():
-        assert re.search(reason, bench.scalar(engine, reasons, name=kind.lower())), kind
+        assert reason in bench.scalar(engine, reasons, name=kind.lower()), kind
         assert place in bench.scalar(engine, traces, name=kind.lower()), kind
     alerts = "SELECT count(*) FROM system_events WHERE event = 'bot_error' AND level = 'error'"
     assert bench.scalar(engine, alerts) == len(FOUND)
