@@ -8,6 +8,7 @@ from pathlib import Path
 from dash import Dash
 from fastapi import FastAPI
 from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
 
 from config.settings import Settings
 from core.errors import BadInput
@@ -23,6 +24,7 @@ from dashboards.jobs import Jobs
 from dashboards.pages import backtests, bots, compare, data, live, market, portfolio, sweeps, system
 from dashboards.security import Guard
 from dashboards.services import Services
+from dashboards.shared import Shared
 from dashboards.statics import Statics
 from pipelines.bus.base import Bus
 from pipelines.bus.redis import RedisBus
@@ -41,6 +43,8 @@ PAGES = (
     system.PAGE,
 )
 ASSETS = Path(__file__).parent / "assets"
+PACKED_FROM = 2_000
+"""Bytes of an answer that is worth being compressed."""
 PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
 """Read beside the other scripts, under the address that Dash asks for when the first chart is there."""
 
@@ -58,7 +62,7 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
     hub = Hub(database, bus, Feed(settings.exchange), SystemClock())
     dagster = DagsterRuns(settings)
     services = Services(
-        settings, database, bus, hub, Jobs(), Backfills(settings, dagster), Attempts(), dagster
+        settings, database, bus, hub, Jobs(), Backfills(settings, dagster), Attempts(), dagster, Shared()
     )
     server = FastAPI(
         title="TCP Dashboard",
@@ -71,6 +75,7 @@ def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
             Middleware(Guard, token=settings.dashboard_token, attempts=services.attempts),
             Middleware(Failures),
             Middleware(Statics),
+            Middleware(GZipMiddleware, minimum_size=PACKED_FROM, compresslevel=1),
         ],
     )
     install(server, services)
@@ -92,7 +97,7 @@ def _pages(server: FastAPI, services: Services) -> Dash:
         websocket_heartbeat_interval=10_000,
         use_pages=False,
         add_log_handler=False,
-        compress=True,
+        compress=False,  # by the middleware above: Dash has it take six times as long
     )
     dash.layout = shell.layout(services, PAGES)
     shell.register(dash, services)

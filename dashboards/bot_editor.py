@@ -154,4 +154,4 @@ async def _save(services: Services, document: dict[str, Any], version: int) -> N
     await services.query(write_bot, services.settings, name, document, "api")
     with suppress(Unavailable):  # the supervisor looks by itself too; the row is what counts
         await announce(services.bus, name)
-    services.hub.refresh_soon()
+    services.wrote()

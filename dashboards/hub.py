@@ -6,6 +6,8 @@ since it last looked. Twenty browsers cost one subscription and one query, and a
 
 import asyncio
 from collections import OrderedDict, deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +44,23 @@ class Watch:
     book: bool = False
 
 
+@dataclass(slots=True, eq=False)
+class Listener:
+    """One browser's stream, woken when something that it shows has changed."""
+
+    session: str
+    woken: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def wait(self, timeout_s: float) -> bool:
+        """Whether something changed since the last call, at latest after `timeout_s`."""
+        try:
+            await asyncio.wait_for(self.woken.wait(), timeout_s)
+        except TimeoutError:
+            return False
+        self.woken.clear()
+        return True
+
+
 @dataclass(slots=True)
 class Series:
     """The newest changes of one symbol and timeframe: (sequence, candle)."""
@@ -73,9 +92,8 @@ class Hub:
         self._bus = bus
         self._clock = clock
         self._stale = asyncio.Event()
-        self._changed = asyncio.Event()
+        self._listeners: set[Listener] = set()
         self.feed = feed
-        self.version = 0
         self.epoch = 0  # grows when messages may have been missed: charts must be drawn again
         self.read = False  # whether the database has answered once
         self.prices: dict[str, float] = {}
@@ -87,6 +105,7 @@ class Hub:
         self._books: dict[str, tuple[int, dict[str, Any]]] = {}
         self.sessions: OrderedDict[str, Watch] = OrderedDict()
         self._rows: list[dict[str, Any]] = []
+        self._said: tuple[str, bool] | None = None
         self._fill_counts: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -95,14 +114,15 @@ class Hub:
             group.create_task(self._listen())
             group.create_task(self._refresh_forever())
 
-    async def changed(self, version: int, timeout_s: float) -> int:
-        """The version now, as soon as it differs from `version`, or after `timeout_s`."""
-        if self.version == version:
-            try:
-                await asyncio.wait_for(self._changed.wait(), timeout_s)
-            except TimeoutError:
-                return self.version
-        return self.version
+    @contextmanager
+    def listening(self, session: str) -> Iterator[Listener]:
+        """A browser's ear, until the block ends; `session` names what it watches."""
+        listener = Listener(session)
+        self._listeners.add(listener)
+        try:
+            yield listener
+        finally:
+            self._listeners.discard(listener)
 
     def watch(self, session: str, watch: Watch) -> None:
         """Remember what a browser looks at; the oldest of many sessions is forgotten."""
@@ -110,7 +130,9 @@ class Hub:
         self.sessions.move_to_end(session)
         while len(self.sessions) > KEPT_SESSIONS:
             self.sessions.popitem(last=False)
-        self._touch()
+        for listener in self._listeners:
+            if listener.session == session:
+                listener.woken.set()
 
     def refresh_soon(self) -> None:
         """Read the bots again now rather than at the next turn."""
@@ -128,10 +150,13 @@ class Hub:
         """The exchange's time: from the daemon's heartbeat, else the wall."""
         return datetime.fromtimestamp(self.feed.exchange_ms(self._clock.now_ms()) / 1000, UTC)
 
-    def _touch(self) -> None:
-        self.version += 1
-        self._changed.set()
-        self._changed = asyncio.Event()
+    def _wake(self, symbol: str | None = None) -> None:
+        """Wake every browser, or those that watch the symbol: one woken for nothing would be resting when
+        its own price comes."""
+        for listener in self._listeners:
+            watch = self.sessions.get(listener.session)
+            if symbol is None or (watch is not None and watch.symbol == symbol):
+                listener.woken.set()
 
     async def _listen(self) -> None:
         async for channel, message in self._bus.subscribe(CHANNELS):
@@ -146,7 +171,9 @@ class Hub:
             return
         if kind == "market":
             self._take_candle(name, message)
-        elif kind == "signals":
+            self._wake(name)
+            return
+        if kind == "signals":
             self.indicators[name] = indicator_point(message)
             self._stale.set()
         elif kind == "status":
@@ -154,7 +181,7 @@ class Hub:
         elif channel == MARKER and message["event"] == "reconnected":
             self.epoch += 1
             self._stale.set()
-        self._touch()
+            self._wake()
 
     def book(self, symbol: str) -> dict[str, Any]:
         """The best levels of a symbol as the page wants them; without levels when none was told lately."""
@@ -208,10 +235,14 @@ class Hub:
     def _publish_rows(self) -> None:
         now = self.now()
         shown = [bot_row(row, self.prices.get(row["symbol"]), now) for row in self._rows]
+        said = (self.feed.state(self._clock.now_ms()), self.feed.kill_switch)
+        if shown == self.bots and said == self._said:
+            return
+        self._said = said
         if shown != self.bots:
             self.bots = shown
             self.bots_version += 1
-        self._touch()
+        self._wake()
 
 
 def candle_point(message: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What pages and routes are handed: settings, database, bus and hub of this process."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from dashboards.backfills import Backfills
 from dashboards.dagster_runs import DagsterRuns
 from dashboards.hub import Hub
 from dashboards.jobs import Jobs
+from dashboards.shared import Shared
 from pipelines.bus.base import Bus
 
 T = TypeVar("T")
@@ -30,8 +31,18 @@ class Services:
     backfills: Backfills
     attempts: Attempts
     dagster: DagsterRuns
+    shared: Shared
 
     async def query(self, function: Callable[..., T], *arguments: Any, **named: Any) -> T:
         """Run a query function in a worker thread, with the engine as its first argument: the event loop
         that feeds every browser must not wait for the database."""
         return await asyncio.to_thread(function, self.engine, *arguments, **named)
+
+    async def share(self, seconds: float, key: Hashable, function: Callable[..., T], *arguments: Any) -> T:
+        """As `query`, once for all who ask for the same `key` of the function within that time."""
+        return await self.shared.get((function, key), seconds, lambda: self.query(function, *arguments))
+
+    def wrote(self) -> None:
+        """Somebody changed what pages show: read it again now."""
+        self.shared.forget()
+        self.hub.refresh_soon()

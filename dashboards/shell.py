@@ -211,7 +211,7 @@ def _register_kill_switch(dash: Dash, services: Services) -> None:
             )
         except SQLAlchemyError:
             return toast("The kill switch was not changed: the database does not answer.", failed=True)
-        services.hub.refresh_soon()
+        services.wrote()
         return toast(_turned(done))
 
 

@@ -6,12 +6,13 @@ from typing import Any
 from dash import Dash, ctx, set_props
 
 from dashboards.callbacks import on
-from dashboards.hub import Hub, Watch
+from dashboards.hub import Hub, Listener, Watch
 from dashboards.services import Services
 
-SPACING_S = 0.2
-"""At most five updates a second a browser; the first after a pause goes out at once."""
+SPACING_S = 0.1
+"""At most ten updates a second a browser; the first after a pause goes out at once."""
 IDLE_S = 1.0
+"""How often a browser is told a state of the feed that stays the same: a page takes silence for a loss."""
 ALIVE_EVERY_S = 15.0
 
 
@@ -27,10 +28,19 @@ class Cursor:
         self._fills: tuple[int, ...] = ()
         self._indicators: dict[str, Any] | None = None
         self._book: tuple[str | None, dict[str, Any] | None] = (None, None)
+        self._said: tuple[Any, ...] = ()
+        self._said_ms = 0
 
-    def feed(self) -> dict[str, Any]:
-        """The top bar's document, marked as said by the stream, which ends a lost connection."""
-        return self._hub.feed.document(self._hub.feed_now_ms()) | {"pushed": True}
+    def feed(self) -> dict[str, Any] | None:
+        """The top bar's document, if it says something new or a second has passed; marked as said by the
+        stream, which ends a lost connection."""
+        now_ms = self._hub.feed_now_ms()
+        document = self._hub.feed.document(now_ms)
+        said = (document["state"], document["kill_switch"], document["error"])
+        if said == self._said and now_ms - self._said_ms < IDLE_S * 1000:
+            return None
+        self._said, self._said_ms = said, now_ms
+        return document | {"pushed": True}
 
     def bots(self) -> list[dict[str, Any]] | None:
         """All bots, if one of them changed."""
@@ -108,28 +118,35 @@ def register(dash: Dash, services: Services) -> None:
             return
         hub = services.hub
         session = await socket.get_prop("session", "data")
-        cursor, version = Cursor(hub), -1
-        alive_at = asyncio.get_running_loop().time()
-        while not socket.is_shutdown:
-            version = await hub.changed(version, IDLE_S)
-            send(cursor, hub.sessions.get(session))
-            if asyncio.get_running_loop().time() - alive_at > ALIVE_EVERY_S:
-                # A closed tab shares its socket with open ones: only the question tells that it is gone.
-                try:
-                    await socket.get_prop("session", "data", timeout=10)
-                except TimeoutError:
-                    return
-                alive_at = asyncio.get_running_loop().time()
-            await asyncio.sleep(SPACING_S)
+        with hub.listening(session) as listener:
+            await _follow(socket, hub, Cursor(hub), listener)
+
+
+async def _follow(socket: Any, hub: Hub, cursor: Cursor, listener: Listener) -> None:
+    """Tell one browser what changes, until it is gone."""
+    time = asyncio.get_running_loop().time
+    alive_at = time()
+    while not socket.is_shutdown:
+        send(cursor, hub.sessions.get(listener.session))
+        if time() - alive_at > ALIVE_EVERY_S:
+            # A closed tab shares its socket with open ones: only the question tells that it is gone.
+            try:
+                await socket.get_prop("session", "data", timeout=10)
+            except TimeoutError:
+                return
+            alive_at = time()
+        await asyncio.sleep(SPACING_S)
+        await listener.wait(IDLE_S)
 
 
 def send(cursor: Cursor, watch: Watch | None) -> None:
     """Send one browser what changed."""
     chart, bots, book = cursor.chart(watch), cursor.bots(), cursor.book(watch)
-    if book is not None:
-        set_props("live-book", {"data": book})
     if chart is not None:
         set_props("live-chart", {"data": chart})
+    if book is not None:
+        set_props("live-book", {"data": book})
     if bots is not None:
         set_props("live-bots", {"data": bots})
-    set_props("live-feed", {"data": cursor.feed()})
+    if (feed := cursor.feed()) is not None:
+        set_props("live-feed", {"data": feed})

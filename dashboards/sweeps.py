@@ -99,7 +99,9 @@ def sweep_parts(
     cells = queries.cells(engine, sweep_id, place, x, y, metric, descending)
     walked = queries.walk_forward(engine, run["strategy_name"], place)
     trials = Trials(
-        *read_trials(engine, run["strategy_name"], *place, run["parameters"].get("fixed", {}) | at)
+        *read_trials(
+            engine, run["strategy_name"], *place, run["parameters"].get("fixed", {}) | at, run["exchange"]
+        )
     )
     return {
         "heat": heatmap_figure(cells, (x, y), metric, at or None, scheme),

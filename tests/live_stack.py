@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
-from cli.stack.ports import free_port
+from cli.stack.ports import free_port, remembered_port
 from cli.stack.postgres import PostgresServer
 from config.settings import PROJECT_ROOT
 from pipelines.warehouse.database import engine as engine_of
@@ -36,10 +36,16 @@ class LiveStack:
     process: "Popen[bytes]"
     log: Path
     dashboard: str
+    config: Path
     engine: Engine = field(init=False)
 
     def __post_init__(self) -> None:
         self.engine = engine_of(PostgresServer(self.tcp.home).url())
+
+    @property
+    def exchange(self) -> str:
+        """WebSocket base URL of the simulated exchange."""
+        return f"ws://127.0.0.1:{remembered_port(self.tcp.home, 'sim')}/ws/v5"
 
     def scalar(self, query: str, **values: Any) -> Any:
         """The single value of a query."""
@@ -81,7 +87,7 @@ def live_stack(folder: Path, speed: str) -> Iterator[LiveStack]:
         tcp.home.mkdir()
         log = folder / "up.log"
         process = tcp.start("up", "--speed", speed, output=log)
-        stack = LiveStack(tcp, process, log, f"http://127.0.0.1:{dashboard}")
+        stack = LiveStack(tcp, process, log, f"http://127.0.0.1:{dashboard}", config)
         try:
             yield stack
         finally:

@@ -45,7 +45,7 @@ def router(services: Services) -> APIRouter:
     async def tell(bot_id: str) -> None:
         with suppress(Unavailable):  # the supervisor looks by itself too; the row is what counts
             await announce(services.bus, bot_id)
-        services.hub.refresh_soon()
+        services.wrote()
 
     async def overview(name: str | None = None, deleted: bool = False) -> list[dict[str, Any]]:
         rows = await services.query(queries.overview, day_start(services.hub.exchange_now()), name, deleted)

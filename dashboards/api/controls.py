@@ -36,7 +36,7 @@ def router(services: Services) -> APIRouter:
             raise NotFound(str(error)) from None
         with suppress(Unavailable):  # the supervisor looks by itself too; the row is what counts
             await announce(services.bus, bot_id)
-        services.hub.refresh_soon()
+        services.wrote()
         return BotStatus(bot_id=row.name, status=row.status, state=row.state)
 
     return routes

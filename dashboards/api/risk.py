@@ -98,7 +98,7 @@ def _kill_switch(routes: APIRouter, services: Services) -> None:
             done = await services.query(switch, wanted.on, "set over HTTP", wanted.bot_id, wanted.flatten)
         except BadInput as error:
             raise NotFound(str(error)) from None
-        services.hub.refresh_soon()
+        services.wrote()
         return Turned(
             on=done.on, bot_id=done.bot, cancelled=done.cancelled, sold=list(done.sold), unsold=done.unsold
         )

@@ -32,6 +32,7 @@ POLL_S = 0.1
 SMALL = 500_000
 """Candles up to which a backtest runs at once: about a year of minutes, a second or two."""
 RUNS_MS = 10_000
+FRESH_S = 2.0
 
 
 async def layout(services: Services, query: dict[str, str]) -> Any:
@@ -197,7 +198,8 @@ def _register_run(dash: Dash, services: Services) -> None:
     )
     async def refresh(_turn: int | None) -> Any:
         try:
-            return [results.run_row(row) for row in await services.query(queries.runs)]
+            rows = await services.share(FRESH_S, "", queries.runs)
+            return [results.run_row(row) for row in rows]
         except SQLAlchemyError:
             return no_update  # what is listed stays; the top bar says that the database is away
 

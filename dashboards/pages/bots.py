@@ -25,6 +25,8 @@ from pipelines.warehouse.controls import kill_switch_is_on
 from pipelines.warehouse.risk import bot_risk
 
 EVERY_MS = 3_000
+FRESH_S = 1.0
+"""How old the numbers and rows may be that are read every few seconds."""
 
 
 async def layout(services: Services, query: dict[str, str]) -> Any:
@@ -220,7 +222,7 @@ def _register_refresh(dash: Dash, services: Services) -> None:
     async def summary(_turn: int | None, search: str | None) -> Any:
         name = _chosen(services, search)
         try:
-            return await services.query(_summary, services, name)
+            return await services.share(FRESH_S, name, _summary, services, name)
         except (SQLAlchemyError, BadInput, IndexError):
             return no_update  # away or purged: what is shown stays, and the top bar says since when
 
@@ -238,7 +240,8 @@ def _register_refresh(dash: Dash, services: Services) -> None:
             row = await services.query(queries.bot, _chosen(services, search))
             if row is None or tab not in RECORDS:
                 return no_update
-            return (await services.query(bot_view.record_rows, row, tab, asked))[0]
+            key = (row["id"], tab, *sorted(asked.items()))
+            return (await services.share(FRESH_S, key, bot_view.record_rows, row, tab, asked))[0]
         except SQLAlchemyError:
             return no_update  # as above
 

@@ -27,6 +27,7 @@ from dashboards.theme import Scheme
 from pipelines.warehouse.quality import recent_quality
 
 EVERY_MS = 15_000
+FRESH_S = 5.0
 BACKFILLS_MS = 2_000
 QUALITY_MINUTES = 60
 SHOWN = 200
@@ -200,7 +201,8 @@ def _register_reading(dash: Dash, services: Services) -> None:
     )
     async def read(_turn: int | None, scheme: str | None) -> Any:
         try:
-            return await _read(services, "light" if scheme == "light" else "dark")
+            asked: Scheme = "light" if scheme == "light" else "dark"
+            return await services.shared.get((PAGE.path, asked), FRESH_S, lambda: _read(services, asked))
         except SQLAlchemyError as error:
             return failure("The data's health cannot be read", error), *([no_update] * 8)
 

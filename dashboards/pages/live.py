@@ -18,6 +18,8 @@ from dashboards.pages.page import Page
 from dashboards.services import Services
 
 TIMEFRAMES = tuple(Timeframe)
+FRESH_S = 1.0
+"""How old a drawn chart may be: the stream brings what came since."""
 ACTIONS = (("start", "play", "Start"), ("pause", "pause", "Pause"), ("stop", "stop", "Stop"))
 WORDS = {
     "running": "Running",
@@ -155,11 +157,12 @@ def register(dash: Dash, services: Services) -> None:
     async def draw(search: str | None, _redraw: Any, session: str, scheme: str | None) -> Any:
         query = parameters(search)
         try:
-            drawn = await services.query(
+            asked = (query.get("bot"), query.get("timeframe"), scheme)
+            drawn = await services.share(
+                FRESH_S,
+                (*asked, services.hub.epoch),
                 charts.live_chart,
-                query.get("bot"),
-                query.get("timeframe"),
-                scheme,
+                *asked,
                 services.hub.exchange_now(),
             )
         except SQLAlchemyError as error:

@@ -23,6 +23,8 @@ from dashboards.rows import epoch_ms
 from dashboards.services import Services
 
 EVERY_MS = 3_000
+FRESH_S = 1.0
+"""How old a drawn chart may be: the stream brings what came since."""
 SPANS = (("6h", 6), ("1d", 24), ("1w", 168), ("1M", 730), ("3M", 2190), ("1y", 8760), ("2y", 17520))
 """Buttons: word and hours."""
 TRADES_WITHIN = timedelta(hours=6)
@@ -191,14 +193,16 @@ def _register_chart(dash: Dash, services: Services) -> None:
         scheme: str | None,
     ) -> Any:
         try:
-            drawn = await services.query(
-                market.market_chart,
+            asked = (
                 symbol,
                 Timeframe(timeframe),
-                shown or [],
+                tuple(shown or ()),
                 (view[0], view[1]) if view else None,
                 "light" if scheme == "light" else "dark",
-                services.hub.exchange_now(),
+            )
+            key = (*asked, services.hub.epoch)
+            drawn = await services.share(
+                FRESH_S, key, market.market_chart, *asked, services.hub.exchange_now()
             )
         except BadInput as error:
             return no_update, no_update, no_update, error.message
@@ -266,7 +270,8 @@ def _register_side(dash: Dash, services: Services) -> None:
         decimals = meta["decimals"] if meta and meta["symbol"] == symbol else 2
         try:
             since = services.hub.exchange_now() - TRADES_WITHIN
-            return trade_lines(await services.query(queries.recent_trades, symbol, since), decimals)
+            trades = await services.share(FRESH_S, symbol, queries.recent_trades, symbol, since)
+            return trade_lines(trades, decimals)
         except SQLAlchemyError as error:
             return failure("Trades cannot be read", error)
 

@@ -23,6 +23,7 @@ from dashboards.services import Services
 from dashboards.theme import Scheme
 
 EVERY_MS = 60_000
+FRESH_S = 5.0
 QUOTE = "USDT"
 
 
@@ -234,13 +235,9 @@ def register(dash: Dash, services: Services) -> None:
     async def read(_turn: int | None, scheme: str | None) -> Any:
         address = f"http://127.0.0.1:{services.settings.dagster_port}/"
         try:
-            return await services.query(
-                view,
-                address,
-                "light" if scheme == "light" else "dark",
-                services.hub.bots,
-                services.hub.exchange_now(),
-            )
+            asked: Scheme = "light" if scheme == "light" else "dark"
+            hub = services.hub
+            return await services.share(FRESH_S, asked, view, address, asked, hub.bots, hub.exchange_now())
         except SQLAlchemyError as error:
             return failure("The portfolio cannot be read", error)
 

@@ -256,7 +256,7 @@ def _register_promotion(dash: Dash, services: Services) -> None:
         except SQLAlchemyError:
             return no_update, "The database does not answer: nothing was created.", no_update
         await announce(services.bus, name)
-        services.hub.refresh_soon()
+        services.wrote()
         link = dcc.Link("Open it", href=f"/bots?bot={name}")
         return False, "", toast(f"{name} was created. ", link)
 

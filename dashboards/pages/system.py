@@ -17,6 +17,7 @@ from dashboards.rows import epoch_ms
 from dashboards.services import Services
 
 EVERY_MS = 5_000
+FRESH_S = 2.0
 SHOWN_EVENTS = 200
 
 CONNECTION_TROUBLES = {
@@ -188,8 +189,8 @@ def register(dash: Dash, services: Services) -> None:
     )
     async def read(_turn: int | None) -> Any:
         try:
-            beats = await services.query(queries.components)
-            events = await services.query(queries.events, SHOWN_EVENTS)
+            beats = await services.share(FRESH_S, "", queries.components)
+            events = await services.share(FRESH_S, "", queries.events, SHOWN_EVENTS)
         except SQLAlchemyError as error:
             return failure("The database does not answer", error), no_update
         feed = services.hub.feed

@@ -30,9 +30,10 @@ BOTS = """
 """
 CANDLES = """
     INSERT INTO market_data (exchange, symbol, timeframe, timestamp, open, high, low, close, volume,
-                             trades_count, source)
+                             trades_count, source, created_at)
     SELECT 'okx', symbol, '$timeframe', $start + n * make_interval(mins => $minutes), 60000 + n % 977,
-           61000, 59000, 60000 + n % 967, n % 13, n % 89, 'trades'
+           61000, 59000, 60000 + n % 967, n % 13, n % 89, 'trades',
+           $start + n * make_interval(mins => $minutes)
     FROM unnest(ARRAY['BTC-USDT', 'ETH-USDT', 'SOL-USDT']) AS symbol,
          generate_series($first * 1440 / $minutes + 1, $last * 1440 / $minutes) AS n
 """

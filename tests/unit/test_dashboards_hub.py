@@ -96,13 +96,37 @@ async def test_new_fills_and_indicators_reach_the_browser_once(hub):
     assert cursor.chart(watch) is None
 
 
-async def test_a_change_wakes_whoever_waits(hub):
-    """A waiting stream returns as soon as something changed, and not before."""
-    waiting = asyncio.create_task(hub.changed(hub.version, 5))
-    await asyncio.sleep(0)
-    assert not waiting.done()
-    hub.take("market:BTC-USDT", message(1, 100))
-    assert await asyncio.wait_for(waiting, 1) == hub.version
+async def test_a_browser_is_woken_by_its_own_market_only(hub):
+    """Other symbols and order books leave it asleep; its own candle and a missed stretch wake it."""
+    with hub.listening("mine") as listener:
+        hub.watch("mine", Watch("bot_001", "BTC-USDT", "1m"))
+        assert await listener.wait(5)
+        hub.watch("other", Watch("bot_002", "ETH-USDT", "1m"))
+        hub.take("market:ETH-USDT", message(1, 7))
+        hub.take("book:BTC-USDT", {"bids": [], "asks": []})
+        assert not listener.woken.is_set()
+        waiting = asyncio.create_task(listener.wait(5))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        hub.take("market:BTC-USDT", message(1, 100))
+        assert await waiting
+        hub.take("bus", {"event": "reconnected"})
+        assert await listener.wait(5)
+    hub.take("market:BTC-USDT", message(1, 101))
+    assert not listener.woken.is_set()
+
+
+async def test_the_feed_is_told_when_it_changes_and_once_a_second(hub):
+    """The clocks alone are no news; the kill switch is."""
+    clock = ManualClock(NOW_MS)
+    cursor = Cursor(Hub(sa.create_engine("sqlite://"), MemoryBus(), hub.feed, clock))
+    assert cursor.feed()["pushed"] is True
+    clock.set(NOW_MS + 900)
+    assert cursor.feed() is None
+    hub.feed.kill_switch = True
+    assert cursor.feed()["kill_switch"] is True
+    clock.set(NOW_MS + 1_900)
+    assert cursor.feed() is not None
 
 
 def test_sessions_are_bounded(hub):
@@ -159,9 +183,7 @@ def test_an_order_book_goes_to_who_shows_it_and_ends_when_nobody_tells_it():
     hub = Hub(sa.create_engine("sqlite://"), MemoryBus(), Feed("sim"), clock)
     cursor, watch = Cursor(hub), Watch(None, "BTC-USDT", "1m", book=True)
     assert cursor.book(watch) == {"symbol": "BTC-USDT", "bids": [], "asks": []}
-    version = hub.version
     hub.take("book:BTC-USDT", {"bids": [["1.5", "2"]], "asks": [["1.6", "1"]]})
-    assert hub.version == version
     assert cursor.book(watch) == {"symbol": "BTC-USDT", "bids": [[1.5, 2.0]], "asks": [[1.6, 1.0]]}
     assert cursor.book(watch) is None
     assert cursor.book(Watch(None, "BTC-USDT", "1m")) is None

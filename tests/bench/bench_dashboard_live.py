@@ -1,0 +1,175 @@
+"""The dashboard while the market trades: a trade to a pixel with ten bots and CLIENTS open pages, a click to
+a status, bytes a page; and memory while pages come and go (MINUTES, none unless told)."""
+
+import asyncio
+import json
+import os
+import threading
+import time
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import cycle, islice
+from pathlib import Path
+
+import psutil
+import pytest
+from playwright.sync_api import Page
+from websockets.asyncio.client import connect
+
+from tests.bench.dashboard_client import Client
+from tests.bench.dashboard_process import DRAWN, chromium, ranked, say, timed
+from tests.dashboard_server import until
+from tests.live_stack import LiveStack, live_stack
+from tests.stack import eventually
+
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(7200)]
+
+CLIENTS = int(os.environ.get("CLIENTS", "20"))
+MINUTES = float(os.environ.get("MINUTES", "0"))
+SECONDS = 60
+BOTS = 10
+WATCHER = """() => {
+  window.seen = [];
+  const price = document.getElementById("chart-price");
+  const painted = new MessageChannel();
+  painted.port1.onmessage = (event) => window.seen.push([Date.now(), event.data]);
+  new MutationObserver(() => {
+    const text = price.textContent;
+    requestAnimationFrame(() => painted.port2.postMessage(text));
+  }).observe(price, { childList: true, characterData: true, subtree: true });
+}"""
+"""Notes each price when the frame that shows it has been painted."""
+
+
+@contextmanager
+def opened(clients: list[Client]) -> Iterator[None]:
+    """The pages, open until the block ends; a crash of one is raised there."""
+    loop = asyncio.new_event_loop()
+    tasks = [loop.create_task(client.live()) for client in clients]
+    thread = threading.Thread(target=lambda: loop.run_until_complete(_all(tasks)))
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(lambda: [task.cancel() for task in tasks])
+        thread.join(30)
+        loop.close()
+    failed = [task.exception() for task in tasks if not task.cancelled() and task.exception()]
+    assert not failed, failed[0]
+
+
+async def _all(tasks: list["asyncio.Task[None]"]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def trades(exchange: str, symbol: str) -> Iterator[list[tuple[float, float]]]:
+    """(wall ms, price) of each trade that the exchange sends, growing until the block ends."""
+    found: list[tuple[float, float]] = []
+    loop = asyncio.new_event_loop()
+
+    async def listen() -> None:
+        async with connect(f"{exchange}/public") as socket:
+            channel = {"channel": "trades", "instId": symbol}
+            await socket.send(json.dumps({"op": "subscribe", "args": [channel]}))
+            async for text in socket:
+                now = time.time() * 1000
+                found.extend((now, float(row["px"])) for row in json.loads(text).get("data", []))
+
+    task = loop.create_task(listen())
+    thread = threading.Thread(target=lambda: loop.run_until_complete(_all([task])))
+    thread.start()
+    try:
+        yield found
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(30)
+        loop.close()
+
+
+def lateness(traded: list[tuple[float, float]], seen: list[tuple[float, float]]) -> list[float]:
+    """ms of each trade until a price as new as its own, or newer, was painted. Trades that repeat the price
+    before them change no pixel and do not count."""
+    times = [at for at, _ in traded]
+    late, done = [], 0
+    for at, price in seen:
+        newest = bisect_right(times, at)
+        shown = next((n for n in range(newest - 1, done - 1, -1) if traded[n][1] == price), None)
+        if shown is None:
+            continue
+        late += [
+            at - traded[n][0] for n in range(done, shown + 1) if n == 0 or traded[n][1] != traded[n - 1][1]
+        ]
+        done = shown + 1
+    return late
+
+
+def _bots(stack: LiveStack) -> list[str]:
+    """Ids of ten running bots: those that ship, and copies of them."""
+    names = [f"bot_{n:03}" for n in range(1, BOTS + 1)]
+    shipped = [json.loads(file.read_text()) for file in sorted(stack.config.glob("bots/*.json"))]
+    for name, document in islice(zip(names, cycle(shipped), strict=False), len(shipped), BOTS):
+        Client(stack.dashboard, name).put(f"/api/bot/{name}/config", {**document, "bot_id": name})
+    eventually(lambda: stack.judging() == BOTS, 240, "ten judging bots")
+    return names
+
+
+def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Trades of the simulated exchange until Chromium has painted them, with CLIENTS - 1 other pages open."""
+    with live_stack(tmp_path, "1") as stack:
+        names = _bots(stack)
+        others = [Client(stack.dashboard, name) for name in islice(cycle(names), CLIENTS - 1)]
+        server = _process_of(stack, "dashboard")
+        with chromium() as browser, opened(others), trades(stack.exchange, "BTC-USDT") as traded:
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(f"{stack.dashboard}/?bot=bot_001")
+            page.wait_for_selector(DRAWN)
+            page.evaluate(WATCHER)
+            eventually(lambda: all(client.prices for client in others), 60, "a price on every page")
+            before, used = [client.bytes_in for client in others], sum(server.cpu_times()[:2])
+            page.wait_for_timeout(SECONDS * 1000)
+            used = sum(server.cpu_times()[:2]) - used
+            rates = [(c.bytes_in - b) / SECONDS / 1000 for c, b in zip(others, before, strict=True)]
+            seen = [(at, float(text.replace(",", ""))) for at, text in page.evaluate("window.seen")]
+            clicks = _clicks(page, stack)
+        late = lateness(traded, seen)
+        say(
+            capsys,
+            f"trade to pixel, {BOTS} bots, {CLIENTS} pages: {ranked(late)}",
+            f"click to status:  {ranked(clicks)}",
+            f"KB/s a page: {min(rates):.1f} to {max(rates):.1f}",
+            f"server: {100 * used / SECONDS:.0f} % of a core, {server.memory_info().rss / 1e6:.0f} MB",
+        )
+
+
+def _clicks(page: Page, stack: LiveStack) -> list[float]:
+    """From a click on Pause and on Start until the bot itself is in that state."""
+    state = "SELECT state FROM bots WHERE name = 'bot_003'"
+
+    def click(action: str, wanted: str) -> float:
+        button = page.get_by_role("button", name=f"{action} bot_003")
+        button.wait_for()
+        return timed(button.click, lambda: until(lambda: stack.scalar(state) == wanted, 20, wanted))
+
+    return [click(*pair) for _ in range(5) for pair in (("Pause", "paused"), ("Start", "running"))]
+
+
+def _process_of(stack: LiveStack, service: str) -> psutil.Process:
+    return psutil.Process(stack.tcp.status()[service]["pid"])
+
+
+@pytest.mark.skipif(not MINUTES, reason="MINUTES=60 for an hour")
+def test_memory_while_pages_come_and_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Resident memory of the server, while CLIENTS pages are opened and closed every quarter of a minute."""
+    with live_stack(tmp_path, "1") as stack:
+        names = _bots(stack)
+        server, found = _process_of(stack, "dashboard"), []
+        end = time.monotonic() + MINUTES * 60
+        while time.monotonic() < end:
+            with opened([Client(stack.dashboard, name) for name in islice(cycle(names), CLIENTS)]):
+                time.sleep(15)
+            found.append(server.memory_info().rss / 1e6)
+        tenth = max(1, len(found) // 10)
+        marks = " ".join(f"{size:.0f}" for size in found[::tenth])
+        say(capsys, f"memory over {MINUTES:g} min, {len(found) * CLIENTS} pages: {marks} MB")

@@ -1,0 +1,103 @@
+"""A dashboard in a process of its own, a browser to look at it, and how times are reported."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, sync_playwright
+
+from tests.dashboard_server import until
+
+DRAWN = ".chart-box:not(.waiting) .js-plotly-plot"
+
+
+@contextmanager
+def dashboard(database_url: str, redis_url: str, port: int, home: Path) -> Iterator[str]:
+    """Its address."""
+    variables = {
+        "TCP_DATABASE_URL": database_url,
+        "TCP_REDIS_URL": redis_url,
+        "TCP_DASHBOARD_PORT": str(port),
+        "TCP_HOME": str(home),
+        "TCP_CONFIG_DIR": str(home / "config"),
+        "TCP_DAGSTER_PORT": "1",
+    }
+    url = f"http://127.0.0.1:{port}"
+    with (home / "dashboard.log").open("wb") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "cli.main", "dashboard"],
+            env={**os.environ, **variables},
+            stdout=log,
+            stderr=log,
+        )
+        try:
+            until(lambda: process.poll() is None and _answers(url), 120, "the dashboard")
+            yield url
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def _answers(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/healthz", timeout=5):
+            return True
+    except OSError:
+        return False
+
+
+def _chromium() -> str | None:
+    return next((found for found in map(shutil.which, ("chromium", "google-chrome")) if found), None)
+
+
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The system's, or Playwright's own."""
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch(
+            executable_path=_chromium(), args=["--no-sandbox", "--disable-gpu"]
+        )
+        yield found
+        found.close()
+
+
+@contextmanager
+def profile(folder: Path) -> Iterator[BrowserContext]:
+    """A browser that keeps its cache in a folder, as people's do: compiled scripts too."""
+    with sync_playwright() as playwright:
+        found = playwright.chromium.launch_persistent_context(
+            str(folder),
+            executable_path=_chromium(),
+            args=["--no-sandbox", "--disable-gpu"],
+            viewport={"width": 1280, "height": 800},
+        )
+        yield found
+        found.close()
+
+
+def timed(act: Callable[[], object], arrived: Callable[[], object]) -> float:
+    """From the beginning of `act` to the end of `arrived`, ms."""
+    began = time.perf_counter()
+    act()
+    arrived()
+    return (time.perf_counter() - began) * 1000
+
+
+def ranked(times: Sequence[float]) -> str:
+    """p50, p95 and the longest."""
+    found = sorted(times)
+    middle, late = found[len(found) // 2], found[int(len(found) * 0.95)]
+    return f"{len(found):>5} p50 {middle:>8.1f} p95 {late:>8.1f} longest {found[-1]:>8.1f} ms"
+
+
+def say(capsys: pytest.CaptureFixture[str], *lines: str) -> None:
+    """Report, with the machine's load."""
+    with capsys.disabled():
+        sys.stdout.write("\n" + "\n".join(lines) + f"\nload {os.getloadavg()[0]:.1f}\n")
