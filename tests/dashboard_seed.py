@@ -10,7 +10,10 @@ import asyncio
 import math
 import random
 import sys
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -23,6 +26,8 @@ from config.files import BotFile
 from core.candles import Candle
 from core.timeframes import Timeframe
 from pipelines.bus.base import Bus
+from pipelines.bus.books import document, publish_book
+from pipelines.bus.redis import RedisBus
 from pipelines.warehouse import tables
 from pipelines.warehouse.bots import save_bot
 from pipelines.warehouse.candles import upsert_candles
@@ -275,8 +280,30 @@ def market_message(
     }
 
 
+@contextmanager
+def market_running(engine: Engine, redis_url: str) -> Iterator[None]:
+    """The market trades, in a thread, until the block ends."""
+    loop = asyncio.new_event_loop()
+    bus = RedisBus(redis_url)
+    task = loop.create_task(play(engine, bus))
+
+    def follow() -> None:
+        asyncio.set_event_loop(loop)
+        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
+        loop.run_until_complete(bus.close())
+        loop.close()
+
+    thread = threading.Thread(target=follow)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join(timeout=10)
+
+
 async def play(engine: Engine, bus: Bus, speed: float = 1.0) -> None:
-    """Publish running candles of every market four times a second, and beat, until cancelled."""
+    """Publish running candles and books of every market four times a second, and beat, until cancelled."""
     chance = random.Random(1)
     now_ms = started = time.time_ns() // 1_000_000
     last = {symbol: _last_close(engine, symbol) for symbol in MARKETS}
@@ -306,10 +333,25 @@ async def play(engine: Engine, bus: Bus, speed: float = 1.0) -> None:
             ]
             running[symbol] = (close_ms, bar)
             await bus.publish(f"market:{symbol}", market_message(symbol, "1m", close_ms, tuple(bar), False))
+            await publish_book(bus, _book(symbol, price, turn, chance))
         turn += 1
         if turn % 8 == 0:
             await asyncio.to_thread(_beat, engine, wall_ms, now_ms, speed)
         await asyncio.sleep(0.25)
+
+
+def _book(symbol: str, price: float, turn: int, chance: random.Random) -> dict[str, Any]:
+    """Five levels on either side of a price."""
+    tick = Decimal(MARKETS[symbol][1])
+    middle = (Decimal(str(price)) / tick).quantize(Decimal(1)) * tick
+    bids, asks = (
+        [
+            (middle + side * tick * (level + 1), Decimal(str(round(chance.uniform(0.05, 3), 4))))
+            for level in range(5)
+        ]
+        for side in (-1, 1)
+    )
+    return document(symbol, datetime.now(UTC).isoformat(), bids, asks, turn)
 
 
 def _last_close(engine: Engine, symbol: str) -> float:
@@ -341,7 +383,6 @@ def _beat(engine: Engine, wall_ms: int, exchange_ms: int, rate: float) -> None:
 
 
 async def _main(database_url: str, redis_url: str, speed: float) -> None:
-    from pipelines.bus.redis import RedisBus
     from pipelines.warehouse.database import engine, migrate
 
     migrate(database_url)

@@ -112,12 +112,12 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/bot/{bot_id}/crashes", response_model=models.Crashes)
     async def crashes(
-        bot_id: str, limit: Limit = 20, cursor: Cursor = None, output: Output = "json"
+        bot_id: str, between: Between, limit: Limit = 20, cursor: Cursor = None, output: Output = "json"
     ) -> Response:
         """Crashes with the stack that was found, newest first."""
         key = await bot_key(bot_id)
         before = read_cursor(cursor, int)
-        rows = await services.query(queries.crashes, key, limit, before[0] if before else None)
+        rows = await services.query(queries.crashes, key, limit, before[0] if before else None, between)
         return table(_shown(rows), output, f"{bot_id}-crashes", next_cursor(rows, limit, "id"))
 
     @routes.get("/bot/{bot_id}/log", response_class=PlainTextResponse)

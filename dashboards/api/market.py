@@ -7,7 +7,17 @@ from fastapi import APIRouter, Query, Response
 
 from core.timeframes import Timeframe
 from dashboards.api import models
-from dashboards.api.documents import Cursor, Limit, Output, answer, next_cursor, read_cursor, table, utc
+from dashboards.api.documents import (
+    Between,
+    Cursor,
+    Limit,
+    Output,
+    answer,
+    next_cursor,
+    read_cursor,
+    table,
+    utc,
+)
 from dashboards.api.errors import NotFound
 from dashboards.feed import DAEMON_SILENT_MS
 from dashboards.queries import market as queries
@@ -78,6 +88,7 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/data/differences", response_model=models.Differences)
     async def differences(
+        between: Between,
         only_open: Annotated[bool, Query(alias="open", description="Only those not settled")] = False,
         limit: Limit = 100,
         cursor: Cursor = None,
@@ -85,14 +96,16 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """Candles that were not the exchange's own: both sides, why, and how it ended."""
         before = read_cursor(cursor, datetime, str, str)
-        rows = await services.query(system.differences, limit, before, only_open)
+        rows = await services.query(system.differences, limit, before, only_open, between)
         following = next_cursor(rows, limit, "timestamp", "symbol", "timeframe")
         return table(rows, output, "differences", following)
 
     @routes.get("/data/quality", response_model=models.ConnectionMinutes)
-    async def quality(limit: Limit = 100, cursor: Cursor = None, output: Output = "json") -> Response:
+    async def quality(
+        between: Between, limit: Limit = 100, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
         """Latency, losses, cuts and silences of each connection to the exchange by minute, of 30 days."""
-        rows = await services.query(quality_rows, limit, read_cursor(cursor, datetime, str))
+        rows = await services.query(quality_rows, limit, read_cursor(cursor, datetime, str), between)
         return table(rows, output, "quality", next_cursor(rows, limit, "minute", "connection"))
 
     return routes

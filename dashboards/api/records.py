@@ -51,6 +51,7 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/data/lake", response_model=models.LakeFiles)
     async def lake(
+        between: Between,
         limit: Limit = 500,
         cursor: Cursor = None,
         symbol: Annotated[str | None, Query(description="Only of this pair")] = None,
@@ -58,7 +59,7 @@ def router(services: Services) -> APIRouter:
     ) -> Response:
         """Files of the lake by path: rows, bytes, ends and hash of each, as the manifest has them."""
         after = read_cursor(cursor, str)
-        rows = await services.query(queries.lake_rows, limit, after[0] if after else None, symbol)
+        rows = await services.query(queries.lake_rows, limit, after[0] if after else None, symbol, between)
         return table(rows, output, "lake", next_cursor(rows, limit, "path"))
 
     return routes

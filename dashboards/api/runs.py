@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Body, Query, Response
 
 from dashboards.api import models
-from dashboards.api.documents import Cursor, Limit, Output, answer, next_cursor, read_cursor, table
+from dashboards.api.documents import Between, Cursor, Limit, Output, answer, next_cursor, read_cursor, table
 from dashboards.api.errors import NotFound
 from dashboards.jobs import Job
 from dashboards.queries import runs as queries
@@ -44,9 +44,12 @@ def router(services: Services) -> APIRouter:
         return await job_answer(found)
 
     @routes.get("/backtest/results", response_model=models.Runs)
-    async def results(limit: Limit = 50, cursor: Cursor = None, output: Output = "json") -> Response:
-        """Backtests that were run, newest first."""
-        rows = await services.query(queries.runs, "backtest", limit, read_cursor(cursor, datetime, str))
+    async def results(
+        between: Between, limit: Limit = 50, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
+        """Backtests that were run, newest first; `from` and `to`: when."""
+        before = read_cursor(cursor, datetime, str)
+        rows = await services.query(queries.runs, "backtest", limit, before, between)
         following = next_cursor(rows, limit, "created_at", "id")
         return table([_run(row) for row in rows], output, "backtests", following)
 
@@ -59,9 +62,12 @@ def router(services: Services) -> APIRouter:
         )
 
     @routes.get("/sweeps", response_model=models.Runs)
-    async def sweeps(limit: Limit = 50, cursor: Cursor = None, output: Output = "json") -> Response:
-        """Sweeps that keep their rows here, newest first."""
-        rows = await services.query(queries.runs, "sweep", limit, read_cursor(cursor, datetime, str))
+    async def sweeps(
+        between: Between, limit: Limit = 50, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
+        """Sweeps that keep their rows here, newest first; `from` and `to`: when they were made."""
+        before = read_cursor(cursor, datetime, str)
+        rows = await services.query(queries.runs, "sweep", limit, before, between)
         following = next_cursor(rows, limit, "created_at", "id")
         return table([_run(row) for row in rows], output, "sweeps", following)
 

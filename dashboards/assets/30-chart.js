@@ -148,8 +148,24 @@
     trim(graph);
     follow(graph, before, frameMs);
     applyFit(graph);
-    window.Plotly.redraw(graph);
+    draw(graph);
     return hole ? "hole" : "done";
+  }
+
+  // A chart takes tens of milliseconds to be drawn: no more than a third of the time goes into it, and none while
+  // the reader drags it.
+  function draw(graph) {
+    const last = graph.tcpDrawn || (graph.tcpDrawn = { at: 0, took: 0, timer: 0 });
+    if (last.timer) return;
+    last.timer = setTimeout(() => {
+      last.timer = 0;
+      if (!graph.isConnected || !graph._fullLayout) return;
+      if (graph._dragging) return draw(graph);
+      const begun = performance.now();
+      window.Plotly.redraw(graph);
+      last.at = performance.now();
+      last.took = last.at - begun;
+    }, Math.max(graph._dragging ? 100 : 0, last.at + 2 * last.took - performance.now()));
   }
 
   function attach(graph) {

@@ -128,9 +128,13 @@ def performance_rows(
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def crashes(engine: Engine, bot_id: int, limit: int = 20, before: int | None = None) -> list[dict[str, Any]]:
+def crashes(
+    engine: Engine, bot_id: int, limit: int = 20, before: int | None = None, span: Span = ALL_TIME
+) -> list[dict[str, Any]]:
     """Newest crashes of a bot, with stack traces; `before`: id of the last row seen."""
-    query = sa.select(bot_crashes).where(bot_crashes.c.bot_id == bot_id)
+    query = sa.select(bot_crashes).where(
+        bot_crashes.c.bot_id == bot_id, *within(bot_crashes.c.timestamp, span)
+    )
     if before is not None:
         query = query.where(bot_crashes.c.id < before)
     query = query.order_by(bot_crashes.c.id.desc()).limit(limit)

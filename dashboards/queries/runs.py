@@ -6,15 +6,21 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from dashboards.queries.spans import ALL_TIME, Span, within
 from pipelines.warehouse.tables import backtest_equity, backtest_trades, strategy_runs, sweep_results
 
 
 def runs(
-    engine: Engine, kind: str = "backtest", limit: int = 50, before: tuple[datetime, str] | None = None
+    engine: Engine,
+    kind: str = "backtest",
+    limit: int = 50,
+    before: tuple[datetime, str] | None = None,
+    span: Span = ALL_TIME,
 ) -> list[dict[str, Any]]:
-    """Newest runs of a kind, newest first; `before`: (created_at, id) of the last row already seen."""
+    """Newest runs of a kind, newest first; `before`: (created_at, id) of the last row already seen; `span`:
+    when they were made."""
     columns = strategy_runs.c
-    query = sa.select(strategy_runs).where(columns.kind == kind)
+    query = sa.select(strategy_runs).where(columns.kind == kind, *within(columns.created_at, span))
     if before is not None:
         query = query.where(sa.tuple_(columns.created_at, columns.id) < sa.tuple_(*map(sa.literal, before)))
     query = query.order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)

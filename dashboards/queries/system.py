@@ -97,10 +97,19 @@ def gap_rows(
 
 
 def lake_rows(
-    engine: Engine, limit: int, after: str | None = None, symbol: str | None = None
+    engine: Engine,
+    limit: int,
+    after: str | None = None,
+    symbol: str | None = None,
+    span: Span = ALL_TIME,
 ) -> list[dict[str, Any]]:
-    """Rows of the lake's manifest by path, from behind the path `after`."""
-    query = sa.select(lake_files)
+    """Rows of the lake's manifest by path, from behind the path `after`; `span` keeps files with rows of that
+    time."""
+    first, last = span
+    query = sa.select(lake_files).where(
+        *([] if first is None else [lake_files.c.max_timestamp >= first]),
+        *([] if last is None else [lake_files.c.min_timestamp <= last]),
+    )
     if after is not None:
         query = query.where(lake_files.c.path > after)
     if symbol is not None:
@@ -111,13 +120,19 @@ def lake_rows(
 
 
 def differences(
-    engine: Engine, limit: int, before: tuple[datetime, str, str] | None = None, only_open: bool = False
+    engine: Engine,
+    limit: int,
+    before: tuple[datetime, str, str] | None = None,
+    only_open: bool = False,
+    span: Span = ALL_TIME,
 ) -> list[dict[str, Any]]:
     """Candles that were not the exchange's, the newest candle first; `before`: (timestamp, symbol, timeframe)
     of the last row seen."""
     columns = candle_differences.c
     order = (columns.timestamp, columns.symbol, columns.timeframe)
-    query = sa.select(candle_differences).where(columns.exchange == EXCHANGE)
+    query = sa.select(candle_differences).where(
+        columns.exchange == EXCHANGE, *within(columns.timestamp, span)
+    )
     if only_open:
         query = query.where(columns.resolved_at.is_(None))
     if before is not None:

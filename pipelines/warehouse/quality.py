@@ -98,11 +98,20 @@ def quality_totals(engine: Engine, minutes: int = 60) -> list[QualityTotals]:
 
 
 def quality_rows(
-    engine: Engine, limit: int, before: tuple[datetime, str] | None = None
+    engine: Engine,
+    limit: int,
+    before: tuple[datetime, str] | None = None,
+    span: tuple[datetime | None, datetime | None] = (None, None),
 ) -> list[dict[str, Any]]:
-    """The newest rows, newest minute first; `before`: (minute, connection) of the last row seen."""
+    """The newest rows, newest minute first; `before`: (minute, connection) of the last row seen; `span`:
+    first and last minute, None for no limit."""
     table = connection_quality
+    first, last = span
     query = select(table)
+    if first is not None:
+        query = query.where(table.c.minute >= first)
+    if last is not None:
+        query = query.where(table.c.minute <= last)
     if before is not None:
         query = query.where(tuple_(table.c.minute, table.c.connection) < tuple_(*map(literal, before)))
     query = query.order_by(table.c.minute.desc(), table.c.connection.desc()).limit(limit)

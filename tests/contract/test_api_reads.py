@@ -161,6 +161,23 @@ def test_lists_keep_to_a_kind_and_a_time(api):
     assert api.get("/api/data/gaps?state=lost").json["field"] == "state"
 
 
+def test_every_list_of_times_keeps_to_a_stretch_of_time(api):
+    """What lies before `from` and behind `to` is left out, of every list that says so."""
+    fill_research(api.database, NOW_MS)
+    document, filled = api.get("/api/openapi.json").json["paths"], 0
+    for path, operations in document.items():
+        names = {parameter["name"] for parameter in operations.get("get", {}).get("parameters", [])}
+        if "from" not in names:
+            continue
+        address = path.format(bot_id="bot_001", symbol="BTC-USDT")
+        rows = api.get(address).json["items"]
+        assert api.get(f"{address}?from=2001-01-01&to=2101-01-01").json["items"] == rows
+        assert api.get(f"{address}?from=2101-01-01").json["items"] == [], address
+        assert api.get(f"{address}?to=2001-01-01").json["items"] == [], address
+        filled += bool(rows)
+    assert filled >= 9
+
+
 def test_crashes_and_the_log_of_a_bot_are_read(api, tmp_path):
     """A crash comes with its stack, page by page; the log is the end of the file of that bot alone."""
     with api.database.begin() as connection:

@@ -1,10 +1,7 @@
 """The pages in a real browser, over a real PostgreSQL and a real Redis."""
 
-import asyncio
 import re
-import threading
 import time
-from contextlib import contextmanager
 
 import pytest
 import redis as redis_client
@@ -13,10 +10,9 @@ from playwright.sync_api import expect
 
 from core.timeframes import Timeframe
 from pipelines.bus import json
-from pipelines.bus.redis import RedisBus
 from pipelines.warehouse import tables
 from tests.dashboard_marts import fill_marts
-from tests.dashboard_seed import MINUTE_MS, market_message, play, seed
+from tests.dashboard_seed import MINUTE_MS, market_message, market_running, seed
 from tests.dashboard_server import running, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]
@@ -41,28 +37,6 @@ class Publisher:
         """Publish one message."""
         with redis_client.Redis.from_url(self._url) as client:
             client.publish(channel, json.encode(message))
-
-
-@contextmanager
-def market_running(dashboard, redis_url):
-    """The simulated live part, until the block ends."""
-    loop = asyncio.new_event_loop()
-    bus = RedisBus(redis_url)
-    task = loop.create_task(play(dashboard.database, bus))
-
-    def follow() -> None:
-        asyncio.set_event_loop(loop)
-        loop.run_until_complete(asyncio.gather(task, return_exceptions=True))
-        loop.run_until_complete(bus.close())
-        loop.close()
-
-    thread = threading.Thread(target=follow)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join(timeout=10)
 
 
 def _open_live(page, dashboard, query=""):
@@ -102,7 +76,7 @@ def _balance(page):
 
 def test_stop_and_start_answer_at_once_and_reach_the_row(page, dashboard, redis_url):
     """A click shows the pending state, writes bots.status, and the true state follows."""
-    with market_running(dashboard, redis_url):
+    with market_running(dashboard.database, redis_url):
         _open_live(page, dashboard)
         row = page.locator('[data-bot-row="bot_002"]')
         expect(row.locator(".state")).to_have_text("Running")
