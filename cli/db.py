@@ -63,11 +63,12 @@ def verify(
     file: Annotated[Path, typer.Argument(help="A file that `tcp db backup` wrote.")], as_json: AsJson = False
 ) -> None:
     """Restore FILE into a scratch server, and say what is in it. Changes nothing."""
-    from cli.stack.backup import check_dump, check_restorable
+    from cli.stack.backup import check_restorable
+    from cli.stack.restore import check_dump
     from config.settings import settings
 
     check_dump(file)
-    rows = check_restorable(file, settings().home)
+    rows = check_restorable(file, settings().home, url=settings().database_url)
     if as_json:
         print(json.dumps({"file": str(file), "rows": sum(rows.values()), "tables": dict(rows)}))
     else:
@@ -77,8 +78,8 @@ def verify(
 @app.command()
 def restore(file: Path = typer.Argument(help="A file that `tcp db backup` wrote.")) -> None:
     """Replace the database's content by FILE's, all of it or nothing. Stop the stack first."""
-    from cli.stack.backup import check_dump, load
     from cli.stack.ensure import ensure
+    from cli.stack.restore import check_dump, load
 
     check_dump(file)
     settings = ensure(database=True)

@@ -17,6 +17,8 @@ from config.real_orders import BrokerName
 T = TypeVar("T", bound=BaseModel)
 LEAST_TRAIL = Decimal("0.001")
 """Of a trailing stop at OKX."""
+MOST_BYTES, MOST_PARTS, DEEPEST, MOST_DIGITS = 1 << 18, 50_000, 50, 300
+"""Bounds of a file, so that no file costs more than a moment."""
 
 
 class ConfigError(ValueError):
@@ -131,24 +133,56 @@ def plain(value: Any) -> Any:
     return value
 
 
-def read_document(path: Path) -> Any:
-    """The JSON or YAML document in a file."""
+def read_document(path: Path, modest: bool = True) -> Any:
+    """The JSON or YAML document in a file; ConfigError where it is none, or, being a modest one, more than
+    people write."""
+    text = _text(path, MOST_BYTES if modest else -1)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: {error.strerror or error}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: byte {error.start}: not UTF-8 text") from None
-    try:
-        return (
+        document = (
             yaml.safe_load(text)
             if path.suffix in {".yaml", ".yml"}
             else json.loads(text, parse_float=Decimal)
         )
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: line {error.lineno}, column {error.colno}: {error.msg}") from None
-    except yaml.YAMLError as error:
+    except RecursionError:
+        raise ConfigError(f"{path}: is nested too deeply") from None
+    except (yaml.YAMLError, ValueError) as error:  # such as a number of five thousand digits, or no date
         raise ConfigError(f"{path}: {' '.join(str(error).split())}") from None
+    if modest and (excess := _excess(document)) is not None:
+        raise ConfigError(f"{path}: {excess}")
+    return document
+
+
+def _text(path: Path, most: int) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1 or -1)  # a device may have no end
+        if 0 <= most < len(content):
+            raise ConfigError(f"{path}: is larger than {most >> 10} kB: no file of this kind is")
+        return content.decode("utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror or error}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: byte {error.start}: not UTF-8 text") from None
+
+
+def _excess(document: Any) -> str | None:
+    """What of it no person writes. The aliases of YAML make more of ten lines than fits any memory, or a list
+    that holds itself; 1e999999999 is a billion digits as soon as somebody asks for a whole number."""
+    seen, waiting = 0, [(document, 0)]
+    while waiting:
+        value, depth = waiting.pop()
+        seen += 1
+        if depth > DEEPEST:
+            return "is nested too deeply"
+        if seen + len(waiting) > MOST_PARTS:
+            return "has more parts than anybody reads"
+        if isinstance(value, Decimal) and abs(value.adjusted()) > MOST_DIGITS:
+            return f"has a number of more than {MOST_DIGITS} digits"
+        inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        waiting += [(each, depth + 1) for each in inner]
+    return None
 
 
 def read_model(model: type[T], path: Path) -> T:

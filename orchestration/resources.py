@@ -14,5 +14,6 @@ def warehouse_url() -> str:
 
 def page_url(given: Settings, path: str) -> str:
     """Address of a dashboard page, for links in metadata."""
-    host = "127.0.0.1" if given.dashboard_host in {"0.0.0.0", "::"} else given.dashboard_host
+    everywhere = {"0.0.0.0", "::"}  # noqa: S104 - compared with, not bound
+    host = "127.0.0.1" if given.dashboard_host in everywhere else given.dashboard_host
     return f"http://{host}:{given.dashboard_port}{path}"

@@ -14,7 +14,7 @@ from config.settings import Settings
 from core.errors import Unavailable
 from pipelines.lake.archive import archive_raw_trades
 from pipelines.lake.files import RAW_TRADES
-from pipelines.warehouse.archive import day_bounds, stored_days, traded_symbols
+from pipelines.warehouse.archive import traded_symbols
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.lake_files import find_files
 from pipelines.warehouse.retention import (
@@ -27,6 +27,7 @@ from pipelines.warehouse.retention import (
     windows,
 )
 from pipelines.warehouse.sql import EXCHANGE, to_datetime
+from pipelines.warehouse.trade_days import day_bounds, stored_days
 
 DAY_MS = 86_400_000
 HOUR_MS = 3_600_000

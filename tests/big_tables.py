@@ -4,7 +4,7 @@ from string import Template
 
 from sqlalchemy import Engine, text
 
-from pipelines.warehouse.trades import DAY_MS, ensure_partitions
+from pipelines.warehouse.trade_days import DAY_MS, ensure_partitions
 
 START_MS = 1_756_684_800_000
 """Midnight, 1 September 2025."""

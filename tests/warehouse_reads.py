@@ -12,14 +12,15 @@ from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from dashboards.queries import accounts, bots, comparisons, data, market, portfolio, system
-from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume, risk
+from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume, risk, trade_days
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import list_bots
 from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.paths import Inside
+from pipelines.warehouse.trade_days import DAY_MS
 from pipelines.warehouse.trade_frames import read_trades
 from pipelines.warehouse.trade_marks import last_mark
-from pipelines.warehouse.trades import DAY_MS, last_trade_ids
+from pipelines.warehouse.trades import last_trade_ids
 from tests.big_tables import START_MS
 
 SYMBOL, BOT = "ETH-USDT", 7
@@ -147,7 +148,7 @@ def _bot() -> dict[str, Read]:
 def _lake() -> dict[str, Read]:
     return {
         "symbols": _in(archive.traded_symbols),
-        "days": _in(lambda connection: archive.stored_days(connection, SYMBOL)),
+        "days": _in(lambda connection: trade_days.stored_days(connection, SYMBOL)),
         "a day of trades": _in(lambda connection: archive.read_trades_of_day(connection, SYMBOL, DAY)),
         "path inside candles": lambda engine: read_trades(engine, SYMBOL, NOON_MS, NOON_MS + 600_000),
         "table states": lambda engine: inventory.table_states(engine, DAGSTER_TABLES),

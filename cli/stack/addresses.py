@@ -18,7 +18,8 @@ def addresses(plan: Plan) -> list[Address]:
     """The addresses in the order people need them."""
     resolved = plan.resolved
     given = {name: name not in plan.embedded for name in ("postgres", "redis", "sim")}
-    host = "127.0.0.1" if resolved.dashboard_host in ("0.0.0.0", "::") else resolved.dashboard_host
+    everywhere = ("0.0.0.0", "::")  # noqa: S104 - compared with, not bound
+    host = "127.0.0.1" if resolved.dashboard_host in everywhere else resolved.dashboard_host
     exchange = _exchange(plan, given)
     return [
         Address("dashboard", f"http://{host}:{resolved.dashboard_port}", "bots, charts, backtests"),

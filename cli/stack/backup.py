@@ -1,19 +1,19 @@
-"""Backup and restore of the database with PostgreSQL's own tools."""
+"""Backups of the database with PostgreSQL's own tools, and whether they are whole."""
 
 import hashlib
 import os
-import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from sqlalchemy.engine import URL, make_url
+from sqlalchemy.engine import make_url
 
-from cli.stack.postgres import installation
+from cli.stack import clients
+from cli.stack.restore import holds_hypertables, load, loaded_beside
 from core.errors import BadInput, Unavailable
 
-MAGIC = b"PGDMP"
 PREFIX = "backup-"
 
 
@@ -66,30 +66,46 @@ def back_up(url: str, file: Path, home: Path, verify: bool) -> Backup:
         with moment(url) as at:
             dump(url, temporary, at.snapshot)
             rows = at.rows()
-        check_restorable(temporary, home, rows)
+        check_restorable(temporary, home, rows, url)
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
     return Backup(file, file.stat().st_size, sha256_of(file), rows)
 
 
-def check_restorable(file: Path, home: Path, expected: Mapping[str, int] | None = None) -> Mapping[str, int]:
-    """Restore into a scratch server; the rows of each table there.
+def check_restorable(
+    file: Path, home: Path, expected: Mapping[str, int] | None = None, url: str | None = None
+) -> Mapping[str, int]:
+    """Restore into a scratch server; the rows of each table there. Of a database with TimescaleDB, which that
+    server has not, into a new database beside `url`.
 
     Unavailable when that fails, or when they are not the expected ones.
     """
-    from cli.stack.scratch import scratch_server
     from pipelines.warehouse.row_counts import moment
 
-    with scratch_server(home) as url:
-        load(url, file)
-        with moment(url) as at:
-            found = at.rows()
+    with _restored(file, home, url) as made, moment(made) as at:
+        found = at.rows()
     if expected is not None and found != expected:
         names = sorted(name for name in {*found, *expected} if found.get(name) != expected.get(name))
         wrong = ", ".join(f"{name} ({found.get(name)} rows, not {expected.get(name)})" for name in names[:5])
         raise Unavailable(f"{file} does not hold what the database does: {wrong}")
     return found
+
+
+@contextmanager
+def _restored(file: Path, home: Path, url: str | None) -> Iterator[str]:
+    """URL of a database that holds the backup and nothing else."""
+    from cli.stack.scratch import scratch_server
+
+    if not holds_hypertables(file):
+        with scratch_server(home) as scratch:
+            load(scratch, file)
+            yield scratch
+    elif url is None:
+        raise BadInput("TCP_DATABASE_URL", f"is not set: {file} needs a server with TimescaleDB to be tried")
+    else:
+        with loaded_beside(url, file) as name:
+            yield make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 def dump(url: str, file: Path, snapshot: str | None = None) -> int:
@@ -102,7 +118,7 @@ def dump(url: str, file: Path, snapshot: str | None = None) -> int:
     options = [] if snapshot is None else [f"--snapshot={snapshot}"]
     try:
         temporary.touch(mode=0o600)
-        _run("pg_dump", url, "--format=custom", "--no-owner", *options, f"--file={temporary}")
+        clients.run("pg_dump", url, "--format=custom", "--no-owner", *options, f"--file={temporary}")
         temporary.replace(file)
     finally:
         temporary.unlink(missing_ok=True)
@@ -121,33 +137,3 @@ def sha256_of(file: Path) -> str:
     """Of its content, in hexadecimal."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def check_dump(file: Path) -> None:
-    """BadInput when this is no backup."""
-    try:
-        with file.open("rb") as stream:
-            start = stream.read(len(MAGIC))
-    except OSError as error:
-        raise BadInput(str(file), error.strerror or "cannot be read") from None
-    if start != MAGIC:
-        raise BadInput(str(file), "is not a backup made by `tcp db backup`")
-
-
-def load(url: str, file: Path) -> None:
-    """Replace the database's content in one transaction: all of it or nothing."""
-    _run("pg_restore", url, "--clean", "--if-exists", "--no-owner", "--single-transaction", str(file))
-
-
-def _run(program: str, url: str, *arguments: str) -> None:
-    """Run a client tool; the password goes through the environment, not the command line."""
-    parts = make_url(url)
-    shown = URL.create(
-        "postgresql", parts.username, None, parts.host, parts.port, parts.database, parts.query
-    )
-    command = [str(installation() / "bin" / program), f"--dbname={shown.render_as_string()}", *arguments]
-    environment = {**os.environ, "PGPASSWORD": str(parts.password or ""), "PGCONNECT_TIMEOUT": "5"}
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if result.returncode != 0:
-        lines = result.stderr.strip().splitlines() or [f"exit code {result.returncode}"]
-        raise Unavailable(f"{program}: {lines[0]}")

@@ -36,7 +36,7 @@ from pipelines.bus.base import Bus
 from pipelines.clock import ExchangeClock
 from pipelines.exchanges.base import ExchangeRest, TradeFeed
 from pipelines.warehouse.instruments import upsert_instruments
-from pipelines.warehouse.trades import ensure_partitions
+from pipelines.warehouse.trade_days import ensure_partitions
 
 GRACE_S = 0.2
 """Real time after a boundary in which trades from before it may still arrive."""

@@ -43,7 +43,7 @@ def file_of(run: str) -> Path:
 def _from_file(path: Path) -> dict[str, Any]:
     from config.files import plain, read_document
 
-    document = read_document(path)
+    document = read_document(path, modest=False)  # a run may have any number of trades
     wanted = ("id", "strategy", "symbol", "timeframe", "params", "metrics")
     if not isinstance(document, dict) or not set(wanted) <= set(document):
         raise BadInput(str(path), _NO_RESULT)

@@ -11,16 +11,11 @@ from core.errors import Unavailable
 from pipelines.lake.days import each_once, read_sound, write_day
 from pipelines.lake.files import RAW_TRADES
 from pipelines.lake.store import LakeStore, open_store
-from pipelines.warehouse.archive import (
-    delete_trades_of_day,
-    drop_empty_partition,
-    read_trades_of_day,
-    stored_days,
-    traded_symbols,
-)
+from pipelines.warehouse.archive import delete_trades_of_day, read_trades_of_day, traded_symbols
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.lake_files import LakeFile, find_files, locked_day, replace_files
 from pipelines.warehouse.sql import EXCHANGE
+from pipelines.warehouse.trade_days import drop_empty_day, stored_days
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
@@ -66,7 +61,7 @@ def archive_raw_trades(
                 raise Unavailable(f"{symbol} {date}: {dropped} rows to remove, {stored.num_rows} archived")
         if drop:
             with connection.begin():
-                drop_empty_partition(connection, date)
+                drop_empty_day(connection, date)
     written = [file.path for file in old] != [new.path]
     for file in sound:
         if file.path != new.path:

@@ -26,11 +26,12 @@ from pipelines.lake.continuity import (
 )
 from pipelines.lake.files import RAW_TRADES, read_contents
 from pipelines.lake.store import LakeStore, open_store, sha256_of
-from pipelines.warehouse.archive import read_minutes_of_day, stored_days
+from pipelines.warehouse.archive import read_minutes_of_day
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.gaps import unfillable_ids
 from pipelines.warehouse.lake_files import LakeFile, find_files
 from pipelines.warehouse.sql import EXCHANGE
+from pipelines.warehouse.trade_days import stored_days
 
 Kind = Literal["missing", "damaged", "gap", "differs", "garbage"]
 

@@ -17,8 +17,8 @@ def merge_parts(folder: Path, target: Path, sort: str, descending: bool) -> None
     with duckdb.connect() as connection:
         connection.execute(f"SET memory_limit = '{MEMORY}'")
         connection.execute(f"SET temp_directory = {_text(folder / 'spill')}")
-        command = (
-            f"COPY (SELECT * EXCLUDE (n, point) FROM read_parquet({_text(parts)}) "
+        command = (  # paths are quoted, the column is one of the results
+            f"COPY (SELECT * EXCLUDE (n, point) FROM read_parquet({_text(parts)}) "  # noqa: S608
             f'ORDER BY "{sort}" {direction} NULLS LAST, n) '
             f"TO {_text(temporary)} (FORMAT parquet, COMPRESSION zstd)"
         )

@@ -1,18 +1,17 @@
-"""A day of raw_trades out of Postgres, exactly, and its removal once it is safe elsewhere."""
+"""A day of raw trades, or a month of candles, out of Postgres, exactly; and the rows' removal."""
 
 import io
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
 from psycopg import sql
 from sqlalchemy import Connection, text
-from sqlalchemy.exc import OperationalError
 
 from core.timeframes import Timeframe
 from pipelines.warehouse.database import copying
 from pipelines.warehouse.sql import EXCHANGE
-from pipelines.warehouse.trades import partition_name
+from pipelines.warehouse.trade_days import day_bounds
 
 MONEY = pa.decimal128(38, 18)
 TIME = pa.timestamp("us", "UTC")
@@ -37,37 +36,25 @@ CANDLES_SCHEMA = pa.schema(
         pa.field("revision", pa.int32(), nullable=False),
     ]
 )
-_MICROSECONDS = "(extract(epoch FROM {}) * 1000000)::bigint"
-_DAY = sql.SQL(
-    "COPY (SELECT trade_id, " + _MICROSECONDS.format("timestamp") + ", price, size, side, count, source, "
-    + _MICROSECONDS.format("received_at")
-    + " FROM raw_trades WHERE exchange = {exchange} AND symbol = {symbol}"
-    " AND timestamp >= {start} AND timestamp < {end} ORDER BY timestamp, trade_id) TO STDOUT (FORMAT csv)"
-)  # fmt: skip
-_CANDLES = sql.SQL(
-    "COPY (SELECT " + _MICROSECONDS.format("timestamp") + ", open, high, low, close, volume, trades_count,"
-    " source, revision FROM market_data WHERE exchange = {exchange} AND symbol = {symbol}"
-    " AND timeframe = {timeframe} AND timestamp > {start} AND timestamp <= {end} {only} ORDER BY timestamp)"
-    " TO STDOUT (FORMAT csv)"
-)  # fmt: skip
+_DAY = sql.SQL("""
+    COPY (SELECT trade_id, (extract(epoch FROM timestamp) * 1000000)::bigint, price, size, side, count,
+                 source, (extract(epoch FROM received_at) * 1000000)::bigint
+          FROM raw_trades WHERE exchange = {exchange} AND symbol = {symbol}
+            AND timestamp >= {start} AND timestamp < {end} ORDER BY timestamp, trade_id)
+    TO STDOUT (FORMAT csv)
+""")
+_CANDLES = sql.SQL("""
+    COPY (SELECT (extract(epoch FROM timestamp) * 1000000)::bigint, open, high, low, close, volume,
+                 trades_count, source, revision
+          FROM market_data WHERE exchange = {exchange} AND symbol = {symbol} AND timeframe = {timeframe}
+            AND timestamp > {start} AND timestamp <= {end} {only} ORDER BY timestamp)
+    TO STDOUT (FORMAT csv)
+""")
 _ALL = sql.SQL("")
 _DELETE = text(
     "DELETE FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol "
     "AND timestamp >= :start AND timestamp < :end"
 )
-# A probe a day: partitions are days, and are named after them.
-_DAYS = text("""
-    SELECT day FROM (
-        SELECT to_date(right(child.relname, 8), 'YYYYMMDD') AS day
-        FROM pg_inherits JOIN pg_class AS child ON child.oid = inhrelid
-        WHERE inhparent = CAST('public.raw_trades' AS regclass)
-    ) AS partitions
-    WHERE EXISTS (
-        SELECT 1 FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol
-          AND timestamp >= day::timestamp AT TIME ZONE 'UTC'
-          AND timestamp < (day + 1)::timestamp AT TIME ZONE 'UTC'
-    ) ORDER BY day
-""")
 # A probe a symbol.
 _SYMBOLS = text("""
     WITH RECURSIVE found AS (
@@ -79,12 +66,6 @@ _SYMBOLS = text("""
     )
     SELECT symbol FROM found WHERE symbol IS NOT NULL ORDER BY symbol
 """)
-
-
-def day_bounds(day: date) -> tuple[datetime, datetime]:
-    """Begin and end of a UTC day."""
-    start = datetime(day.year, day.month, day.day, tzinfo=UTC)
-    return start, start + timedelta(days=1)
 
 
 def read_trades_of_day(connection: Connection, symbol: str, day: date) -> pa.Table:
@@ -110,12 +91,6 @@ def read_minutes_of_day(connection: Connection, symbol: str, day: date) -> pa.Ta
     return _candles(connection, symbol, Timeframe.M1, start, end, only)
 
 
-def stored_days(connection: Connection, symbol: str) -> list[date]:
-    """UTC days of which raw_trades holds anything, oldest first."""
-    rows = connection.execute(_DAYS, {"exchange": EXCHANGE, "symbol": symbol})
-    return [row.day for row in rows]
-
-
 def traded_symbols(connection: Connection) -> list[str]:
     """Symbols with anything in raw_trades."""
     rows = connection.execute(_SYMBOLS, {"exchange": EXCHANGE})
@@ -127,28 +102,6 @@ def delete_trades_of_day(connection: Connection, symbol: str, day: date) -> int:
     start, end = day_bounds(day)
     parameters = {"exchange": EXCHANGE, "symbol": symbol, "start": start, "end": end}
     return connection.execute(_DELETE, parameters).rowcount
-
-
-def drop_empty_partition(connection: Connection, day: date) -> bool:
-    """Remove the partition of that day when no symbol has trades in it, in the caller's transaction.
-
-    It needs a lock that waits for every writer; after two seconds it gives up and the empty partition stays
-    until the next time. Returns whether it is gone.
-    """
-    name = partition_name(int(day_bounds(day)[0].timestamp() * 1000))
-    exists = "SELECT 1 FROM pg_class WHERE relname = :name AND relispartition"
-    if connection.execute(text(exists), {"name": name}).first() is None:
-        return True
-    try:
-        with connection.begin_nested():
-            connection.execute(text("SET LOCAL lock_timeout = '2s'"))
-            connection.execute(text("LOCK TABLE raw_trades IN ACCESS EXCLUSIVE MODE"))
-            if connection.execute(text(f"SELECT 1 FROM {name} LIMIT 1")).first() is not None:
-                return False
-            connection.execute(text(f"DROP TABLE {name}"))
-    except OperationalError:
-        return False
-    return True
 
 
 def _candles(

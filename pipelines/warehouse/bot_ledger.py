@@ -70,7 +70,7 @@ _JUDGE = text(f"""
             winning_trades = excluded.winning_trades, total_fees = excluded.total_fees
     )
     UPDATE bots SET current_balance = :total_value WHERE id = :bot_id AND status = 'active'
-""")
+""")  # noqa: S608 - made of the constant above
 
 
 # Time has gone on since the heartbeat, at least as fast as the server's clock.

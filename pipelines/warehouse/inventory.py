@@ -16,15 +16,14 @@ _TIME_COLUMNS = {
 }
 """Tables whose rows change or arrive at another time than `timestamp`."""
 
-# The planner's estimate, partitions summed: a count of market_data would read all of it.
-_ESTIMATES = text("""
-    SELECT coalesce(sum(greatest(leaf.reltuples, 0)), 0)::bigint
-    FROM pg_partition_tree(CAST(:name AS regclass)) AS tree
-    JOIN pg_class AS leaf ON leaf.oid = tree.relid
-    WHERE tree.isleaf
+# The planner's estimate: a count of market_data would read all of it. Partitions and chunks are summed; what
+# is noted of the table above them may be their sum, or nothing.
+_ESTIMATE = text("""
+    SELECT coalesce(sum(greatest(reltuples, 0)), 0)::bigint FROM pg_class
+    WHERE oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = CAST(:name AS regclass))
+       OR oid = CAST(:name AS regclass)
+          AND NOT EXISTS (SELECT 1 FROM pg_inherits WHERE inhparent = CAST(:name AS regclass))
 """)
-_ESTIMATE = text("SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = CAST(:name AS regclass)")
-
 
 # The newest row by the indexes there are: a probe for each series, symbol or bot instead of the whole table.
 _NEWEST = {
@@ -54,7 +53,8 @@ _NEWEST = {
     """),
     **{
         name: text(
-            f"SELECT max((SELECT max(timestamp) FROM {name} AS t WHERE t.bot_id = b.id)) FROM bots AS b"
+            "SELECT max((SELECT max(timestamp) "  # noqa: S608 - the names below
+            f"FROM {name} AS t WHERE t.bot_id = b.id)) FROM bots AS b"
         )
         for name in ("signals", "orders", "trades", "bot_performance")
     },
@@ -77,8 +77,7 @@ def table_states(engine: Engine, tables: Iterable[str]) -> list[TableState]:
             table = metadata.tables[name]
             column = _TIME_COLUMNS.get(name, "timestamp")
             newest = connection.scalar(_NEWEST.get(name, select(func.max(table.c[column]))))
-            partitioned = table.dialect_options["postgresql"]["partition_by"] is not None
-            rows = connection.scalar(_ESTIMATES if partitioned else _ESTIMATE, {"name": f"public.{name}"})
+            rows = connection.scalar(_ESTIMATE, {"name": f"public.{name}"})
             states.append(TableState(name, None if newest is None else to_ms(newest), int(rows or 0)))
     return states
 

@@ -11,7 +11,9 @@ WINDOW = timedelta(days=31)
 
 _BOTS = text("SELECT id FROM bots ORDER BY id")
 _FIRST = {
-    name: text(f"SELECT min(timestamp) FROM {name} WHERE bot_id = :bot_id AND timestamp <= :until")
+    name: text(
+        f"SELECT min(timestamp) FROM {name} WHERE bot_id = :bot_id AND timestamp <= :until"  # noqa: S608 - below
+    )
     for name in ("signals", "bot_performance")
 }
 # Buys and sells stay for ever, and so does any signal that an order or a fill is of.

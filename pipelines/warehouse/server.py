@@ -1,6 +1,9 @@
 """The PostgreSQL server itself: does it answer, which databases has it."""
 
-from sqlalchemy import create_engine, text
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
@@ -52,3 +55,64 @@ def ensure_database(url: str, name: str) -> str:
                 if connection.execute(known, {"name": name}).first() is None:
                     raise
     return make_url(url).set(database=name).render_as_string(hide_password=False)
+
+
+def major_version(url: str) -> int:
+    """18 of 18.4."""
+    with _administering(url) as connection:
+        return int(connection.scalar(text("SELECT current_setting('server_version_num')::int / 10000")) or 0)
+
+
+@contextmanager
+def new_database(url: str, name: str) -> Iterator[str]:
+    """An empty database beside the one of `url`, made anew; dropped at the end if it still has that name."""
+    with _administering(url) as connection:
+        quoted = connection.dialect.identifier_preparer.quote_identifier(name)
+        connection.execute(text(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)"))
+        connection.execute(text(f"CREATE DATABASE {quoted} TEMPLATE template0"))
+    try:
+        yield name
+    finally:
+        with _administering(url) as connection:
+            connection.execute(text(f"DROP DATABASE IF EXISTS {quoted} WITH (FORCE)"))
+
+
+@contextmanager
+def hypertables_restored(url: str) -> Iterator[None]:
+    """TimescaleDB takes the rows of a backup as they come inside, its own bookkeeping included."""
+    for statement in ("CREATE EXTENSION IF NOT EXISTS timescaledb", "SELECT timescaledb_pre_restore()"):
+        with _administering(url) as connection:
+            connection.execute(text(statement))
+    yield
+    with _administering(url) as connection:
+        connection.execute(text("SELECT timescaledb_post_restore()"))
+
+
+def take_place(url: str, name: str) -> None:
+    """Database `name` becomes the one of `url`, which is dropped; who is connected to either is sent away."""
+    target = make_url(url)
+    elsewhere = target.set(database="template1" if target.database == "postgres" else "postgres")
+    with _administering(elsewhere.render_as_string(hide_password=False)) as connection:
+        quote = connection.dialect.identifier_preparer.quote_identifier
+        old, new, aside = (quote(each) for each in (str(target.database), name, f"{target.database}_before"))
+        connection.execute(text(f"DROP DATABASE IF EXISTS {aside} WITH (FORCE)"))
+        connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = ANY(:names)"),
+            {"names": [target.database, name]},
+        )
+        # One statement, one transaction: there is no moment without the database.
+        renamed = f"ALTER DATABASE {old} RENAME TO {aside}; ALTER DATABASE {new} RENAME TO {old}"
+        connection.exec_driver_sql(f"DO $$ BEGIN {renamed}; END $$")
+        connection.execute(text(f"DROP DATABASE {aside} WITH (FORCE)"))
+
+
+@contextmanager
+def _administering(url: str) -> Iterator[Connection]:
+    """A connection of its own without transactions; Unavailable with the server's first line."""
+    engine = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            yield connection
+    except DBAPIError as error:
+        lines = str(error.orig).strip().splitlines() or ["no reason given"]
+        raise Unavailable(f"PostgreSQL: {lines[0]}") from None

@@ -1,7 +1,7 @@
-"""Raw trades in Postgres: COPY in, daily partitions, the point to resume from."""
+"""Raw trades in Postgres: COPY in, the point to resume from."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import msgspec
 import psycopg
@@ -11,10 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from core.trades import Trade
 from pipelines.warehouse.database import copying
 from pipelines.warehouse.sql import EXCHANGE, to_ms
-
-DAY_MS = 86_400_000
-PARTITION_LOCK = 7_205_002
-"""Advisory lock of creating partitions: CREATE … IF NOT EXISTS alone is not safe against itself."""
+from pipelines.warehouse.trade_days import DAY_MS, ensure_days
 
 _STAGING = """
     CREATE TEMP TABLE IF NOT EXISTS trades_staging (
@@ -25,7 +22,7 @@ _STAGING = """
 _COLUMNS = "symbol, trade_id, timestamp, price, size, side, count, source, exchange"
 _COPY = f"COPY raw_trades ({_COLUMNS}) FROM STDIN"
 _COPY_STAGING = "COPY trades_staging FROM STDIN"
-_INSERT = f"INSERT INTO raw_trades ({_COLUMNS}) SELECT * FROM trades_staging ON CONFLICT DO NOTHING"
+_INSERT = f"INSERT INTO raw_trades ({_COLUMNS}) SELECT * FROM trades_staging ON CONFLICT DO NOTHING"  # noqa: S608
 
 
 class StoredTrade(msgspec.Struct, frozen=True):
@@ -33,40 +30,6 @@ class StoredTrade(msgspec.Struct, frozen=True):
 
     trade_id: int
     timestamp_ms: int
-
-
-def partition_name(day_ms: int) -> str:
-    """Name of the partition that holds the UTC day of `day_ms`: raw_trades_20261120."""
-    return f"raw_trades_{datetime.fromtimestamp(day_ms // 1000, UTC):%Y%m%d}"
-
-
-def ensure_partitions(connection: Connection, first_ms: int, last_ms: int) -> None:
-    """Create the missing daily partitions of raw_trades, from the day of `first_ms` to that of `last_ms`."""
-    _ensure_days(connection, range(first_ms - first_ms % DAY_MS, last_ms + 1, DAY_MS))
-
-
-def _ensure_days(connection: Connection, days: Sequence[int]) -> None:
-    """The same for single days, each given by its first ms."""
-    names = [partition_name(day) for day in days]
-    known = connection.execute(
-        text("SELECT relname FROM pg_class WHERE relname = ANY(:names) AND relispartition"), {"names": names}
-    )
-    missing = set(names) - set(known.scalars())
-    if not missing:
-        return
-    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": PARTITION_LOCK})
-    for day_ms, name in zip(days, names, strict=True):
-        if name in missing:
-            day = datetime.fromtimestamp(day_ms // 1000, UTC)
-            # Attaching an empty table does not wait for who reads raw_trades; CREATE … PARTITION OF would.
-            if connection.execute(text("SELECT to_regclass(:name)"), {"name": name}).scalar() is None:
-                connection.execute(text(f"CREATE TABLE {name} (LIKE raw_trades INCLUDING DEFAULTS)"))
-                connection.execute(
-                    text(
-                        f"ALTER TABLE raw_trades ATTACH PARTITION {name} "
-                        f"FOR VALUES FROM ('{day:%Y-%m-%d}+00') TO ('{day + timedelta(days=1):%Y-%m-%d}+00')"
-                    )
-                )
 
 
 def copy_trades(connection: Connection, trades: Sequence[Trade]) -> int:
@@ -79,7 +42,7 @@ def copy_trades(connection: Connection, trades: Sequence[Trade]) -> int:
     if not trades:
         return 0
     # Not those between: one trade with a wrong time would make a partition for each day since.
-    _ensure_days(connection, sorted({trade.timestamp_ms // DAY_MS * DAY_MS for trade in trades}))
+    ensure_days(connection, sorted({trade.timestamp_ms // DAY_MS * DAY_MS for trade in trades}))
     lines = _lines(trades)
     try:
         with connection.begin_nested(), copying(connection, _COPY) as copy:
