@@ -201,6 +201,38 @@ def restore(name: str = NAME, as_json: bool = JSON) -> None:
         print(f"{name} is back, {row.status}: `tcp bots start {name}` lets it run")
 
 
+@app.command()
+def balances(
+    accept: bool = typer.Option(
+        False, "--accept", help="Take what nothing explains for others' from now on."
+    ),
+    as_json: bool = JSON,
+) -> None:
+    """What the accounts at exchanges hold, beside what the bots' trades there explain."""
+    from msgspec.structs import asdict
+
+    from pipelines.warehouse.real_orders import accept_balances
+    from pipelines.warehouse.real_orders import balances as read_balances
+
+    engine = _engine()
+    accepted = accept_balances(engine) if accept else []
+    rows = read_balances(engine)
+    if as_json:
+        shown = [asdict(row) | {"difference": row.difference} for row in rows]
+        _print_json({"balances": shown, "accepted": [asdict(row) for row in accepted]})
+        return
+    for row in rows:
+        print(
+            f"{row.broker:<9} {row.currency:<6} held {row.held.normalize():f}, by trades "
+            f"{row.traded.normalize():+f}, others' {row.others.normalize():f}, unexplained "
+            f"{row.difference.normalize():f}  ({row.checked_at:%Y-%m-%d %H:%M:%S})"
+        )
+    if not rows:
+        print("no bot has traded at an exchange yet")
+    for row in accepted:
+        print(f"accepted: {row.difference.normalize():+f} {row.currency}")
+
+
 def _set(name: str, status: str, as_json: bool) -> None:
     from pipelines.warehouse.bots import set_status
 

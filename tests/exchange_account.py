@@ -34,6 +34,8 @@ class FakeAccount:
     answers: what happens to the next requests: "taken", "declined", "busy", "lost request", "lost answer" or
         "late" (it is carried out at `deliver`); "taken" when there is none left
     sent: client ids of the requests, in order; now_ms: the exchange's clock
+    forgotten: client ids of orders that `find` does not know any more; unlisted: those in no list either
+    broken: client ids of orders whose answers make no sense; push: tells whoever watches
     """
 
     def __init__(self) -> None:
@@ -49,6 +51,10 @@ class FakeAccount:
         self.others: list[Report] = []
         self.now_ms = 1_000_000
         self.is_away = False
+        self.forgotten: set[str] = set()
+        self.unlisted: set[str] = set()
+        self.broken: set[str] = set()
+        self.push: Callable[[str], None] = lambda _: None
         self._late: list[tuple[ExchangeOrder, int]] = []
         self._ids = 0
 
@@ -107,9 +113,16 @@ class FakeAccount:
     async def find(self, order: ExchangeOrder) -> Report | None:
         """By our id."""
         self._answer()
-        return self.orders.get(order.client_id)
+        if order.client_id in self.broken:
+            raise KeyError("state")
+        return None if order.client_id in self.forgotten else self.orders.get(order.client_id)
 
-    async def fills(self, symbol: str, order_id: str) -> list[ExchangeFill]:
+    async def trace(self, order: ExchangeOrder) -> Report | None:
+        """By our id, in the lists."""
+        self._answer()
+        return None if order.client_id in self.unlisted else self.orders.get(order.client_id)
+
+    async def fills(self, symbol: str, order_id: str, filled: Decimal | None = None) -> list[ExchangeFill]:
         """Matches of an order."""
         self._answer()
         return self.matches.get(order_id, [])
@@ -120,10 +133,12 @@ class FakeAccount:
 
     async def balances(self) -> dict[str, Decimal]:
         """As told."""
+        self._answer()
         return self.held
 
     async def watch(self, on_change: Callable[[str], None]) -> None:
-        """Nothing is ever told."""
+        """What `push` says."""
+        self.push = on_change
         await asyncio.Event().wait()
 
     async def close(self) -> None:

@@ -11,8 +11,8 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
 
 from core.clock import Clock
-from core.errors import Unavailable
-from core.exchange_orders import ExchangeOrder
+from core.errors import BadInput, Unavailable
+from core.exchange_orders import ExchangeOrder, SubmissionState
 from core.instruments import Instrument
 from live.bots.threads import uninterrupted
 from live.brokers.choose import ORDERS_CHANNEL
@@ -38,6 +38,8 @@ SURVEY_S = 0.25
 """Between two looks at kill switches and at positions without protection, however busy it is."""
 AWAY_S = 1.0
 CLOCK_S = 10.0
+PARKED_S = 10.0
+"""Between two tries of an order with which something is wrong that time alone does not cure."""
 
 _log = structlog.get_logger("orders")
 
@@ -66,14 +68,19 @@ class Executor:
         self._engine = engine
         self._bus = bus
         self._patience = patience or Patience()
-        self._submitter = Submitter(engine, account, wall, self._patience, self._instrument, self._filled)
+        self._tell = tell
+        self._submitter = Submitter(
+            engine, account, wall, self._patience, self._instrument, self._filled, tell
+        )
         self._protection = Protection(engine, broker, self._instrument, tell)
-        self._reconciler = Reconciler(engine, broker, account, tell)
+        self._reconciler = Reconciler(engine, broker, account, tell, self._activity)
         self._instruments: dict[str, Instrument] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed: dict[str, asyncio.Event] = {}
         self._by_client_id: dict[str, str] = {}
         self._withdrawn: set[str] = set()
+        self._faults: dict[str, str] = {}
+        self._taken = 0
         self._something = asyncio.Event()
         self._news = News(engine, bus)
         self._surveyed_at = 0.0
@@ -86,15 +93,14 @@ class Executor:
         """Until cancelled. BadInput when the exchange does not want these keys."""
         await self._account.server_time_ms()
         await self._reconciler.check_keys()
-        await self._reconciler.compare_orders()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._account.watch(self._on_push), name="private channels")
             group.create_task(self._listen(), name="bus")
             group.create_task(self._keep_time(), name="clock")
             group.create_task(self._news.run(), name="news")
+            group.create_task(self._reconciler.run(), name="reconciler")
             while True:
-                with suppress(Unavailable):
-                    await self._look(group)
+                await self._look(group)
                 await pause(self._something, LOOK_S)
 
     async def _look(self, group: asyncio.TaskGroup) -> None:
@@ -106,13 +112,12 @@ class Executor:
                 self._surveyed_at = now
                 await self._withdraw()
             live = await uninterrupted(live_orders, self._engine, self._broker)
-            await self._reconciler.note({order.symbol for order in live})
+            noted = await self._reconciler.note({order.symbol for order in live})
             for order in live:
-                self._take(group, order)
+                if order.symbol in noted or order.state is not SubmissionState.SUBMITTING:
+                    self._take(group, order)
             if is_due and await self._protection.renew():
                 self._something.set()
-            if not self._tasks:
-                await self._reconciler.compare_balances()
         except DBAPIError as error:
             if not is_outage(error):
                 raise
@@ -128,6 +133,7 @@ class Executor:
     def _take(self, group: asyncio.TaskGroup, order: ExchangeOrder) -> None:
         name = order.order_id
         if name not in self._tasks:
+            self._taken += 1
             self._changed[name] = asyncio.Event()
             self._by_client_id[order.client_id] = name
             self._tasks[name] = group.create_task(self._drive(order), name=name)
@@ -135,8 +141,12 @@ class Executor:
             self._withdrawn.add(name)
             self._changed[name].set()
 
+    def _activity(self) -> int | None:
+        """How many orders were ever under way; None while one is."""
+        return None if self._tasks else self._taken
+
     async def _drive(self, order: ExchangeOrder) -> None:
-        """Take one order to its end."""
+        """Take one order to its end. What goes wrong with it is its own affair, and nobody else's."""
         name, looks, state = order.order_id, 0, order.state
         try:
             while True:
@@ -146,19 +156,32 @@ class Executor:
                         return
                     looks, state = (looks + 1 if order.state is state else 0), order.state
                     wait_s = await self._submitter.advance(order, looks)
+                    self._faults.pop(name, None)
+                except BadInput:
+                    raise  # of the keys: no order can go on
                 except Unavailable as error:
                     _log.warning("tries again", order_id=name, reason=str(error))
                     wait_s = AWAY_S
-                except DBAPIError as error:
-                    if not is_outage(error):
-                        raise
-                    wait_s = AWAY_S
+                except Exception as error:
+                    is_passing = isinstance(error, DBAPIError) and is_outage(error)
+                    wait_s = AWAY_S if is_passing else self._park(name, error)
                 if wait_s:
                     await pause(self._changed[name], wait_s)
         finally:
             self._withdrawn.discard(name)
+            self._faults.pop(name, None)
             del self._tasks[name], self._changed[name], self._by_client_id[order.client_id]
             self._something.set()
+
+    def _park(self, name: str, error: Exception) -> float:
+        """An order that cannot go on: told once for each reason; the seconds until it is tried again."""
+        why = f"{type(error).__name__}: {error}".partition("\n")[0]
+        if self._faults.get(name) != why:
+            self._faults[name] = why
+            _log.exception("an order cannot go on", order_id=name)
+            message = f"order {name} cannot go on, and is tried every {PARKED_S:g} s: {why}"
+            self._tell("error", "order_stuck", message)
+        return PARKED_S
 
     def _on_push(self, client_id: str) -> None:
         """The exchange says that something happened: to one order, or (nothing named) perhaps to any."""

@@ -6,19 +6,21 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from config.files import BotFile, RiskFile, parse_model
+from config.files import BotFile, ConfigError, RiskFile, parse_model
+from core.errors import BadInput, TcpError
 from core.fills import exact
 from core.instruments import Instrument
 from live.bots.threads import uninterrupted
 from pipelines.warehouse.exchange_protection import idle_holders, protect
 
 Tell = Callable[[str, str, str], None]
+_BARE = "coins without the orders that its risk block or the kill switch asks for"
 
 
 class Protection:
     """Whoever holds coins and has no order under way gets what its risk block asks for, whatever happened
     before: an entry that was filled, a sell that failed, the kill switch that was on, or a crash. A kill
-    switch that is to flatten sells it instead."""
+    switch that is to flatten sells it instead. What is wrong with one bot is told, and leaves the others."""
 
     def __init__(
         self, engine: Engine, broker: str, instrument: Callable[[str], Instrument | None], tell: Tell
@@ -27,25 +29,32 @@ class Protection:
         self._broker = broker
         self._instrument = instrument
         self._tell = tell
+        self._failed: dict[str, str] = {}
 
     async def renew(self) -> int:
         """Store the orders that are missing; returns how many."""
         return await uninterrupted(self._renew)
 
     def _renew(self) -> int:
-        made = 0
-        for row in idle_holders(self._engine, self._broker):
-            risk = parse_model(BotFile, row.config, f"bot {row.name}").risk
-            made += self._store(row, risk)
-        for row in idle_holders(self._engine, self._broker, flatten=True):
-            made += self._store(row, None)
+        made, failed = 0, {}
+        for flatten in (False, True):
+            for row in idle_holders(self._engine, self._broker, flatten):
+                try:
+                    risk = None if flatten else parse_model(BotFile, row.config, f"bot {row.name}").risk
+                    made += self._store(row, risk)
+                except (ConfigError, TcpError, ArithmeticError) as error:
+                    failed[row.name] = str(error)
+        for name, why in failed.items():
+            if self._failed.get(name) != why:
+                self._tell("error", "unprotected", f"bot {name} holds {_BARE}: {why}")
+        self._failed = failed
         return made
 
     def _store(self, row: Any, risk: RiskFile | None) -> bool:
         """Protect, or without a risk block sell, what a bot holds, as far as an order of it is possible."""
         instrument = self._instrument(row.symbol)
         if instrument is None:
-            return False
+            raise BadInput("symbol", f"the exchange's rules of {row.symbol} are not stored: start the daemon")
         with exact():
             quantity = instrument.floor_size(row.quantity)
         if quantity <= 0 or quantity < instrument.min_size:

@@ -1,33 +1,63 @@
 """What the exchange's account says, laid beside what is stored: keys, orders, balances."""
 
-import time
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Set
+from decimal import Decimal
 
+import structlog
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
-from core.errors import BadInput
+from core.errors import BadInput, Unavailable
 from core.exchange_orders import CLIENT_ID_LENGTH, CLIENT_ID_PREFIX
 from live.bots.threads import uninterrupted
 from pipelines.exchanges.trading import TradingAccount
+from pipelines.warehouse.database import is_outage
 from pipelines.warehouse.exchange_fills import compare_balances, note_balances
-from pipelines.warehouse.exchange_orders import live_orders, unknown_ids
+from pipelines.warehouse.exchange_orders import ended_orders, live_orders, unknown_ids
 
-BALANCES_S = 60.0
+COMPARE_S = 60.0
+SETTLED_S = 30.0
+"""An order that has been over here for so long and waits at the exchange did not end just now, on the list's
+way to us."""
 
 Tell = Callable[[str, str, str], None]
+Activity = Callable[[], int | None]
+"""How many orders were ever under way; None while one is."""
+
+_log = structlog.get_logger("orders")
 
 
 class Reconciler:
-    """Compares at the start, and balances every minute in which nothing is under way."""
+    """Compares at the start and every minute, whatever is under way."""
 
-    def __init__(self, engine: Engine, broker: str, account: TradingAccount, tell: Tell) -> None:
+    def __init__(
+        self, engine: Engine, broker: str, account: TradingAccount, tell: Tell, activity: Activity
+    ) -> None:
         self._engine = engine
         self._broker = broker
         self._account = account
         self._tell = tell
+        self._activity = activity
         self._noted: set[str] = set()
-        self._compared_at: float | None = None
+        self._amounts: dict[str, Decimal] = {}
         self._told: dict[str, str] = {}
+
+    async def run(self) -> None:
+        """Compare, for ever. BadInput when the exchange does not want the keys any more."""
+        first = True
+        while True:
+            try:
+                await self.compare_orders(first)
+                await self.compare_balances()
+                first = False
+            except Unavailable as error:
+                _log.warning("not compared", reason=str(error))
+            except DBAPIError as error:
+                if not is_outage(error):
+                    raise
+                _log.warning("not compared: the database is away", error=str(error.orig))
+            await asyncio.sleep(COMPARE_S)
 
     async def check_keys(self) -> None:
         """BadInput when the keys may not trade, or may do more than is needed."""
@@ -37,51 +67,75 @@ class Reconciler:
         if "withdraw" in allowed:
             raise BadInput("keys", "may withdraw: make keys with the permissions Read and Trade only")
 
-    async def compare_orders(self) -> None:
-        """Tell of orders at the exchange that carry our mark and are not known here. They are left alone:
-        they may be another installation's on the same account."""
+    async def compare_orders(self, summary: bool = False) -> None:
+        """Look for orders at the exchange that carry our mark and should not wait there.
+
+        One that is over here is cancelled. One that is not known here is left alone: it may be another
+        installation's on the same account. Each is told once. summary: tell the numbers too
+        """
         waiting = await self._account.open_orders()
         ours = [report.client_id for report in waiting if _is_marked(report.client_id)]
         unknown = await uninterrupted(unknown_ids, self._engine, self._broker, ours)
         for client_id in unknown:
-            self._tell(
-                "error",
+            self._once(
+                client_id,
                 "unknown_order",
                 f"order {client_id} waits at the exchange and is not known here: cancel it at OKX, unless "
                 "another installation trades on this account",
             )
-        live = await uninterrupted(live_orders, self._engine, self._broker)
-        message = (
-            f"{len(live)} orders are under way; {len(waiting)} wait at the exchange, {len(unknown)} unknown"
-        )
-        self._tell("info", "orders_compared", message)
-
-    async def note(self, symbols: set[str]) -> None:
-        """Before the first order in a pair leaves: remember what the account holds besides."""
-        new = symbols - self._noted
-        if not new:
-            return
-        held = await self._account.balances()
-        await uninterrupted(note_balances, self._engine, self._broker, held, new)
-        self._noted |= new
-
-    async def compare_balances(self, at_once: bool = False) -> None:
-        """Tell once of each currency whose balance does not follow from our matches."""
-        now = time.monotonic()
-        if not at_once and self._compared_at is not None and now - self._compared_at < BALANCES_S:
-            return
-        self._compared_at = now
-        held = await self._account.balances()
-        found = await uninterrupted(compare_balances, self._engine, self._broker, held)
-        for difference in found:
-            message = (
-                f"the exchange holds {difference.held.normalize():f} {difference.currency}, "
-                f"{difference.amount.normalize():+f} against what our matches explain: a transfer "
-                "or a trade by hand, or a mistake"
+        for order in await uninterrupted(ended_orders, self._engine, self._broker, ours, SETTLED_S):
+            self._once(
+                order.client_id,
+                "stray_order",
+                f"order {order.order_id} ({order.client_id}) waits at the exchange and is {order.state.value}"
+                " here: it is cancelled there; what it matched meanwhile shows as balance_differs",
             )
-            if self._told.get(difference.currency) != message:
-                self._tell("warning", "balance_differs", message)
-                self._told[difference.currency] = message
+            await self._account.cancel(order)
+        if summary:
+            live = await uninterrupted(live_orders, self._engine, self._broker)
+            numbers = f"{len(live)} orders are under way; {len(waiting)} wait at the exchange"
+            self._tell("info", "orders_compared", f"{numbers}, {len(unknown)} unknown")
+
+    async def note(self, symbols: Set[str]) -> Set[str]:
+        """Before the first order in a pair leaves: remember what the account holds besides. Returns the pairs
+        of which that is known."""
+        new = symbols - self._noted
+        if new:
+            try:
+                held = await self._account.balances()
+            except Unavailable as error:
+                _log.warning("no order leaves before the balances are known", reason=str(error))
+                return self._noted
+            await uninterrupted(note_balances, self._engine, self._broker, held, new)
+            self._noted |= new
+        return self._noted
+
+    async def compare_balances(self) -> None:
+        """Tell once of each currency whose balance does not follow from our matches.
+
+        While orders are under way a match may have changed the balance that is not stored yet. It will be by
+        the next time, so that of two comparisons with the same difference, to the last digit, the second one
+        counts; with nothing under way each does.
+        """
+        before = self._activity()
+        held = await self._account.balances()
+        is_quiet = before is not None and before == self._activity()
+        amounts = None if is_quiet else self._amounts
+        found = await uninterrupted(compare_balances, self._engine, self._broker, held, amounts)
+        self._amounts = {difference.currency: difference.amount for difference in found}
+        for difference in found:
+            if difference.is_certain:
+                message = (
+                    f"the exchange holds {difference.held.normalize():f} {difference.currency}, "
+                    f"{difference.amount.normalize():+f} against what our matches explain: a transfer "
+                    "or a trade by hand, or a mistake; `tcp bots balances` shows it"
+                )
+                self._once(difference.currency, "balance_differs", message, "warning")
+
+    def _once(self, about: str, event: str, message: str, level: str = "error") -> None:
+        if self._told.get(about) != message:
+            self._told[about] = message
+            self._tell(level, event, message)
 
 
 def _is_marked(client_id: str) -> bool:

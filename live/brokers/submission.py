@@ -16,9 +16,13 @@ from core.trades import Side
 from live.bots.threads import uninterrupted
 from pipelines.exchanges.trading import Busy, Declined, Taken, TradingAccount
 from pipelines.warehouse import exchange_fills, exchange_orders
+from pipelines.warehouse.exchange_protection import is_beyond
 
 FORGOTTEN_MS = 2 * 3_600_000
 """After which OKX forgets a cancelled order that had no match."""
+
+Tell = Callable[[str, str, str], None]
+"""Level, event, message."""
 
 _log = structlog.get_logger("orders")
 
@@ -31,7 +35,9 @@ class Patience(msgspec.Struct, frozen=True):
     grace_s: after that, until an order that was taken must be visible
     entry_s: age of a buy that is not worth sending any more; sells are sent at any age
     look_s, slowest_s: between two looks at a waiting order without news, growing from one to the other
-    attempts: requests for one order, before it counts as rejected
+    attempts: requests for one order, after which a buy counts as rejected, and a sale is told of
+    refused_s: longest time between two requests for a sale that the exchange refuses
+    missing_s: how long an order that the exchange took has to be in none of its lists to count as gone
     """
 
     order_s: float = 5.0
@@ -41,6 +47,8 @@ class Patience(msgspec.Struct, frozen=True):
     look_s: float = 0.2
     slowest_s: float = 5.0
     attempts: int = 20
+    refused_s: float = 300.0
+    missing_s: float = 60.0
 
 
 class Submitter:
@@ -51,6 +59,7 @@ class Submitter:
     wall: for the age of decisions
     instrument: the rules of a symbol; None while they are not stored
     on_fill: called after new matches of an order were stored, with their number
+    tell: for events people should know of: level, event, message
     """
 
     def __init__(
@@ -61,6 +70,7 @@ class Submitter:
         patience: Patience,
         instrument: Callable[[str], Instrument | None],
         on_fill: Callable[[ExchangeOrder, int], None],
+        tell: Tell,
     ) -> None:
         self.counts = {"sent": 0, "declined": 0, "busy": 0, "unclear": 0, "found": 0, "not_taken": 0}
         self._engine = engine
@@ -69,7 +79,10 @@ class Submitter:
         self._patience = patience
         self._instrument = instrument
         self._on_fill = on_fill
+        self._tell = tell
         self._proven_ms = 0
+        self._missing_since: dict[str, int] = {}
+        self._told: set[tuple[str, str]] = set()
 
     async def advance(self, order: ExchangeOrder, looks: int) -> float:
         """Make the next step of an order; the seconds after which the one after that is due.
@@ -89,8 +102,11 @@ class Submitter:
             await self._move(order, SubmissionState.CANCELLED, reason)
             return 0
         if order.attempts >= self._patience.attempts:
-            await self._move(order, SubmissionState.REJECTED, f"not taken in {order.attempts} attempts")
-            return 0
+            why = f"not taken in {self._patience.attempts} attempts"
+            if order.side is Side.BUY:
+                await self._move(order, SubmissionState.REJECTED, why)
+                return 0
+            await self._complain(order, why)
         if order.side is Side.SELL and order.kind is OrderKind.MARKET:
             why = "the position is sold by a signal"
             if await uninterrupted(exchange_orders.withdraw_before_sale, self._engine, order.bot_id, why):
@@ -105,14 +121,13 @@ class Submitter:
         await self._account.room(order)
         deadline_ms = self._account.clock.now_ms() + self._exchange_ms(self._valid_s(order))
         if not await uninterrupted(exchange_orders.claim, self._engine, order, quantity, deadline_ms):
-            return 0
+            return self._patience.look_s
         self.counts["sent"] += 1
         answer = await self._account.place(msgspec.structs.replace(order, quantity=quantity), deadline_ms)
         if isinstance(answer, Taken):
             await self._move(order, SubmissionState.WORKING, exchange_id=answer.exchange_id)
         elif isinstance(answer, Declined):
-            self.counts["declined"] += 1
-            await self._move(order, SubmissionState.REJECTED, answer.reason)
+            return await self._declined(order, answer.reason)
         elif isinstance(answer, Busy):
             self.counts["busy"] += 1
             await self._move(order, SubmissionState.SUBMITTING)
@@ -121,6 +136,31 @@ class Submitter:
             self.counts["unclear"] += 1
             _log.warning("unclear", order_id=order.order_id, reason=answer.reason)
         return 0
+
+    async def _declined(self, order: ExchangeOrder, reason: str) -> float:
+        """The exchange does not want it. A buy is over, and so is a stop whose price is passed, in place of
+        which the position is sold; any other sale is wanted until it is made, later each time."""
+        self.counts["declined"] += 1
+        passed = order.kind.is_protective and is_beyond(reason)
+        if order.side is Side.BUY or passed:
+            await self._move(order, SubmissionState.REJECTED, reason)
+            return 0
+        await self._move(order, SubmissionState.SUBMITTING)
+        await self._complain(order, f"the exchange refuses it: {reason}")
+        return min(self._patience.look_s * 2.0 ** min(order.attempts, 20), self._patience.refused_s)
+
+    async def _complain(self, order: ExchangeOrder, why: str) -> None:
+        """Coins are held that were to be sold, or protected: once for each reason somebody is told."""
+        if (order.order_id, why) in self._told:
+            return
+        self._told.add((order.order_id, why))
+        what = "the sale of" if order.kind is OrderKind.MARKET else f"the {order.kind.value} over"
+        message = (
+            f"{what} {order.quantity.normalize():f} {order.symbol} (order {order.order_id}) is not at the"
+            f" exchange, and is tried again and again: {why}"
+        )
+        self._tell("error", "sale_not_placed", message)
+        await uninterrupted(exchange_orders.complain, self._engine, order.bot_id, message)
 
     async def _resolve(self, order: ExchangeOrder) -> float:
         """A request left, and its answer is not known: the exchange is asked, and nothing is sent before it
@@ -149,7 +189,9 @@ class Submitter:
             await self._account.cancel(order)
         report = await self._account.find(order)
         if report is None:
-            return await self._unknown(order)
+            report = await self._missing(order)
+        else:
+            self._missing_since.pop(order.order_id, None)
         if await self._take_over(order, report):
             return 0
         return min(self._patience.look_s * 2.0 ** min(looks, 10), self._patience.slowest_s)
@@ -158,7 +200,7 @@ class Submitter:
         """Store the exchange's view; whether the order is over. It is only with all its matches."""
         fills, seen = [], order.filled_quantity
         if report.filled > seen and report.order_id is not None:
-            fills = await self._account.fills(order.symbol, report.order_id)
+            fills = await self._account.fills(order.symbol, report.order_id, report.filled)
             seen = sum((fill.quantity for fill in fills), Decimal(0))
         state = report.state if seen >= report.filled else SubmissionState.WORKING
         child_id = report.order_id if order.kind.is_protective else None
@@ -169,17 +211,34 @@ class Submitter:
             )
             if new:
                 self._on_fill(order, new)
+        if state is SubmissionState.REJECTED and order.side is Side.SELL:
+            await self._complain(order, report.reason or "the exchange could not carry it out")
         return state.is_final
 
-    async def _unknown(self, order: ExchangeOrder) -> float:
-        if self._wall.now_ms() - order.created_ms > FORGOTTEN_MS:
-            reason = (
-                order.cancel_reason or "the exchange does not know it any more: cancelled without a match"
-            )
-            await self._move(order, SubmissionState.CANCELLED, reason)
-            return 0
-        _log.error("the exchange does not know an order that it took", order_id=order.order_id)
-        return self._patience.slowest_s
+    async def _missing(self, order: ExchangeOrder) -> Report:
+        """`find` did not know an order that the exchange took: what its lists and its matches say instead.
+
+        It is over when it has been in none of them for a while, and is old enough to have been forgotten.
+        """
+        report = await self._account.trace(order)
+        if report is not None:
+            self._missing_since.pop(order.order_id, None)
+            return report
+        placed = order.child_id if order.kind.is_protective else order.exchange_id
+        fills = await self._account.fills(order.symbol, placed) if placed else []
+        now_ms, filled = self._wall.now_ms(), sum((fill.quantity for fill in fills), Decimal(0))
+        missing_ms = now_ms - self._missing_since.setdefault(order.order_id, now_ms)
+        is_gone = missing_ms >= self._patience.missing_s * 1000 and now_ms - order.created_ms > FORGOTTEN_MS
+        state, reason = SubmissionState.WORKING, None
+        if is_gone:
+            state = SubmissionState.FILLED if filled >= order.quantity else SubmissionState.CANCELLED
+            reason = "the exchange does not know it any more" + ("" if filled else ": cancelled, no match")
+            self._missing_since.pop(order.order_id)
+        said = "is in none of its lists, " + ("and counts as over" if is_gone else "and is looked for")
+        if (order.order_id, said) not in self._told:
+            self._told.add((order.order_id, said))
+            self._tell("error", "order_missing", f"order {order.order_id}, which the exchange took, {said}")
+        return Report(order.client_id, order.exchange_id or "", state, filled, placed, reason)
 
     async def _quantity(self, order: ExchangeOrder) -> Decimal | None:
         """What to send: a sell never more than is held, in whole lots; None when that is too little."""
@@ -215,6 +274,8 @@ class Submitter:
     ) -> None:
         values = {} if exchange_id is None else {"exchange_id": exchange_id}
         await uninterrupted(exchange_orders.step, self._engine, order.order_id, state, reason, **values)
+        if order.side is Side.SELL and state in {SubmissionState.WORKING, SubmissionState.CANCELLED}:
+            await uninterrupted(exchange_orders.complain, self._engine, order.bot_id, None)
         if state.is_final:
             _log.info("over", order_id=order.order_id, state=state.value, reason=reason)
 

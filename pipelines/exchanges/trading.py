@@ -50,8 +50,8 @@ class RatedClock(Protocol):
 
 
 class TradingAccount(Protocol):
-    """One account. Reading raises Unavailable when the exchange does not answer, BadInput when it refuses who
-    asks; sending answers in values, because not knowing is a result.
+    """One account. Reading raises Unavailable when the exchange gives no answer that is of use, BadInput when
+    it refuses who asks; sending answers in values, because not knowing is a result.
     """
 
     @property
@@ -83,8 +83,14 @@ class TradingAccount(Protocol):
         """What the exchange knows of an order, by its number or by our id; None: nothing."""
         ...
 
-    async def fills(self, symbol: str, order_id: str) -> list[ExchangeFill]:
-        """All matches of an order, by the exchange's number, oldest first."""
+    async def trace(self, order: ExchangeOrder) -> Report | None:
+        """What the exchange's lists, of what waits and of what is over, say of an order that `find` does not
+        know, although the exchange once took it; None: it is in none of them."""
+        ...
+
+    async def fills(self, symbol: str, order_id: str, filled: Decimal | None = None) -> list[ExchangeFill]:
+        """All matches of an order, by the exchange's number, oldest first. filled: what they add up to, as
+        far as that is known; with it older lists are read only where the newest does not have them all."""
         ...
 
     async def open_orders(self) -> list[Report]:

@@ -16,6 +16,7 @@ from core.orders import WORKING, OrderStatus
 from pipelines.bus.base import Bus
 from pipelines.warehouse.bot_market import check_market
 from pipelines.warehouse.bot_versions import Origin, add_version
+from pipelines.warehouse.controls import lock_positions
 from pipelines.warehouse.exchange_orders import withdraw
 from pipelines.warehouse.smallest import refuse_small_sizes
 from pipelines.warehouse.sql import to_datetime
@@ -136,6 +137,7 @@ def set_status(engine: Engine, name: str, status: Desired | str) -> BotRow:
 def cancel_open_orders(engine: Engine, reason: str, bot_id: int | None = None) -> int:
     """Cancel the waiting orders of all bots, or one, as the kill switch does; returns how many there were."""
     with engine.begin() as connection:
+        lock_positions(connection, bot_id)
         return _cancel(connection, bot_id, reason, protective=True)
 
 
@@ -247,6 +249,9 @@ def _change(
     document = bot.document()
     if old.config == document and old.config_file == config_file:
         return "unchanged"
+    if old.config.get("risk") != document["risk"]:
+        check_market(connection, bot)
+        refuse_small_sizes(connection, bot)
     values: dict[str, Any] = {
         **_new_market(connection, old, bot),
         "config": document,

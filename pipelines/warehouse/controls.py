@@ -1,7 +1,7 @@
 """Switches for people: the kill switch of all bots and of each. While one is on, every order is vetoed, sells
 included. `kill_switch.switch` also withdraws what waits and sells what is held."""
 
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from pipelines.warehouse.tables import bots, controls, positions
@@ -13,6 +13,15 @@ PORTFOLIO_LIMITS = "portfolio_limits"
 def kill_switch_of(bot_id: int) -> str:
     """Name of the switch of one bot (bots.id)."""
     return f"{KILL_SWITCH}:{bot_id}"
+
+
+def lock_positions(connection: Connection, bot_id: int | None) -> None:
+    """Lock the account of a bot, or of all (None), as everybody does before anything else of a bot. All of
+    them in the order of their ids, so that two who do it wait for each other and never for ever."""
+    statement = select(positions.c.bot_id).order_by(positions.c.bot_id).with_for_update()
+    if bot_id is not None:
+        statement = statement.where(positions.c.bot_id == bot_id)
+    connection.execute(statement)
 
 
 def set_kill_switch(
@@ -27,6 +36,7 @@ def set_kill_switch(
     changes = {"value": row.excluded.value, "updated_at": func.now()}
     touched = update(positions).values(revision=positions.c.revision + 1)
     with engine.begin() as connection:
+        lock_positions(connection, bot_id)
         connection.execute(row.on_conflict_do_update(index_elements=["name"], set_=changes))
         connection.execute(touched if bot_id is None else touched.where(positions.c.bot_id == bot_id))
 

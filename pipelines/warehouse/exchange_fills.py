@@ -30,11 +30,13 @@ class Difference(msgspec.Struct, frozen=True):
     """A currency of which the exchange's account holds something else than follows from our matches.
 
     amount: more (or less, below zero) than what was there before our first order, plus what we traded
+    is_certain: False: a match that is not stored yet may explain it
     """
 
     currency: str
     held: Decimal
     amount: Decimal
+    is_certain: bool = True
 
 
 class FillNews(msgspec.Struct, frozen=True):
@@ -86,29 +88,46 @@ def record(
     return added
 
 
-def compare_balances(engine: Engine, broker: str, held: Mapping[str, Decimal]) -> list[Difference]:
-    """Lay the exchange's balances beside our matches, and keep both.
+def compare_balances(
+    engine: Engine, broker: str, held: Mapping[str, Decimal], before: Mapping[str, Decimal] | None = None
+) -> list[Difference]:
+    """Lay the exchange's balances beside our matches, and keep both where they are certain.
 
     What a currency held beyond our matches when it was first seen belongs to others; any change of that
-    afterwards (a deposit, a trade by hand, or a mistake) is a difference until it is gone or `accept`ed.
-    Only meaningful while no order of ours is live.
+    afterwards (a deposit, a trade by hand, or a mistake) is a difference until it is gone or accepted.
+
+    before: the differences of the comparison before this one, while orders are live: one that is the same is
+    no match on its way. None: nothing is under way, so that each difference is certain
     """
     found = []
     with engine.begin() as connection:
-        traded = _traded(connection, broker)
+        traded, others = _traded(connection, broker), _others(connection, broker)
         for currency in sorted(traded):
             now, ours = held.get(currency, Decimal(0)), traded[currency]
-            row = insert(exchange_balances).values(
-                broker=broker, currency=currency, held=now, traded=ours, others=now - ours
-            )
-            statement = row.on_conflict_do_update(
-                index_elements=["broker", "currency"],
-                set_={"held": now, "traded": ours, "checked_at": func.now()},
-            ).returning(exchange_balances.c.others)
-            amount = now - ours - connection.execute(statement).scalar_one()
+            if currency not in others and before is not None:
+                continue  # a baseline is taken in a quiet moment
+            amount = now - ours - others.get(currency, now - ours)
+            is_certain = before is None or not amount or before.get(currency) == amount
+            if is_certain:
+                _keep_balance(connection, broker, currency, now, ours)
             if amount:
-                found.append(Difference(currency, now, amount))
+                found.append(Difference(currency, now, amount, is_certain))
     return found
+
+
+def _keep_balance(connection: Connection, broker: str, currency: str, held: Decimal, traded: Decimal) -> None:
+    row = insert(exchange_balances).values(
+        broker=broker, currency=currency, held=held, traded=traded, others=held - traded
+    )
+    changes = {"held": held, "traded": traded, "checked_at": func.now()}
+    connection.execute(row.on_conflict_do_update(index_elements=["broker", "currency"], set_=changes))
+
+
+def _others(connection: Connection, broker: str) -> dict[str, Decimal]:
+    """What each currency held beyond our matches when it was first seen, or accepted."""
+    columns = select(exchange_balances.c.currency, exchange_balances.c.others)
+    rows = connection.execute(columns.where(exchange_balances.c.broker == broker))
+    return {row.currency: row.others for row in rows}
 
 
 def note_balances(engine: Engine, broker: str, held: Mapping[str, Decimal], symbols: Iterable[str]) -> None:
@@ -123,19 +142,6 @@ def note_balances(engine: Engine, broker: str, held: Mapping[str, Decimal], symb
                 broker=broker, currency=currency, held=now, traded=ours, others=now - ours
             )
             connection.execute(row.on_conflict_do_nothing())
-
-
-def accept_balances(engine: Engine, broker: str, held: Mapping[str, Decimal]) -> None:
-    """From now on what the account holds beyond our matches is others'."""
-    with engine.begin() as connection:
-        traded = _traded(connection, broker)
-        for currency, now in held.items():
-            statement = (
-                update(exchange_balances)
-                .where(exchange_balances.c.broker == broker, exchange_balances.c.currency == currency)
-                .values(held=now, others=now - traded.get(currency, Decimal(0)), checked_at=func.now())
-            )
-            connection.execute(statement)
 
 
 def _traded(connection: Connection, broker: str) -> dict[str, Decimal]:

@@ -4,6 +4,7 @@ Whoever locks a bot's position, an order and its row here does it in that order.
 """
 
 from collections.abc import Iterable, Sequence
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +14,7 @@ from sqlalchemy import (
     Engine,
     Row,
     Text,
+    and_,
     cast,
     func,
     literal,
@@ -27,7 +29,7 @@ from core.orders import Order
 from core.trades import Side
 from pipelines.warehouse.controls import KILL_SWITCH
 from pipelines.warehouse.sql import to_datetime, to_ms
-from pipelines.warehouse.tables import controls, orders, positions
+from pipelines.warehouse.tables import bots, controls, orders, positions
 from pipelines.warehouse.tables.exchange_orders import exchange_orders
 
 LIVE = tuple(state.value for state in SubmissionState if not state.is_final)
@@ -35,6 +37,8 @@ SUBMITTING, SUBMITTED = "submitting", "submitted"
 """Status in `orders` before and after the exchange has an order; its last ones are those of every order."""
 FLATTENED = "the kill switch sold the position"
 """Reason of the sale that a kill switch asks for, which it does not withdraw itself."""
+COMPLAINT = "real orders: "
+"""Begins what `bots.last_error` says of a bot that cannot sell or protect what it holds."""
 ENTRY_KINDS = (OrderKind.MARKET.value, OrderKind.LIMIT.value)
 
 
@@ -89,8 +93,21 @@ def unknown_ids(engine: Engine, broker: str, ids: Sequence[str]) -> list[str]:
     return [ident for ident in ids if ident not in found]
 
 
+def ended_orders(engine: Engine, broker: str, ids: Sequence[str], for_s: float) -> list[ExchangeOrder]:
+    """Those of the client ids `ids` whose orders have been over here for at least so many seconds."""
+    statement = select(exchange_orders).where(
+        exchange_orders.c.broker == broker,
+        exchange_orders.c.client_id.in_(ids),
+        exchange_orders.c.state.notin_(LIVE),
+        exchange_orders.c.updated_at <= func.now() - timedelta(seconds=for_s),
+    )
+    with engine.connect() as connection:
+        return [_order(row) for row in connection.execute(statement)]
+
+
 def claim(engine: Engine, order: ExchangeOrder, quantity: Decimal, deadline_ms: int) -> bool:
-    """Write that a request is about to leave. False: somebody wants it withdrawn, so nothing may leave."""
+    """Write that a request is about to leave. False: somebody wants it withdrawn, or a kill switch is on, so
+    nothing may leave."""
     with engine.begin() as connection:
         statement = (
             update(exchange_orders)
@@ -98,6 +115,7 @@ def claim(engine: Engine, order: ExchangeOrder, quantity: Decimal, deadline_ms: 
                 exchange_orders.c.order_id == order.order_id,
                 exchange_orders.c.state == SubmissionState.SUBMITTING.value,
                 exchange_orders.c.cancel_reason.is_(None),
+                ~vetoed_by_kill_switch(),
             )
             .values(
                 state=SubmissionState.SENDING.value,
@@ -144,34 +162,41 @@ def step(
 def withdraw(connection: Connection, bot_id: int | None, reason: str, protective: bool) -> int:
     """Have live orders of a bot (None: of all) cancelled at the exchange; returns how many. The reason that
     came first stays. protective: stops and take-profits too."""
+    chosen: list[ColumnElement[bool]] = []
+    if bot_id is not None:
+        chosen.append(exchange_orders.c.bot_id == bot_id)
+    if not protective:
+        chosen.append(exchange_orders.c.kind.in_(ENTRY_KINDS))
+    return mark(connection, reason, *chosen)
+
+
+def mark(connection: Connection, reason: str, *chosen: ColumnElement[bool]) -> int:
+    """Want the live orders withdrawn that are chosen and that nobody wants withdrawn yet; returns how many.
+
+    They are locked in the order of their ids, so that two who mark wait for each other and never for ever.
+    """
+    ids = (
+        select(exchange_orders.c.order_id)
+        .where(exchange_orders.c.state.in_(LIVE), exchange_orders.c.cancel_reason.is_(None), *chosen)
+        .order_by(exchange_orders.c.order_id)
+        .correlate(None)
+        .with_for_update()
+    )
     statement = (
         update(exchange_orders)
-        .where(exchange_orders.c.state.in_(LIVE), exchange_orders.c.cancel_reason.is_(None))
+        .where(exchange_orders.c.order_id.in_(ids))
         .values(cancel_reason=reason, updated_at=func.now())
     )
-    if bot_id is not None:
-        statement = statement.where(exchange_orders.c.bot_id == bot_id)
-    if not protective:
-        statement = statement.where(exchange_orders.c.kind.in_(ENTRY_KINDS))
     return connection.execute(statement).rowcount
 
 
 def withdraw_killed(engine: Engine, broker: str) -> int:
     """Have every live order of bots whose kill switch is on cancelled, that of all bots included; not the
     sales that it asked for."""
-    statement = (
-        update(exchange_orders)
-        .where(
-            exchange_orders.c.broker == broker,
-            exchange_orders.c.state.in_(LIVE),
-            exchange_orders.c.cancel_reason.is_(None),
-            exchange_orders.c.order_id.notin_(select(orders.c.id).where(orders.c.reason == FLATTENED)),
-            killed(exchange_orders.c.bot_id),
-        )
-        .values(cancel_reason="the kill switch is on", updated_at=func.now())
-    )
     with engine.begin() as connection:
-        return connection.execute(statement).rowcount
+        return mark(
+            connection, "the kill switch is on", exchange_orders.c.broker == broker, vetoed_by_kill_switch()
+        )
 
 
 def withdraw_expired(engine: Engine, broker: str, exchange_ms: int) -> int:
@@ -179,18 +204,15 @@ def withdraw_expired(engine: Engine, broker: str, exchange_ms: int) -> int:
     expired = select(orders.c.id).where(
         orders.c.id == exchange_orders.c.order_id, orders.c.expires_at <= to_datetime(exchange_ms)
     )
-    statement = (
-        update(exchange_orders)
-        .where(
-            exchange_orders.c.broker == broker,
-            exchange_orders.c.state.in_(LIVE),
-            exchange_orders.c.cancel_reason.is_(None),
-            expired.exists(),
-        )
-        .values(cancel_reason="it waited for as long as it may", updated_at=func.now())
-    )
     with engine.begin() as connection:
-        return connection.execute(statement).rowcount
+        why = "it waited for as long as it may"
+        return mark(connection, why, exchange_orders.c.broker == broker, expired.exists())
+
+
+def vetoed_by_kill_switch() -> ColumnElement[bool]:
+    """Whether an order may not be at the exchange for the sake of a kill switch."""
+    sold = select(orders.c.id).where(orders.c.id == exchange_orders.c.order_id, orders.c.reason == FLATTENED)
+    return and_(killed(exchange_orders.c.bot_id), ~sold.exists())
 
 
 def killed(bot_id: ColumnElement[int], flatten: bool = False) -> ColumnElement[bool]:
@@ -208,12 +230,7 @@ def withdraw_before_sale(engine: Engine, bot_id: int, reason: str) -> bool:
         or_(exchange_orders.c.kind.notin_(ENTRY_KINDS), exchange_orders.c.side == Side.BUY.value),
     )
     with engine.begin() as connection:
-        marked = (
-            update(exchange_orders)
-            .where(*live, exchange_orders.c.cancel_reason.is_(None))
-            .values(cancel_reason=reason, updated_at=func.now())
-        )
-        connection.execute(marked)
+        mark(connection, reason, *live)
         return connection.execute(select(func.count()).where(*live)).scalar_one() > 0
 
 
@@ -222,6 +239,18 @@ def held(engine: Engine, bot_id: int) -> Decimal:
     statement = select(positions.c.quantity).where(positions.c.bot_id == bot_id)
     with engine.connect() as connection:
         return connection.execute(statement).scalar_one()
+
+
+def complain(engine: Engine, bot_id: int, why: str | None) -> None:
+    """Show with a bot what keeps it from selling or from protecting what it holds; None: nothing does any
+    more, and a complaint of this kind is taken back."""
+    statement = update(bots).where(bots.c.id == bot_id)
+    if why is None:
+        statement = statement.where(bots.c.last_error.startswith(COMPLAINT)).values(last_error=None)
+    else:
+        statement = statement.values(last_error=COMPLAINT + why)
+    with engine.begin() as connection:
+        connection.execute(statement)
 
 
 def shown_status(state: SubmissionState) -> str:

@@ -1,17 +1,17 @@
 """Positions at a real exchange that need an order: a stop, a take-profit, a sale that a kill switch wants."""
 
 from collections.abc import Mapping, Sequence
-from datetime import timedelta
 from decimal import Decimal
+from itertools import takewhile
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, Row, and_, func, or_, select
 from sqlalchemy.dialects.postgresql import insert
 
 from core.exchange_orders import OrderKind, SubmissionState, client_id
 from core.ids import decision_id
 from core.trades import Side
-from pipelines.warehouse.exchange_orders import FLATTENED, LIVE, SUBMITTING, killed
+from pipelines.warehouse.exchange_orders import FLATTENED, LIVE, SUBMITTING, killed, mark
 from pipelines.warehouse.sql import to_ms
 from pipelines.warehouse.tables import bots, orders, positions
 from pipelines.warehouse.tables.exchange_orders import exchange_orders
@@ -26,6 +26,8 @@ PROTECTED_BY = ("stop_loss", "take_profit", "trailing_stop")
 """Fields of a risk block whose orders wait at the exchange."""
 _BEYOND_ALREADY = "the price was beyond stop_loss or take_profit already"
 _TOO_SOON = "too soon"
+RETRY_S, SLOWEST_S = 5.0, 300.0
+"""Between two tries to protect a position after orders for it failed: doubled each time, up to the second."""
 _BEYOND = ("51277", "51278", "51279", "51280", "51281")
 
 
@@ -65,20 +67,15 @@ def withdraw_partly_filled(engine: Engine, broker: str) -> int:
         bots.c.id == exchange_orders.c.bot_id,
         or_(*(risk[field].as_string().is_not(None) for field in PROTECTED_BY)),
     )
-    statement = (
-        update(exchange_orders)
-        .where(
-            exchange_orders.c.broker == broker,
-            exchange_orders.c.state == SubmissionState.WORKING.value,
-            exchange_orders.c.kind == OrderKind.LIMIT.value,
-            exchange_orders.c.filled_quantity > 0,
-            exchange_orders.c.cancel_reason.is_(None),
-            guarded.exists(),
-        )
-        .values(cancel_reason="what it has bought is protected", updated_at=func.now())
+    chosen = (
+        exchange_orders.c.broker == broker,
+        exchange_orders.c.state == SubmissionState.WORKING.value,
+        exchange_orders.c.kind == OrderKind.LIMIT.value,
+        exchange_orders.c.filled_quantity > 0,
+        guarded.exists(),
     )
     with engine.begin() as connection:
-        return connection.execute(statement).rowcount
+        return mark(connection, "what it has bought is protected", *chosen)
 
 
 def protect(
@@ -110,33 +107,39 @@ def protect(
         stopped = _refused_before(connection, bot_id, entry.order_id)
         if stopped == _TOO_SOON:
             return None
-        reason = _BEYOND_ALREADY if stopped else None if prices else FLATTENED
-        terms = {} if stopped else prices
-        return _store(connection, broker, bot_id, entry, quantity, terms, reason)
+        reason = stopped or (None if prices else FLATTENED)
+        return _store(connection, broker, bot_id, entry, quantity, {} if stopped else prices, reason)
+
+
+def is_beyond(reason: str | None) -> bool:
+    """Whether an exchange refused a stop or a take-profit because the price has passed it already."""
+    return (reason or "").partition(" ")[0] in _BEYOND
 
 
 def _refused_before(connection: Connection, bot_id: int, entry_id: str) -> str | None:
-    """Why the last protection of an entry was refused: its code when the price was beyond the trigger, and
-    the position is to be sold at once; `_TOO_SOON` after any other refusal within a minute."""
-    last = connection.execute(
+    """How the last tries to sell or protect an entry failed: `_BEYOND_ALREADY` when the price had passed the
+    trigger, and the position is to be sold at once; `_TOO_SOON` after any other failure for a while, which
+    grows; None: nothing is in the way."""
+    tries = connection.execute(
         select(
             exchange_orders.c.state,
             orders.c.reason,
-            (func.now() - exchange_orders.c.updated_at > timedelta(minutes=1)).label("is_old"),
+            func.extract("epoch", func.now() - exchange_orders.c.updated_at).label("ago_s"),
         )
         .join(orders, orders.c.id == exchange_orders.c.order_id)
         .where(
             exchange_orders.c.bot_id == bot_id, _of_entry(entry_id), exchange_orders.c.side == Side.SELL.value
         )
         .order_by(exchange_orders.c.created_at.desc())
-        .limit(1)
-    ).one_or_none()
-    if last is None or last.state != SubmissionState.REJECTED.value:
+        .limit(10)
+    ).all()
+    failed = list(takewhile(lambda one: one.state == SubmissionState.REJECTED.value, tries))
+    if not failed:
         return None
-    code = (last.reason or "").partition(" ")[0]
-    if code in _BEYOND:
-        return code
-    return None if last.is_old else _TOO_SOON
+    if is_beyond(failed[0].reason):
+        return _BEYOND_ALREADY
+    wait_s = min(RETRY_S * 2 ** (len(failed) - 1), SLOWEST_S)
+    return _TOO_SOON if failed[0].ago_s < wait_s else None
 
 
 def _store(

@@ -22,7 +22,7 @@ from pipelines.warehouse.tables import controls
 
 _STATE = "portfolio_state:"
 # The newest minute's close values a coin; what was paid for it where there is none. A waiting buy counts with
-# all that it may still spend.
+# all that it may still spend, one at an exchange with what is not matched of it.
 _HOLDINGS = text("""
     SELECT b.id AS bot_id, b.symbol, split_part(b.symbol, '-', 2) AS quote, b.virtual_balance AS capital,
            p.cash, p.quantity, p.cost, price.close AS price,
@@ -31,7 +31,11 @@ _HOLDINGS = text("""
                                          o.price * (o.quantity - o.filled_quantity)))
                      FROM orders o
                      WHERE o.bot_id = b.id AND o.side = 'buy'
-                       AND o.status IN ('open', 'partially_filled')), 0) AS on_order
+                       AND o.status IN ('open', 'partially_filled')), 0)
+           + coalesce((SELECT sum(coalesce(e.limit_price, o.price) * (e.quantity - e.filled_quantity))
+                       FROM exchange_orders e JOIN orders o ON o.id = e.order_id
+                       WHERE e.bot_id = b.id AND e.side = 'buy'
+                         AND e.state IN ('submitting', 'sending', 'working')), 0) AS on_order
     FROM bots b
     JOIN positions p ON p.bot_id = b.id
     LEFT JOIN instruments i ON i.exchange = :exchange AND i.symbol = b.symbol

@@ -9,10 +9,12 @@ from decimal import Decimal
 
 import msgspec
 from sqlalchemy import Engine, select, text, update
+from sqlalchemy.exc import SQLAlchemyError
 
-from config.files import BotFile, parse_model
+from config.files import BotFile, ConfigError, parse_model
 from core.accounts import Account, Outcome, Rules
 from core.decisions import withdraw
+from core.errors import TcpError
 from core.fills import Costs
 from core.instruments import Instrument
 from core.matching import match_open
@@ -70,15 +72,18 @@ def switch(engine: Engine, on: bool, reason: str, bot: str | None = None, flatte
 
 
 def flatten_bots(engine: Engine, rows: list[BotRow]) -> tuple[tuple[str, ...], dict[str, str]]:
-    """Sell what these bots hold; those that sold, and of the others why not. Bots that hold nothing are in
-    neither."""
+    """Sell what these bots hold; those that sold, and of the others why not: what is wrong with one keeps no
+    other from being sold. Bots that hold nothing are in neither."""
     listed = read_instruments(engine)
     sold: list[str] = []
     unsold: dict[str, str] = {}
     for row in rows:
         if row.quantity == 0:
             continue
-        trouble = _flatten(engine, row, listed.get(row.symbol))
+        try:
+            trouble = _flatten(engine, row, listed.get(row.symbol))
+        except (ConfigError, TcpError, SQLAlchemyError) as error:
+            trouble = str(error).partition("\n")[0]
         if trouble is None:
             sold.append(row.name)
         else:

@@ -5,13 +5,14 @@ from decimal import Decimal
 from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, func, select
+from sqlalchemy import Engine, func, select, update
 
 from config.real_orders import BROKER_OF, keys_file, why_off
 from config.settings import Settings
 from core.errors import BadInput
 from pipelines.exchanges.okx.keys import load_keys
 from pipelines.warehouse.exchange_orders import LIVE
+from pipelines.warehouse.health import record_event
 from pipelines.warehouse.tables import exchange_balances, exchange_orders, heartbeats
 
 SILENT_S = 15
@@ -26,6 +27,25 @@ class RealOrders(msgspec.Struct, frozen=True):
     why_off: str | None
     live: int = 0
     differences: dict[str, Decimal] = {}
+
+
+class Balance(msgspec.Struct, frozen=True):
+    """A currency of an account, as last compared.
+
+    held: by the account; traded: by all our matches; others: what it held beside them when it was first seen
+    """
+
+    broker: str
+    currency: str
+    held: Decimal
+    traded: Decimal
+    others: Decimal
+    checked_at: datetime
+
+    @property
+    def difference(self) -> Decimal:
+        """What nothing explains."""
+        return self.held - self.traded - self.others
 
 
 def check_keys(settings: Settings) -> str | None:
@@ -53,6 +73,34 @@ def real_orders(engine: Engine, settings: Settings, broker: str) -> RealOrders:
         differences: dict[str, Decimal] = dict(row._tuple() for row in differing)
     reason = reason or _sender_is_missing(engine, broker)
     return RealOrders(broker, reason is None, reason, live, differences)
+
+
+def balances(engine: Engine) -> list[Balance]:
+    """Every currency that bots with a real broker have traded, as last compared."""
+    table = exchange_balances
+    with engine.connect() as connection:
+        rows = connection.execute(select(table).order_by(table.c.broker, table.c.currency))
+        return [Balance(**{name: getattr(row, name) for name in Balance.__struct_fields__}) for row in rows]
+
+
+def accept_balances(engine: Engine) -> list[Balance]:
+    """From now on what the accounts hold beyond our matches is others', as last compared; returns what
+    differed. Kept as an event."""
+    differing = [balance for balance in balances(engine) if balance.difference]
+    table = exchange_balances
+    with engine.begin() as connection:
+        for balance in differing:
+            of_balance = (table.c.broker == balance.broker, table.c.currency == balance.currency)
+            as_seen = (table.c.held == balance.held, table.c.traded == balance.traded)
+            changed = update(table).where(*of_balance, *as_seen).values(others=balance.held - balance.traded)
+            if connection.execute(changed).rowcount != 1:
+                raise BadInput("balances", "were compared again just now: look at them, and accept them then")
+    if differing:
+        told = ", ".join(
+            f"{one.difference.normalize():+f} {one.currency} ({one.broker})" for one in differing
+        )
+        record_event(engine, "warning", "orders", "balances_accepted", f"accepted as others': {told}")
+    return differing
 
 
 def _sender_is_missing(engine: Engine, broker: str) -> str | None:

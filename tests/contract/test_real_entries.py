@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, text
 
+from core.exposure import PortfolioLimits
 from core.ids import decision_id
 from core.orders import Order, OrderType
+from core.portfolio import Portfolio
 from core.trades import Side
 from live.brokers.executor import Executor
 from pipelines.bus.redis import RedisBus
@@ -20,9 +22,11 @@ from pipelines.exchanges.ccxt.okx_trading import OkxTrading
 from pipelines.exchanges.okx.keys import Keys
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import RunningSim, serve
+from pipelines.warehouse.bots import find_bot, set_status
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.exchange_orders import submit
-from tests.bot_bench import scalar, until
+from pipelines.warehouse.exposure import admit, store_limits
+from tests.bot_bench import add_bot, scalar, until
 from tests.broker_rig import BROKER, KEYS, START_MS, Traders
 
 pytestmark = pytest.mark.servers
@@ -129,3 +133,51 @@ async def test_a_limit_entry_is_filled_and_its_trailing_stop_ends_the_position(e
         (_, paid, by), (_, _, stop) = connection.execute(prices).all()
     assert paid <= limit and by == entry
     assert scalar(engine, "SELECT order_type FROM orders WHERE id = :stop", stop=stop) == "trailing_stop"
+
+
+async def test_an_order_that_waits_at_the_exchange_takes_its_room_from_other_bots(
+    engine, exchange, redis_url
+):
+    """200 USDT of one bot wait there, 250 are allowed over all bots: another one gets 60 only when the order
+    is withdrawn, and 40 at any time."""
+    traders = Traders(engine, 1, {})
+    traders.add(1)
+    ((bot_id, (_, symbol)),) = traders.bots.items()
+    add_bot(engine, "paper", symbol=symbol, virtual_balance=1000)
+    store_limits(engine, PortfolioLimits(max_exposure=D(250)))
+    paper = find_bot(engine, "paper")
+
+    def refused(value: int) -> str | None:
+        buy = Order(
+            id="paper-1-0",
+            signal_id="paper-1-0",
+            side=Side.BUY,
+            order_type=OrderType.MARKET,
+            timestamp_ms=START_MS,
+            price=D(100),
+            quantity=D(value) / 100,
+            budget=D(value),
+        )
+        with engine.begin() as connection:
+            return admit(connection, paper.id, buy, Portfolio(D(1000)))
+
+    bus = RedisBus(redis_url)
+    account = OkxTrading(Keys(*KEYS.values()), True, {"rest": exchange.rest_url, "ws": exchange.ws_url})
+    executor = Executor(BROKER, account, engine, bus, SystemClock(), lambda *_: None)
+    price, now_ms = await asyncio.to_thread(last, exchange, symbol)
+    entry = enter(engine, traders, bot_id, now_ms, (price / 2).quantize(D("0.01")), now_ms + 10**8)
+    state = "SELECT status FROM orders WHERE id = :name"
+    said = "over all bots: exposure would be"
+    assert (refused(60) or "").startswith(said) and refused(40) is None  # before it has left
+    running = asyncio.create_task(executor.run())
+    try:
+        await until(lambda: scalar(engine, state, name=entry) == "submitted", "it waits", PATIENCE_S)
+        assert (refused(60) or "").startswith(said) and refused(40) is None
+        set_status(engine, traders.bots[bot_id][0], "paused")
+        await until(lambda: scalar(engine, state, name=entry) == "cancelled", "it is withdrawn", PATIENCE_S)
+        assert refused(60) is None
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await account.close()
+        await bus.close()

@@ -1,6 +1,7 @@
 """The risk gate in the database: limits over all bots under a lock, the kill switch, halts and resets."""
 
 import threading
+import time
 from collections.abc import Iterator
 from decimal import Decimal
 
@@ -19,7 +20,7 @@ from core.signals import Signal, SignalType
 from core.timeframes import Timeframe
 from core.trades import Side
 from pipelines.warehouse.bot_ledger import Conflict, Ledger
-from pipelines.warehouse.bots import find_bot
+from pipelines.warehouse.bots import cancel_open_orders, find_bot
 from pipelines.warehouse.controls import kill_switch_is_on
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.exposure import admit, look, portfolios, reset_portfolios, store_limits
@@ -260,3 +261,62 @@ def test_a_bot_whose_limits_leave_no_room_for_the_smallest_order_is_refused(engi
     bench.add_bot(engine, "alpha")
     with pytest.raises(BadInput, match=r"risk\.max_order_value: 0\.5 is under the smallest order"):
         bench.add_bot(engine, "beta", risk={"max_order_value": 0.5})
+
+
+def test_changed_sizes_are_refused_like_those_of_a_new_bot(engine):
+    """A bot that runs well keeps its last good configuration; another field of it may change."""
+    bench.add_bot(engine, "alpha", risk={"max_order_value": 100})
+    with pytest.raises(BadInput, match=r"risk\.max_order_value: 0\.5 is under the smallest order"):
+        bench.add_bot(engine, "alpha", risk={"max_order_value": 0.5})
+    with pytest.raises(BadInput, match=r"risk\.size: 0\.1 is under the smallest order"):
+        bench.add_bot(engine, "alpha", risk={"sizing": "fixed", "size": 0.1})
+    assert find_bot(engine, "alpha").config["risk"]["max_order_value"] == 100
+    bench.add_bot(engine, "alpha", risk={"max_order_value": 100}, slippage=0.001)
+    assert find_bot(engine, "alpha").config_version == 2
+
+
+def test_what_is_wrong_with_one_bot_keeps_no_other_from_being_sold(engine):
+    """Of three that hold coins the first has a configuration that nobody understands, and the second was
+    never judged: the third is sold, and the two are named with the reason."""
+    for name in ("alpha", "beta", "gamma"):
+        bench.add_bot(engine, name)
+        hold(engine, name, "0.1", "4000")
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE bots SET config = config - 'bot_id' WHERE name = 'alpha'"))
+        connection.execute(text("DELETE FROM signals USING bots b WHERE b.id = bot_id AND b.name = 'beta'"))
+    done = switch(engine, True, "test", flatten=True)
+    assert done.sold == ("gamma",)
+    assert set(done.unsold) == {"alpha", "beta"} and "bot_id" in done.unsold["alpha"]
+    assert find_bot(engine, "gamma").quantity == 0
+    told = bench.scalar(engine, "SELECT message FROM system_events WHERE event = 'kill_switch_on'")
+    assert "alpha was not sold: " in told and "beta was not sold: " in told
+
+
+def test_withdrawing_all_orders_and_a_step_of_a_bot_never_wait_for_each_other(engine):
+    """The bot has locked its account and one of its orders, and wants the other one; whoever withdraws all of
+    them waits at the account and holds neither."""
+    bench.add_bot(engine, "alpha")
+    bot_id = find_bot(engine, "alpha").id
+    order = (
+        "INSERT INTO orders (id, bot_id, timestamp, side, order_type, quantity, status) VALUES (:id, :bot,"
+    )
+    with engine.begin() as connection:
+        for name in ("one", "two"):
+            connection.execute(
+                text(f"{order} now(), 'sell', 'stop', 1, 'open')"), {"id": name, "bot": bot_id}
+            )
+    touch = text("UPDATE orders SET updated_at = now() WHERE id = :id")
+    waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+    done: list[int] = []
+    with engine.begin() as connection:
+        lock = text("SELECT FROM positions WHERE bot_id = :bot FOR UPDATE")
+        connection.execute(lock, {"bot": bot_id})
+        connection.execute(touch, {"id": "two"})
+        switching = threading.Thread(target=lambda: done.append(cancel_open_orders(engine, "test")))
+        switching.start()
+        deadline = time.monotonic() + 30
+        while not bench.scalar(engine, waits):
+            assert time.monotonic() < deadline, "it never waited"
+        connection.execute(touch, {"id": "one"})
+    switching.join()
+    assert done == [2]

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 from sqlalchemy import Engine, text
 
+from core.clock import Clock
 from core.errors import Unavailable
 from core.exchange_orders import ExchangeOrder, OrderKind, SubmissionState
 from core.ids import decision_id
@@ -29,6 +30,18 @@ pytestmark = pytest.mark.servers
 BROKER, AT_MS = "okx-demo", 1_760_000_040_000
 BTC = Instrument("BTC-USDT", "BTC", "USDT", Decimal("0.1"), Decimal("0.00000001"), Decimal("0.00001"))
 Decide = Callable[..., str]
+Told = tuple[str, ...]
+HOUR_MS = 3_600_000
+
+
+class LaterClock(SystemClock):
+    """Wall time, moved on by a test."""
+
+    later_ms = 0
+
+    def now_ms(self) -> int:
+        """So much later than it is."""
+        return super().now_ms() + self.later_ms
 
 
 @pytest.fixture
@@ -73,9 +86,23 @@ def decide(engine: Engine) -> Decide:
     return decide
 
 
-def submitter(engine: Engine, account: TradingAccount, patience: Patience | None = None) -> Submitter:
-    """As a process has it right after its start."""
-    return Submitter(engine, account, SystemClock(), patience or Patience(), lambda _: BTC, lambda *_: None)
+def submitter(
+    engine: Engine,
+    account: TradingAccount,
+    patience: Patience | None = None,
+    wall: Clock | None = None,
+    told: list[Told] | None = None,
+) -> Submitter:
+    """As a process has it right after its start. told: where events go"""
+
+    def tell(*event: str) -> None:
+        if told is not None:
+            told.append(event)
+
+    nobody: Callable[..., None] = lambda *_: None  # noqa: E731
+    return Submitter(
+        engine, account, wall or SystemClock(), patience or Patience(), lambda _: BTC, nobody, tell
+    )
 
 
 async def step(
@@ -90,7 +117,12 @@ async def step(
 
 async def finish(engine: Engine, account: FakeAccount, name: str) -> ExchangeOrder:
     """Every step by another process."""
-    for _ in range(20):
+    return await finish_of(engine, account, name, 20)
+
+
+async def finish_of(engine: Engine, account: FakeAccount, name: str, steps: int) -> ExchangeOrder:
+    """In so many steps at most."""
+    for _ in range(steps):
         order = await step(engine, account, name)
         if order.state.is_final:
             return order
@@ -333,15 +365,159 @@ async def test_a_price_beyond_the_stop_already_sells_at_once(engine, account, de
     assert position(engine)[1] == 0
 
 
-async def test_another_refusal_of_a_stop_is_not_repeated_at_once(engine, account, decide):
-    """An exchange that wants no stop is asked again after a minute, not every half second."""
+async def test_a_sale_that_is_refused_is_wanted_until_it_is_made_and_told_once(engine, account, decide):
+    """The exchange refuses a sell again and again: it waits longer each time, is told once and shown with its
+    bot; when the exchange takes it, nothing of that is left."""
+    await finish(engine, account, decide(Side.BUY))
+    told: list[Told] = []
+    sends = submitter(engine, account, told=told)
+    account.answers = ["declined"] * 12
+    name, waits = decide(Side.SELL, "0.999"), []
+    for _ in range(12):
+        waits.append(await sends.advance(exchange_orders.read_order(engine, name), 0))
+        assert shown(engine, name)[0] == "submitting"
+    assert waits == sorted(waits) and waits[0] < 1 and waits[-1] == Patience().refused_s
+    ((level, event, message),) = told
+    assert (level, event) == ("error", "sale_not_placed")
+    assert f"order {name}" in message and message.endswith("51008 Insufficient USDT balance in account.")
+    assert find_bot(engine, "real").last_error == f"real orders: {message}"
+    assert (await finish(engine, account, name)).state is SubmissionState.FILLED
+    assert position(engine)[1] == 0 and find_bot(engine, "real").last_error is None
+
+
+async def test_a_stop_that_is_refused_is_tried_again(engine, account, decide):
+    """The same order, until the exchange takes it; a sell signal may take its place."""
     await finish(engine, account, decide(Side.BUY))
     protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
     await protection.renew()
-    account.answers = ["declined"]
+    account.answers = ["declined", "declined"]
     (stop,) = exchange_orders.live_orders(engine, BROKER)
-    await finish(engine, account, stop.order_id)
+    for _ in range(2):
+        assert (await step(engine, account, stop.order_id)).state is SubmissionState.SUBMITTING
+    assert "over 0.999 BTC-USDT" in (find_bot(engine, "real").last_error or "")
     assert await protection.renew() == 0
+    assert (await step(engine, account, stop.order_id)).state is SubmissionState.WORKING
+    assert find_bot(engine, "real").last_error is None
+
+
+async def test_a_stop_that_fails_at_the_exchange_is_told_and_replaced_a_little_later(engine, account, decide):
+    """It fired, and the exchange could not place its order: the position has no stop until the next one."""
+    await finish(engine, account, decide(Side.BUY))
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
+    await protection.renew()
+    (stop,) = exchange_orders.live_orders(engine, BROKER)
+    await step(engine, account, stop.order_id)
+    failed = msgspec.structs.replace(
+        account.orders[stop.client_id], state=SubmissionState.REJECTED, reason="51008 no balance"
+    )
+    account.orders[stop.client_id] = failed
+    told: list[Told] = []
+    working = exchange_orders.read_order(engine, stop.order_id)
+    await submitter(engine, account, told=told).advance(working, 0)
+    assert [event for _, event, _ in told] == ["sale_not_placed"]
+    assert await protection.renew() == 0
+    with engine.begin() as connection:
+        older = "UPDATE exchange_orders SET updated_at = updated_at - interval '6 s' WHERE order_id = :name"
+        connection.execute(text(older), {"name": stop.order_id})
+    assert await protection.renew() == 1
+
+
+async def test_a_busy_exchange_ends_a_buy_and_never_a_sell(engine, account, decide):
+    """After twenty requests: the buy is rejected, the sell is told of and sent again."""
+    account.answers = ["busy"] * 20
+    assert (await finish_of(engine, account, decide(Side.BUY), 21)).state is SubmissionState.REJECTED
+    await finish(engine, account, decide(Side.BUY))
+    account.answers, told = ["busy"] * 25, list[Told]()
+    sends, name = submitter(engine, account, told=told), decide(Side.SELL, "0.999")
+    for _ in range(26):
+        await sends.advance(exchange_orders.read_order(engine, name), 0)
+    assert [event for _, event, _ in told] == ["sale_not_placed"]
+    assert (await finish(engine, account, name)).state is SubmissionState.FILLED
+
+
+async def test_nothing_is_sent_while_a_kill_switch_is_on_though_nobody_has_withdrawn_it(
+    engine, account, decide
+):
+    """The switch is read in the transaction that lets the request leave."""
+    name = decide(Side.BUY)
+    set_kill_switch(engine, True)
+    assert (await step(engine, account, name)).state is SubmissionState.SUBMITTING
+    set_kill_switch(engine, False)
+    set_kill_switch(engine, True, bot_id=find_bot(engine, "real").id)
+    assert (await step(engine, account, name)).state is SubmissionState.SUBMITTING
+    assert account.sent == []
+    set_kill_switch(engine, False, bot_id=find_bot(engine, "real").id)
+    assert (await step(engine, account, name)).state is SubmissionState.WORKING
+
+
+async def test_an_old_order_that_is_not_found_once_goes_on(engine, account, decide):
+    """Three hours after it was taken the exchange does not find it, but has it in a list: it is as the list
+    says, and is found again later."""
+    name = decide(Side.BUY, kind=OrderType.LIMIT)
+    order, wall = await step(engine, account, name), LaterClock()
+    wall.later_ms = 3 * HOUR_MS
+    account.forgotten = {order.client_id}
+    account.fill(order.client_id, Decimal("0.25"), Decimal(1))
+    sends = submitter(engine, account, Patience(missing_s=0), wall)
+    for _ in range(2):
+        await sends.advance(exchange_orders.read_order(engine, name), 0)
+    order = exchange_orders.read_order(engine, name)
+    assert (order.state, order.filled_quantity) == (SubmissionState.WORKING, Decimal("0.25"))
+    account.forgotten = set()
+    account.fill(order.client_id, Decimal("0.75"), Decimal(1))
+    assert (await finish(engine, account, name)).state is SubmissionState.FILLED
+
+
+@pytest.mark.parametrize("part", ["0", "0.25", "1"])
+async def test_an_order_that_is_in_no_list_is_over_after_a_while_with_what_it_matched(
+    engine, account, decide, part
+):
+    """Not found and in no list: it is told at once, its matches are taken in, and it counts as over a minute
+    after it was missed first, however old it is."""
+    name = decide(Side.BUY, kind=OrderType.LIMIT)
+    order, wall, told = await step(engine, account, name), LaterClock(), list[Told]()
+    if Decimal(part):
+        account.fill(order.client_id, Decimal(part), Decimal(1))
+    account.forgotten = account.unlisted = {order.client_id}
+    sends = submitter(engine, account, wall=wall, told=told)
+    for later_ms, state in ((3 * HOUR_MS, "submitted"), (3 * HOUR_MS + 59_000, "submitted")):
+        wall.later_ms = later_ms
+        await sends.advance(exchange_orders.read_order(engine, name), 0)
+        assert (shown(engine, name)[0], shown(engine, name)[2]) == (state, Decimal(part))
+    wall.later_ms = 3 * HOUR_MS + 61_000
+    await sends.advance(exchange_orders.read_order(engine, name), 0)
+    assert shown(engine, name)[0] == ("filled" if part == "1" else "cancelled")
+    assert [event for _, event, _ in told] == ["order_missing", "order_missing"]
+
+
+async def test_a_young_order_that_is_in_no_list_is_looked_for(engine, account, decide):
+    """The exchange forgets nothing before two hours: its silence proves nothing."""
+    name = decide(Side.BUY, kind=OrderType.LIMIT)
+    order = await step(engine, account, name)
+    account.forgotten = account.unlisted = {order.client_id}
+    for _ in range(3):
+        assert (await step(engine, account, name, Patience(missing_s=0))).state is SubmissionState.WORKING
+
+
+async def test_what_is_wrong_with_one_bot_keeps_no_other_from_its_stop(engine, account, decide):
+    """A configuration that no version understands is told once; the other bot's stop is stored."""
+    await finish(engine, account, decide(Side.BUY))
+    add_bot(engine, "broken", broker=BROKER, virtual_balance=1000, risk={"stop_loss": 0.1})
+    with engine.begin() as connection:
+        change = (
+            "UPDATE bots SET config = jsonb_set(config, '{risk,stop_loss}', '\"far\"') WHERE name = 'broken'"
+        )
+        connection.execute(text(change))
+        held = "UPDATE positions SET quantity = 1, cost = 100 FROM bots WHERE id = bot_id AND name = 'broken'"
+        connection.execute(text(held))
+    told: list[Told] = []
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *event: told.append(event))
+    assert (await protection.renew(), await protection.renew()) == (1, 0)
+    ((level, event, message),) = told
+    assert (level, event) == ("error", "unprotected") and message.startswith("bot broken holds coins without")
+    assert [order.bot_id for order in exchange_orders.live_orders(engine, BROKER)] == [
+        find_bot(engine, "real").id
+    ]
 
 
 async def test_states_only_move_along_the_diagram(engine, account, decide):

@@ -61,7 +61,7 @@ def algo_request(order: ExchangeOrder) -> dict[str, str]:
         "instId": order.symbol,
         "tdMode": "cash",
         "side": order.side.value,
-        "ordType": _ALGO_KINDS.get(order.kind, "conditional"),
+        "ordType": algo_kind(order),
         "sz": text(order.quantity),
         "tgtCcy": "base_ccy",
         "algoClOrdId": order.client_id,
@@ -75,6 +75,11 @@ def algo_request(order: ExchangeOrder) -> dict[str, str]:
             trigger = {f"{name}TriggerPx": text(price), f"{name}TriggerPxType": "last"}
             body |= trigger | {f"{name}OrdPx": AT_MARKET}
     return body
+
+
+def algo_kind(order: ExchangeOrder) -> str:
+    """OKX's word for what an algo order is."""
+    return _ALGO_KINDS.get(order.kind, "conditional")
 
 
 def sent(document: Row, ident: str) -> Answer:

@@ -8,6 +8,7 @@ from decimal import Decimal
 from typing import Any
 
 import ccxt
+import msgspec
 import structlog
 
 from core.errors import BadInput, Unavailable
@@ -18,7 +19,7 @@ from pipelines.exchanges.ccxt.okx_private import Answered, open_private
 from pipelines.exchanges.okx.backoff import Backoff
 from pipelines.exchanges.okx.keys import Keys
 from pipelines.exchanges.okx.limits import WINDOW_MARGIN_S, Budget
-from pipelines.exchanges.trading import Answer, Busy, Unclear
+from pipelines.exchanges.trading import Answer, Busy, Taken, Unclear
 
 # "METHOD path" → (requests, seconds), per user, and for those of _BY_PAIR per user and instrument
 LIMITS = {
@@ -31,13 +32,18 @@ LIMITS = {
     "GET trade/fills": (60, 2.0),
     "GET trade/fills-history": (10, 2.0),
     "GET trade/orders-pending": (60, 2.0),
+    "GET trade/orders-history": (40, 2.0),
+    "GET trade/orders-history-archive": (20, 2.0),
     "GET trade/orders-algo-pending": (20, 2.0),
+    "GET trade/orders-algo-history": (20, 2.0),
     "GET account/balance": (10, 2.0),
     "GET account/config": (5, 2.0),
     "GET public/time": (10, 2.0),
 }
 _BY_PAIR = frozenset({"POST trade/order", "POST trade/cancel-order"})
 ALGO_KINDS = "conditional,oco,move_order_stop"
+PLAIN_LISTS = ("trade/orders-pending", "trade/orders-history", "trade/orders-history-archive")
+ALGO_LISTS = ("trade/orders-algo-pending", "trade/orders-algo-history")
 PAGE = 100
 READ_ATTEMPTS = 4
 
@@ -64,8 +70,11 @@ class OkxTrading:
         """The exchange's clock, which `clock` follows from here."""
         await self._budget("GET public/time").wait()
         asked = time.monotonic()
-        (row,) = await self._read("public/time", {}, api="public")
-        exchange_ms = int(row["ts"])
+        try:
+            (row,) = await self._read("public/time", {}, api="public")
+            exchange_ms = int(row["ts"])
+        except (Answered, ValueError, KeyError) as error:
+            raise Unavailable(f"public/time: {self._said(error)}") from None
         self.clock.answer(exchange_ms, asked, time.monotonic())
         if self.clock.steady is not None:
             # requests are stamped by the exchange's clock: one that is 30 s off is refused
@@ -74,7 +83,7 @@ class OkxTrading:
 
     async def permissions(self) -> frozenset[str]:
         """What the key may do: read_only, trade, withdraw."""
-        (row,) = await self._get("account/config", {})
+        row = await self._single("account/config")
         return frozenset(str(row.get("perm") or "").split(","))
 
     async def room(self, order: ExchangeOrder) -> None:
@@ -98,7 +107,9 @@ class OkxTrading:
             answer = Unclear(self._said(error))
         else:
             answer = rows.sent(document, ident)
-        return answer
+        if isinstance(answer, Taken):
+            return answer
+        return msgspec.structs.replace(answer, reason=self._keys.hidden(answer.reason))
 
     async def cancel(self, order: ExchangeOrder) -> None:
         """Withdraw an order; Unavailable when nobody answers."""
@@ -119,21 +130,39 @@ class OkxTrading:
         """What the exchange knows of an order."""
         if order.kind.is_protective:
             row = await self._one("trade/order-algo", {"instId": order.symbol, **self._algo_named(order)})
-            if row is None:
-                return None
-            child_id = rows.child_of(row)
-            query = {"instId": order.symbol, "ordId": child_id}
-            return rows.algo_report(row, await self._one("trade/order", query) if child_id else None)
+            return None if row is None else await self._algo_report(order, row)
         row = await self._one("trade/order", self._named(order))
         return None if row is None else rows.order_report(row)
 
-    async def fills(self, symbol: str, order_id: str) -> list[ExchangeFill]:
-        """All matches of an order, also after the three days that the quick list has."""
+    async def trace(self, order: ExchangeOrder) -> Report | None:
+        """An order by its number in the lists: of what waits, of a week, of three months."""
+        if order.exchange_id is None:
+            return None
+        if order.kind.is_protective:
+            query = {"ordType": rows.algo_kind(order), "algoId": order.exchange_id}
+            for name in ALGO_LISTS:
+                for row in await self._get(name, query):
+                    if row["algoId"] == order.exchange_id:
+                        return await self._algo_report(order, row)
+            return None
+        newer = str(int(order.exchange_id) + 1)  # `after`: the rows before that number, newest first
+        query = {"instType": "SPOT", "instId": order.symbol, "after": newer, "limit": str(PAGE)}
+        for name in PLAIN_LISTS:
+            for row in await self._get(name, query):
+                if row["ordId"] == order.exchange_id:
+                    return rows.order_report(row)
+        return None
+
+    async def fills(self, symbol: str, order_id: str, filled: Decimal | None = None) -> list[ExchangeFill]:
+        """All matches of an order, also of those from before the three days that the quick list has."""
         query = {"instType": "SPOT", "instId": symbol, "ordId": order_id}
-        found = await self._pages("trade/fills", query, "billId")
-        if not found:
-            found = await self._pages("trade/fills-history", query, "billId")
-        return sorted(map(rows.fill, found), key=lambda fill: (fill.timestamp_ms, int(fill.trade_id)))
+        found: dict[str, ExchangeFill] = {}
+        for name in ("trade/fills", "trade/fills-history"):
+            if filled is not None and sum((one.quantity for one in found.values()), Decimal(0)) >= filled:
+                break
+            for fill in map(rows.fill, await self._pages(name, query, "billId")):
+                found[fill.trade_id] = fill
+        return sorted(found.values(), key=lambda fill: (fill.timestamp_ms, int(fill.trade_id)))
 
     async def open_orders(self) -> list[Report]:
         """Every order that waits, algo orders included."""
@@ -146,7 +175,7 @@ class OkxTrading:
 
     async def balances(self) -> Mapping[str, Decimal]:
         """What the account holds by currency."""
-        (row,) = await self._get("account/balance", {})
+        row = await self._single("account/balance")
         return {detail["ccy"]: Decimal(detail["cashBal"]) for detail in row["details"]}
 
     async def watch(self, on_change: Callable[[str], None]) -> None:
@@ -171,12 +200,29 @@ class OkxTrading:
                 on_change("")
                 await asyncio.sleep(backoff.next_delay_s())
 
+    async def _algo_report(self, order: ExchangeOrder, row: Any) -> Report:
+        """An algo order with the order that it placed, if it has."""
+        child_id = rows.child_of(row)
+        query = {"instId": order.symbol, "ordId": child_id}
+        return rows.algo_report(row, await self._one("trade/order", query) if child_id else None)
+
     async def _get(self, name: str, query: Mapping[str, str]) -> list[Any]:
+        """The rows of an answer, within the limits. Unavailable when the exchange gives none."""
         await self._budget(f"GET {name}").wait()
-        return await self._read(name, query)
+        try:
+            return await self._read(name, query)
+        except Answered as answered:
+            raise Unavailable(f"{name}: {self._said(answered)}") from None
+
+    async def _single(self, name: str) -> Any:
+        """The one row of an answer about the account."""
+        found = await self._get(name, {})
+        if len(found) != 1:
+            raise Unavailable(f"{name}: {len(found)} rows instead of one")
+        return found[0]
 
     async def _read(self, name: str, query: Mapping[str, str], api: str = "private") -> list[Any]:
-        """The rows of an answer; passing faults are tried again."""
+        """The rows of an answer; passing faults are tried again. Answered: it is a refusal."""
         backoff = Backoff(first_s=0.1, longest_s=2.0)
         while True:
             try:
@@ -198,8 +244,9 @@ class OkxTrading:
 
     async def _one(self, name: str, query: Mapping[str, Any]) -> Any:
         """The row of one order; None when the exchange knows none."""
+        await self._budget(f"GET {name}").wait()
         try:
-            found = await self._get(name, query)
+            found = await self._read(name, query)
         except Answered as answered:
             if str(answered.document.get("code")) in rows.NOT_FOUND:
                 return None
