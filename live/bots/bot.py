@@ -35,9 +35,12 @@ from pipelines.warehouse.instruments import read_instruments
 from pipelines.warehouse.paths import MOST_BARS, Inside, is_begun
 from strategies import registry
 from strategies.evaluate import last_signal
+from strategies.sizes import with_sizes
 
 CATCH_UP_CANDLES = 50
-"""Judged in one go before the process gets to its heartbeat again."""
+CATCH_UP_MS = 1_000
+"""Judged in one go, and the wall time after which no further one is begun, before the process gets to its
+heartbeat again: a strategy that is slow over each of many candles is not hung."""
 HOLE_PATIENCE_MS = 60_000
 """Wall time to wait for a candle that is missing while newer ones are there."""
 CHECKPOINT_BARS = 500
@@ -91,8 +94,8 @@ class Bot:
         self._judging = judging
         self._strategy = registry.build(config.strategy or "", config.parameters, config.timeframe)
         self._ledger = Ledger(engine, row.id, self.symbol, self.timeframe)
-        self._config = config
-        rows = max(self._strategy.window, config.risk.history)
+        self._config = config.model_copy(update={"risk": with_sizes(config.risk, self._strategy)})
+        rows = max(self._strategy.window, self._config.risk.history)
         self._window = CandleWindow(engine, self.symbol, self.timeframe, rows)
         self._broker = broker_of(config, row.id)
         path: Path = "candle" if config.execution is None else config.execution.intrabar
@@ -151,13 +154,15 @@ class Bot:
         """Judge stored candles that are due; returns whether there may be more of them."""
         if self._account.last_candle_ms is None:
             return self._begin()
-        last_ms = self._account.last_candle_ms
+        last_ms, began_ms = self._account.last_candle_ms, self._clock.now_ms()
         candles = self._ledger.candles_after(last_ms, CATCH_UP_CANDLES)
         for candle in candles:
             if candle.close_ms != last_ms + self.timeframe.ms and not self._hole_is_lost(last_ms, candle):
                 return False
             self._judge(candle, None)
             last_ms = candle.close_ms
+            if self._clock.now_ms() - began_ms >= CATCH_UP_MS:
+                return True
         if len(candles) == CATCH_UP_CANDLES:
             return True
         if self._running is not None:

@@ -9,6 +9,7 @@ Lines of JSON. In: {"start": NAME, "log": PATH}. Out: {"ready": true}, {"started
 {"ended": PID, "code": CODE} with −n for signal n. It ends when its input does, and the bots with it.
 """
 
+import contextlib
 import gc
 import os
 import select
@@ -73,14 +74,18 @@ class Nursery:
         self._say({"started": name, "pid": pid})
 
     def _bury(self) -> None:
-        """Report every child that has ended."""
+        """Report every child that has ended; what it started and left ends with it."""
         while True:
             try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             except ChildProcessError:
                 return
-            if pid == 0:
+            if ended is None:
                 return
+            # As long as nobody has asked for its end, its number is nobody else's.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(ended.si_pid, signal.SIGKILL)
+            pid, status = os.waitpid(ended.si_pid, 0)
             self._say({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
 
     def _become(self, name: str, log: Path, parent: int) -> NoReturn:

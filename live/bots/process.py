@@ -16,7 +16,7 @@ import structlog
 from config.settings import PROJECT_ROOT, Settings
 from core.timeframes import Timeframe
 from live.bots.lifeline import PARENT_VARIABLE
-from live.bots.runner_codes import LAST_WORDS, ORPHANED
+from live.bots.runner_codes import LAST_WORDS, LOST
 from live.bots.vitals import Limits, Sign, Vitals
 from pipelines.exchanges.okx.keys import without_keys
 from pipelines.warehouse.bots import BotRow
@@ -37,7 +37,7 @@ class BotProcess:
     bot_id, version: bots.id and the version of the configuration with which it was started
     stop_deadline: when a stop that was asked for becomes a kill; None: no stop was asked for
     kill_reason: why the supervisor ends it, if it does; kill_at: when, its last words written by then
-    exit_code: None while it runs; −n when signal n ended it
+    exit_code: None while it runs; −n when signal n ended it; else of live.bots.runner_codes
     gives_way: it gets the processor only when nobody else wants it, until it ends
     """
 
@@ -83,8 +83,15 @@ class BotProcess:
             psutil.Process(self.pid).nice(LAST_IN_LINE)
 
     def kill(self) -> None:
-        """End it now."""
-        self._signal(signal.SIGKILL)
+        """End it now, and whatever its strategy has started."""
+        if self.exit_code is None:
+            self._signal(signal.SIGKILL)
+            self.end_group()
+
+    def end_group(self) -> None:
+        """End all that is left of the session that the process leads."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
 
     def deadline(self) -> float | None:
         """When something is due about it; None: nothing is."""
@@ -213,7 +220,8 @@ class BotProcesses:
         """The nursery is gone, and the kernel has killed its children with it."""
         lost, self._alive = self._alive, {}
         for process in lost.values():
-            process.end(ORPHANED)
+            process.end_group()
+            process.end(LOST)
         waiting, self._born = self._born, {}
         for born in waiting.values():
             born.set_exception(ConnectionError("the nursery of bots died"))

@@ -13,19 +13,20 @@ from collections.abc import Callable
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from config.files import ConfigError
 from config.settings import Settings, settings
 from core.bot_states import Actual, Desired
 from core.errors import BadInput, Unavailable
 from live.bots.bot import Bot
+from live.bots.faults import is_away, said
 from live.bots.inbox import Inbox
 from live.bots.lifeline import is_orphan, tie_to_parent
 from live.bots.memory import limit_memory, without_limit
 from live.bots.messages import Message, status_message
 from live.bots.outbox import Outbox
-from live.bots.runner_codes import CRASHED, LAST_WORDS, ORPHANED, STOPPED, UNUSABLE
+from live.bots.runner_codes import CRASHED, LAST_WORDS, ORPHANED, STOPPED, UNUSABLE, UNWANTED
 from live.bots.stopwatch import Stopwatch
 from live.logs import configure_logs
 from pipelines.bus.redis import RedisBus
@@ -43,8 +44,6 @@ BACK_OFF_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 MOST_CONFLICTS = 10
 SLOW_AGAIN_MS = 3_600_000
 """After which a slow strategy is told again."""
-PASSING = ("08", "57P", "53", "40", "25006")
-"""SQLSTATEs of a server's troubles: connection, shutdown and start, resources, deadlock, standby."""
 
 _log = structlog.get_logger("bot")
 
@@ -72,7 +71,8 @@ class Runner:
         self._wanted = self._row.status
         self._state = self._row.state
         self._judged = -1
-        self._stopping = False
+        self._is_behind = False
+        self._stopping = self._unwanted = False
         self._failures = 0
         self._conflicts = 0
 
@@ -103,7 +103,7 @@ class Runner:
             elif not await self._guarded(self._handle):
                 await self._inbox.wait(due - loop.time())
             await asyncio.sleep(0)
-        return STOPPED
+        return UNWANTED if self._unwanted else STOPPED
 
     async def _guarded(self, step: Callable[[], bool]) -> bool:
         """Run a step. A database that is away is waited for, and then everything is read again: whether the
@@ -120,11 +120,11 @@ class Runner:
             _log.info("reads its rows again", bot=self._name, reason=str(conflict))
             self._inbox.nudged = True  # somebody changed something: see first what is wanted now
             return True
-        except DBAPIError as error:
-            if not _is_away(error):
+        except SQLAlchemyError as error:
+            if not is_away(error):
                 raise
             if not self._failures:
-                _log.warning("waits for the database", bot=self._name, error=str(error.orig))
+                _log.warning("waits for the database", bot=self._name, error=said(error))
             pause = BACK_OFF_S[min(self._failures, len(BACK_OFF_S) - 1)]
             self._failures += 1
             self._inbox.clear()
@@ -137,6 +137,7 @@ class Runner:
         self._wanted = self._bot.beat()
         self._tell_slow()
         if self._wanted in {Desired.STOPPED, Desired.ERROR}:
+            self._unwanted = True
             self._stop()
             return False
         target = Actual.PAUSED if self._wanted is Desired.PAUSED else Actual.RUNNING
@@ -145,10 +146,11 @@ class Runner:
         if self._wanted is not Desired.ACTIVE:
             return False
         judged, self._judged = self._judged, self._bot.judged
-        if self._bot.judged != judged:
+        if self._bot.judged != judged and not self._is_behind:
             return False  # the bus works
         self._inbox.drop_running()
-        return self._bot.catch_up()
+        self._is_behind = self._bot.catch_up()
+        return self._is_behind
 
     def _tell_slow(self) -> None:
         """An event for a strategy that is slow but not too slow, once an hour."""
@@ -194,14 +196,8 @@ class Runner:
         trace = "".join(traceback.format_exception(error))
         try:
             record_crash(self._engine, self._row.id, self._clock.now_ms(), CRASHED, _summary(error), trace)
-        except DBAPIError as failure:
-            _log.error("cannot store the crash", bot=self._name, error=str(failure.orig))
-
-
-def _is_away(error: DBAPIError) -> bool:
-    """Whether the server, not the statement, is the problem."""
-    state = getattr(error.orig, "sqlstate", None)
-    return error.connection_invalidated or state is None or state.startswith(PASSING)
+        except SQLAlchemyError as failure:
+            _log.error("cannot store the crash", bot=self._name, error=said(failure))
 
 
 def _summary(error: BaseException) -> str:
@@ -213,7 +209,8 @@ def main() -> int:
     if len(sys.argv) != 2:
         sys.stderr.write("usage: python -m live.bots.runner BOT_NAME\n")
         return UNUSABLE
-    return run_bot(sys.argv[1])
+    code = run_bot(sys.argv[1])
+    return STOPPED if code == UNWANTED else code
 
 
 def run_bot(name: str) -> int:
@@ -246,8 +243,8 @@ async def _start(name: str) -> Runner:
     for attempt in range(1_000_000):
         try:
             return Runner(settings(), name)
-        except (DBAPIError, Unavailable) as error:
-            if isinstance(error, DBAPIError) and not _is_away(error):
+        except (SQLAlchemyError, Unavailable) as error:
+            if isinstance(error, SQLAlchemyError) and not is_away(error):
                 raise
             if is_orphan():
                 sys.exit(ORPHANED)

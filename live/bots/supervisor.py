@@ -2,19 +2,22 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from config.settings import Settings
-from core.bot_states import Actual, Desired, Step, next_step
+from core.bot_states import Actual, Desired, IllegalMove, Step, next_step
 from core.errors import BadInput
+from live.bots.faults import is_away, said
 from live.bots.folder import BotFolder
 from live.bots.process import BotProcess, BotProcesses
 from live.bots.reports import Reports
-from live.bots.runner_codes import CRASHED, ORPHANED, STOPPED, UNUSABLE
+from live.bots.runner_codes import CRASHED, LOST, STOPPED, UNUSABLE, UNWANTED
 from live.bots.threads import uninterrupted
 from live.bots.vitals import Limits
 from pipelines.bus.base import Bus
@@ -41,6 +44,8 @@ _log = structlog.get_logger("bots")
 class BotSupervisor:
     """Runs inside the daemon; several daemons on one database take turns (see Lease).
 
+    is_standby: another daemon has the lease
+
     Parameters
     ----------
     settings: with database_url and redis_url resolved; passed on to the bots
@@ -61,7 +66,8 @@ class BotSupervisor:
         self._processes: dict[str, BotProcess] = {}
         self._something = asyncio.Event()
         self._reachable_since: float | None = None
-        self._standby = False
+        self.is_standby = False
+        self._faults: dict[str, str] = {}
 
     async def run(self) -> None:
         """Until cancelled; then the bots are stopped."""
@@ -79,7 +85,7 @@ class BotSupervisor:
 
     async def _wind_up(self, listener: asyncio.Task[None]) -> None:
         listener.cancel()
-        await self._stop_all()
+        await self._note_stopped(await self._stop_all())
         await self._starter.close()
         await asyncio.gather(listener, return_exceptions=True)
         self._lease.release()
@@ -94,24 +100,52 @@ class BotSupervisor:
             if not await uninterrupted(self._lease.hold):
                 await self._stand_by()
                 return
-            self._standby = False
-            await self._folder.follow()
+            self.is_standby = False
+            await self._apart("the files of bots", self._folder.follow())
             rows = await uninterrupted(list_bots, self._engine, deleted=True)
             for row in rows:
-                await self._reconcile(row)
+                await self._apart(f"bot {row.name}", self._reconcile(row))
             self._end_strangers({row.id for row in rows})
-        except DBAPIError as error:
-            if self._reachable_since is not None or not self._folder.was_read:
-                _log.warning("the database is away; bots are left as they are", error=str(error.orig))
+        except SQLAlchemyError as error:
+            if not is_away(error):
+                await self._tell_fault("the supervision of bots", error)
+            elif self._reachable_since is not None or not self._folder.was_read:
+                _log.warning("the database is away; bots are left as they are", error=said(error))
             self._reachable_since = None
             return
         if self._reachable_since is None:
             self._reachable_since = loop.time()
 
+    async def _apart(self, what: str, step: Coroutine[Any, Any, None]) -> None:
+        """Make a step of one bot: what is wrong there is told, and is no other bot's affair. A database that
+        is away is everybody's."""
+        try:
+            await step
+        except IllegalMove as error:
+            # Its own process, or another daemon, moved it since it was read: the next look reads it again.
+            _log.warning("a bot was moved meanwhile", about=what, error=str(error))
+        except SQLAlchemyError as error:
+            if is_away(error):
+                raise
+            await self._tell_fault(what, error)
+        else:
+            self._faults.pop(what, None)
+
+    async def _tell_fault(self, what: str, error: SQLAlchemyError) -> None:
+        """Once for each reason: nothing that time alone cures."""
+        if self._faults.get(what) == said(error):
+            return
+        self._faults[what] = said(error)
+        _log.error("cannot go on", about=what, exc_info=error)
+        message = f"{what}: the database refuses what is to be stored: {said(error)}"
+        with contextlib.suppress(SQLAlchemyError):
+            await self._reports.event("error", "bots_fault", message)
+
     async def _stand_by(self) -> None:
-        if not self._standby:
+        """Bots that run here belong to another daemon by now, which writes their states."""
+        if not self.is_standby:
             _log.warning("another daemon supervises the bots; this one stands by")
-            self._standby, self._reachable_since = True, None
+            self.is_standby, self._reachable_since = True, None
             await self._stop_all()
 
     async def _reconcile(self, row: BotRow) -> None:
@@ -172,7 +206,9 @@ class BotSupervisor:
         """A process that runs: is it wanted, well, and of the right configuration?"""
         now = asyncio.get_running_loop().time()
         unwanted = next_step(row.status, row.state) is Step.STOP or process.version != row.config_version
-        if process.deadline() is not None or unwanted:
+        # Another daemon had the lease for a moment, and bots of its own.
+        foreign = not row.state.has_process or row.pid not in {None, process.pid}
+        if process.deadline() is not None or unwanted or foreign:
             self._end(process, now)
             return
         sign = process.look(row, now, self._clock.now_ms())
@@ -199,7 +235,7 @@ class BotSupervisor:
 
     async def _ended(self, row: BotRow, process: BotProcess, code: int) -> None:
         """A process is gone: as asked, or it crashed."""
-        asked = process.stop_deadline is not None or code in {STOPPED, ORPHANED}
+        asked = process.stop_deadline is not None or code in {UNWANTED, LOST}
         if asked and process.kill_reason is None:
             await self._record(row, Actual.STOPPED)
             return
@@ -252,8 +288,8 @@ class BotSupervisor:
         left = [deadline - now for deadline in deadlines if deadline is not None]
         return max(0.05, min([self._limits.look_s, *left]))
 
-    async def _stop_all(self) -> None:
-        """End every process: in order if there is time, and note it if the database can be reached."""
+    async def _stop_all(self) -> set[str]:
+        """End every process, in order if there is time; the names of their bots."""
         deadline = asyncio.get_running_loop().time() + self._limits.stop_s
         processes, self._processes = self._processes, {}
         for process in processes.values():
@@ -265,17 +301,25 @@ class BotSupervisor:
             for process in processes.values():
                 process.kill()
             await asyncio.gather(*(process.wait() for process in processes.values()))
+        return set(processes)
+
+    async def _note_stopped(self, names: set[str]) -> None:
+        """Say of bots that they are stopped, if the database can be reached and they are still ours."""
         try:
+            if not names or not await uninterrupted(self._lease.hold):
+                return
             for row in await uninterrupted(list_bots, self._engine, deleted=True):
-                if row.name in processes and row.state.has_process:
-                    await self._record(row, Actual.STOPPED)
-        except DBAPIError as error:
-            _log.warning("states of stopped bots not stored", error=str(error.orig))
+                if row.name in names and row.state.has_process:
+                    await self._apart(f"bot {row.name}", self._record(row, Actual.STOPPED))
+        except SQLAlchemyError as error:
+            _log.warning("states of stopped bots not stored", error=said(error))
 
 
 def _reason(code: int, log: Path) -> str:
     if code < 0:
         return f"killed by signal {-code}"
+    if code == STOPPED:
+        return "ended by itself, although nobody had asked it to"
     last_words = (_tail(log) or "").strip().splitlines()
     if code == UNUSABLE and last_words:
         return last_words[-1]

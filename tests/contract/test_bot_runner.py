@@ -4,6 +4,7 @@ import random
 import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from core.fills import Costs
 from core.orders import Execution
 from core.portfolio import Portfolio
 from core.risk import RiskLimits, RiskState
+from live.bots.bot import Bot
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bots import announce, cancel_open_orders, find_bot, set_status
 from pipelines.warehouse.candles import read_candles
@@ -214,6 +216,38 @@ async def test_without_redis_candles_are_read_from_the_database(engine, database
     finally:
         process.kill()
         process.wait()
+
+
+def test_a_bot_that_catches_up_slowly_gets_to_its_heartbeat_between_candles(engine):
+    """A strategy that takes 0.6 s over each of forty missed candles: the bot comes back after two of them,
+    and one that takes longer than the limit still judges one at a time."""
+    candles = bench.walk(HISTORY + 40)
+    bench.add_bot(engine, "alpha")
+    _history(engine, candles)
+    clock = _WorkClock()
+
+    @contextmanager
+    def judging() -> Iterator[None]:
+        yield
+        clock.ms += clock.judgement_ms
+
+    bot = Bot(find_bot(engine, "alpha"), engine, clock, lambda message: None, judging)
+    assert bot.catch_up()
+    bench.store(engine, candles[HISTORY:])
+    for judgement_ms, judged in ((600, 2), (600, 4), (5_000, 5), (0, 40)):
+        clock.judgement_ms = judgement_ms
+        bot.catch_up()
+        assert bot.judged == judged
+
+
+class _WorkClock:
+    """Goes on only while a strategy works."""
+
+    ms, judgement_ms = 1_760_000_000_000, 0
+
+    def now_ms(self) -> int:
+        """The time."""
+        return self.ms
 
 
 async def test_the_kill_switch_cancels_and_vetoes_orders(engine, bus, start):

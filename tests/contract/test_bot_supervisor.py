@@ -244,6 +244,115 @@ async def test_bots_come_back_when_the_nursery_dies(home, engine, bus):
         assert bench.scalar(engine, "SELECT count(*) FROM bot_crashes") == 0
 
 
+async def test_a_daemon_that_lost_the_lease_leaves_the_states_to_the_one_that_has_it(
+    home, engine, bus, tmp_path
+):
+    """The first one's session is cut and the second takes over: the first ends its processes and stands by,
+    writes no state, and both live on with one process for the bot."""
+    _write(home, "one")
+    other = home.model_copy(update={"home": tmp_path / "other"})
+    async with _supervised(home, engine, bus, look_s=3.0) as first:
+        await _state(engine, "one", "running")
+        before = _pid(engine, "one")
+        async with _supervised(other, engine, bus, look_s=0.1):
+            await bench.until(lambda: bench.scalar(engine, _LEASE) == 1, "the lease")
+            bench.scalar(engine, f"SELECT pg_terminate_backend(pid) FROM ({_LEASE_PID}) AS l")
+            await bench.until(lambda: not psutil.pid_exists(before), "the first one's process is gone")
+            await bench.until(lambda: find_bot(engine, "one").pid not in {before, None}, "taken over")
+            await _state(engine, "one", "running")
+            pid = _pid(engine, "one")
+            for _ in range(3):
+                await announce(bus, "one")
+                await asyncio.sleep(0.2)
+                row = find_bot(engine, "one")
+                assert (row.state, row.pid) == ("running", pid) and psutil.pid_exists(pid)
+            assert first.is_standby
+        assert bench.scalar(engine, "SELECT count(*) FROM bot_crashes") == 0
+
+
+async def test_what_the_database_refuses_of_one_bot_is_told_and_leaves_the_others(home, engine, bus):
+    """Its row cannot be changed: no outage, so that the heartbeats of the others are looked at; one event."""
+    with engine.begin() as connection:
+        connection.exec_driver_sql(_REFUSING)
+    _write(home, "bad")
+    _write(home, "good")
+    async with _supervised(home, engine, bus, look_s=0.1, hung_s=1.0) as supervisor:
+        await _state(engine, "good", "running")
+        told = "SELECT array_agg(message) FROM system_events WHERE event = 'bots_fault'"
+        await bench.until(lambda: bench.scalar(engine, told), "it is told")
+        assert bench.scalar(engine, told) == [
+            "bot bad: the database refuses what is to be stored: not this one"
+        ]
+        pid = _pid(engine, "good")
+        os.kill(pid, signal.SIGSTOP)
+        await bench.until(lambda: not psutil.pid_exists(pid), "the hung one is ended all the same")
+        assert not supervisor.is_standby
+
+
+async def test_a_process_that_ends_itself_counts_as_a_crash_and_takes_its_children_along(
+    home, engine, bus, tmp_path
+):
+    """Whatever code a strategy ends its process with; what it started and left ends too."""
+    (tmp_path / "strategies").mkdir()
+    for name, code in (("leaver", 0), ("orphan", 3)):
+        text = _LEAVING.format(kind=name.title(), code=code, note=tmp_path / f"{name}.pid")
+        (tmp_path / "strategies" / f"{name}.py").write_text(text)
+        bench.add_bot(engine, name, strategy=name, parameters={})
+    settings = home.model_copy(update={"strategies_dir": tmp_path / "strategies"})
+    async with _supervised(settings, engine, bus, look_s=0.2, restarts=1):
+        for name in ("leaver", "orphan"):
+            await _state(engine, name, "error")
+    reasons = "SELECT array_agg(reason ORDER BY c.id) FROM bot_crashes c JOIN bots b ON b.id = bot_id"
+    by_itself = "ended by itself, although nobody had asked it to"
+    assert bench.scalar(engine, f"{reasons} WHERE name = 'leaver'") == [by_itself] * 2
+    assert bench.scalar(engine, f"{reasons} WHERE name = 'orphan'") == ["ended with code 3"] * 2
+    for name in ("leaver", "orphan"):
+        left = [int(line) for line in (tmp_path / f"{name}.pid").read_text().split()]
+        assert len(left) == 2
+        await bench.until(lambda left=left: not any(map(_lives, left)), "its children are gone")
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+_LEASE_PID = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 7205004 AND granted"
+_LEASE = f"SELECT count(*) FROM ({_LEASE_PID}) AS l"
+_REFUSING = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
+CREATE TRIGGER refusing BEFORE UPDATE ON bots FOR EACH ROW WHEN (NEW.name = 'bad') EXECUTE FUNCTION refuse();
+"""
+_LEAVING = '''
+import os
+import subprocess
+from pathlib import Path
+
+import polars as pl
+
+from strategies.base import Strategy
+from strategies.parameters import Parameters
+
+
+class {kind}Parameters(Parameters):
+    """None."""
+
+
+class {kind}(Strategy):
+    """Ends its process."""
+
+    model = {kind}Parameters
+    warmup = window = 1
+    indicator_names = ()
+
+    def judge(self, candles):
+        with Path("{note}").open("a") as note:
+            note.write(f"{{subprocess.Popen(['sleep', '1000']).pid}}\\n")
+        os._exit({code})
+'''
+
 DAEMON = """
 import asyncio
 from config.settings import settings

@@ -1,0 +1,17 @@
+"""Errors of the database, told apart: those that time cures, and those that somebody has to."""
+
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from pipelines.warehouse.database import is_outage
+
+
+def is_away(error: SQLAlchemyError) -> bool:
+    """Whether the server is away, or so slow that every connection is in use."""
+    return isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and is_outage(error))
+
+
+def said(error: SQLAlchemyError) -> str:
+    """What it says, in one line, without the statement."""
+    told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
+    return str(told).strip().partition("\n")[0]
