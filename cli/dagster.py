@@ -17,6 +17,7 @@ def dagster() -> None:
     from cli.stack.plan import DAGSTER_DATABASE, make_plan
     from cli.stack.services import dagster_services
     from config.settings import PROJECT_ROOT
+    from pipelines.exchanges.okx.keys import without_keys
     from pipelines.warehouse.server import ensure_database
 
     settings = ensure(database=True, redis=True)
@@ -35,7 +36,9 @@ def dagster() -> None:
         for service in dagster_services(settings.dagster_port, plan.code_port, settings.dagster_host):
             log = plan.home.log(service.name)
             running.append(
-                process.start(service.command, log, with_parent=True, environment=plan.environment())
+                process.start(
+                    service.command, log, with_parent=True, environment=without_keys(plan.environment())
+                )
             )
         while not stop.wait(0.5) and all(child.poll() is None for child in running):
             continue

@@ -14,7 +14,8 @@ SERVERS = ("postgres", "redis", "sim")
 @dataclass(frozen=True)
 class Service:
     """A supervised process. `nice` makes room for the trading path on a small machine; one that ends before
-    `start_seconds` failed to start, and the pause before the next try grows."""
+    `start_seconds` failed to start, and the pause before the next try grows. `keys`: whether it may see the
+    keys of an account, if the environment has them."""
 
     name: str
     command: tuple[str, ...]
@@ -25,6 +26,7 @@ class Service:
     stop_seconds: int = 15
     stop_children: bool = False
     nice: int = 0
+    keys: bool = False
     environment: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -46,7 +48,7 @@ def sim_service(port: int, speed: str, state_file: Path) -> Service:
 
 def live_service() -> Service:
     """The daemon; it stops its bots itself, so only it is signalled."""
-    return Service("live", tcp("live"), stop_seconds=20)
+    return Service("live", tcp("live"), stop_seconds=20, keys=True)
 
 
 def dashboard_service() -> Service:

@@ -6,9 +6,11 @@ from collections.abc import Iterable
 from cli.stack.home import Home
 from cli.stack.ports import LOOPBACK
 from cli.stack.services import Service
+from pipelines.exchanges.okx.keys import VARIABLES
 
 LOG_BYTES = "20MB"
 START_TRIES = 60
+_WITHOUT_KEYS = ("env", *(word for name in VARIABLES for word in ("-u", name)))
 
 
 def config_text(home: Home, services: Iterable[Service], port: int, password: str, user: str) -> str:
@@ -45,6 +47,8 @@ def config_text(home: Home, services: Iterable[Service], port: int, password: st
 
 def _program(home: Home, service: Service) -> str:
     command = ("nice", "-n", str(service.nice), *service.command) if service.nice else service.command
+    if not service.keys:
+        command = (*_WITHOUT_KEYS, *command)
     options = {
         "command": shlex.join(command),
         "directory": str(service.folder),

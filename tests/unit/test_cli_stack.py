@@ -1,8 +1,11 @@
 """The pure parts of the stack: ports, addresses, supervisord's configuration, files of a home."""
 
 import configparser
+import os
 import shlex
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -22,6 +25,7 @@ from cli.stack.table import columns, duration
 from cli.stack.up import check_speed
 from config.settings import Settings
 from core.errors import BadInput
+from pipelines.exchanges.okx.keys import VARIABLES
 
 
 def test_port_is_the_same_every_time(tmp_path):
@@ -64,12 +68,30 @@ def test_supervisor_config_survives_odd_paths(tmp_path):
     parser = configparser.RawConfigParser()
     parser.read_string(config_text(home, [service], 4711, "p%w", "me"))
     program = parser["program:redis"]
-    assert shlex.split(program["command"].replace("%%", "%")) == ["nice", "-n", "5", *service.command]
+    command = shlex.split(program["command"].replace("%%", "%"))
+    assert command[-5:] == ["nice", "-n", "5", *service.command]
     assert program["user"] == "nobody"
     assert program["autostart"] == "false"
     assert program["autorestart"] == "true"
     assert parser["inet_http_server"]["port"] == "127.0.0.1:4711"
     assert parser["inet_http_server"]["password"] == "p%%w"
+
+
+def test_only_the_daemon_sees_the_keys_of_an_account(tmp_path, unused_port):
+    """Every other service begins by taking them out of its environment."""
+    services = make_plan(Settings(home=tmp_path, _env_file=None)).services()
+    parser = configparser.RawConfigParser()
+    parser.read_string(config_text(Home(tmp_path), services, unused_port, "password", "me"))
+    show = [sys.executable, "-c", "import os; print([n for n in os.environ if n.startswith('TCP_OKX_API')])"]
+    seen = {}
+    for service in services:
+        command = shlex.split(parser[f"program:{service.name}"]["command"])
+        before = command[: command.index(service.command[0])]
+        environment = {"PATH": os.environ["PATH"], **dict.fromkeys(VARIABLES, "secret")}
+        found = subprocess.run([*before, *show], env=environment, capture_output=True, text=True, check=True)
+        seen[service.name] = found.stdout.strip()
+    assert seen.pop("live") == str(list(VARIABLES))
+    assert set(seen) >= {"postgres", "redis", "dashboard", "dagster-daemon"} and set(seen.values()) == {"[]"}
 
 
 def test_dagster_runs_three_processes_on_one_code_server():
