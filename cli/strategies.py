@@ -104,10 +104,12 @@ def check(
     problems = [] if name else catalogue().problems()
     documents = []
     for one in [name] if name else names():
-        reports, mended = _checked(one, param, timeframe, candles, timestamps, cuts, seed)
-        documents.append(_document(reports) | ({"data": mended} if mended else {}))
+        reports, left_out, mended = _checked(one, param, timeframe, candles, timestamps, cuts, seed)
+        documents.append(_document(reports) | {"left_out": left_out} | ({"data": mended} if mended else {}))
         if not as_json:
             print("\n".join(_verdict(report) for report in reports))
+            for other, reason in left_out.items():
+                print(f"{reports[0].strategy} {other}: not tried: {reason}")
             told = [f"{what} {count:,}" for what, count in mended.items() if what != "rows" and count]
             if told:
                 print("  data: " + ", ".join(told))
@@ -129,15 +131,15 @@ def _checked(
     timestamps: str,
     cuts: int,
     seed: int,
-) -> tuple[list["CheckReport"], dict[str, int]]:
-    """The reports, and what was mended in the candles of a file."""
+) -> tuple[list["CheckReport"], dict[str, str], dict[str, int]]:
+    """The reports, the timeframes that were left out and why, what was mended in the candles of a file."""
     from strategies.check import check as run_check
     from strategies.check import check_everywhere
     from strategies.registry import build
 
     name, given = markets.strategy_of(name, markets.parameters(param))
     if timeframe is None and candles is None:
-        return check_everywhere(name, given, cuts, seed), {}
+        return *check_everywhere(name, given, cuts, seed), {}
     chosen: dict[str, Any] = {"timeframe": timeframe}
     strategy, mended = build(name, given, timeframe), dict[str, int]()
     if candles is not None:
@@ -146,7 +148,7 @@ def _checked(
         strategy = build(name, given, chosen["timeframe"])  # now that the file has said which
     else:
         frame = _made_up(strategy, chosen["timeframe"])
-    return [run_check(strategy, frame, cuts, seed)], mended
+    return [run_check(strategy, frame, cuts, seed)], {}, mended
 
 
 def _document(reports: list["CheckReport"]) -> dict[str, Any]:
@@ -179,6 +181,11 @@ def _verdict(report: "CheckReport") -> str:
     )
     if report.passed:
         settles = ", ".join(f"{name} after {candles or '?'}" for name, candles in report.settles.items())
-        return f"{tried}\n  no look-ahead, warm-up long enough" + (f"; settled: {settles}" if settles else "")
+        warm = (
+            f"warm-up long enough at {report.warmed} of them"
+            if report.warmed
+            else f"warm-up not tried: no point has the {report.window:,} candles of a window before it"
+        )
+        return f"{tried}\n  no look-ahead; {warm}" + (f"; settled: {settles}" if settles else "")
     found = [f"  {finding.kind} at {finding.at}: {finding.what}" for finding in report.findings[:10]]
     return "\n".join([tried, f"  {len(report.findings)} findings:", *found])

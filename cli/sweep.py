@@ -254,6 +254,7 @@ def _document(job: "Sweep", outcome: "Outcome", seconds: float) -> dict[str, Any
         "failed": outcome.failed,
         "errors": outcome.errors,
         "data": {market: report.to_document() for market, report in outcome.data.items()},
+        "intrabar_candles": {market: covered for market, (covered, _) in outcome.inside.items()},
         "resumed_chunks": outcome.resumed,
         "seconds": seconds,
         "sort": job.request.sort,
@@ -264,6 +265,7 @@ def _document(job: "Sweep", outcome: "Outcome", seconds: float) -> dict[str, Any
 
 def _show(job: "Sweep", outcome: "Outcome", seconds: float) -> None:
     from pipelines.reports.wording import shown
+    from pipelines.validation.caveats import inside_known
 
     market = ("symbol", "timeframe") if len(job.request.markets) > 1 else ()
     told = [*market, *outcome.names]
@@ -288,6 +290,10 @@ def _show(job: "Sweep", outcome: "Outcome", seconds: float) -> None:
         if mended:
             said = ", ".join(f"{name} {count:,}" for name, count in mended.items())
             print(f"data of {named}: {said}")
+    for named, inside in outcome.inside.items():
+        known = inside_known(*inside)
+        if known:
+            print(f"{named}: {known}")
     for error in outcome.errors:
         named = ", ".join(f"{name} {error[name]}" for name in told)
         print(f"{named}: {error['error']}")

@@ -29,7 +29,8 @@ class ExitsAndSizes(BaseModel):
     max_candles: int | None = Field(None, ge=1, description="Sell after holding for so many candles")
     sizing: Sizing = Field(
         "all",
-        description="What a buy spends, never more than max_position_fraction allows. all: everything · "
+        description="What a buy spends, never more than max_position_fraction allows. all: everything, or "
+        "what the strategy sizes itself by (volatility_target: percent with size 1 takes that back) · "
         "fixed: `size` of quote currency · percent: the fraction `size` of equity · risk: so much that the "
         "stop costs the fraction `size` of equity (the strategy's risk_percentage if not given) · "
         "volatility: the part of equity whose annual volatility is `size`",

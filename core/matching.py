@@ -3,8 +3,9 @@
 The rules are those of the backtest's kernel of orders (`pipelines.backtest.orders`), and a property test
 runs both on the same bars. At each bar the order that waits comes first, at the bar's open or where the bar
 touches it; then the protective orders. An entry inside a bar has only part of its path behind it: the low
-counts against a stop in any case, the high for a profit only where it must have come later. Of a stop and a
-profit inside one bar the stop counts: the path inside is not known, so the worse one is taken.
+counts against a stop in any case, the high for a profit only where it must have come later. The open comes
+first: beyond the profit's price it takes the profit. Of a stop and a profit after it, inside one bar, the
+stop counts: the path inside is not known, so the worse one is taken.
 """
 
 from collections.abc import Sequence
@@ -326,7 +327,8 @@ class Desk:
         stops = [(order, order.price) for order in (stop,) if order]
         stops += [(order, self._trail(highest)) for order in (trail,) if order]
         nearest, level = max(stops, key=lambda pair: pair[1], default=(None, ZERO))
-        if nearest is not None and bar.low <= level:
+        at_open = target is not None and first >= target.price and (nearest is None or first > level)
+        if nearest is not None and bar.low <= level and not at_open:
             self._set_off(nearest, min(first, level), bar)
         elif target is not None and high >= target.price:
             self._set_off(target, max(first, target.price), bar)

@@ -23,6 +23,7 @@ Logic that no column expresses goes a candle at a time: `strategies.steps.StepSt
 
 import re
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar, Generic, TypeVar, get_args
 
@@ -76,6 +77,12 @@ class Strategy(ABC):
     @abstractmethod
     def window(self) -> int:
         """Newest candles on which a judgement equals the one on the full history (indicators within 1e-9)."""
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """`sizing`, `size` and `volatility_candles` of a risk block, as it wants them where the block has no
+        sizing; none: a buy spends everything."""
+        return {}
 
     @abstractmethod
     def judge(self, candles: pl.DataFrame) -> pl.DataFrame:

@@ -40,6 +40,7 @@ class Finding:
 class CheckReport:
     """What was tried and what was found; no findings is a pass.
 
+    warmed: points at which the warm-up was tried, which takes as many candles before them as the window has
     settles: for each indicator the candles after which its value is that of the whole history, as measured;
     None: not within those that there are
     """
@@ -50,6 +51,7 @@ class CheckReport:
     warmup: int
     window: int
     cuts: int
+    warmed: int
     seed: int
     buys: int
     sells: int
@@ -63,28 +65,31 @@ class CheckReport:
 
 
 def check_everywhere(
-    name: str, parameters: dict[str, Any], cuts: int = 100, seed: int = 7, most: int = 20_000
-) -> list[CheckReport]:
-    """Check a strategy on made-up candles of every timeframe that suits it.
+    name: str, parameters: dict[str, Any], cuts: int = 100, seed: int = 7, most: int = 100_000
+) -> tuple[list[CheckReport], dict[str, str]]:
+    """Check a strategy on made-up candles of every timeframe that suits it; the other timeframes with the
+    reason why each was left out.
 
     most: candles at most; a strategy that needs more for its warm-up is not tried on that timeframe. BadInput
     when none suits it.
     """
-    reports, refusal = [], BadInput("timeframe", f"none suits {name}")
+    reports, left_out = [], dict[str, str]()
     for n, timeframe in enumerate(Timeframe):
         try:
             strategy = build(name, parameters, timeframe.value)
         except BadInput as error:
             if error.field != "timeframe":
                 raise
-            refusal = error
+            left_out[timeframe.value] = error.message
             continue
         wanted = max(TRIED_CANDLES, strategy.warmup + 1_000, min(strategy.window, most) + 500)
-        if strategy.warmup + 10 <= most:
-            reports.append(check(strategy, sample_candles(wanted, timeframe.value, seed + n), cuts, seed))
+        if strategy.warmup + 10 > most:
+            left_out[timeframe.value] = f"its warm-up of {strategy.warmup:,} candles is too long to be tried"
+            continue
+        reports.append(check(strategy, sample_candles(wanted, timeframe.value, seed + n), cuts, seed))
     if not reports:
-        raise refusal
-    return reports
+        raise BadInput("timeframe", f"none suits {name}: {next(iter(left_out.values()))}")
+    return reports, left_out
 
 
 def check(strategy: Strategy, candles: pl.DataFrame, cuts: int = 100, seed: int = 7) -> CheckReport:
@@ -112,6 +117,7 @@ def check(strategy: Strategy, candles: pl.DataFrame, cuts: int = 100, seed: int 
         warmup=strategy.warmup,
         window=strategy.window,
         cuts=len(points),
+        warmed=sum(point + 1 >= strategy.window for point in points),
         seed=seed,
         buys=int(whole["buy"].sum()),
         sells=int(whole["sell"].sum()),

@@ -1,6 +1,8 @@
-"""In the market while it is calm, out of it while it is wild."""
+"""Always in the market, with as much of the account as its volatility allows."""
 
-from typing import ClassVar
+from collections.abc import Mapping
+from math import log
+from typing import Any
 
 import polars as pl
 
@@ -22,30 +24,51 @@ class VolatilityTargetParameters(Parameters):
         0.6, "Annual volatility that is wanted, a fraction", low=0.01, high=10, search=(0.2, 1.2, 0.1)
     )
     band: float = parameter(
-        0.25, "Leave when it is this fraction above the target", low=0, high=5, search=(0.0, 1.0, 0.25)
+        0.25,
+        "Width of a step: the position is sized anew when volatility enters another one, a fraction",
+        low=0.01,
+        high=5,
+        search=(0.25, 1.0, 0.25),
     )
 
 
 class VolatilityTarget(VectorStrategy[VolatilityTargetParameters]):
-    """Hold while the annual volatility is at most `target`, leave when it is more than `band` above; the
-    confidence is the part of the account that has the target's volatility."""
+    """Hold the part target / volatility of the account in coins, all of it where the market is calmer than
+    the target, so that the account has the volatility that is wanted.
 
-    lookback: ClassVar[int] = 0
+    Volatilities above the target are cut into steps, each `band` wider than the one before. Entering another
+    step sells, and the next candle that stays in it buys the part that is right now: a wider band trades less
+    and keeps less close to the target. What a buy spends is the sizing `volatility` (`sizes`); a risk block
+    with another sizing takes its place. The confidence is the part.
+    """
 
     def indicators(self) -> dict[str, Indicator]:
         """Annual volatility of the last candles."""
         candles_a_year = YEAR_MS / (self.timeframe or Timeframe.M1).ms
         return {"volatility": realised_volatility(self.parameters.period, candles_a_year)}
 
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """The part of the account that has the target's volatility."""
+        return {
+            "sizing": "volatility",
+            "size": self.parameters.target,
+            "volatility_candles": self.parameters.period,
+        }
+
     def buy(self) -> pl.Expr:
-        """Volatility is at most the target."""
-        return pl.col("volatility") <= self.parameters.target
+        """Volatility is in the step of the candle before."""
+        return self._step() == self._step().shift(1)
 
     def sell(self) -> pl.Expr:
-        """Volatility is above the band."""
-        return pl.col("volatility") > self.parameters.target * (1 + self.parameters.band)
+        """Volatility has entered another step."""
+        return self._step() != self._step().shift(1)
 
     def confidence(self) -> pl.Expr:
-        """target / volatility; for a sell, the part of the account that is too much."""
-        part = (self.parameters.target / pl.col("volatility")).clip(0.0, 1.0)
-        return pl.when(self.sell()).then(1.0 - part).otherwise(part)
+        """target / volatility, 1 at most."""
+        return (self.parameters.target / pl.col("volatility")).clip(0.0, 1.0)
+
+    def _step(self) -> pl.Expr:
+        """0 up to the target, 1 up to a band above it, and so on."""
+        above = (pl.col("volatility") / self.parameters.target).log() / log(1 + self.parameters.band)
+        return above.ceil().clip(lower_bound=0.0)

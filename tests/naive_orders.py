@@ -160,7 +160,9 @@ class Account:
         trailing = risk.trailing_stop
         self.highest = max(self.highest, first)
         trail = self.highest * (1 - trailing) if trailing else NEVER
-        if bar.low <= max(stop, trail):
+        if first >= target and first > max(stop, trail):  # the open comes first
+            self.leave(bar, first, "take_profit")
+        elif bar.low <= max(stop, trail):
             self.leave(
                 bar, min(first, max(stop, trail)), "stop_loss" if stop >= trail * ALIKE else "trailing_stop"
             )

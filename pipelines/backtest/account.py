@@ -40,7 +40,8 @@ def walk(
     slippage: float,
     pays_in_quote: bool,
 ) -> tuple[Floats, Ints, Floats, int]:
-    """Equity at each close, the round trips, and how many candles closed with a position.
+    """Equity at each close, the round trips, and how many candles closed with a position; every candle was
+    traded (elsewhere orders wait: see `exits`).
 
     buy, sell: at the close of each candle, never both. Round trips: rows of (entry candle, exit candle) and
     of (entry price, exit price, coins, fees, pnl, value of its fills); prices with slippage, the rest quote

@@ -20,8 +20,9 @@ from pipelines.backtest.account import (
     Ints,
     walk,
 )
-from pipelines.backtest.guarded import Walked, walk_guarded
+from pipelines.backtest.guarded import Walked, walk_guarded, with_trades
 from pipelines.backtest.request import Market
+from pipelines.backtest.risk import Risk
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
 
@@ -90,14 +91,16 @@ def account_of(
     laid, bars: of `ordered.lay` and `guarded.bars_of`, which may serve many walks; None: the candles alone.
     """
     buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
+    market = market.model_copy(update={"risk": Risk.sized(market.risk, strategy)})
     if market.execution is not None:
         from pipelines.backtest.ordered import walk_ordered
 
         laid = laid or laid_for(market, candles, warm)
         return walk_ordered(strategy, candles, buy, sell, market, warm, laid)
-    if market.risk is not None:
-        return walk_guarded(strategy, candles, buy, sell, market, warm, bars)
     traded, later = candles.slice(warm), 1 if market.fill == "open" else 0
+    # Where nobody trades orders wait and may be refused, as a bot's: `account.walk` knows nothing of that.
+    if market.risk is not None or not with_trades(traded["volume"]).all():
+        return walk_guarded(strategy, candles, buy, sell, market, warm, bars)
     equity, indices, values, held = walk(
         traded["open"].to_numpy(writable=True),
         traded["close"].to_numpy(writable=True),

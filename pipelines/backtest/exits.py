@@ -119,16 +119,18 @@ def _leave(carried: Floats, rules: Rules, market: float, row: Floats) -> None:
 
 @njit_inlined
 def _protect(carried: Floats, rules: Rules, open_: float, high: float, low: float) -> tuple[int, float]:
-    """(reason, price) of the exit that a candle sets off, (0, 0) for none: of low before high and high before
-    low, what leaves us with less at its close."""
+    """(reason, price) of the exit that a candle sets off, (0, 0) for none. Its open comes first; after it, of
+    low before high and high before low, what leaves us with less at its close."""
     trailing = rules.trailing_stop > 0.0
     carried[HIGHEST] = max(carried[HIGHEST], open_)  # comes before both, whatever their order
     trail = carried[HIGHEST] * (1.0 - rules.trailing_stop) if trailing else -np.inf
     stop = max(carried[STOP], trail)
+    if open_ >= carried[TARGET] * (1.0 - TOUCH) and open_ > stop * (1.0 + TOUCH):
+        return TAKE_PROFIT, max(open_, carried[TARGET])
     if low <= stop * (1.0 + TOUCH):
         return STOP_LOSS if carried[STOP] >= trail * (1.0 - TOUCH) else TRAILING_STOP, min(open_, stop)
     if high >= carried[TARGET] * (1.0 - TOUCH):
-        return TAKE_PROFIT, max(open_, carried[TARGET])
+        return TAKE_PROFIT, carried[TARGET]
     if trailing and high > carried[HIGHEST]:
         carried[HIGHEST] = high
         trail = high * (1.0 - rules.trailing_stop)

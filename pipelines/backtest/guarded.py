@@ -38,7 +38,7 @@ def bars_of(traded: pl.DataFrame, market: Market) -> "Bars":
     closed = traded["timestamp"].dt.epoch("ms").to_numpy(writable=True)
     open_, high, low, close = (traded[name].to_numpy(writable=True) for name in PRICES)
     days = (closed - market.candle_ms) // DAY_MS
-    return Bars(open_, high, low, close, _with_trades(traded["volume"]), days, closed)
+    return Bars(open_, high, low, close, with_trades(traded["volume"]), days, closed)
 
 
 def walk_guarded(
@@ -133,7 +133,7 @@ def _weights(strategy: Strategy, risk: Risk, candles: pl.DataFrame, market: Mark
     return np.asarray(np.minimum(wanted.to_numpy(), 1.0), dtype=np.float64)
 
 
-def _with_trades(volume: pl.Series) -> Bools:
+def with_trades(volume: pl.Series) -> Bools:
     """Candles with a trade; all of them where the volume is not known, which is 0 throughout."""
     traded = (volume > 0).to_numpy(writable=True)
     return traded if traded.any() else np.ones(traded.size, np.bool_)

@@ -116,6 +116,17 @@ def lay_under(candles: pl.DataFrame, path: pl.DataFrame | None, timeframe: Timef
     )
     if path is None or path.is_empty():
         return whole.with_columns(last=pl.lit(True))
+    numbered, covered = _under(whole, path)
+    fine = numbered.filter(pl.col("candle").is_in(covered.implode())).select(
+        "candle", "begins", "ends", *COLUMNS, fine=pl.lit(True)
+    )
+    rest = whole.filter(~pl.col("candle").is_in(covered.implode()))
+    bars = pl.concat([fine, rest]).sort("candle", "begins", "ends", maintain_order=True)
+    return bars.with_columns(last=pl.col("candle") != pl.col("candle").shift(-1).fill_null(-1))
+
+
+def _under(whole: pl.DataFrame, path: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series]:
+    """The path's bars with the number of their candle, and the numbers of the candles that they cover."""
     numbered = path.join_asof(
         whole.select("candle", opened="begins", closes="ends"), left_on="begins", right_on="opened"
     ).filter(pl.col("candle").is_not_null() & (pl.col("begins") < pl.col("closes")))
@@ -128,10 +139,4 @@ def lay_under(candles: pl.DataFrame, path: pl.DataFrame | None, timeframe: Timef
     )
     both = whole.join(summed, on="candle", suffix="_path")
     agree = [(pl.col(name) - pl.col(f"{name}_path")).abs() <= AGREE * pl.col(name) for name in COLUMNS[:4]]
-    covered = both.filter(pl.all_horizontal(*agree, "traded"))["candle"]
-    fine = numbered.filter(pl.col("candle").is_in(covered.implode())).select(
-        "candle", "begins", "ends", *COLUMNS, fine=pl.lit(True)
-    )
-    rest = whole.filter(~pl.col("candle").is_in(covered.implode()))
-    bars = pl.concat([fine, rest]).sort("candle", "begins", "ends", maintain_order=True)
-    return bars.with_columns(last=pl.col("candle") != pl.col("candle").shift(-1).fill_null(-1))
+    return numbered, both.filter(pl.all_horizontal(*agree, "traded"))["candle"]

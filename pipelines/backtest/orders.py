@@ -134,8 +134,9 @@ def _entry_price(open_: float, high: float, low: float, carried: Floats, whole: 
 def _exit_inside(
     bar: tuple[float, float, float, float], entered: float, limited: bool, carried: Floats, rules: Rules
 ) -> tuple[int, float]:
-    """(reason, price) of the exit that a bar sets off, (0, 0) for none. entered: price of an entry inside
-    this bar, 0 for none; limited: it was a limit's, so that the low comes after it and the high may not."""
+    """(reason, price) of the exit that a bar sets off, (0, 0) for none; its open comes first, a stop before a
+    profit after it. entered: price of an entry inside this bar, 0 for none; limited: it was a limit's, so
+    that the low comes after it and the high may not."""
     open_, high, low, close = bar
     trailing = rules.trailing_stop > 0.0
     first = entered if entered > 0.0 else open_
@@ -144,10 +145,12 @@ def _exit_inside(
     carried[HIGHEST] = max(carried[HIGHEST], first)
     trail = carried[HIGHEST] * (1.0 - rules.trailing_stop) if trailing else -np.inf
     stop = max(carried[STOP], trail)
+    if first >= carried[TARGET] * (1.0 - TOUCH) and first > stop * (1.0 + TOUCH):
+        return TAKE_PROFIT, max(first, carried[TARGET])
     if low <= stop * (1.0 + TOUCH):
         return STOP_LOSS if carried[STOP] >= trail * (1.0 - TOUCH) else TRAILING_STOP, min(first, stop)
     if high >= carried[TARGET] * (1.0 - TOUCH):
-        return TAKE_PROFIT, max(first, carried[TARGET])
+        return TAKE_PROFIT, carried[TARGET]
     if trailing and high > carried[HIGHEST]:
         carried[HIGHEST] = high
         trail = high * (1.0 - rules.trailing_stop)

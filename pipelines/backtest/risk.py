@@ -5,6 +5,8 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from config.files import RiskFile, plain
+from strategies.base import Strategy
+from strategies.sizes import with_sizes
 
 
 class Risk(RiskFile):
@@ -20,6 +22,12 @@ class Risk(RiskFile):
     def of_bot(cls, risk: RiskFile) -> Self:
         """A bot's block without what a backtest cannot have."""
         return cls.model_validate(risk.model_dump(exclude={"max_data_age_s"}))
+
+    @classmethod
+    def sized(cls, risk: Self | None, strategy: Strategy) -> Self | None:
+        """A run's block with the sizing that the strategy wants, where the block has none; None where
+        neither is anything."""
+        return with_sizes(risk or cls(), strategy) if strategy.sizes else risk
 
     def document(self) -> dict[str, Any]:
         """What was set, as JSON."""

@@ -12,6 +12,7 @@ from pipelines.backtest.engine import run
 from pipelines.backtest.intrabar import path_of
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult, saved_parameters
+from pipelines.backtest.risk import Risk
 from strategies.ahead import refuse_look_ahead
 from strategies.registry import build
 
@@ -36,6 +37,7 @@ def execute(
     that is seen to look ahead.
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
+    request = request.model_copy(update={"risk": Risk.sized(request.risk, strategy)})
     history = request.risk.history if request.risk else 0
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
     refuse_look_ahead(strategy, piece.candles)
@@ -59,7 +61,7 @@ def execute(
         from pipelines.validation.validate import validate as validated
 
         family = (strategy.name, request.symbol, request.timeframe)
-        tried = trials_of(trials, database_url, family, saved_parameters(result))
+        tried = trials_of(trials, database_url, family, saved_parameters(result), request.exchange)
         judged = validated(strategy, piece, request, outcome, tried, inside)
         result = replace(result, validation=judged)
         result = replace(result, validation=judged | {"warnings": caveats(result.to_document())})

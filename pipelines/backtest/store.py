@@ -10,6 +10,7 @@ from sqlalchemy import Connection, Table
 from pipelines.backtest.result import BacktestResult, saved_parameters
 from pipelines.warehouse import tables
 from pipelines.warehouse.database import copying, engine
+from pipelines.warehouse.sql import EXCHANGE
 
 EQUITY_POINTS = 5_000
 """Rows of an equity curve that are kept: more than a screen has pixels."""
@@ -31,6 +32,7 @@ def write_run(connection: Connection, result: BacktestResult, kind: str, paramet
             strategy_name=request.strategy,
             symbol=request.symbol,
             timeframe=request.timeframe,
+            exchange=request.exchange or EXCHANGE,
             parameters=parameters,
             validation=result.validation,
             start_time=result.start,

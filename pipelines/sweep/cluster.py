@@ -18,8 +18,8 @@ from pipelines.sweep.axes import Points
 from pipelines.sweep.local import READY, Within
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.search import Chunk
+from pipelines.sweep.sources import source_mark
 from pipelines.sweep.space import Space
-from pipelines.sweep.state import source_mark
 from pipelines.sweep.walker import Walker
 
 CONNECT_S = 5
@@ -43,7 +43,9 @@ class Market:
         """The market made ready. BadInput when the worker has another version of the strategy."""
         space = Space(SweepRequest.read(self.request))
         if source_mark(space.strategy) != self.mark:
-            raise BadInput("--scheduler", f"a worker has another version of {space.strategy.name}")
+            raise BadInput(
+                "--scheduler", f"a worker has another version of {space.strategy.name} or of this program"
+            )
         return Walker(space, space.request.markets[self.number], self.piece, self.window)
 
 

@@ -36,13 +36,13 @@ def walk_pairs(
         _walk_emas(pairs, distinct, periods, piece, prices, request, floats, integers, report)
     elif not _walk_computed(pairs, piece, prices, request, floats, integers, report):
         return False
-    finish_all(floats, integers, request.candle_ms, *prices.arrays())
+    finish_all(floats, integers, *costs(request), *prices.arrays())
     return True
 
 
-def costs(request: SweepRequest) -> tuple[bool, float, float, bool, int]:
+def costs(request: SweepRequest) -> tuple[float, float, bool, int]:
     """The kernels' arguments about fills."""
-    return request.fill == "open", request.fee, request.slippage, request.pays_in_quote, request.candle_ms
+    return request.fee, request.slippage, request.pays_in_quote, request.candle_ms
 
 
 def cannot_look_ahead(strategy: Strategy) -> bool:

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.compiled import borrowed, lowest, njit, njit_inlined, njit_parallel, sides
-from pipelines.sweep.walk import CASH, QUANTITY, enter, finish, leave
+from pipelines.sweep.prices import FILLED_AT, REFUSED
+from pipelines.sweep.walk import QUANTITY, WAITS, enter, fill, finish, hear, leave
 
 Bytes = NDArray[np.uint8]
 
@@ -46,7 +47,6 @@ def _walk_group(
     pairs: Ints,
     first_known: Ints,
     warm: int,
-    fill_next: bool,
     fee: float,
     slippage: float,
     pays_in_quote: bool,
@@ -61,7 +61,6 @@ def _walk_group(
     states, wholes, lines, pairs = borrowed(states), borrowed(wholes), borrowed(lines), borrowed(pairs)
     look, close, far = borrowed(look), borrowed(close), borrowed(far)
     higher, day_end, first_known = borrowed(higher), borrowed(day_end), borrowed(first_known)
-    n, later = close.size, 1 if fill_next else 0
     for block in range(max(warm, offset + 1), until, BLOCK):
         end = min(block + BLOCK, until)
         for c in range(start, stop):
@@ -72,15 +71,15 @@ def _walk_group(
                 above, below = _crossings(first, second, t - offset, min(WORD, end - t))
                 found = above | below
                 while found:
-                    at = t + lowest(found) - warm + later
+                    at = t + lowest(found) - warm
                     bit = found & (~found + np.uint64(1))
                     found ^= bit
-                    if at >= n:
-                        break
-                    if above & bit and state[QUANTITY] == 0.0:
-                        enter(state, whole, at, fee, slippage, pays_in_quote, look, close, day_end)
-                    elif below & bit and state[CASH] == 0.0:
-                        leave(state, whole, at, fee, slippage, candle_ms, look, close, far, higher, day_end)
+                    if 0 <= whole[WAITS] <= at:
+                        fill(
+                            state, whole, fee, slippage, pays_in_quote, candle_ms, look, close, far, higher,
+                            day_end,
+                        )  # fmt: skip
+                    hear(state, whole, at, (above & bit) != 0, look)
 
 
 @njit_parallel
@@ -94,7 +93,6 @@ def walk_crossings(
     groups: int,
     first_known: Ints,
     warm: int,
-    fill_next: bool,
     fee: float,
     slippage: float,
     pays_in_quote: bool,
@@ -110,13 +108,14 @@ def walk_crossings(
     lines: indicator rows over the candles offset … until − 1, of which the first is only looked back at;
     first_known: of each line, its first candle with a value; groups: parts of the combinations that are
     walked at the same time; warm: candles at the head that are not traded; the other arrays over the traded
-    ones (see `Prices`). A crossing at a candle fills at the next one (fill_next) or at itself.
+    ones (see `Prices`), which say where the order of a crossing is filled. What is under way at the end is
+    left to `finish_all`.
     """
     for group in numba.prange(groups):
         start, stop = pairs.shape[0] * group // groups, pairs.shape[0] * (group + 1) // groups
         _walk_group(
-            start, stop, states, wholes, lines, offset, until, pairs, first_known, warm, fill_next, fee,
-            slippage, pays_in_quote, candle_ms, look, close, far, higher, day_end,
+            start, stop, states, wholes, lines, offset, until, pairs, first_known, warm, fee, slippage,
+            pays_in_quote, candle_ms, look, close, far, higher, day_end,
         )  # fmt: skip
 
 
@@ -124,6 +123,9 @@ def walk_crossings(
 def finish_all(
     states: Floats,
     wholes: Ints,
+    fee: float,
+    slippage: float,
+    pays_in_quote: bool,
     candle_ms: int,
     look: Floats,
     close: Floats,
@@ -131,8 +133,13 @@ def finish_all(
     higher: Ints,
     day_end: Ints,
 ) -> None:
-    """The end of the candles for every combination."""
+    """The end of the candles for every combination; an order that could still be filled is filled."""
     for c in numba.prange(states.shape[0]):
+        if 0 <= wholes[c, WAITS] < close.size:
+            fill(
+                states[c], wholes[c], fee, slippage, pays_in_quote, candle_ms, look, close, far, higher,
+                day_end,
+            )  # fmt: skip
         finish(states[c], wholes[c], candle_ms, look, close, far, higher, day_end)
 
 
@@ -181,7 +188,6 @@ def walk_flags(
     buy: Bytes,
     sell: Bytes,
     warm: int,
-    fill_next: bool,
     fee: float,
     slippage: float,
     pays_in_quote: bool,
@@ -200,21 +206,29 @@ def walk_flags(
     state, whole, buy, sell = borrowed(state), borrowed(whole), borrowed(buy), borrowed(sell)
     look, close, far = borrowed(look), borrowed(close), borrowed(far)
     higher, day_end = borrowed(higher), borrowed(day_end)
-    later = 1 if fill_next else 0
     buys, sells = buy.view(np.uint64), sell.view(np.uint64)
-    t, until = warm, warm + close.size - later
+    t, until = warm, warm + close.size
     while True:
-        if state[QUANTITY] == 0.0:
-            t = _next(buy, buys, t, until)
-            if t >= until:
-                break
-            at = t + later - warm
-            enter(state, whole, at, fee, slippage, pays_in_quote, look, close, day_end)
-        else:
-            t = _next(sell, sells, t, until)
-            if t >= until:
-                break
-            at = t + later - warm
-            leave(state, whole, at, fee, slippage, candle_ms, look, close, far, higher, day_end)
+        flat = state[QUANTITY] == 0.0
+        t = _next(buy, buys, t, until) if flat else _next(sell, sells, t, until)
+        if t >= until:
+            break
+        filled = int(look[t - warm, FILLED_AT]) + warm
         t += 1
+        if flat and look[t - 1 - warm, REFUSED] > 0.0:
+            continue
+        if filled >= until:
+            break
+        if filled > t:  # nobody trades for a while: a signal against it withdraws the order
+            against = _next(sell, sells, t, filled) if flat else _next(buy, buys, t, filled)
+            if against < filled:
+                t = against + 1
+                continue
+            t = filled
+        if flat:
+            enter(state, whole, filled - warm, fee, slippage, pays_in_quote, look, close, day_end)
+        else:
+            leave(
+                state, whole, filled - warm, fee, slippage, candle_ms, look, close, far, higher, day_end,
+            )  # fmt: skip
     finish(state, whole, candle_ms, look, close, far, higher, day_end)

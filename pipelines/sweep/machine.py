@@ -180,7 +180,6 @@ def walk_programs(
     columns: Floats,
     warm: int,
     fine: Bytes,
-    fill_next: bool,
     fee: float,
     slippage: float,
     pays_in_quote: bool,
@@ -198,8 +197,8 @@ def walk_programs(
         own, own_numbers = code[starts[p] : starts[p + 1]], numbers[starts[p] : starts[p + 1]]
         if signals(own, own_numbers, registers, conditions, columns, warmups[p], buy, sell):
             walk_flags(
-                states[p], wholes[p], buy, sell, warm, fill_next, fee, slippage, pays_in_quote, candle_ms,
-                look, close, far, higher, day_end,
+                states[p], wholes[p], buy, sell, warm, fee, slippage, pays_in_quote, candle_ms, look, close,
+                far, higher, day_end,
             )  # fmt: skip
         else:
             fine[p] = 0

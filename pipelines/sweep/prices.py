@@ -7,8 +7,10 @@ import numpy as np
 import polars as pl
 
 from core.metrics import DAY_MS
-from pipelines.backtest.account import Floats, Ints
+from pipelines.backtest.account import Bools, Floats, Ints
 from pipelines.backtest.compiled import njit
+from pipelines.backtest.guarded import with_trades
+from pipelines.backtest.risk import Risk
 
 SPAN_BITS = 5
 SPAN = 1 << SPAN_BITS
@@ -16,10 +18,12 @@ SPAN = 1 << SPAN_BITS
 
 
 # Columns of `Prices.look`. A candle's look-ups lie beside each other: a trade touches three candles. FILL:
-# price an order of the candle before (fill open) or of this candle (fill close) is filled at; SUM_TO and
-# SQUARES_TO: running sums of the close's return and of its square over candles 1 … t; DAY_OF: number of UTC
-# days that ended before the candle; NEAR: the first of the six of `near_ranges`.
-CLOSE, FILL, SUM_TO, SQUARES_TO, DAY_OF, CLOSE_MS, NEAR = range(7)
+# price an order that is filled in this candle gets (its open, or its close with fill close); FILLED_AT: the
+# candle that fills an order of this one, the next that was traded, the number of candles where there is none;
+# REFUSED: 1 where so many candles before it had no trade that nothing is bought; SUM_TO and SQUARES_TO:
+# running sums of the close's return and of its square over candles 1 … t; DAY_OF: number of UTC days that
+# ended before the candle; NEAR: the first of the six of `near_ranges`.
+CLOSE, FILL, FILLED_AT, REFUSED, SUM_TO, SQUARES_TO, DAY_OF, CLOSE_MS, NEAR = range(9)
 LOOK = NEAR + 6
 
 
@@ -51,6 +55,7 @@ def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:
     days = look_ups(
         close, candles["open"].to_numpy(writable=True) if fill_next else close, close_ms, look, ends
     )
+    orders_fill(with_trades(candles["volume"]), fill_next, Risk().max_silent_candles, look)
     near_ranges(close, look)
     return Prices(look, close, far_ranges(look), next_higher(close), ends[:days].copy())
 
@@ -73,6 +78,22 @@ def look_ups(close: Floats, fill: Floats, close_ms: Ints, look: Floats, ends: In
         row[SUM_TO], row[SQUARES_TO], row[DAY_OF] = total, squares, days
     ends[days] = close.size - 1
     return days + 1
+
+
+@njit
+def orders_fill(traded: Bools, fill_next: bool, most_silent: int, look: Floats) -> None:
+    """Fill the columns FILLED_AT and REFUSED: when an order meets its price, and what the risk gate of an
+    account without a risk block refuses. traded: candles with a trade; most_silent: without one in a row, 0
+    for no limit."""
+    after = traded.size
+    for t in range(traded.size - 1, -1, -1):
+        look[t, FILLED_AT] = after if fill_next else t
+        if traded[t]:
+            after = t
+    silent = 0
+    for t in range(traded.size):
+        silent = 0 if traded[t] else silent + 1
+        look[t, REFUSED] = 1.0 if 0 < most_silent < silent else 0.0
 
 
 @njit

@@ -13,6 +13,7 @@ import polars as pl
 from core.errors import BadInput
 from pipelines.backtest.candles import Stretch, stretch
 from pipelines.backtest.checks import DataReport
+from pipelines.backtest.engine import laid_for
 from pipelines.backtest.intrabar import path_of
 from pipelines.backtest.ordered import refuse_unsuitable
 from pipelines.sweep.local import Executor, Local
@@ -66,7 +67,8 @@ class Sweep:
 class Outcome:
     """rows: combinations that were walked; dropped: those that constraints or the strategy ruled out; failed:
     rows with an error; resumed: chunks that were there already; luck: what the best owes to their number;
-    data: what was mended in the candles of each market."""
+    data: what was mended in the candles of each market; inside: (candles that the path inside them covers,
+    all) of each market where one was asked for."""
 
     id: str
     names: tuple[str, ...]
@@ -79,6 +81,7 @@ class Outcome:
     finished: Finished
     luck: Luck
     data: dict[str, DataReport]
+    inside: dict[str, tuple[int, int]]
 
 
 def execute_sweep(
@@ -108,7 +111,9 @@ def run_sweep(sweep: Sweep) -> Outcome:
         pieces = [
             _piece(sweep, market, reach) for market, reach in zip(request.markets, reaches, strict=True)
         ]
-        space.refuse_look_ahead(pieces[0].candles)
+        looked = {market.timeframe: piece for market, piece in zip(request.markets, pieces, strict=True)}
+        for timeframe, piece in looked.items():
+            space.refuse_look_ahead(piece.candles, timeframe)
         is_kept = sweep.out is not None or sweep.state is not None or client is not None
         mark = fingerprint(space, pieces) if is_kept else ""
         windows = [window for window, _ in reaches]
@@ -121,6 +126,7 @@ def run_sweep(sweep: Sweep) -> Outcome:
 
             executor = Cluster(client, space, pieces, windows, mark)
         run = _Run(sweep, space, search_of(space, request, note["chunk"]), results, note["id"])
+        run.inside = _inside(request, pieces)
         outcome = _recorded(run, pieces, executor)
         if isinstance(results, Parts):
             results.discard()
@@ -143,7 +149,8 @@ def _results(
     if sweep.resume is not None and (folder is None or not folder.is_dir()):
         raise BadInput(
             "--resume",
-            f"{sweep.resume}: its candles or its strategy changed since; run the command anew without it",
+            f"{sweep.resume}: its candles, its strategy or the program changed since; run the command anew "
+            "without it",
         )
     if folder is None:
         return InMemory(request.sort, request.descending, sweep.most), note
@@ -159,6 +166,7 @@ class _Run:
     results: Results
     id: str
     luck: dict[str, Luck] = field(default_factory=dict)
+    inside: dict[str, tuple[int, int]] = field(default_factory=dict)
     done: int = 0
     given: int = 0
     resumed: int = 0
@@ -192,6 +200,7 @@ class _Run:
             finished=finished,
             luck=together(self.luck.values()),
             data=self.sweep.data,
+            inside=self.inside,
         )
 
     def _missing(self, chunks: Any, record: Callable[[int, pl.DataFrame], None]) -> Iterator[Chunk]:
@@ -235,6 +244,16 @@ def _piece(sweep: Sweep, market: SweepRequest, reach: tuple[int, int]) -> Stretc
     if market.execution is not None:
         refuse_unsuitable(market.execution, piece.candles.slice(piece.warm), market.symbol)
     return replace(piece, path=path if market.execution else None)
+
+
+def _inside(request: SweepRequest, pieces: list[Stretch]) -> dict[str, tuple[int, int]]:
+    """How many candles of each market the path inside them covers, where one was asked for."""
+    if request.execution is None or request.execution.intrabar is None:
+        return {}
+    return {
+        market.named: (laid_for(market, piece.candles, piece.warm, piece.path).covered, piece.judged)
+        for market, piece in zip(request.markets, pieces, strict=True)
+    }
 
 
 def _frame(candles: Candles | None, market: SweepRequest) -> pl.DataFrame | None:

@@ -162,7 +162,7 @@ class Space:
                 checked = checked or _needs_a_look(strategy)
                 if checked and strategy.window > (window or strategy.window):
                     raise LookupError(f"needs {strategy.window} candles before the first, not {window}")
-                yield point, Case(point, values, strategy, risk, execution)
+                yield point, Case(point, values, strategy, Risk.sized(risk, strategy), execution)
             except BadInput as error:
                 yield point, error
             except Exception as error:  # the strategy's own code: its row says what happened
@@ -178,7 +178,7 @@ class Space:
             try:
                 assert case.strategy is not None
                 found.append((case.strategy.window, case.strategy.warmup, case.risk))
-            except Exception:  # its row will say so
+            except Exception:  # noqa: S112 - its row will say so
                 continue
         if not cases.walked and self.whole:
             raise self.none_left(cases.reason)
@@ -199,12 +199,13 @@ class Space:
             "grid", f"none of its {self.size:,} combinations is valid for {self.strategy.name}{said}"
         )
 
-    def refuse_look_ahead(self, candles: pl.DataFrame) -> None:
-        """BadInput when one of a few combinations is seen to look ahead (see `strategies.ahead`)."""
+    def refuse_look_ahead(self, candles: pl.DataFrame, timeframe: str) -> None:
+        """BadInput when one of a few combinations is seen to look ahead on those candles (see
+        `strategies.ahead`)."""
         points = self._corners()
         points = points[self.valid(points)]
         some = dict.fromkeys(points[(points.size - 1) * part // TRIED[1]] for part in TRIED if points.size)
-        timeframe, looked = self.request.markets[0].timeframe, 0
+        looked = 0
         for case in self.cases(np.array([*some], np.int64), timeframe).walked:
             try:
                 if case.strategy is not None:
@@ -213,7 +214,7 @@ class Space:
                     looked += 1
             except LooksAhead:
                 raise
-            except Exception:  # its row will say so
+            except Exception:  # noqa: S112 - its row will say so
                 continue
             if looked == LOOKS:
                 return

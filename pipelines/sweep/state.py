@@ -1,6 +1,5 @@
 """Where a sweep keeps what is done, and by what it knows its own work again."""
 
-import inspect
 import json
 import shutil
 from collections.abc import Sequence
@@ -16,8 +15,8 @@ from core.errors import BadInput
 from pipelines.backtest.candles import Stretch
 from pipelines.sweep.lines import crossing_pair
 from pipelines.sweep.results import Parts, held
+from pipelines.sweep.sources import source_mark
 from pipelines.sweep.space import LOOKED_AT, Space
-from strategies.base import Strategy
 
 LARGEST_CHUNK = 20_000
 SMALLEST_CHUNK = 32
@@ -46,8 +45,8 @@ def pieces_timeframe(space: Space) -> str:
 
 
 def fingerprint(space: Space, pieces: Sequence[Stretch]) -> str:
-    """The same for the same request, strategy and candles, so that rows of one run fit to those of another.
-    Start and end count by the candles they choose."""
+    """The same for the same request, strategy, program and candles, so that rows of one run fit to those of
+    another. Start and end count by the candles they choose."""
     request = space.request.model_dump(mode="json", exclude={"start", "end"})
     digest = sha256(json.dumps(request, sort_keys=True).encode())
     digest.update(source_mark(space.strategy).encode())
@@ -57,15 +56,6 @@ def fingerprint(space: Space, pieces: Sequence[Stretch]) -> str:
             for column in frame.iter_columns() if frame is not None else ():
                 digest.update(column.to_physical().to_numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def source_mark(strategy: type[Strategy]) -> str:
-    """Of the file that a strategy is in; two with the same mark judge the same."""
-    try:
-        source = inspect.getsource(inspect.getmodule(strategy) or strategy)
-    except (OSError, TypeError):
-        source = strategy.name
-    return sha256(source.encode()).hexdigest()[:16]
 
 
 def partial_folder(out: Path | None, state: Path | None, mark: str) -> Path | None:

@@ -18,6 +18,7 @@ from pipelines.sweep.space import Space
 from pipelines.validation.luck import Luck
 from pipelines.warehouse import tables
 from pipelines.warehouse.database import copying, engine
+from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.sweep_runs import lease_of, mark_interrupted
 
 _COLUMNS = "sweep_id, n, symbol, timeframe, parameters, metrics"
@@ -56,6 +57,7 @@ class Recorder:
             "strategy_name": space.strategy.name,
             "symbol": request.symbol,
             "timeframe": request.timeframe,
+            "exchange": request.exchange or EXCHANGE,
             "parameters": self._described(),
             "start_time": first - timedelta(milliseconds=shortest),
             "end_time": max(piece.candles["timestamp"][-1] for piece in pieces),

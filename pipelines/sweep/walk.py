@@ -9,7 +9,18 @@ import numpy as np
 from pipelines.backtest import account
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.compiled import njit_inlined
-from pipelines.sweep.prices import CLOSE, CLOSE_MS, DAY_OF, FILL, NEAR, SPAN_BITS, SQUARES_TO, SUM_TO
+from pipelines.sweep.prices import (
+    CLOSE,
+    CLOSE_MS,
+    DAY_OF,
+    FILL,
+    FILLED_AT,
+    NEAR,
+    REFUSED,
+    SPAN_BITS,
+    SQUARES_TO,
+    SUM_TO,
+)
 
 bought = njit_inlined(account.bought)
 
@@ -38,9 +49,10 @@ bought = njit_inlined(account.bought)
     EQUITY,
 ) = range(20)
 FLOATS = 20
-# Columns of the integer state. PEAK_AT −1 is the start, before the first candle.
-ENTRY, HELD, TRADES, WINS, CLOSED, DAY, PEAK_AT = range(7)
-INTEGERS = 7
+# Columns of the integer state. PEAK_AT −1 is the start, before the first candle. WAITS: the candle that fills
+# the order under way, −1 for none; it buys while nothing is held, and sells otherwise.
+ENTRY, HELD, TRADES, WINS, CLOSED, DAY, PEAK_AT, WAITS = range(8)
+INTEGERS = 8
 
 
 def new_states(combinations: int, cash: float) -> tuple[Floats, Ints]:
@@ -51,6 +63,7 @@ def new_states(combinations: int, cash: float) -> tuple[Floats, Ints]:
     integers = np.zeros((combinations, INTEGERS), np.int64)
     integers[:, ENTRY] = -1
     integers[:, PEAK_AT] = -1
+    integers[:, WAITS] = -1
     return floats, integers
 
 
@@ -223,6 +236,40 @@ def leave(
     whole[CLOSED] += 1
     state[CASH], state[QUANTITY] = cash, 0.0
     note_peak(state, whole, cash, t, look, candle_ms)
+
+
+@njit_inlined
+def fill(
+    state: Floats,
+    whole: Ints,
+    fee: float,
+    slippage: float,
+    pays_in_quote: bool,
+    candle_ms: int,
+    look: Floats,
+    close: Floats,
+    far: Floats,
+    higher: Ints,
+    day_end: Ints,
+) -> None:
+    """The order under way meets its price."""
+    t = whole[WAITS]
+    whole[WAITS] = -1
+    if state[QUANTITY] == 0.0:
+        enter(state, whole, t, fee, slippage, pays_in_quote, look, close, day_end)
+    else:
+        leave(state, whole, t, fee, slippage, candle_ms, look, close, far, higher, day_end)
+
+
+@njit_inlined
+def hear(state: Floats, whole: Ints, t: int, buys: bool, look: Floats) -> None:
+    """A signal at the close of candle t: it gives an order, or withdraws one that it goes against."""
+    flat = state[QUANTITY] == 0.0
+    if whole[WAITS] >= 0:
+        if buys != flat:
+            whole[WAITS] = -1
+    elif buys == flat and not (buys and look[t, REFUSED] > 0.0):
+        whole[WAITS] = int(look[t, FILLED_AT])
 
 
 @njit_inlined

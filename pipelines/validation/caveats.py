@@ -37,8 +37,20 @@ def _method(document: dict[str, Any]) -> Iterator[str]:
     if document.get("fee") == 0:
         yield "No fee: real results are worse."
     paid = document.get("execution") or {}
+    if paid.get("intrabar"):
+        known = inside_known(int(document.get("intrabar_candles") or 0), int(document["candles"]))
+        if known:
+            yield known
     if document.get("slippage") == 0 and not paid.get("spread") and not paid.get("impact"):
         yield "No slippage: market orders cost more than this, the more so the larger they are."
+
+
+def inside_known(covered: int, candles: int) -> str | None:
+    """What must be said of a path inside the candles that was asked for; None where it covers them all."""
+    if covered == candles:
+        return None
+    some = f"covers {covered:,} of {candles:,} candles" if covered else f"covers none of {candles:,} candles"
+    return f"The path inside {some}: the others are judged by their worse order of high and low."
 
 
 def _evidence(validation: dict[str, Any]) -> Iterator[str]:
@@ -60,7 +72,10 @@ def _evidence(validation: dict[str, Any]) -> Iterator[str]:
             f"{_days(sharpe['track_record_days'])}."
         )
     if sharpe["deflated"] is None:
-        yield "How many variants were tried is not known (see --trials): the best of many looks good by luck."
+        yield (
+            "How many variants were tried is not known (a database counts them, and `tcp backtest --trials` "
+            "says it): the best of many looks good by luck."
+        )
     elif sharpe["trials"] > 1 and sharpe["deflated"] < SURE:
         yield (
             f"{sharpe['trials']:,} variants were tried: luck alone finds {sharpe['expected_maximum']:.2f}, "

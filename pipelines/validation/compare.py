@@ -113,17 +113,17 @@ def _common(records: Sequence[Record], base: Record | None) -> tuple[Unit, pl.Da
             frames.append(_returns(records[0], unit, "close", BUY_AND_HOLD))
         table = frames[0]
         for frame in frames[1:]:
-            table = table.join(frame, on="period", how="inner")
-        # A first period that some run began inside of is not the same stretch of time for all.
-        begun = max(frame["period"][0] for frame in frames)
-        if len({frame["period"][0] for frame in frames}) > 1:
-            table = table.filter(pl.col("period") > begun)
+            # A day that one of them began or ended inside of is not the same stretch of time for all.
+            table = table.join(frame, on=["period", "begins", "ends"], how="inner")
+        table = table.sort("period").drop("begins", "ends")
         if table.height >= ENOUGH:
-            return unit, table.sort("period"), named
-    return "candle", table.sort("period"), named
+            break
+    return unit, table, named
 
 
 def _returns(record: Record, unit: Unit, column: str, name: str) -> pl.DataFrame:
+    """The return of each period (its number) under that name, and of what time it is: the last close before
+    the period and the last one in it."""
     equity = record.equity
     assert equity is not None
     close_ms = equity["timestamp"].dt.epoch("ms").to_numpy()
@@ -131,7 +131,10 @@ def _returns(record: Record, unit: Unit, column: str, name: str) -> pl.DataFrame
     last = np.append(period[1:] != period[:-1], True)
     values = equity[column].to_numpy()
     start = float(values[0]) if column == "close" else float(record.document.get("initial_cash") or values[0])
-    return pl.DataFrame({"period": period[last], name: returns(values[last], start)})
+    opened, ends = close_ms[0] - Timeframe(record.document["timeframe"]).ms, close_ms[last]
+    begins = np.concatenate(([opened], ends[:-1]))
+    found = {"period": period[last], "begins": begins, "ends": ends}
+    return pl.DataFrame(found | {name: returns(values[last], start)})
 
 
 def _length_ms(unit: Unit, records: Sequence[Record]) -> int:

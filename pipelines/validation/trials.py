@@ -23,9 +23,14 @@ class Trials:
 
 
 def trials_of(
-    given: int | None, database_url: str | None, family: tuple[str, str, str], parameters: dict[str, Any]
+    given: int | None,
+    database_url: str | None,
+    family: tuple[str, str, str],
+    parameters: dict[str, Any],
+    exchange: str | None = None,
 ) -> Trials | None:
-    """Trials of a family (strategy, symbol, timeframe): as given, else as counted in the database.
+    """Trials of a family (strategy, symbol, timeframe) on an exchange's candles (None: that in force): as
+    given, else as counted in the database.
 
     None where neither is known. BadInput for fewer than one.
     """
@@ -35,6 +40,6 @@ def trials_of(
         from pipelines.warehouse.database import engine
         from pipelines.warehouse.trials import read_trials
 
-        count, deviation = read_trials(engine(database_url), *family, parameters)
+        count, deviation = read_trials(engine(database_url), *family, parameters, exchange)
         return Trials(given or count, deviation)
     return None if given is None else Trials(given, None)

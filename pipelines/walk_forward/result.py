@@ -57,18 +57,17 @@ class WalkForwardResult:
         }
 
     def table(self) -> pl.DataFrame:
-        """A row a window: n, train_start, train_end, test_start, test_end, the parameters, every metric of
-        the training as train_…, of the test as test_…, and test_rank."""
+        """A row a window: n, train_start, train_end, train_2_start, train_2_end (a purged walk's second
+        stretch), test_start, test_end, the parameters, every metric of the training (of its longest stretch)
+        as train_…, of the test as test_…, and test_rank."""
         rows = []
         for walked in self.windows:
-            train, test = walked.window.train, walked.window.test
-            times = {"train_start": train[0].start, "train_end": train[-1].end}
-            times |= {"test_start": test.start, "test_end": test.end}
             metrics = {f"train_{name}": walked.train[name] for name in METRICS}
             metrics |= {f"test_{name}": walked.test[name] for name in METRICS}
-            row = {"n": walked.window.n, **times, **walked.parameters, **metrics}
+            row = {"n": walked.window.n, **walked.window.times, **walked.parameters, **metrics}
             rows.append(row | {"test_rank": walked.test_rank})
-        return pl.DataFrame(rows, infer_schema_length=None)
+        times = {name: pl.Datetime("us", "UTC") for name in ("train_2_start", "train_2_end")}
+        return pl.DataFrame(rows, infer_schema_length=None, schema_overrides=times)
 
 
 def _document(walked: Walked) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from pipelines.validation.validate import describe
 from pipelines.walk_forward.result import Walked, WalkForwardResult
 from pipelines.walk_forward.stability import efficiency, overfitting, rank, stability
 from pipelines.walk_forward.stitch import liquidated, stitched
-from pipelines.walk_forward.train import SCORE, applied, scores
+from pipelines.walk_forward.train import SCORE, TRAINED, applied, scores
 from pipelines.walk_forward.windows import OPTION, Span, WalkForward, Window, plan
 from strategies.registry import build, find
 
@@ -36,13 +36,14 @@ Parts = list[tuple[Outcome, BacktestRequest]]
 
 @dataclass(frozen=True)
 class Choice:
-    """What a window's training chose: its parameters, their score and metrics there, and how many of all
-    combinations did worse in the test."""
+    """What a window's training chose: its parameters, their score and metrics there (on its longest stretch),
+    their return on all its stretches, and how many of all combinations did worse in the test."""
 
     window: Window
     values: dict[str, Any]
     score: float | None
     train: dict[str, float | int | None]
+    trained_return: float | None
     test_rank: float | None
     combinations: int
 
@@ -100,6 +101,7 @@ def choose(request: SweepRequest, window: Window, whole: Stretch, before: Sequen
         values=values,
         score=best[SCORE],
         train={name: best[name] for name in METRICS},
+        trained_return=best[TRAINED],
         test_rank=_rank(request, window, whole, values),
         combinations=table.height,
     )
@@ -149,7 +151,7 @@ def _result(
     choices: Sequence[Choice],
     whole: Stretch,
     data: DataReport,
-    trials: Trials,
+    trials: Trials | None,
 ) -> WalkForwardResult:
     at_costs = {multiple: tested(choices, whole, request, multiple) for multiple in MULTIPLES}
     parts, market = at_costs[1.0], applied(request, {})
@@ -167,7 +169,12 @@ def _result(
         ),
         record=record,
         combinations=max(choice.combinations for choice in choices),
-        efficiency=efficiency([choice.train for choice in choices], tests, trained, walked),
+        efficiency=efficiency(
+            [choice.trained_return for choice in choices],
+            [test["total_return"] for test in tests],
+            trained,
+            walked,
+        ),
         stability=stability([choice.values for choice in choices]),
         overfitting=overfitting([choice.test_rank for choice in choices]),
     )
@@ -178,7 +185,7 @@ def _record(
     choices: Sequence[Choice],
     outcome: Outcome,
     data: DataReport,
-    trials: Trials,
+    trials: Trials | None,
     costs: list[dict[str, Any]],
 ) -> BacktestResult:
     """The tests as one backtest, whose parameters are what they were chosen from."""
@@ -204,15 +211,15 @@ def _length_ms(spans: Sequence[Span]) -> int:
     return sum((span.end - span.start for span in spans), timedelta(0)) // timedelta(milliseconds=1)
 
 
-def _walked_before(request: SweepRequest, database_url: str | None) -> Trials:
+def _walked_before(request: SweepRequest, database_url: str | None) -> Trials | None:
     """The record was not chosen from the combinations by its own data: what counts are the walk-forwards of
-    this strategy on this market, this one included."""
+    this strategy on this market, this one included. None without a database, where nobody knows of them."""
     if database_url is None:
-        return Trials(1, None)
+        return None
     from pipelines.warehouse.database import engine
     from pipelines.warehouse.trials import read_walk_forwards
 
     count, deviation = read_walk_forwards(
-        engine(database_url), request.strategy, request.symbol, request.timeframe
+        engine(database_url), request.strategy, request.symbol, request.timeframe, request.exchange
     )
     return Trials(count + 1, deviation)

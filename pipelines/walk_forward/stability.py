@@ -8,17 +8,16 @@ from typing import Any
 
 import numpy as np
 
-Metrics = dict[str, Any]
-
 
 def efficiency(
-    trained: Sequence[Metrics], tested: Sequence[Metrics], train_ms: int, test_ms: int
+    trained: Sequence[float | None], tested: Sequence[float | None], train_ms: int, test_ms: int
 ) -> float | None:
     """Growth rate of the tests over that of the trainings (Pardo, The Evaluation and Optimization of Trading
     Strategies, 2008).
 
     [Σ log(1 + R_test) / time tested] / [Σ log(1 + R_train) / time trained]; 1 means that all that was seen in
-    training came, 0 none of it. None where the trainings did not grow: there was nothing to keep.
+    training came, 0 none of it. trained, tested: total return of each; train_ms, test_ms: their lengths, all
+    stretches of a training counted in both. None where the trainings did not grow: there was nothing to keep.
     """
     seen, came = _growth(trained), _growth(tested)
     if seen is None or came is None or seen <= 0:
@@ -52,11 +51,10 @@ def rank(value: float | None, others: Sequence[float | None], descending: bool =
     return float((below + same / 2) / (len(known) - 1))
 
 
-def _growth(runs: Sequence[Metrics]) -> float | None:
-    returns = [run["total_return"] for run in runs]
+def _growth(returns: Sequence[float | None]) -> float | None:
     if not returns or any(value is None or value <= -1 for value in returns):
         return None
-    return sum(log1p(value) for value in returns)
+    return sum(log1p(value) for value in returns if value is not None)
 
 
 def _of_values(values: list[Any]) -> dict[str, Any]:

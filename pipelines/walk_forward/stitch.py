@@ -36,7 +36,7 @@ def liquidated(outcome: Outcome, market: Market) -> Outcome:
     traded = _traded(outcome, market) + last["quantity"] * price
     held = _held(outcome)
     metrics = measured(trades, equity, market, held, traded)
-    return Outcome(trades, equity, outcome.signals, metrics, float(value[-1]))
+    return Outcome(trades, equity, outcome.signals, metrics, float(value[-1]), outcome.covered)
 
 
 def _end_costs(market: Market) -> tuple[float, float]:
@@ -56,7 +56,8 @@ def stitched(parts: Sequence[tuple[Outcome, Market]], market: Market) -> Outcome
     held = sum(_held(part) for part, _ in parts)
     traded = sum(_traded(part, own) for part, own in parts)
     metrics = measured(trades, equity, market, held, traded)
-    return Outcome(trades, equity, signals, metrics, float(equity["equity"][-1]))
+    covered = sum(part.covered for part, _ in parts)
+    return Outcome(trades, equity, signals, metrics, float(equity["equity"][-1]), covered)
 
 
 def measured(

@@ -19,10 +19,7 @@ def save_walk_forward(database_url: str, request: SweepRequest, result: WalkForw
                 {
                     "run_id": result.record.id,
                     "n": walked.window.n,
-                    "train_start": walked.window.train[0].start,
-                    "train_end": walked.window.train[-1].end,
-                    "test_start": walked.window.test.start,
-                    "test_end": walked.window.test.end,
+                    **walked.window.times,
                     "parameters": walked.parameters,
                     "train_metrics": walked.train,
                     "test_metrics": walked.test,

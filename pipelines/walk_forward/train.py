@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
-from operator import add
+from operator import add, mul
 from typing import Any
 
 import polars as pl
@@ -15,28 +15,36 @@ from pipelines.sweep.space import Space
 from pipelines.walk_forward.windows import Span
 
 SCORE = "score"
+TRAINED = "trained_return"
 
 
 def scores(request: SweepRequest, spans: Sequence[Span], whole: Stretch) -> pl.DataFrame:
-    """Every combination, best first: its parameters, its metrics on the longest stretch, and `score`.
+    """Every combination, best first: its parameters, its metrics on the longest stretch, `score` and
+    `trained_return`.
 
     score: the metric `request.sort`; over several stretches its mean, weighted by their lengths, null where
-    it is null in any of them. Candles before a stretch only warm the indicators up.
+    it is null in any of them. trained_return: the total return of all stretches, one after the other; null
+    likewise. Candles before a stretch only warm the indicators up.
     """
     tables = [_swept(request, span, whole) for span in spans]
     names = Space(request).names
     weights = [(span.end - span.start).total_seconds() for span in spans]
     longest = max(range(len(spans)), key=lambda n: weights[n])
-    table = tables[longest].with_columns(pl.col(request.sort).alias(SCORE))
+    table = tables[longest].with_columns(
+        pl.col(request.sort).alias(SCORE), pl.col("total_return").alias(TRAINED)
+    )
     if len(tables) > 1:
         # The grid's order decides between equals, in every table alike.
-        parts = [t.select(*names, pl.col(request.sort).alias(f"score_{n}")) for n, t in enumerate(tables)]
-        for part in parts:
+        for n, one in enumerate(tables):
+            part = one.select(
+                *names, pl.col(request.sort).alias(f"score_{n}"), pl.col("total_return").alias(f"return_{n}")
+            )
             table = table.join(part, on=names, how="left", nulls_equal=True, maintain_order="left")
         # Not sum_horizontal, which takes null for 0.
         weighted = (pl.col(f"score_{n}") * (weight / sum(weights)) for n, weight in enumerate(weights))
-        mean = reduce(add, weighted)
-        table = table.with_columns(mean.alias(SCORE)).drop(f"score_{n}" for n in range(len(parts)))
+        grown = reduce(mul, (pl.col(f"return_{n}") + 1 for n in range(len(tables)))) - 1
+        table = table.with_columns(reduce(add, weighted).alias(SCORE), grown.alias(TRAINED))
+        table = table.drop(f"{name}_{n}" for name in ("score", "return") for n in range(len(tables)))
     return table.sort(SCORE, descending=request.descending, nulls_last=True, maintain_order=True)
 
 

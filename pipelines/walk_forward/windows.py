@@ -34,6 +34,20 @@ class Window:
     train: tuple[Span, ...]
     test: Span
 
+    @property
+    def times(self) -> dict[str, datetime | None]:
+        """As columns: train_start, train_end, train_2_start, train_2_end (of a second stretch), test_start,
+        test_end."""
+        first, second = self.train[0], self.train[1] if len(self.train) > 1 else None
+        return {
+            "train_start": first.start,
+            "train_end": first.end,
+            "train_2_start": second.start if second else None,
+            "train_2_end": second.end if second else None,
+            "test_start": self.test.start,
+            "test_end": self.test.end,
+        }
+
 
 class WalkForward(BaseModel):
     """How to walk forward. A test begins where the one before ended, so that together they are one record.

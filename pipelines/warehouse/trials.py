@@ -11,6 +11,7 @@ from sqlalchemy import (
     Connection,
     Double,
     Engine,
+    and_,
     cast,
     func,
     literal,
@@ -20,6 +21,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
+from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import strategy_runs as runs
 from pipelines.warehouse.tables import sweep_results as rows
 
@@ -31,16 +33,21 @@ Moments = Mapping[str, Any]
 
 
 def read_trials(
-    engine: Engine, strategy: str, symbol: str, timeframe: str, parameters: dict[str, Any]
+    engine: Engine,
+    strategy: str,
+    symbol: str,
+    timeframe: str,
+    parameters: dict[str, Any],
+    exchange: str | None = None,
 ) -> tuple[int, float | None]:
-    """(number, sample deviation of the Sharpe ratios) of all distinct variants tried: sets of parameters,
-    exits and execution options.
+    """(number, sample deviation of the Sharpe ratios) of all distinct variants tried on an exchange's candles
+    (None: that in force): sets of parameters, exits and execution options.
 
     Every backtest, every row of every sweep and `parameters` themselves; of a sweep whose best rows alone are
     kept, as many as it walked; the combinations of each walk-forward on top, whose ratios are those of short
     stretches and are not looked at.
     """
-    own = runs.c.strategy_name == strategy
+    own = _own(strategy, exchange)
     with engine.connect() as connection:
         parts = [
             _distinct(connection, own, symbol, timeframe, parameters),
@@ -55,12 +62,12 @@ def read_trials(
 
 
 def read_walk_forwards(
-    engine: Engine, strategy: str, symbol: str, timeframe: str
+    engine: Engine, strategy: str, symbol: str, timeframe: str, exchange: str | None = None
 ) -> tuple[int, float | None]:
-    """(number, sample deviation of the Sharpe ratios) of the walk-forwards made so far."""
+    """(number, sample deviation of the Sharpe ratios) of the walk-forwards made so far; exchange as above."""
     sharpe = _sharpe(runs.c.metrics)
     query = select(func.count().label("made"), func.stddev_samp(sharpe).label("deviation")).where(
-        runs.c.strategy_name == strategy,
+        _own(strategy, exchange),
         runs.c.symbol == symbol,
         runs.c.timeframe == timeframe,
         runs.c.kind == "walk_forward",
@@ -68,6 +75,12 @@ def read_walk_forwards(
     with engine.connect() as connection:
         row = connection.execute(query).one()
     return int(row.made), row.deviation
+
+
+def _own(strategy: str, exchange: str | None) -> ColumnElement[bool]:
+    """Runs of a strategy on an exchange's candles."""
+    whose = func.coalesce(runs.c.exchange, EXCHANGE) == (exchange or EXCHANGE)
+    return and_(runs.c.strategy_name == strategy, whose)
 
 
 def _distinct(

@@ -39,7 +39,10 @@ GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
         "trend_filter",
         {"fast_period": "5:50:5", "slow_period": "60:200:20", "trend_period": "10:60:10"},
     ),
-    "volatility": ("volatility_target", {"period": "30:480:30", "target": "0.2:1.2:0.1", "band": "0:1:0.5"}),
+    "volatility": (
+        "volatility_target",
+        {"period": "30:480:30", "target": "0.2:1.2:0.1", "band": "0.25:1:0.25"},
+    ),
 }
 
 

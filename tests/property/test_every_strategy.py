@@ -2,6 +2,7 @@
 
 import pytest
 
+from core.timeframes import Timeframe
 from strategies import registry
 from strategies.check import check_everywhere
 
@@ -10,11 +11,21 @@ from strategies.check import check_everywhere
 def test_every_shipped_strategy_passes(name: str) -> None:
     """None of the shipped strategies looks ahead or needs more history than it says, on any timeframe that
     suits it."""
-    short = {"trend_period": 5, "trend_timeframe": "1h"} if name == "trend_filter" else {}
-    reports = check_everywhere(name, short, cuts=12)
+    reports, left_out = check_everywhere(name, {}, cuts=12)
     assert [report.findings for report in reports if report.findings] == []
-    assert len(reports) == {"trend_filter": 3, "grid_trading": 5}.get(name, 6)
-    assert all(report.buys for report in reports)
+    assert len(reports) == {"trend_filter": 2, "grid_trading": 5}.get(name, 6)
+    assert {*(report.timeframe for report in reports), *left_out} == {*Timeframe}
+    assert all(report.buys and report.warmed for report in reports)
+
+
+@pytest.mark.parametrize("period", [5, 30])
+def test_an_hourly_trend_passes_too(period: int) -> None:
+    """The strategy of two timeframes with a trend of five hours, which turns often, and of its own length."""
+    given = {"trend_period": period, "trend_timeframe": "1h"}
+    reports, _ = check_everywhere("trend_filter", given, cuts=12)
+    assert [report.findings for report in reports if report.findings] == []
+    assert len(reports) == 3
+    assert all(report.buys and report.warmed for report in reports)
 
 
 @pytest.mark.parametrize("name", sorted(set(registry.names()) - set(registry.shipped())) or ["none"])
@@ -22,4 +33,5 @@ def test_every_strategy_of_ones_own_passes(name: str) -> None:
     """What lies in the user's folder is checked with the rest; a file that cannot be loaded fails here."""
     assert registry.catalogue().problems() == []
     if name != "none":
-        assert [report.findings for report in check_everywhere(name, {}, cuts=12) if report.findings] == []
+        reports, _ = check_everywhere(name, {}, cuts=12)
+        assert [report.findings for report in reports if report.findings] == []

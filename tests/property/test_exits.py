@@ -233,7 +233,7 @@ class Naive:
         o, h, low, c = (candle[name] for name in ("open", "high", "low", "close"))
         self.highest = max(self.highest, o)
         stop, reason = self.stops(self.highest)
-        if low <= stop:  # what `core.risk` says before everything else
+        if low <= stop and self.path([o])[1] != "take_profit":  # what comes after the open is not known
             self.sell(min(o, stop), reason)
             return
         worse = min(self.path([o, low, h, c]), self.path([o, h, low, c]), key=lambda end: end[0])
@@ -343,12 +343,11 @@ def test_exits_and_sizes_equal_a_naive_account(
     assert outcome.final_value == pytest.approx(request.cash + outcome.trades["pnl"].sum(), rel=1e-9)
 
 
-@given(
-    markets().filter(lambda market: bool((market[0]["volume"] > 0).all())), st.sampled_from(["open", "close"])
-)
-@settings(max_examples=100, deadline=None)
+@given(markets(), st.sampled_from(["open", "close"]))
+@settings(max_examples=200, deadline=None)
 def test_without_limits_both_walks_are_one(market: tuple[pl.DataFrame, Given], fill: str) -> None:
-    """An empty risk block changes nothing: trades, equity, signals and metrics are those without one."""
+    """An empty risk block changes nothing: trades, equity, signals and metrics are those without one, candles
+    without a trade included, at which an order waits and after some of which nothing is bought."""
     candles, strategy = market
     plain: Outcome = run(strategy, candles, request_of(fill=fill))
     empty: Outcome = run(strategy, candles, request_of(fill=fill, risk={}))

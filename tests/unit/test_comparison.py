@@ -25,7 +25,7 @@ def record(name: str, extra: float = 0.0, days: int = 400, skip: int = 0, **fiel
     document = {
         "id": name, "strategy": name, "symbol": "BTC-USDT", "timeframe": "1d", "fee": 0.001, "params": {},
         "metrics": {"trades": 100}, "from": str(times[skip]), "to": str(times[-1]),
-        "initial_cash": float(frame["equity"][0]) if skip else 10_000.0,
+        "initial_cash": float(equity[skip - 1]) if skip else 10_000.0,
     }  # fmt: skip
     return Record(document | fields, frame.cast({"timestamp": pl.Datetime("us", "UTC")}))
 
@@ -62,10 +62,29 @@ def test_one_run_is_compared_with_its_market() -> None:
 
 
 def test_runs_are_compared_where_they_overlap() -> None:
-    """A run that began later shares its days but the first, of which it saw a part; that is said."""
+    """A run that began later shares its days; that is said."""
     found = compare([record("base"), record("later", skip=100)])
-    assert found["observations"] == 299
+    assert found["observations"] == 300
     assert any("Different stretches" in note for note in found["notes"])
+
+
+@pytest.mark.parametrize(("begin", "end"), [(600, 0), (0, 600), (600, 600), (0, 0)])
+def test_ragged_days_are_not_paired(begin: int, end: int) -> None:
+    """A day that one run saw a part of, at its beginning or at its end, is no pair with a whole one."""
+    days = 40
+    times = pl.Series(pl.int_range(1, days * 1440 + 1, eager=True) * 60_000_000 + 1_767_225_600_000_000)
+    noise = np.random.default_rng(2).normal(0, 1e-5, times.len())
+    frame = pl.DataFrame(
+        {
+            "timestamp": times.cast(pl.Datetime("us", "UTC")),
+            "equity": 100 * np.cumprod(1 + noise),
+            "close": 100 * np.cumprod(1 + noise),
+        }
+    )
+    document = record("whole").document | {"timeframe": "1m", "initial_cash": 100.0}
+    whole = Record(document, frame)
+    ragged = Record(document | {"id": "ragged"}, frame.slice(begin, frame.height - begin - end))
+    assert compare([whole, ragged])["observations"] == days - (begin > 0) - (end > 0)
 
 
 def test_a_benchmark_is_named_or_refused() -> None:

@@ -1,11 +1,14 @@
 """What the strategies that ship do on candles made for it."""
 
 from datetime import UTC, datetime, timedelta
+from math import ceil, log
 
 import polars as pl
 import pytest
 
 from core.errors import BadInput
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.run import execute
 from strategies import registry
 from strategies.evaluate import evaluate
 
@@ -44,17 +47,47 @@ def test_a_breakout_is_bought_and_left_by_the_stop_before_the_channel() -> None:
     assert rows(evaluate(wide, candles_of(closes)), "sell")[0] == 20
 
 
-def test_volatility_moves_in_and_out() -> None:
-    """Calm hours are held, wild ones are not, and between target and band nothing is said."""
-    calm = [100.0 + 0.01 * (n % 2) for n in range(20)]
-    wild = [100.0 + 3.0 * (n % 2) for n in range(20)]
+CALM = [100.0 + 0.01 * (n % 2) for n in range(20)]
+WILD = [100.0 + 3.0 * (n % 2) for n in range(20)]
+
+
+def test_volatility_sells_and_buys_at_its_steps() -> None:
+    """It buys where volatility stays in its step, and sells where it has entered another one."""
     strategy = registry.build("volatility_target", {"period": 5, "target": 0.3, "band": 0.5}, "1h")
-    judged = evaluate(strategy, candles_of([*calm, *wild, *calm]))
-    assert rows(judged, "buy") == [*range(5, 21), *range(45, 60)]
-    assert rows(judged, "sell") == list(range(21, 45))
-    assert judged["volatility"][10] < 0.3
+    judged = evaluate(strategy, candles_of([*CALM, *WILD, *CALM]))
+    step = [max(0, ceil(log(v / 0.3) / log(1.5))) if v else None for v in judged["volatility"]]
+    moved = [n for n in range(1, 60) if None not in (step[n - 1], step[n]) and step[n - 1] != step[n]]
+    assert moved and 21 in moved
+    assert rows(judged, "sell") == moved
+    assert rows(judged, "buy") == [n for n in range(6, 60) if n not in moved]
     assert judged["confidence"][10] == 1.0
-    assert 0.5 < judged["confidence"][30] < 1.0
+    assert 0.05 < judged["confidence"][30] < 1.0
+
+
+def test_volatility_scales_the_position() -> None:
+    """Everything is spent on calm candles, and target / volatility of the account on wild ones, unless the
+    risk block says otherwise; the result shows the sizing that was used."""
+    market = {"strategy": "volatility_target", "symbol": "BTC-USDT", "timeframe": "1h", "fee": 0.0}
+    parameters = {"period": 5, "target": 0.3, "band": 0.5}
+    candles = candles_of([*CALM, *WILD, *WILD])
+    found = execute(BacktestRequest(parameters=parameters, **market), candles=candles)
+    judged = evaluate(registry.build("volatility_target", parameters, "1h"), candles)
+    part, first, last = (
+        judged["confidence"],
+        found.trades.row(0, named=True),
+        found.trades.row(-1, named=True),
+    )
+    assert first["quantity"] * first["entry_price"] == pytest.approx(10_000)
+    decided = candles["timestamp"].index_of(last["entry_time"])
+    assert decided is not None and part[decided] < 0.5
+    cash = 10_000 + float(found.trades["pnl"].head(-1).sum())
+    assert last["quantity"] * last["entry_price"] == pytest.approx(cash * part[decided])
+    assert found.to_document()["risk"] == {"sizing": "volatility", "size": 0.3, "volatility_candles": 5}
+    given = {"sizing": "percent", "size": 1}
+    whole = execute(BacktestRequest(parameters=parameters, risk=given, **market), candles=candles)
+    last = whole.trades.row(-1, named=True)
+    cash = 10_000 + float(whole.trades["pnl"].head(-1).sum())
+    assert last["quantity"] * last["entry_price"] == pytest.approx(cash)
 
 
 def test_the_grid_buys_rungs_down_and_sells_rungs_up() -> None:

@@ -158,12 +158,12 @@ def test_lengths_are_written_as_they_are_read() -> None:
 
 def test_efficiency_by_hand() -> None:
     """21 % in 20 days of training and 10 % in 20 days of tests is half the growth rate."""
-    trained = [{"total_return": 0.1}, {"total_return": 0.1}]
-    tested = [{"total_return": 0.1}, {"total_return": 0.0}]
+    trained, tested = [0.1, 0.1], [0.1, 0.0]
     assert efficiency(trained, tested, 20, 20) == pytest.approx(0.5)
     assert efficiency(trained, tested, 20, 10) == pytest.approx(1.0)
     assert efficiency(tested[1:], tested, 20, 20) is None
-    assert efficiency([{"total_return": -0.5}], tested, 20, 20) is None
+    assert efficiency([-0.5], tested, 20, 20) is None
+    assert efficiency([None], tested, 20, 20) is None
 
 
 def test_stability_by_hand() -> None:
@@ -238,7 +238,8 @@ def test_nothing_of_a_test_reaches_its_choice(candles: pl.DataFrame, result: Wal
     cut = result.windows[1].window.test.start
     scale = pl.when(pl.col("timestamp") > cut).then(1.7).otherwise(1.0)
     changed = candles.with_columns(pl.col(name) * scale for name in ("open", "high", "low", "close"))
-    other = walked(changed.with_columns(volume=pl.lit(1.0)))
+    volume = pl.when(pl.col("timestamp") > cut).then(1.0).otherwise("volume")
+    other = walked(changed.with_columns(volume=volume))
     assert [w.parameters for w in other.windows[:2]] == [w.parameters for w in result.windows[:2]]
     assert other.windows[0].test == result.windows[0].test
     assert other.windows[1].test != result.windows[1].test
@@ -318,6 +319,36 @@ def test_the_score_of_two_stretches_is_their_weighted_mean(candles: pl.DataFrame
     assert found.score == pytest.approx(scores[0] / 3 + scores[1] * 2 / 3)  # type: ignore[operator]
 
 
+def test_efficiency_counts_both_stretches_of_a_purged_training(candles: pl.DataFrame) -> None:
+    """Growth and time of a training are those of the same stretches, before the test and after it."""
+    free: dict[str, Any] = {"fee": 0.0, "slippage": 0.0}
+    found = walked(candles, "purged:folds=4", sort="total_return", **free)
+    grown = length = 0.0
+    for window in found.windows:
+        for span in window.window.train:
+            request = BacktestRequest(
+                strategy="ema_crossover", symbol="BTC-USDT", timeframe="1m", **free,
+                parameters=window.parameters, start=span.start, end=span.end,
+            )  # fmt: skip
+            grown += log1p(float(execute(request, candles=candles).metrics["total_return"] or 0))
+            length += (span.end - span.start).total_seconds()
+    came = sum(log1p(float(w.test["total_return"] or 0)) for w in found.windows)
+    tested = sum((w.window.test.end - w.window.test.start).total_seconds() for w in found.windows)
+    assert grown > 0
+    assert found.efficiency == pytest.approx((came / tested) / (grown / length))
+    table = found.table()
+    assert table["train_end"][1] == table["test_start"][1]
+    assert table["train_2_start"][1] == table["test_end"][1]
+    assert table["train_2_start"].null_count() == 2
+
+
+def test_without_a_database_the_number_of_trials_is_not_known(result: WalkForwardResult) -> None:
+    """Nobody knows of the walk-forwards before this one: nothing is deflated by a made-up number of them."""
+    sharpe = (result.record.validation or {})["sharpe"]
+    assert sharpe["trials"] is None
+    assert sharpe["deflated"] is None
+
+
 def test_exits_can_be_walked(candles: pl.DataFrame) -> None:
     """A stop in the grid is chosen like a parameter and applied in the test."""
     found = walked(candles, grid={"fast_period": [5, 10], "stop_loss": [0.001, 0.002]})
@@ -337,7 +368,7 @@ def test_the_windows_are_data(result: WalkForwardResult) -> None:
     assert document["windows"][2]["parameters"] == result.windows[2].parameters
     assert document["walk_forward"]["combinations"] == 6
     assert document["metrics"]["trades"] == len(document["trades"])
-    assert document["validation"]["sharpe"]["trials"] == 1
+    assert document["validation"]["sharpe"]["trials"] is None
 
 
 @pytest.mark.parametrize(

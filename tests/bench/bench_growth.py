@@ -1,0 +1,82 @@
+"""How a sweep grows: time with candles and combinations, memory with combinations, at three sizes each.
+
+Run it with `pytest tests/bench/bench_growth.py -s`. Each size is a process of its own, so that none has
+another's memory. Time counts as linear where the cost of a candle and combination at four times the size is
+at most `LINEAR` times what it was; memory as flat where the peak is at most `FLAT` times the smallest one.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+LINEAR, FLAT = 1.3, 1.1
+CANDLES = (131_400, 262_800, 525_600)
+COMBINATIONS = (2_500, 5_000, 10_000)
+ROWS = (20_000, 100_000, 300_000)
+REPEATS = 3
+"""The shortest counts: others use this machine too."""
+SCRIPT = """
+import json, resource, sys, time
+from pathlib import Path
+from pipelines.backtest.warm import warm
+from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.run import Sweep, run_sweep
+from strategies.sample import sample_candles
+
+candles, combinations, repeats, out = *map(int, sys.argv[1:4]), Path(sys.argv[4])
+grid = {"fast_period": "5:104:1", "slow_period": f"110:{109 + combinations // 100}:1"}
+values = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m", "grid": grid}
+warm()
+frame, took = sample_candles(candles), []
+for _ in range(repeats):
+    began = time.perf_counter()
+    rows = run_sweep(Sweep(SweepRequest.read(values), candles=frame, out=out)).rows
+    took.append(time.perf_counter() - began)
+assert rows == combinations
+peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+print(json.dumps({"seconds": min(took), "peak_mb": peak}))
+"""
+
+
+def measured(candles: int, combinations: int, out: Path, repeats: int = REPEATS) -> dict[str, float]:
+    """seconds and peak_mb of a sweep to a file, everything counted."""
+    command = [sys.executable, "-c", SCRIPT, str(candles), str(combinations), str(repeats), str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def test_time_is_linear(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """A candle and combination costs no more in a sweep of four times the candles, or the combinations."""
+    sizes = [(candles, COMBINATIONS[-1]) for candles in CANDLES]
+    sizes += [(CANDLES[-1], combinations) for combinations in COMBINATIONS]
+    cost = {}
+    with capsys.disabled():
+        print(f"\n  candles  combinations   seconds   ns each   (load {os.getloadavg()[0]:.1f})")  # noqa: T201 a benchmark prints
+        for candles, combinations in dict.fromkeys(sizes):
+            seconds = measured(candles, combinations, tmp_path / "x.parquet")["seconds"]
+            cost[candles, combinations] = seconds / candles / combinations * 1e9
+            print(  # noqa: T201
+                f"{candles:9,} {combinations:13,} {seconds:9.2f} {cost[candles, combinations]:9.3f}"
+            )
+    by_candles = cost[CANDLES[-1], COMBINATIONS[-1]] / cost[CANDLES[0], COMBINATIONS[-1]]
+    by_combinations = cost[CANDLES[-1], COMBINATIONS[-1]] / cost[CANDLES[-1], COMBINATIONS[0]]
+    with capsys.disabled():
+        print(f"at 4 times: candles {by_candles:.2f}, combinations {by_combinations:.2f} of the cost each")  # noqa: T201
+    assert by_candles < LINEAR
+    assert by_combinations < LINEAR
+
+
+def test_memory_is_flat(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Fifteen times the combinations take no more memory, chunks and the sort of the file included."""
+    peaks = []
+    with capsys.disabled():
+        print("\n  combinations   peak MB")  # noqa: T201
+        for combinations in ROWS:
+            peaks.append(measured(6_000, combinations, tmp_path / "x.parquet", repeats=1)["peak_mb"])
+            print(f"{combinations:14,} {peaks[-1]:9.0f}")  # noqa: T201
+    assert max(peaks) < FLAT * peaks[0]
