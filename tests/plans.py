@@ -16,12 +16,17 @@ FEW_ROWS = 1_000
 """A table, or partition, of fewer is read from end to end with good reason."""
 
 _COPY_OUT = re.compile(r"^\s*COPY\s*\((.*)\)\s*TO\s+STDOUT", re.IGNORECASE | re.DOTALL)
+_WHOLE = """
+    SELECT coalesce((SELECT inhparent FROM pg_inherits WHERE inhrelid = c.oid), c.oid)::regclass::text
+    FROM pg_class AS c WHERE relname = ANY(%s) AND relkind = 'r' ORDER BY 1
+"""
 _EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE")
 
 
 @dataclass
 class Plan:
-    """One statement. blocks: pages of 8 kB it looked at; scans: large tables it read from end to end."""
+    """One statement. blocks: pages of 8 kB it looked at; scans: large tables it read from end to end, of a
+    partition or a chunk the table it is a part of."""
 
     statement: str
     milliseconds: float
@@ -67,12 +72,13 @@ def _explain(connection: psycopg.Connection[Any], query: Any, params: Any, plans
     with connection.transaction(force_rollback=True), psycopg.Cursor(connection) as cursor:
         cursor.execute(f"EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {statement}", params)
         row = cursor.fetchone()
-    assert row is not None
-    document = row[0] if isinstance(row[0], list) else json.loads(row[0])
-    tree = document[0]["Plan"]
+        assert row is not None
+        document = row[0] if isinstance(row[0], list) else json.loads(row[0])
+        tree = document[0]["Plan"]
+        scans = [name for (name,) in cursor.execute(_WHOLE, [_scans(tree)])]
     took_ms = document[0]["Planning Time"] + document[0]["Execution Time"]
     blocks = tree["Shared Hit Blocks"] + tree["Shared Read Blocks"]
-    plans.append(Plan(statement, min(took_ms, (time.perf_counter() - began) * 1000), blocks, _scans(tree)))
+    plans.append(Plan(statement, min(took_ms, (time.perf_counter() - began) * 1000), blocks, scans))
 
 
 def _scans(node: dict[str, Any]) -> list[str]:

@@ -55,10 +55,10 @@ def test_backup_that_is_not_whole_is_told(database_url, tmp_path):
     file = tmp_path / "backup"
     dump(database_url, file)
     with pytest.raises(Unavailable, match=r"public\.bot_configs \(0 rows, not None\)"):
-        check_restorable(file, tmp_path / "home", {"public.alembic_version": 1})
+        check_restorable(file, tmp_path / "home", {"public.alembic_version": 1}, database_url)
     file.write_bytes(file.read_bytes()[:-2000])
     with pytest.raises(Unavailable, match="pg_restore"):
-        check_restorable(file, tmp_path / "home")
+        check_restorable(file, tmp_path / "home", url=database_url)
     with pytest.raises(BadInput, match="exists already"):
         back_up(database_url, file, tmp_path / "home", verify=True)
 
