@@ -5,7 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import dash_ag_grid
+import plotly
 from dash import Dash
+from dash import __version__ as dash_version
 from fastapi import FastAPI
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -45,8 +48,14 @@ PAGES = (
 ASSETS = Path(__file__).parent / "assets"
 PACKED_FROM = 2_000
 """Bytes of an answer that is worth being compressed."""
-PLOTLY = "/_dash-component-suites/plotly/package_data/plotly.min.js"
-"""Read beside the other scripts, under the address that Dash asks for when the first chart is there."""
+SUITES = "/_dash-component-suites"
+EARLY = (
+    f"{SUITES}/plotly/package_data/plotly.min.js?v={plotly.__version__}",
+    f"{SUITES}/dash/dcc/async-graph.js?v={dash_version}",
+    f"{SUITES}/dash_ag_grid/async-community.js?v={dash_ag_grid.__version__}",
+)
+"""Read beside the other scripts: Dash asks for them one after the other, when the first chart and table are
+there, unless it finds them loaded. The version lets browsers keep them for good."""
 
 
 def create_app(settings: Settings, bus: Bus | None = None) -> FastAPI:
@@ -92,7 +101,7 @@ def _pages(server: FastAPI, services: Services) -> Dash:
         title="TCP Dashboard",
         update_title="",
         suppress_callback_exceptions=True,
-        index_string=shell.INDEX.replace("{theme}", theme.stylesheet()).replace("{plotly}", PLOTLY),
+        index_string=shell.index(theme.stylesheet(), EARLY),
         websocket_inactivity_timeout=0,
         websocket_heartbeat_interval=10_000,
         use_pages=False,

@@ -20,7 +20,7 @@ from strategies.base import Strategy
 from strategies.evaluate import evaluate
 from strategies.registry import build
 
-LOADED = 600
+LOADED = 400
 MOST_WARM = 5000
 
 

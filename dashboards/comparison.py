@@ -175,7 +175,7 @@ def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, schem
             ),
             html.Div(
                 [
-                    panel(metrics_table(columns), title="Side by side", className="scroll"),
+                    panel(metrics_table(columns), title="Side by side", className="scroll", tabIndex=0),
                     panel(_significance(found, names, scheme), title="Is the difference luck?"),
                 ],
                 className="twins",
@@ -267,7 +267,11 @@ def _significance(found: dict[str, Any], names: dict[str, str], scheme: Scheme) 
         )
     return html.Div(
         [
-            html.Table([html.Thead(html.Tr(head)), html.Tbody(lines)], className="plain even"),
+            html.Div(
+                html.Table([html.Thead(html.Tr(head)), html.Tbody(lines)], className="plain even"),
+                className="scroll",
+                tabIndex=0,
+            ),
             _graph(differences_figure(found["differences"], names, scheme), "compare-differences", "180px"),
             html.P(said + ".", className="muted small padded"),
         ]

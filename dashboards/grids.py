@@ -78,8 +78,8 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         cellClass="strong",
         tooltipField="bot_id",
     ),
-    text("strategy", "Strategy", minWidth=120, tooltipField="strategy"),
-    text("symbol", "Symbol", minWidth=92),
+    text("strategy", "Strategy", minWidth=108, tooltipField="strategy"),
+    text("symbol", "Symbol", minWidth=86),
     text("timeframe", "TF", minWidth=46, maxWidth=60, headerTooltip="Timeframe"),
     text(
         "shown",
@@ -103,7 +103,7 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         tooltipField="error",
     ),
     number(
-        "value", "Balance (USDT)", "tcpMoney(params.value)", "Cash and coins at the last price", minWidth=118
+        "value", "Balance (USDT)", "tcpMoney(params.value)", "Cash and coins at the last price", minWidth=116
     ),
     number(
         "pnl_today",
@@ -113,13 +113,15 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         minWidth=90,
         cellClassRules=SIGNED,
     ),
-    number("pnl", "P&L", "tcpMoney(params.value, true)", "Since the start", cellClassRules=SIGNED),
+    number(
+        "pnl", "P&L", "tcpMoney(params.value, true)", "Since the start", minWidth=94, cellClassRules=SIGNED
+    ),
     number(
         "pnl_fraction",
         "P&L %",
         "tcpPercent(params.value)",
         "Of the starting cash",
-        minWidth=76,
+        minWidth=84,
         cellClassRules=SIGNED,
     ),
     number("fills", "Trades", "tcpCount(params.value)", "Buys and sells", minWidth=66),
@@ -127,7 +129,7 @@ BOT_COLUMNS: list[dict[str, Any]] = [
     text(
         "signal_ms",
         "Last signal",
-        minWidth=196,
+        minWidth=188,
         flex=1.6,
         valueFormatter={"function": "tcpSignal(params.data)"},
         cellClassRules={

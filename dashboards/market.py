@@ -3,6 +3,7 @@ worker thread."""
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import polars as pl
 from sqlalchemy import Engine
@@ -11,7 +12,7 @@ from core.errors import BadInput
 from core.timeframes import Timeframe
 from dashboards.charts import Drawn
 from dashboards.components import empty
-from dashboards.figures.price import price_figure
+from dashboards.figures.price import fitted, price_figure
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import market as queries
 from dashboards.rows import epoch_ms, price_decimals
@@ -33,9 +34,11 @@ from strategies.indicators.volume import vwap
 
 Made = Mapping[str, Indicator]
 
-LOADED = 600
-MOST = 900
-"""Candles in view before the next longer timeframe is drawn; as many again are loaded on either side."""
+LOADED = 500
+MOST = 750
+"""Candles in view before the next longer timeframe is drawn."""
+ASIDE = 0.5
+"""Of the view, loaded on either side of it, so that panning needs no question."""
 MOST_INDICATORS = 8
 MOST_PERIOD = 1_000
 
@@ -114,7 +117,7 @@ def market_chart(
 ) -> Drawn:
     """The chart of a symbol. view: (from, to) on the time axis, epoch ms; None: the newest candles.
 
-    The browser gets the view and as much again on either side, so that panning needs no question.
+    The browser gets the view and some of what lies on either side of it.
     """
     lines = indicators_of(asked)
     warm = max((line.memory or line.warmup for line in lines.values()), default=0)
@@ -122,7 +125,7 @@ def market_chart(
     if candles.is_empty():
         text = "Candles come with the daemon (`tcp up`); older ones are fetched on the Data page."
         return Drawn(None, None, empty(f"No {timeframe} candles of {symbol} here", text))
-    shown = candles.tail(LOADED) if view is None else _from(candles, view[0] - (view[1] - view[0]))
+    shown = candles.tail(LOADED) if view is None else _from(candles, view[0] - ASIDE * (view[1] - view[0]))
     values = candles.select("timestamp", *(line.expression.alias(name) for name, line in lines.items()))
     base, _, quote = symbol.partition("-")
     instrument = bot_queries.instrument(engine, symbol)
@@ -134,7 +137,7 @@ def market_chart(
     figure["data"] = [trace for trace in figure["data"] if trace["meta"]["kind"] not in ("buy", "sell")]
     figure["layout"]["uirevision"] = f"{symbol} {frame} {view}"
     if view is not None:
-        figure["layout"]["xaxis"]["range"] = list(view)
+        _look_at(figure["layout"], view, shown)
     newest = queries.last_candle(engine, symbol, frame.value)
     first = queries.first_candle(engine, symbol, timeframe.value)
     return Drawn(
@@ -167,11 +170,19 @@ def _candles(
         return timeframe, read_candles(engine, symbol, timeframe.value, limit=LOADED + warm)
     span = view[1] - view[0]
     for frame in resolution(timeframe, span):
-        start, end = round(view[0] - span - warm * frame.ms), round(view[1] + span)
-        candles = read_candles(engine, symbol, frame.value, start, end, 3 * MOST + warm)
+        start, end = round(view[0] - ASIDE * span - warm * frame.ms), round(view[1] + ASIDE * span)
+        candles = read_candles(engine, symbol, frame.value, start, end, 2 * MOST + warm)
         if candles.height:
             return frame, candles
     return timeframe, read_candles(engine, symbol, timeframe.value, limit=LOADED + warm)
+
+
+def _look_at(layout: dict[str, Any], view: tuple[float, float], candles: pl.DataFrame) -> None:
+    """Bring a stretch of time into view, its prices and volumes with it."""
+    seen = candles.filter(pl.col("timestamp").dt.epoch("ms").is_between(*view))
+    ranges = (list(view), *fitted(seen))
+    for name, found in zip(("xaxis", "yaxis", "yaxis2"), ranges, strict=True):
+        layout[name]["range"] = found
 
 
 def _from(candles: pl.DataFrame, start_ms: float) -> pl.DataFrame:

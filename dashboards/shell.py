@@ -23,10 +23,18 @@ INDEX = """<!DOCTYPE html>
 <style id="tokens">{theme}</style>{%css%}
 <script>document.documentElement.dataset.mantineColorScheme =
  localStorage.getItem("tcp-scheme") === "light" ? "light" : "dark";</script>
-<script defer src="{plotly}"></script>
+{early}
 </head>
 <body>{%app_entry%}<footer>{%config%}{%scripts%}{%renderer%}</footer></body>
 </html>"""
+
+
+def index(stylesheet: str, early: Sequence[str]) -> str:
+    """The document around the app. stylesheet: colours as variables; early: scripts that are read meanwhile
+    and run before the first page is drawn."""
+    scripts = "".join(f'<script defer src="{address}"></script>' for address in early)
+    return INDEX.replace("{theme}", stylesheet).replace("{early}", scripts)
+
 
 MANTINE = {
     "fontFamily": "var(--font)",

@@ -27,7 +27,7 @@ LIGHT: Final[dict[str, str]] = {
     "raised": "#f0f2f5",
     "border": "#dfe3e8",
     "text": "#1c2430",
-    "muted": "#66707d",
+    "muted": "#606a77",
     "accent": "#2563eb",
     "grid": "#eceff3",
     "up-text": "#0b7d72",
@@ -39,6 +39,7 @@ BOTH: Final[dict[str, str]] = {
     "up": "#26a69a",
     "down": "#ef5350",
     "warning": "#e3a008",
+    "fill": "#2563eb",
     "radius": "8px",
     "font": 'system-ui, -apple-system, "Segoe UI", Roboto, "Helvetica Neue", Arial, sans-serif',
 }

@@ -11,6 +11,7 @@ from core.metrics import METRICS
 from pipelines.warehouse import tables
 from pipelines.warehouse.quality import QualityRow, record_quality
 from pipelines.warehouse.sql import EXCHANGE
+from pipelines.warehouse.trade_days import ensure_partitions
 
 SWEEP, WALK, BACKTEST = "5eed00000001", "5eed00000002", "5eed00000003"
 FAST, SLOW = (4, 8, 12), (20, 30, 40)
@@ -33,6 +34,8 @@ def fill_research(engine: Engine, now_ms: int) -> None:
         connection.execute(sa.insert(tables.backtest_equity), _curve(now))
         connection.execute(sa.insert(tables.data_gaps), _gaps(now))
         connection.execute(sa.insert(tables.candle_differences), _difference(now))
+        ensure_partitions(connection, now_ms - 3_600_000, now_ms)
+        connection.execute(sa.insert(tables.raw_trades), [_trade(n, now) for n in range(60)])
     row = QualityRow("trades 1", "wss://exchange", 40.0, 90.0, 100, 400, 0, 3, 0, 1, 0, 4)
     record_quality(engine, int(now.timestamp() * 1000) - 60_000, [row])
 
@@ -119,6 +122,20 @@ def _gaps(now: datetime) -> list[dict[str, Any]]:
         shared | {"first_id": 100, "last_id": 119, "state": "open", "closed_at": None, "note": None},
         shared | {"first_id": 50, "last_id": 50, "state": "refilled", "closed_at": now, "note": "stored"},
     ]
+
+
+def _trade(n: int, now: datetime) -> dict[str, Any]:
+    return {
+        "exchange": EXCHANGE,
+        "symbol": "BTC-USDT",
+        "trade_id": 1_000 - n,
+        "timestamp": now - timedelta(seconds=3 * n),
+        "price": 61_800 + (n * 7) % 11 / 10,
+        "size": 0.001 * (1 + n % 7),
+        "side": "sell" if n % 3 else "buy",
+        "count": 1,
+        "source": "websocket",
+    }
 
 
 def _difference(now: datetime) -> dict[str, Any]:

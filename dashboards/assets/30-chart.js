@@ -118,6 +118,17 @@
     graph.layout.yaxis2.autorange = false;
   }
 
+  function refit(graph) {
+    applyFit(graph);
+    draw(graph);
+  }
+
+  // The server fits the axis to what is in view at first: only another view, or what came since, is drawn again.
+  function settle(graph) {
+    const found = fit(graph), now = graph.layout.yaxis.range;
+    if (found && !(now && now[0] === found.y[0] && now[1] === found.y[1])) refit(graph);
+  }
+
   function follow(graph, before, frameMs) {
     const prices = trace(graph, "candles");
     const range = rangeOf(graph);
@@ -147,8 +158,7 @@
     if (push.indicators && withIndicators) setIndicators(graph, push.indicators);
     trim(graph);
     follow(graph, before, frameMs);
-    applyFit(graph);
-    draw(graph);
+    refit(graph);
     return hole ? "hole" : "done";
   }
 
@@ -188,5 +198,5 @@
     return prices && prices.x.length ? asMs(prices.x[0]) : Infinity;
   }
 
-  window.tcpChart = { graphOf, apply, attach, applyFit, fit, firstMs, setCandle };
+  window.tcpChart = { graphOf, apply, attach, refit, settle, fit, firstMs, setCandle };
 })();

@@ -89,9 +89,8 @@
     const element = S.by("chart-price");
     const text = F.money(price || null, meta.decimals);
     if (element.textContent && element.textContent !== text && element.dataset.key === meta.symbol) {
-      element.classList.remove("flash-up", "flash-down");
-      void element.offsetWidth;
-      element.classList.add(price >= Number(element.dataset.price) ? "flash-up" : "flash-down");
+      const tone = price >= Number(element.dataset.price) ? "up" : "down";
+      element.animate({ backgroundColor: ["color-mix(in srgb, var(--" + tone + ") 45%, transparent)", "transparent"] }, 300);
     }
     element.dataset.price = price;
     element.dataset.key = meta.symbol;
@@ -127,10 +126,11 @@
 
   function catchUp(graph) {
     const meta = live.meta;
-    if (!meta || live.key !== meta.symbol + " " + meta.timeframe) return;
+    if (!meta || live.key !== meta.symbol + " " + meta.timeframe) return false;
     const first = C.firstMs(graph);
-    [...live.recent.values()].filter((candle) => candle.t > first)
-      .sort((a, b) => a.t - b.t).forEach((candle) => C.setCandle(graph, candle));
+    const known = [...live.recent.values()].filter((candle) => candle.t > first).sort((a, b) => a.t - b.t);
+    known.forEach((candle) => C.setCandle(graph, candle));
+    return known.length > 0;
   }
 
   // The plotting library may take seconds on a slow machine: look until it has drawn this very figure.
@@ -143,9 +143,8 @@
       return;
     }
     C.attach(graph);
-    catchUp(graph);
-    C.applyFit(graph);
-    window.Plotly.redraw(graph);
+    if (catchUp(graph)) C.refit(graph);
+    else C.settle(graph);
     box.classList.remove("waiting");
   }
 

@@ -6,7 +6,7 @@
   const NONE = () => window.dash_clientside.no_update;
   const MINUTE = 60000;
   const FRAMES = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1440]];
-  const MOST = 900, SETTLED_MS = 250, AGAIN_MS = 3000;
+  const MOST = 750, SETTLED_MS = 250, AGAIN_MS = 3000;
   const market = { meta: null, timer: 0, drawing: 0, price: null, redraws: 0, redrawnAt: 0, fitting: false };
 
   function asMs(value) { return typeof value === "number" ? value : Date.parse(/Z|\+/.test(value) ? value : value.replace(" ", "T") + "Z"); }
@@ -55,8 +55,7 @@
     }
     C.attach(graph);
     watch(graph);
-    C.applyFit(graph);
-    window.Plotly.redraw(graph);
+    C.settle(graph);
     box.classList.remove("waiting");
   }
 
@@ -78,7 +77,7 @@
     const row = document.createElement("div");
     row.className = "level " + side;
     row.style.setProperty("--share", (100 * sum / deepest).toFixed(1) + "%");
-    const words = [F.money(price, decimals), F.quantity(size, 4), F.quantity(sum, 4)];
+    const words = [F.money(price, decimals), F.money(size, 4), F.money(sum, 4)];
     words.forEach((text, index) => {
       const cell = document.createElement("span");
       cell.textContent = text;

@@ -11,6 +11,8 @@ from dashboards.theme import SERIES, Scheme
 
 MINUTES_A_DAY = 1440
 LATEST_MINUTES = 5
+QUALITY_MINUTES = 60
+"""Of the connections, in view."""
 NOTHING, PART, WHOLE, ARCHIVED = range(4)
 WORDS = ("no candles", "some candles", "all candles", "all candles, trades archived")
 
@@ -86,7 +88,7 @@ def quality_figure(rows: Sequence[Mapping[str, Any]], scheme: Scheme) -> dict[st
     traces: list[dict[str, Any]] = []
     for number, (name, minutes) in enumerate(sorted(by_name.items())):
         colour = SERIES[number % len(SERIES)]
-        times = [round(row["minute"].timestamp() * 1000) for row in minutes]
+        times = [_ms(row["minute"]) for row in minutes]
         for column, words, dash in (("latency_p50_ms", "", "solid"), ("latency_p99_ms", " p99", "dot")):
             traces.append(
                 {
@@ -102,9 +104,11 @@ def quality_figure(rows: Sequence[Mapping[str, Any]], scheme: Scheme) -> dict[st
         bad = [row for row in minutes if row["lost_ids"] or row["reconnects"] or row["silences"]]
         if bad:
             traces.append(_troubles(name, bad, scheme))
+    newest = max((row["minute"] for row in rows), default=None)
+    view = newest and [_ms(newest - timedelta(minutes=QUALITY_MINUTES)), _ms(newest)]
     shape = layout(scheme) | {
         "dragmode": False,
-        "xaxis": axis(scheme, type="date", hoverformat="%H:%M UTC"),
+        "xaxis": axis(scheme, type="date", hoverformat="%H:%M UTC", range=view),
         "yaxis": axis(scheme, side="right", rangemode="tozero", nticks=5),
         "annotations": [unit_label("ms", "y")],
     }
@@ -117,7 +121,7 @@ def _troubles(name: str, rows: Sequence[Mapping[str, Any]], scheme: Scheme) -> d
         "mode": "markers",
         "name": f"{name} trouble",
         "showlegend": False,
-        "x": [round(row["minute"].timestamp() * 1000) for row in rows],
+        "x": [_ms(row["minute"]) for row in rows],
         "y": [row["latency_p99_ms"] or 0 for row in rows],
         "marker": {"symbol": "x", "size": 8},
         "text": [
@@ -127,6 +131,10 @@ def _troubles(name: str, rows: Sequence[Mapping[str, Any]], scheme: Scheme) -> d
         "hovertemplate": f"{name}: %{{text}}<extra></extra>",
     }
     return painted(marks, scheme, marker_color="down")
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def first_day(today: date, weeks: int = 6) -> date:

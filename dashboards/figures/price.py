@@ -36,8 +36,8 @@ def price_figure(
             lower += below
             traces.append(indicator_trace(indicators, name, position, below, decimals))
     shape = layout(scheme)
-    shape |= _axes(scheme, lower > 0, times, timeframe_ms, decimals, quote, base)
-    shape["annotations"] = [unit_label(quote, "y"), unit_label(base, "y2")]
+    shape |= _axes(scheme, lower > 0, times, timeframe_ms, decimals, candles)
+    shape["annotations"] = [unit_label(quote, "y"), unit_label(base, "y2"), zone_label()]
     shape["uirevision"] = "keep"
     shape["meta"] = {"timeframe_ms": timeframe_ms, "shown": SHOWN, "decimals": decimals}
     return {"data": traces, "layout": shape}
@@ -164,10 +164,26 @@ def unit_label(text: str, axis_name: str) -> dict[str, Any]:
     }
 
 
+def zone_label() -> dict[str, Any]:
+    """The zone of a time axis, at its end: charts are UTC as the candles' days are, tables the reader's."""
+    corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0, "xanchor": "left", "yanchor": "top"}
+    return {"text": "UTC", **corner, "xshift": 4, "yshift": -6, "showarrow": False, "font": {"size": 10}}
+
+
+def fitted(seen: pl.DataFrame) -> tuple[list[float] | None, list[float] | None]:
+    """Ranges of price and volume that fit the candles in view, as assets/30-chart.js keeps them."""
+    low, high, top = seen["low"].min(), seen["high"].max(), seen["volume"].max()
+    if not (isinstance(low, float) and isinstance(high, float) and isinstance(top, float)):
+        return None, None
+    room = (high - low or high * 0.001) * 0.08
+    return [low - room, high + room], [0.0, top * 1.1 or 1.0]
+
+
 def _axes(
-    scheme: Scheme, lower: bool, times: list[int], timeframe_ms: int, decimals: int, quote: str, base: str
+    scheme: Scheme, lower: bool, times: list[int], timeframe_ms: int, decimals: int, candles: pl.DataFrame
 ) -> dict[str, Any]:
     right = times[-1] + 6 * timeframe_ms if times else None
+    price_range, volume_range = fitted(candles.tail(SHOWN))
     view = [times[-SHOWN] if len(times) > SHOWN else times[0] - timeframe_ms, right] if times else None
     volume_top, pane_top = 0.15, 0.37
     price_bottom = pane_top + 0.02 if lower else volume_top + 0.055
@@ -185,6 +201,7 @@ def _axes(
             scheme,
             side="right",
             domain=[price_bottom, 1],
+            range=price_range,
             tickformat=f",.{decimals}f",
             fixedrange=True,
         ),
@@ -192,11 +209,11 @@ def _axes(
             scheme,
             side="right",
             domain=[0, volume_top],
+            range=volume_range,
             fixedrange=True,
             nticks=3,
             showgrid=False,
             tickformat=",.4~r",
-            rangemode="tozero",
         ),
     }
     if lower:

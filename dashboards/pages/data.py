@@ -14,7 +14,7 @@ from dashboards import health
 from dashboards.backfills import Backfills
 from dashboards.callbacks import on
 from dashboards.components import downloads, empty, failure, icon, panel
-from dashboards.figures.data import WORDS, coverage_figure, first_day, quality_figure
+from dashboards.figures.data import QUALITY_MINUTES, WORDS, coverage_figure, first_day, quality_figure
 from dashboards.figures.style import CONFIG
 from dashboards.grids import DIFFERENCE_COLUMNS, GAP_COLUMNS, SERIES_COLUMNS, grid_options
 from dashboards.jobs import QueueFull
@@ -31,7 +31,6 @@ FRESH_S = 5.0
 SETTLED_S = 120.0
 """How old the counts of past days may be: they go through some 300,000 rows."""
 BACKFILLS_MS = 2_000
-QUALITY_MINUTES = 60
 SHOWN = 200
 QUIET = CONFIG | {"scrollZoom": False, "displayModeBar": False}
 FORM = ("kind", "symbol", "timeframe", "period")

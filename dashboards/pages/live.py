@@ -10,7 +10,7 @@ from core.timeframes import Timeframe
 from dashboards import charts
 from dashboards.callbacks import in_browser, on
 from dashboards.components import empty, icon, moment
-from dashboards.figures.style import CONFIG
+from dashboards.figures.style import BLANK, CONFIG
 from dashboards.grids import BOT_COLUMNS, grid_options
 from dashboards.hub import Watch
 from dashboards.navigation import parameters
@@ -131,9 +131,7 @@ def _chart_panel() -> html.Section:
             html.Div(frames, className="segments", role="group", **{"aria-label": "Timeframe"}),
         ]
     )
-    graph = dcc.Graph(
-        id="price-chart", config=CONFIG, className="chart", responsive=True, figure={"data": [], "layout": {}}
-    )
+    graph = dcc.Graph(id="price-chart", config=CONFIG, className="chart", responsive=True, figure=BLANK)
     return html.Section(
         [head, html.Div(id="chart-face"), html.Div(graph, className="chart-box waiting", id="chart-box")],
         className="panel price-panel",

@@ -14,7 +14,7 @@ from dashboards import market
 from dashboards.callbacks import in_browser, on
 from dashboards.charts import chart_failure
 from dashboards.components import empty, failure, panel
-from dashboards.figures.style import CONFIG
+from dashboards.figures.style import BLANK, CONFIG
 from dashboards.formatting import money, quantity
 from dashboards.hub import Watch
 from dashboards.pages.page import Page
@@ -46,7 +46,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             html.Div(
                 [
                     panel(html.Div(_no_book(), id="market-book", className="ladder"), title="Order book"),
-                    panel(html.Div(id="market-trades", className="ladder"), title="Trades"),
+                    panel(html.Div(id="market-trades", className="ladder", tabIndex=0), title="Trades"),
                 ],
                 className="side-column",
             ),
@@ -117,7 +117,7 @@ def _chart_panel() -> html.Section:
         config=CONFIG,
         className="chart",
         responsive=True,
-        figure={"data": [], "layout": {}},
+        figure=BLANK,
     )
     return html.Section(
         [

@@ -23,7 +23,6 @@ from dashboards.services import Services
 from dashboards.theme import Scheme
 
 EVERY_MS = 60_000
-FRESH_S = 5.0
 QUOTE = "USDT"
 
 
@@ -237,7 +236,7 @@ def register(dash: Dash, services: Services) -> None:
         try:
             asked: Scheme = "light" if scheme == "light" else "dark"
             hub = services.hub
-            return await services.share(FRESH_S, asked, view, address, asked, hub.bots, hub.exchange_now())
+            return await services.query(view, address, asked, hub.bots, hub.exchange_now())
         except SQLAlchemyError as error:
             return failure("The portfolio cannot be read", error)
 
