@@ -41,7 +41,7 @@ class Reconciler:
         self._activity = activity
         self._noted: set[str] = set()
         self._amounts: dict[str, Decimal] = {}
-        self._told: dict[str, str] = {}
+        self._told: set[str] = set()
 
     async def run(self) -> None:
         """Compare, for ever. BadInput when the exchange does not want the keys any more."""
@@ -111,7 +111,7 @@ class Reconciler:
         return self._noted
 
     async def compare_balances(self) -> None:
-        """Tell once of each currency whose balance does not follow from our matches.
+        """Tell once of each difference between a currency's balance and what follows from our matches.
 
         While orders are under way a match may have changed the balance that is not stored yet. It will be by
         the next time, so that of two comparisons with the same difference, to the last digit, the second one
@@ -130,11 +130,13 @@ class Reconciler:
                     f"{difference.amount.normalize():+f} against what our matches explain: a transfer "
                     "or a trade by hand, or a mistake; `tcp bots balances` shows it"
                 )
-                self._once(difference.currency, "balance_differs", message, "warning")
+                self._once(
+                    f"{difference.currency} {difference.amount}", "balance_differs", message, "warning"
+                )
 
     def _once(self, about: str, event: str, message: str, level: str = "error") -> None:
-        if self._told.get(about) != message:
-            self._told[about] = message
+        if about not in self._told:
+            self._told.add(about)
             self._tell(level, event, message)
 
 
