@@ -120,17 +120,16 @@ def query(
     """
     if out is not None and out.suffix not in (".parquet", ".csv"):
         raise BadInput("--out", f"{out} is neither .parquet nor .csv")
+    if out is not None and not out.parent.is_dir():
+        raise BadInput("--out", f"{out}: no such folder")
     from cli.stack.ensure import ensure
     from cli.tables import frame_document, frame_text
-    from pipelines.lake.query import query_lake
+    from pipelines.lake.query import query_lake, write_rows
 
     settings = ensure(database=True)
     found = query_lake(str(settings.database_url), settings.lake_url, sql)
     if out is not None:
-        try:
-            found.write_parquet(out) if out.suffix == ".parquet" else found.write_csv(out)
-        except OSError as error:
-            raise BadInput("--out", f"{out}: {error.strerror or error}") from None
+        write_rows(found, out)
         print(json.dumps({"rows": found.height, "path": str(out)}) if as_json else f"{found.height:,} rows")
     else:
         print(json.dumps(frame_document(found)) if as_json else frame_text(found))

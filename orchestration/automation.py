@@ -1,5 +1,6 @@
 """When assets are built without being asked: conditions on what is above them, in one place."""
 
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -22,6 +23,11 @@ WITH_WHAT_IT_READS: dg.AutomationCondition[Any] = dg.AutomationCondition.eager()
 
 EVERY_NIGHT: dg.AutomationCondition[Any] = dg.AutomationCondition.on_cron(NIGHT)
 """Once after 04:40 UTC, when what it looks at was built since."""
+
+FRESH_EVERY_NIGHT = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=2), warn_window=timedelta(hours=26)
+)
+"""Of what a schedule makes each night: a night without it is a warning, two are a failure."""
 
 automation = dg.AutomationConditionSensorDefinition(
     "automation",

@@ -23,11 +23,14 @@ from orchestration.defs.market_data.assets import candle_backfill, trade_backfil
 from orchestration.defs.market_data.checks import last_whole_day_is_sound
 from orchestration.defs.market_data.schedules import candle_backfill_job
 from orchestration.defs.operations.assets import base_backup, database_backup
+from orchestration.defs.operations.retention import old_data, run_history
 from orchestration.defs.operations.schedules import (
     backup_at_night,
     backup_job,
     base_backup_job,
     base_backup_on_sundays,
+    retention_at_night,
+    retention_job,
 )
 from orchestration.defs.parity.assets import bot_parity
 from orchestration.defs.parity.schedules import parity_at_night, parity_job
@@ -47,6 +50,8 @@ defs = dg.Definitions(
         bot_parity,
         database_backup,
         base_backup,
+        old_data,
+        run_history,
         dbt_models,
         *live_tables,
         *dashboard_pages,
@@ -62,6 +67,7 @@ defs = dg.Definitions(
         performance_job,
         backup_job,
         base_backup_job,
+        retention_job,
     ],
     schedules=[
         archive_of_yesterday,
@@ -70,6 +76,7 @@ defs = dg.Definitions(
         parity_at_night,
         backup_at_night,
         base_backup_on_sundays,
+        retention_at_night,
     ],
     sensors=[
         automation,

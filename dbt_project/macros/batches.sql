@@ -10,6 +10,14 @@
     {%- endif -%}
 {%- endmacro %}
 
+{#- Whether the rows of earlier batches are there to go on from. dbt's own is_incremental() says no in every batch
+    of a full refresh, not in the first one alone; a table of an older definition may lack the column. -#}
+{% macro goes_on_from(column) -%}
+    {%- set table = load_relation(this) if execute else none -%}
+    {%- set names = adapter.get_columns_in_relation(table) | map(attribute='name') | list if table is not none and table.is_table else [] -%}
+    {{ return(column in names) }}
+{%- endmacro %}
+
 {#- A batch takes the place of the days it covers. dbt-postgres would merge by key instead, row by row against
     the whole table, and rows that are gone would stay. Microbatch models have a column `day` with an index. -#}
 {% macro postgres__get_incremental_microbatch_sql(arg_dict) %}

@@ -12,6 +12,9 @@ class Progress(msgspec.Struct, frozen=True):
     total_ms: int
     rows: int
 
+    def __str__(self) -> str:
+        return f"{self.done_ms / self.total_ms:.0%}, {self.rows:,} rows"
+
 
 class BackfillReport(msgspec.Struct, frozen=True):
     """The result of one backfill of [requested_start_ms, requested_end_ms).

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import duckdb
 import msgspec
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from core.errors import BadInput, Unavailable
 from pipelines.lake.files import CANDLES, RAW_TRADES
-from pipelines.lake.store import LakeStore, LocalStore, open_store
+from pipelines.lake.store import TEMPORARY, LakeStore, LocalStore, open_store
 from pipelines.warehouse.archive import CANDLES_SCHEMA, TRADES_SCHEMA
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.lake_files import LakeFile, find_files
@@ -64,6 +65,19 @@ def query_lake(database_url: str, lake_url: str, sql: str) -> pl.DataFrame:
             if (of_store := _STORE_ERROR.search(str(error))) is not None:
                 raise Unavailable(f"{lake_url}: {of_store[1]}; see `tcp data verify`") from None
             raise BadInput("SQL", _first_line(error)) from None
+
+
+def write_rows(rows: pl.DataFrame, path: Path) -> None:
+    """Write rows to a .parquet file, or else a CSV, which is whole or not there. Unavailable when the disk
+    takes no more."""
+    partial = path.with_name(f"{path.name}{TEMPORARY}")
+    try:
+        rows.write_parquet(partial) if path.suffix == ".parquet" else rows.write_csv(partial)
+        partial.replace(path)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        raise Unavailable(f"{path}: {_first_line(error)}") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _view(

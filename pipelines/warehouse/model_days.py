@@ -1,4 +1,4 @@
-"""Which days the models of bots have to be built for: those with rows that the last build did not see."""
+"""Which days the models of bots have to be built for: those with rows that no build saw."""
 
 from datetime import date
 
@@ -8,17 +8,33 @@ _TODAY = text("SELECT (now() AT TIME ZONE 'UTC')::date")
 _NEVER = "NULL::timestamptz"
 _BUILT = text("SELECT to_regclass(:name) IS NOT NULL")
 
-# A bot appends: whatever is newer than what was built is new, and nothing else is. Each side is one step of
-# the index a bot. Label 00:00 belongs to the day before; what comes after it is of the day it begins.
+# A bot appends: a day is built when its model has come to the day's newest row. Each day is looked at for
+# itself, because a build may fail in a day and go on with the next. Label 00:00 belongs to the day before.
+# Retention leaves days with fewer rows than were built of them, never with newer ones. A day costs a step of
+# an index on each side.
 _UNSEEN = """
-    SELECT coalesce(seen.at, first.at - interval '1 microsecond') AT TIME ZONE 'UTC' AS from_at,
-           (last.at - interval '1 microsecond') AT TIME ZONE 'UTC' AS to_at
+    SELECT min(day.at)::date AS first, max(day.at)::date AS last
     FROM bots AS b
-    CROSS JOIN LATERAL (SELECT min(timestamp) AS at FROM {source} WHERE bot_id = b.id) AS first
-    CROSS JOIN LATERAL (SELECT max(timestamp) AS at FROM {source} WHERE bot_id = b.id) AS last
-    CROSS JOIN LATERAL (SELECT {seen} AS at) AS seen
-    WHERE last.at IS NOT NULL AND last.at IS DISTINCT FROM seen.at
+    CROSS JOIN LATERAL (
+        SELECT (min(timestamp) - interval '1 microsecond') AT TIME ZONE 'UTC' AS from_at,
+               (max(timestamp) - interval '1 microsecond') AT TIME ZONE 'UTC' AS to_at
+        FROM {source} WHERE bot_id = b.id
+    ) AS life
+    CROSS JOIN LATERAL
+        generate_series(date_trunc('day', life.from_at), life.to_at, interval '1 day') AS day (at)
+    CROSS JOIN LATERAL (
+        SELECT day.at AT TIME ZONE 'UTC' AS after, (day.at + interval '1 day') AT TIME ZONE 'UTC' AS until
+    ) AS bounds
+    CROSS JOIN LATERAL (
+        SELECT max(timestamp) AS at FROM {source}
+        WHERE bot_id = b.id AND timestamp > bounds.after AND timestamp <= bounds.until
+    ) AS newest
+    WHERE newest.at > coalesce({seen}, '-infinity')
 """
+_SEEN = """(
+    SELECT max({time}) FROM {model}
+    WHERE bot_id = b.id AND day = day.at::date AND {time} > bounds.after AND {time} <= bounds.until
+)"""
 _SOURCES = (
     ("bot_performance", "intermediate.int_equity_curve", "snapshot_at"),
     ("bot_performance", "intermediate.int_equity_stretches", "last_at"),
@@ -34,8 +50,8 @@ def unbuilt_days(engine: Engine, everything: bool = False) -> tuple[date, date]:
     with engine.connect() as connection:
         for source, model, model_time in _SOURCES:
             built = not everything and connection.scalar(_BUILT, {"name": model})
-            seen = f"(SELECT max({model_time}) FROM {model} WHERE bot_id = b.id)" if built else _NEVER
-            query = text(_UNSEEN.format(source=source, seen=seen))
-            found += [(row.from_at.date(), row.to_at.date()) for row in connection.execute(query)]
+            seen = _SEEN.format(model=model, time=model_time) if built else _NEVER
+            row = connection.execute(text(_UNSEEN.format(source=source, seen=seen))).one()
+            found += [(row.first, row.last)] if row.first is not None else []
         today: date = connection.scalar(_TODAY)
     return min((first for first, _ in found), default=today), max((last for _, last in found), default=today)

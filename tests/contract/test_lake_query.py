@@ -1,6 +1,7 @@
 """`tcp data query`: SQL over what the manifest knows of the lake, and nothing else."""
 
 import json
+import resource
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -15,7 +16,7 @@ from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from pipelines.lake.archive import archive_raw_trades
 from pipelines.lake.candles import export_candles
-from pipelines.lake.query import query_lake
+from pipelines.lake.query import query_lake, write_rows
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.trades import copy_trades
@@ -115,8 +116,26 @@ def test_the_command_prints_and_writes(database_url: str, lake: Path, tmp_path: 
     out = tmp_path / "out.csv"
     assert tcp.run("data", "query", sql, "--out", str(out)).stdout == "2 rows\n"
     assert len(out.read_text().splitlines()) == 3
+    nowhere = tcp.run("data", "query", sql, "--out", str(tmp_path / "none" / "out.csv"))
+    assert nowhere.returncode == 2 and "no such folder" in nowhere.stderr
     wrong = tcp.run("data", "query", "SELECT x FROM raw_trades")
     assert wrong.returncode == 2 and wrong.stderr.startswith("tcp: SQL: ") and "Traceback" not in wrong.stderr
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.parquet"])
+def test_a_full_disk_leaves_the_earlier_file(tmp_path: Path, name: str):
+    """The disk takes no more in the middle of the file: Unavailable, what was there before stays, and nothing
+    half-written does."""
+    out = tmp_path / name
+    write_rows(pl.DataFrame({"n": [1]}), out)
+    before, limits = out.read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3_000, limits[1]))
+    try:
+        with pytest.raises(Unavailable, match=name):
+            write_rows(pl.DataFrame({"n": range(100_000)}), out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [(name, before)]
 
 
 def test_rows_for_people_are_columns():

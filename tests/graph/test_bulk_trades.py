@@ -1,4 +1,4 @@
-"""Bulk files through Dagster: a launch writes proven days, and a damaged file fails its check."""
+"""Days of trades through Dagster: proven ones are written, damaged and missing ones fail their check."""
 
 import asyncio
 import os
@@ -6,6 +6,7 @@ import sys
 from datetime import UTC, datetime
 
 import pytest
+from aiohttp import web
 
 from config.settings import PROJECT_ROOT
 from pipelines.exchanges.sim.options import SimOptions
@@ -19,23 +20,30 @@ NOW_MS = int(datetime(2026, 9, 21, 12, tzinfo=UTC).timestamp() * 1000)
 RUN = """
 import dagster as dg
 from orchestration.defs.lake.bulk import bulk_trades
-for day in ("2026-09-16", "2026-09-20", "2026-09-18"):
+from orchestration.defs.lake.assets import raw_trade_archive
+for asset, day in (
+    (bulk_trades, "2026-09-16"), (bulk_trades, "2026-09-20"), (bulk_trades, "2026-09-18"),
+    (bulk_trades, "2026-09-13"), (raw_trade_archive, "2026-09-16"), (raw_trade_archive, "2026-09-17"),
+):
     key = dg.MultiPartitionKey({"date": day, "symbol": "ETC-USDT"})
-    done = dg.materialize([bulk_trades], partition_key=key, raise_on_error=False)
-    (check,) = done.get_asset_check_evaluations()
-    (made,) = done.asset_materializations_for_node("bulk_trades")
-    said = made.metadata
-    found = check.metadata["findings"].value
-    print(day, check.passed, said["days_written"].value, said["not_there_yet"].value, found)
+    done = dg.materialize([asset], partition_key=key, raise_on_error=False)
+    checks = {check.check_name: check for check in done.get_asset_check_evaluations()}
+    files, days = checks["files_hold_what_the_manifest_says"], checks["no_day_is_missing"]
+    (made,) = done.asset_materializations_for_node(asset.op.name)
+    said = [made.metadata[name].value for name in ("days_written", "not_there_yet") if name in made.metadata]
+    found, lost = files.metadata["findings"].value, days.metadata["days"].value
+    print(day, files.passed, *said, found, days.passed, lost)
 """
 
 
 async def test_days_are_written_pending_or_damaged(database_url, tmp_path):
     """A day of the past is written and proven, the day before is not there yet, a file that is no zip fails
-    the blocking check by name."""
+    the blocking check by name; days of which the exchange has no file, or nobody any trade, fail theirs."""
     sim = await serve(SimOptions(start_ms=NOW_MS, speed=0.000_001, rate_limit=0, activity=0.2))
     async with cdn_before(sim.rest_url) as cdn:
         cdn.spoiled["ETC-USDT-trades-2026-09-18.zip"] = lambda body: body[:-30]
+        for lost in ("13", "14"):
+            cdn.spoiled[f"ETC-USDT-trades-2026-09-{lost}.zip"] = lambda _: web.Response(status=404)
         outer = {
             name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))
         }
@@ -56,7 +64,10 @@ async def test_days_are_written_pending_or_damaged(database_url, tmp_path):
         out, err = await process.communicate()
     await sim.close()
     assert process.returncode == 0, err.decode()
-    written, pending, damaged = out.decode().strip().splitlines()
-    assert written == "2026-09-16 True 1 [] []"
-    assert pending == "2026-09-20 True 0 ['ETC-USDT 2026-09-20'] []"
+    written, pending, damaged, missing, archived, empty = out.decode().strip().splitlines()
+    assert written == "2026-09-16 True 1 [] [] True []"
+    assert pending == "2026-09-20 True 0 ['ETC-USDT 2026-09-20'] [] True []"
     assert damaged.startswith("2026-09-18 False 0 [] ['") and "not a whole zip" in damaged
+    assert missing == "2026-09-13 True 0 [] [] False ['ETC-USDT 2026-09-13']"
+    assert archived == "2026-09-16 True [] True []"
+    assert empty == "2026-09-17 True [] False ['ETC-USDT 2026-09-17']"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from config.settings import PROJECT_ROOT
+from dashboards.app import PAGES
 
 GOLDEN = Path(__file__).parent / "golden.json"
 
@@ -55,6 +56,13 @@ def test_lineage_runs_from_market_data_to_the_pages(found):
     assert {"public/market_data", "staging/stg_market_data"} <= ancestors("dashboard/live_page")
     assert {"public/bot_performance", "marts/bot_daily_pnl"} <= ancestors("dashboard/portfolio_page")
     assert {"public/strategy_runs", "backtest", "sweeps"} <= ancestors("dashboard/backtests_page")
+
+
+def test_every_page_of_the_dashboard_is_an_exposure(parsed_home: Path):
+    """By its address and its name, pages that are added included."""
+    manifest = json.loads((parsed_home / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    exposed = {(found["url"], found["label"]) for found in manifest["exposures"].values()}
+    assert exposed == {(f"http://127.0.0.1:8050{page.path}", page.title) for page in PAGES}
 
 
 def test_models_are_built_when_the_tables_they_read_grew(parsed_home: Path, found):

@@ -239,7 +239,7 @@ def test_an_archive_is_launched_in_the_ui(dagster_stack: DagsterStack, page: Pag
     assert said == "Launch 1 run"
     run = dagster_stack.ended(dagster_stack.materialised_by("raw_trade_archive"))
     assert (run["status"], run["errors"]) == ("SUCCESS", [])
-    assert run["checks"] == {"files_hold_what_the_manifest_says": True}
+    assert run["checks"] == {"files_hold_what_the_manifest_says": True, "no_day_is_missing": True}
     ((path, count),) = rows(dagster_stack, "SELECT path, rows FROM lake_files WHERE symbol = 'ETH-USDT'")
     assert f"date={day}" in str(path)
     frame = pl.read_parquet(dagster_stack.home / "lake" / str(path))

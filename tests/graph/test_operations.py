@@ -1,12 +1,14 @@
-"""The backups that Dagster makes."""
+"""The backups that Dagster makes, and what it removes."""
 
 import os
 import subprocess
 import sys
 
 import pytest
+from sqlalchemy import text
 
 from config.settings import PROJECT_ROOT
+from pipelines.warehouse.database import engine
 
 pytestmark = pytest.mark.servers
 
@@ -39,3 +41,48 @@ def test_backup_is_tried_and_a_mistake_is_one_line(database_url, tmp_path):
     assert file.startswith(str(tmp_path / "backups"))
     assert mistake.startswith("False") and "TCP_WAL_ARCHIVE: is not set" in mistake
     assert [path.name for path in (tmp_path / "backups").iterdir()] == [file.rpartition("/")[2]]
+
+
+EVENTS = """
+    INSERT INTO system_events (timestamp, level, component, event, message)
+    SELECT now() - n * interval '1 day', 'info', 'test', 'event', 'said' FROM generate_series(1, 5) AS n
+"""
+OLD = """
+import dagster as dg
+from datetime import UTC, datetime, timedelta
+from dagster._core.storage.dagster_run import DagsterRun
+from orchestration.defs.operations.retention import old_data, run_history
+with dg.DagsterInstance.ephemeral() as instance:
+    for name, days, status, tags in (
+        ("old", 100, "SUCCESS", {}), ("failed", 100, "FAILURE", {}), ("running", 100, "STARTED", {}),
+        ("partition", 100, "SUCCESS", {"dagster/partition": "2026-01-01|BTC-USDT"}),
+        ("new", 80, "SUCCESS", {}),
+    ):
+        run = DagsterRun("job", name, status=dg.DagsterRunStatus(status), tags=tags)
+        instance.run_storage.add_historical_run(run, datetime.now(UTC) - timedelta(days=days))
+    done = dg.materialize([old_data, run_history], instance=instance)
+    made = (done.asset_materializations_for_node(name) for name in ("old_data", "run_history"))
+    old, runs = (one.metadata for (one,) in made)
+    kept = sorted(run.run_id for run in instance.get_runs() if run.job_name == "job")
+    print("signals" in old, old["events"].value, runs["forgotten"].value, *kept)
+"""
+
+
+def test_what_is_too_old_goes(database_url, tmp_path):
+    """Events past their days go and what has no days stays; runs that ended three months ago are forgotten,
+    but for those of partitions."""
+    with engine(database_url).begin() as connection:
+        connection.execute(text(EVENTS))
+    outer = {name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))}
+    done = subprocess.run(
+        (sys.executable, "-W", "ignore", "-c", OLD),
+        cwd=PROJECT_ROOT,
+        env={**outer, "TCP_HOME": str(tmp_path), "TCP_DATABASE_URL": database_url, "TCP_EVENTS_DAYS": "3"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["False", "3", "2", "new", "partition", "running"]
+    with engine(database_url).connect() as connection:
+        assert connection.scalar(text("SELECT count(*) FROM system_events")) == 2

@@ -23,7 +23,7 @@ peaks_before as (
     select
         bots.bot_id,
         bots.starting_value,
-        {% if is_incremental() -%}
+        {% if goes_on_from('peak_value') -%}
         coalesce(earlier.peak_value, bots.starting_value) as peak_value
     from bots
     left join lateral (

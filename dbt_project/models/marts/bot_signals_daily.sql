@@ -7,6 +7,7 @@
     lookback=1,
     begin='2026-01-01',
     on_schema_change='append_new_columns',
+    indexes=[{'columns': ['bot_id', 'day'], 'unique': true}],
 ) }}
 
 with signals as (

@@ -5,8 +5,9 @@ import dagster as dg
 from config.settings import settings
 from core.errors import BadInput
 from orchestration.defs.backtests.config import BacktestConfig, SweepConfig, WalkForwardConfig
-from orchestration.defs.backtests.metadata import best_table, curve, logged, walk_metadata
+from orchestration.defs.backtests.metadata import best_table, logged, walk_metadata
 from orchestration.failures import mistakes_fail_at_once
+from orchestration.pictures import curve
 from orchestration.resources import page_url, warehouse_url
 
 

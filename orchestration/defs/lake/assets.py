@@ -6,10 +6,10 @@ import dagster as dg
 from pydantic import Field
 
 from config.settings import settings
-from orchestration.defs.lake.checks import VERIFIED, verified
+from orchestration.defs.lake.checks import NO_DAY_MISSING, VERIFIED, none_missing, verified
 from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
 from orchestration.failures import mistakes_fail_at_once
-from orchestration.resources import warehouse_url
+from orchestration.resources import page_url, warehouse_url
 
 
 class ArchiveConfig(dg.Config):
@@ -22,7 +22,7 @@ class ArchiveConfig(dg.Config):
     deps=[dg.AssetKey(["public", "raw_trades"])],
     partitions_def=DAY_BY_SYMBOL,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    check_specs=[VERIFIED],
+    check_specs=[VERIFIED, NO_DAY_MISSING],
     group_name="lake",
     kinds={"python", "parquet"},
 )
@@ -37,12 +37,14 @@ def raw_trade_archive(context: dg.AssetExecutionContext, config: ArchiveConfig) 
         files = [
             archive_raw_trades(database_url, lake_url, symbol, day, drop=config.drop) for symbol, day in days
         ]
+    empty = [f"{symbol} {day}" for (symbol, day), file in zip(days, files, strict=True) if file.path is None]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(file.rows for file in files),
             "bytes": sum(file.bytes for file in files),
             "files": [file.path for file in files if file.path is not None],
-            "days_without_trades": sum(file.path is None for file in files),
+            "days_without_trades": len(empty),
+            "page": dg.MetadataValue.url(page_url(settings(), "/data")),
         },
-        check_results=[verified(database_url, lake_url, days)],
+        check_results=[verified(database_url, lake_url, days), none_missing(empty)],
     )

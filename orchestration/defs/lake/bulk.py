@@ -6,10 +6,11 @@ import dagster as dg
 
 from config.settings import settings
 from orchestration.days import Stretch, stretches
-from orchestration.defs.lake.checks import BULK_VERIFIED, verified
+from orchestration.defs.lake.checks import BULK_NO_DAY_MISSING, BULK_VERIFIED, none_missing, verified
 from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
 from orchestration.failures import OUTAGE_RETRIES, mistakes_fail_at_once
-from orchestration.resources import warehouse_url
+from orchestration.progress import told
+from orchestration.resources import page_url, warehouse_url
 
 if TYPE_CHECKING:
     from pipelines.backfill.bulk import BulkReport
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 @dg.asset(
     partitions_def=DAY_BY_SYMBOL,
     backfill_policy=dg.BackfillPolicy.single_run(),
-    check_specs=[BULK_VERIFIED],
+    check_specs=[BULK_VERIFIED, BULK_NO_DAY_MISSING],
     group_name="lake",
     kinds={"python", "parquet"},
     pool="exchange",
@@ -32,17 +33,22 @@ def bulk_trades(context: dg.AssetExecutionContext) -> dg.MaterializeResult:  # t
         database_url = warehouse_url()
         reports = [_fetch(context, stretch) for stretch in asked]
     damaged = [name for report in reports for name in report.damaged]
+    missing = [f"{report.symbol} {day}" for report in reports for day in report.missing]
     written = [(report.symbol, day) for report in reports for day in report.written]
     return dg.MaterializeResult(
         metadata={
             "dagster/row_count": sum(report.rows for report in reports),
             "bytes": sum(report.bytes for report in reports),
             "days_written": len(written),
+            "page": dg.MetadataValue.url(page_url(settings(), "/data")),
             "days_there_before": sum(len(report.already) for report in reports),
             "not_there_yet": [f"{r.symbol} {day}" for r in reports for day in r.pending],
-            "missing_at_the_exchange": [f"{r.symbol} {day}" for r in reports for day in r.missing],
+            "missing_at_the_exchange": missing,
         },
-        check_results=[verified(database_url, settings().lake_url, written, BULK_VERIFIED, damaged)],
+        check_results=[
+            verified(database_url, settings().lake_url, written, BULK_VERIFIED, damaged),
+            none_missing(missing, BULK_NO_DAY_MISSING),
+        ],
     )
 
 
@@ -50,11 +56,5 @@ def _fetch(context: dg.AssetExecutionContext, stretch: Stretch) -> "BulkReport":
     from pipelines.backfill.run import run_bulk_backfill
 
     return run_bulk_backfill(
-        settings(),
-        stretch.symbol,
-        stretch.start_ms,
-        stretch.end_ms,
-        lambda progress: context.log.info(
-            f"{stretch.symbol}: {progress.done_ms / progress.total_ms:.0%}, {progress.rows:,} trades"
-        ),
+        settings(), stretch.symbol, stretch.start_ms, stretch.end_ms, told(context, stretch.symbol)
     )

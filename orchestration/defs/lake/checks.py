@@ -13,6 +13,16 @@ VERIFIED = dg.AssetCheckSpec(
     "every id once and without a hole, and the trades of the stored minutes.",
 )
 BULK_VERIFIED = VERIFIED._replace(asset_key=dg.AssetKey("bulk_trades"))
+NO_DAY_MISSING = dg.AssetCheckSpec(
+    name="no_day_is_missing",
+    asset="raw_trade_archive",
+    description="Each asked day has trades, here or in the lake.",
+)
+BULK_NO_DAY_MISSING = dg.AssetCheckSpec(
+    name=NO_DAY_MISSING.name,
+    asset="bulk_trades",
+    description="The exchange has the files of each asked day that are due.",
+)
 
 
 def verified(
@@ -38,4 +48,14 @@ def verified(
             "rows": sum(report.rows for report in reports),
             "findings": findings[:20],
         },
+    )
+
+
+def none_missing(days: Sequence[str], check: dg.AssetCheckSpec = NO_DAY_MISSING) -> dg.AssetCheckResult:
+    """Fails and names the days, where any are missing; each as "SYMBOL DATE"."""
+    return dg.AssetCheckResult(
+        check_name=check.name,
+        asset_key=check.asset_key,
+        passed=not days,
+        metadata={"missing": len(days), "days": list(days[:50])},
     )

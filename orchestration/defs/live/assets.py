@@ -12,15 +12,20 @@ WRITTEN_BY: dict[str, list[str | list[str]]] = {
     "market_data": ["candle_backfill"],
     "raw_trades": ["trade_backfill"],
     "signals": [["public", "market_data"], ["public", "bots"]],
-    "trades": [["public", "signals"]],
+    "orders": [["public", "signals"]],
+    "trades": [["public", "orders"]],
+    "bot_configs": [["public", "bots"]],
+    "bot_crashes": [["public", "bots"]],
     "bot_performance": [["public", "trades"]],
     "positions": [["public", "trades"]],
     "data_gaps": ["trade_backfill"],
     "candle_differences": [["public", "market_data"]],
     "strategy_runs": ["backtest", "sweeps", "walk_forward"],
+    "backtest_equity": ["backtest", "walk_forward"],
+    "backtest_trades": ["backtest", "walk_forward"],
     "sweep_results": ["sweeps"],
     "walk_forward_windows": ["walk_forward"],
-    "lake_files": ["raw_trade_archive"],
+    "lake_files": ["raw_trade_archive", "bulk_trades"],
 }
 """What each table grows from, besides the exchange."""
 

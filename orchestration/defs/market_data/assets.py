@@ -3,7 +3,6 @@
 The bodies import what they call: polars, aiohttp and the database driver stay out of the load of definitions.
 """
 
-from datetime import UTC, datetime
 from typing import Any, Literal
 
 import dagster as dg
@@ -24,7 +23,12 @@ from orchestration.defs.market_data.checks import (
 )
 from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
 from orchestration.failures import OUTAGE_RETRIES, mistakes_fail_at_once
+from orchestration.pictures import curve
+from orchestration.progress import told
 from orchestration.resources import page_url, warehouse_url
+
+PICTURES = 6
+"""Of a run with more stretches only the first ones are drawn."""
 
 
 class CandleBackfillConfig(dg.Config):
@@ -52,7 +56,11 @@ def candle_backfill(context: dg.AssetExecutionContext, config: CandleBackfillCon
         ]
     ends = [(stretch, end_ms) for stretch, end_ms, *_ in fetched]
     return dg.MaterializeResult(
-        metadata=_totals(fetched) | {"timeframe": timeframe.value},
+        metadata={
+            **_totals(fetched),
+            "timeframe": timeframe.value,
+            **_closes(database_url, timeframe, ends),
+        },
         check_results=[
             continuity(database_url, timeframe, ends),
             whole_days(database_url, timeframe, ends),
@@ -90,16 +98,14 @@ def _fetch(
     """One stretch: itself, where it ended (ms), rows written, rows the exchange lacks. Logs its progress."""
     from pipelines.backfill.run import run_backfill
 
-    last_logged = datetime.now(UTC)
-
-    def log(progress: object) -> None:
-        nonlocal last_logged
-        if (datetime.now(UTC) - last_logged).total_seconds() > 5:
-            last_logged = datetime.now(UTC)
-            context.log.info(f"{stretch.symbol}: {progress}")
-
     report = run_backfill(
-        settings(), kind, stretch.symbol, timeframe, stretch.start_ms, stretch.end_ms, on_progress=log
+        settings(),
+        kind,
+        stretch.symbol,
+        timeframe,
+        stretch.start_ms,
+        stretch.end_ms,
+        on_progress=told(context, stretch.symbol),
     )
     context.log.info(f"{stretch.symbol} {stretch.first} to {stretch.last}: {report.rows} rows written")
     return stretch, report.end_ms, report.rows, report.missing
@@ -112,3 +118,19 @@ def _totals(fetched: list[tuple[Stretch, int, int, int]]) -> dict[str, dg.Metada
         "page": dg.MetadataValue.url(page_url(settings(), "/data")),
         "symbol_days": dg.MetadataValue.int(sum(stretch.days for stretch, *_ in fetched)),
     }
+
+
+def _closes(
+    database_url: str, timeframe: Timeframe, fetched: list[tuple[Stretch, int]]
+) -> dict[str, dg.MetadataValue[Any]]:
+    """A picture of the market of each stretch, up to where its backfill ended (ms)."""
+    from pipelines.warehouse.candles import read_candles
+    from pipelines.warehouse.database import engine
+
+    pictures = {}
+    for stretch, end_ms in fetched[:PICTURES]:
+        start_ms = stretch.start_ms + timeframe.ms
+        candles = read_candles(engine(database_url), stretch.symbol, timeframe.value, start_ms, end_ms)
+        if candles.height:
+            pictures[f"{stretch.symbol} from {stretch.first}"] = curve(candles["close"].to_list(), "closes")
+    return pictures

@@ -3,6 +3,7 @@
 import dagster as dg
 from pydantic import Field
 
+from orchestration.automation import FRESH_EVERY_NIGHT
 from orchestration.failures import mistakes_fail_at_once
 from orchestration.tcp_command import run_tcp
 
@@ -20,7 +21,7 @@ class BaseBackupConfig(dg.Config):
     keep: int = Field(2, ge=1, description="Newest base backups that stay, with the WAL since them")
 
 
-@dg.asset(group_name="operations", kinds={"postgres", "file"})
+@dg.asset(group_name="operations", kinds={"postgres", "file"}, freshness_policy=FRESH_EVERY_NIGHT)
 def database_backup(config: BackupConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The whole database as a file of pg_dump in TCP_HOME/backups, tried on a scratch server."""
     options = ("--keep", str(config.keep), *(("--verify",) if config.verify else ()))

@@ -5,8 +5,10 @@ import json
 import dagster as dg
 from pydantic import Field
 
+from config.settings import settings
+from orchestration.automation import FRESH_EVERY_NIGHT
 from orchestration.defs.parity.checks import EQUAL, equality
-from orchestration.resources import warehouse_url
+from orchestration.resources import page_url, warehouse_url
 
 DAY_MS = 86_400_000
 
@@ -26,6 +28,7 @@ class ParityConfig(dg.Config):
     deps=[dg.AssetKey(["public", name]) for name in ("market_data", "signals", "trades", "bot_performance")],
     check_specs=[EQUAL],
     group_name="parity",
+    freshness_policy=FRESH_EVERY_NIGHT,
     kinds={"python", "postgres"},
 )
 def bot_parity(context: dg.AssetExecutionContext, config: ParityConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
@@ -45,6 +48,7 @@ def bot_parity(context: dg.AssetExecutionContext, config: ParityConfig) -> dg.Ma
             "dagster/row_count": len(rows),
             "differing": sum(one.differs for one in compared),
             "not_compared": sum(one.report is None for one in compared),
+            "page": dg.MetadataValue.url(page_url(settings(), "/bots")),
             "bots": dg.MetadataValue.json(json.loads(json.dumps(rows))),
         },
         check_results=[equality(compared)],

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from config.settings import settings
 from orchestration.dbt_command import dbt_environment
+from orchestration.dbt_definitions import rebuild_redefined
 from orchestration.dbt_window import event_times
 from orchestration.defs.performance.project import Translator, exposed_pages, manifest
 from orchestration.resources import warehouse_url
@@ -29,6 +30,8 @@ def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, config: M
     home, database_url = settings().home.resolve(), warehouse_url()
     # The resource hands this process's environment to dbt; a run has a process of its own.
     os.environ.update(dbt_environment(home, database_url))
+    if rebuilt := rebuild_redefined(home, database_url):
+        context.log.info(f"built anew, since their definitions changed: {', '.join(rebuilt)}")
     # Unit tests judge the formulas, not the data: the test suite runs them, not every quarter of an hour.
     build = ["build", "--exclude-resource-type", "unit_test"]
     build += event_times(database_url, config.full_refresh)

@@ -31,6 +31,7 @@ from pipelines.warehouse.tables.operations import (
     controls,
     heartbeats,
     lake_files,
+    model_builds,
     system_events,
 )
 from pipelines.warehouse.tables.runs import (
@@ -62,6 +63,7 @@ __all__ = [
     "lake_files",
     "market_data",
     "metadata",
+    "model_builds",
     "orders",
     "positions",
     "raw_trades",

@@ -30,6 +30,14 @@ lake_files = Table(
     created(),
 )
 
+model_builds = Table(
+    "model_builds",
+    metadata,
+    Column("relation", Text, primary_key=True, comment="schema.table"),
+    Column("fingerprint", Text, nullable=False, comment="hash of all that its rows are made by"),
+    moment("noted_at", nullable=False, server_default=func.now()),
+)
+
 heartbeats = Table(
     "heartbeats",
     metadata,
