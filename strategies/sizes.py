@@ -1,14 +1,16 @@
 """The size of a position, where the strategy itself has something to say about it."""
 
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from config.exits import ExitsAndSizes
-from strategies.base import Strategy
+
+if TYPE_CHECKING:
+    from strategies.base import Strategy
 
 B = TypeVar("B", bound=ExitsAndSizes)
 
 
-def with_sizes(risk: B, strategy: Strategy) -> B:
+def with_sizes(risk: B, strategy: "Strategy") -> B:
     """A risk block with the sizing that the strategy wants (`Strategy.sizes`), unless the block has one."""
     if not strategy.sizes or risk.sizing != "all":
         return risk

@@ -1,12 +1,14 @@
 """Exits and sizes of a backtest: a bot's risk block."""
 
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import model_validator
 
 from config.files import RiskFile, plain
-from strategies.base import Strategy
 from strategies.sizes import with_sizes
+
+if TYPE_CHECKING:
+    from strategies.base import Strategy
 
 
 class Risk(RiskFile):
@@ -24,7 +26,7 @@ class Risk(RiskFile):
         return cls.model_validate(risk.model_dump(exclude={"max_data_age_s"}))
 
     @classmethod
-    def sized(cls, risk: Self | None, strategy: Strategy) -> Self | None:
+    def sized(cls, risk: Self | None, strategy: "Strategy") -> Self | None:
         """A run's block with the sizing that the strategy wants, where the block has none; None where
         neither is anything."""
         return with_sizes(risk or cls(), strategy) if strategy.sizes else risk
