@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from decimal import ROUND_DOWN, ROUND_UP, Context, Decimal, localcontext
+from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Engine, text
@@ -44,9 +45,8 @@ _ORDERS = """
     UNION ALL
     SELECT t.id || ' is a trade of no order' FROM trades t WHERE t.order_id IS NULL
 """
-# A fill of a later moment may carry the time at which a position was closed before it: sells come first.
 _FILLS = """
-    SELECT t.side, t.price, t.quantity, t.fees, t.balance_after, t.id FROM trades t
+    SELECT t.side, t.price, t.quantity, t.fees, t.balance_after, t.id, t.timestamp FROM trades t
     JOIN bots b ON b.id = t.bot_id WHERE b.name = :name ORDER BY t.timestamp, t.side DESC, t.id
 """
 
@@ -75,21 +75,33 @@ def _account_faults(position: Any, fills: Iterable[Any]) -> list[str]:
     faults = []
     cash, coins, fees = position.virtual_balance, Decimal(0), Decimal(0)
     with localcontext(_WIDE):
-        for fill in fills:
-            assert fill.price >= 1
-            if fill.side == "buy":
-                cash -= (fill.quantity * fill.price).quantize(_ATOM, ROUND_UP)
-                coins += fill.quantity - (fill.fees / fill.price).quantize(_ATOM, ROUND_DOWN)
-            else:
-                cash += (fill.quantity * fill.price).quantize(_ATOM, ROUND_DOWN) - fill.fees
-                coins -= fill.quantity
-            fees += fill.fees
-            if fill.balance_after != cash:
-                faults.append(f"{fill.id}: cash after it is {fill.balance_after}, computed {cash}")
+        for _, group in groupby(fills, key=lambda fill: fill.timestamp):
+            # Of fills of the same moment the balance after each says which came first.
+            left = list(group)
+            while left:
+                fill = next((one for one in left if one.balance_after == cash + _cash_of(one)), left[0])
+                left.remove(fill)
+                assert fill.price >= 1
+                cash += _cash_of(fill)
+                if fill.side == "buy":
+                    coins += fill.quantity - (fill.fees / fill.price).quantize(_ATOM, ROUND_DOWN)
+                else:
+                    coins -= fill.quantity
+                fees += fill.fees
+                if fill.balance_after != cash:
+                    faults.append(f"{fill.id}: cash after it is {fill.balance_after}, computed {cash}")
         stored, computed = (position.cash, position.quantity, position.fees), (cash, coins, fees)
     if stored != computed:
         faults.append(f"{position.name}: cash, coins and fees are {stored}, computed {computed}")
     return faults
+
+
+def _cash_of(fill: Any) -> Decimal:
+    """What a fill adds to the cash."""
+    value = fill.quantity * fill.price
+    if fill.side == "buy":
+        return -value.quantize(_ATOM, ROUND_UP)
+    return value.quantize(_ATOM, ROUND_DOWN) - fill.fees
 
 
 def finish(engine: Engine, name: str) -> None:

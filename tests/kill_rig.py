@@ -32,13 +32,20 @@ STRATEGIES: tuple[tuple[str, dict[str, Any]], ...] = (
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
 BOTS = tuple(f"bot_{n:02}" for n in range(10))
 EXITS = {"stop_loss": 0.002, "take_profit": 0.003}
+RESTING: dict[int, dict[str, Any]] = {
+    1: {"execution": {"order": "limit", "offset": 0.0004, "expires": 3}, "risk": EXITS},
+    4: {"execution": {"order": "stop", "offset": 0.0004, "expires": 3}, "risk": {"trailing_stop": 0.002}},
+    7: {"execution": {"maker_fee": 0.0008, "volume_share": 0.2}, "risk": {"stop_loss": 0.002}},
+}
+"""Entries that wait, partial fills, protective orders: something rests at most of the kills."""
 HISTORY = 600
 """Minutes that are stored before the bots are made, so that none begins with less than it wants."""
 START_S = 120
 
 
 def bot_document(n: int) -> dict[str, Any]:
-    """The file of bot n: five strategies on three markets, every third with exits, the last two on 5m."""
+    """The file of bot n: five strategies on three markets, every third with exits, the last two on 5m; three
+    bots with orders that rest."""
     strategy, parameters = STRATEGIES[n % len(STRATEGIES)]
     return {
         "bot_id": BOTS[n],
@@ -49,6 +56,7 @@ def bot_document(n: int) -> dict[str, Any]:
         "virtual_balance": 10_000,
         "slippage": 0.0005 if n % 2 else 0,
         "risk": EXITS if n % 3 == 0 else {},
+        **RESTING.get(n, {}),
     }
 
 

@@ -22,6 +22,9 @@ MARKET = Market(
 )
 HAVOC = BotHavoc(seed=11, bots=88, daemons=10, nurseries=2, stops=5)
 SETTLE_S = 300
+_RESTED = (
+    "SELECT count(*) FROM orders WHERE order_type = :kind AND status IN ('filled', 'cancelled', 'expired')"
+)
 
 
 def test_every_decision_is_on_record_exactly_once_whatever_is_killed(tmp_path: Path) -> None:
@@ -36,4 +39,6 @@ def test_every_decision_is_on_record_exactly_once_whatever_is_killed(tmp_path: P
         faults = faults_of(rig)
         assert not faults, "\n".join(faults[:60])
         assert bench.scalar(rig.engine, "SELECT count(*) FROM trades") > 500
+        for kind in ("limit", "stop", "trailing_stop"):  # orders that rested
+            assert bench.scalar(rig.engine, _RESTED, kind=kind) > 5, kind
         assert bench.scalar(rig.engine, "SELECT count(*) FROM bots WHERE status <> 'active'") == 0
