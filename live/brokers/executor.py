@@ -8,12 +8,13 @@ from typing import Any
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.clock import Clock
 from core.errors import BadInput, Unavailable
 from core.exchange_orders import ExchangeOrder, SubmissionState
 from core.instruments import Instrument
+from live.bots.faults import is_away, said
 from live.bots.threads import uninterrupted
 from live.brokers.choose import ORDERS_CHANNEL
 from live.brokers.news import News
@@ -23,7 +24,6 @@ from live.brokers.submission import Patience, Submitter, pause
 from pipelines.bus.base import Bus
 from pipelines.exchanges.trading import TradingAccount
 from pipelines.warehouse.bots import CONTROL_CHANNEL
-from pipelines.warehouse.database import is_outage
 from pipelines.warehouse.exchange_orders import (
     live_orders,
     read_order,
@@ -118,10 +118,10 @@ class Executor:
                     self._take(group, order)
             if is_due and await self._protection.renew():
                 self._something.set()
-        except DBAPIError as error:
-            if not is_outage(error):
+        except SQLAlchemyError as error:
+            if not is_away(error):
                 raise
-            _log.warning("the database is away", error=str(error.orig))
+            _log.warning("the database is away", error=said(error))
             await asyncio.sleep(AWAY_S)
 
     async def _withdraw(self) -> None:
@@ -163,7 +163,7 @@ class Executor:
                     _log.warning("tries again", order_id=name, reason=str(error))
                     wait_s = AWAY_S
                 except Exception as error:
-                    is_passing = isinstance(error, DBAPIError) and is_outage(error)
+                    is_passing = isinstance(error, SQLAlchemyError) and is_away(error)
                     wait_s = AWAY_S if is_passing else self._park(name, error)
                 if wait_s:
                     await pause(self._changed[name], wait_s)

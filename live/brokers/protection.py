@@ -5,11 +5,13 @@ from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
 from config.files import BotFile, ConfigError, RiskFile, parse_model
 from core.errors import BadInput, TcpError
 from core.fills import exact
 from core.instruments import Instrument
+from live.bots.faults import is_away, said
 from live.bots.threads import uninterrupted
 from pipelines.warehouse.exchange_protection import idle_holders, protect
 
@@ -44,6 +46,10 @@ class Protection:
                     made += self._store(row, risk)
                 except (ConfigError, TcpError, ArithmeticError) as error:
                     failed[row.name] = str(error)
+                except SQLAlchemyError as error:
+                    if is_away(error):
+                        raise
+                    failed[row.name] = said(error)
         for name, why in failed.items():
             if self._failed.get(name) != why:
                 self._tell("error", "unprotected", f"bot {name} holds {_BARE}: {why}")

@@ -6,17 +6,19 @@ from decimal import Decimal
 
 import structlog
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import SQLAlchemyError
 
 from core.errors import BadInput, Unavailable
 from core.exchange_orders import CLIENT_ID_LENGTH, CLIENT_ID_PREFIX
+from live.bots.faults import said
 from live.bots.threads import uninterrupted
 from pipelines.exchanges.trading import TradingAccount
-from pipelines.warehouse.database import is_outage
 from pipelines.warehouse.exchange_fills import compare_balances, note_balances
 from pipelines.warehouse.exchange_orders import ended_orders, live_orders, unknown_ids
 
 COMPARE_S = 60.0
+FAILURES_TOLD = 5
+"""Comparisons in a row that failed, after which it is told."""
 SETTLED_S = 30.0
 """An order that has been over here for so long and waits at the exchange did not end just now, on the list's
 way to us."""
@@ -45,18 +47,19 @@ class Reconciler:
 
     async def run(self) -> None:
         """Compare, for ever. BadInput when the exchange does not want the keys any more."""
-        first = True
+        first, failures = True, 0
         while True:
             try:
                 await self.compare_orders(first)
                 await self.compare_balances()
-                first = False
-            except Unavailable as error:
-                _log.warning("not compared", reason=str(error))
-            except DBAPIError as error:
-                if not is_outage(error):
-                    raise
-                _log.warning("not compared: the database is away", error=str(error.orig))
+                first, failures = False, 0
+            except (Unavailable, SQLAlchemyError) as error:
+                failures += 1
+                reason = said(error) if isinstance(error, SQLAlchemyError) else str(error)
+                _log.warning("not compared", reason=reason)
+                if failures == FAILURES_TOLD:
+                    message = f"orders and balances could not be compared {failures} times: {reason}"
+                    self._tell("warning", "not_compared", message)
             await asyncio.sleep(COMPARE_S)
 
     async def check_keys(self) -> None:

@@ -144,3 +144,24 @@ async def test_a_refusal_that_quotes_the_request_shows_no_key(account):
     async with account({"trade/order": {"code": "1", "msg": "", "data": [row]}}) as (trading, _):
         answer = await trading.place(ORDER, 2**53)
     assert answer == Declined("51999 Wrong passphrase (hidden) of (hidden)")
+
+
+@pytest.mark.parametrize(
+    ("path", "rows", "ask"),
+    [
+        ("account/balance", [], lambda trading: trading.balances()),
+        (
+            "account/balance",
+            [{"details": [{"ccy": "BTC", "cashBal": ""}]}],
+            lambda trading: trading.balances(),
+        ),
+        ("trade/orders-pending", [{"ordId": "7", "state": "new"}], lambda trading: trading.open_orders()),
+    ],
+)
+async def test_an_answer_about_the_account_that_makes_no_sense_is_none(
+    account, path: str, rows: list[Any], ask: Callable[[OkxTrading], Any]
+):
+    """Somebody else's order in a state that nobody knows, or an empty number: asked again later."""
+    async with account({path: rows}) as (trading, _):
+        with pytest.raises(Unavailable):
+            await ask(trading)

@@ -3,7 +3,8 @@
 import asyncio
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -171,12 +172,14 @@ class OkxTrading:
         for kind in ALGO_KINDS.split(","):
             query = {"instType": "SPOT", "ordType": kind}
             waiting += await self._pages("trade/orders-algo-pending", query, "algoId")
-        return [*map(rows.order_report, plain), *(rows.algo_report(row, None) for row in waiting)]
+        with _readable("the list of waiting orders"):
+            return [*map(rows.order_report, plain), *(rows.algo_report(row, None) for row in waiting)]
 
     async def balances(self) -> Mapping[str, Decimal]:
         """What the account holds by currency."""
         row = await self._single("account/balance")
-        return {detail["ccy"]: Decimal(detail["cashBal"]) for detail in row["details"]}
+        with _readable("the balances"):
+            return {detail["ccy"]: Decimal(detail["cashBal"]) for detail in row["details"]}
 
     async def watch(self, on_change: Callable[[str], None]) -> None:
         """Both private channels, each on its connection, for ever."""
@@ -285,6 +288,16 @@ class OkxTrading:
         """An error in one line, without keys."""
         plain = " ".join(f"{type(error).__name__}: {error}".split())
         return self._keys.hidden(plain)[:300]
+
+
+@contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """What makes no sense in an answer about the whole account is no answer. Of one order it is an error that
+    whoever follows the order has to tell."""
+    try:
+        yield
+    except (KeyError, ValueError, TypeError, ArithmeticError) as error:
+        raise Unavailable(f"{what} cannot be read: {error!r}") from None
 
 
 def _endpoint(order: ExchangeOrder) -> tuple[str, str]:
