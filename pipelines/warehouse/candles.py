@@ -1,6 +1,6 @@
 """Candles in Postgres: read as frames, write exactly."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from psycopg import sql
@@ -123,14 +123,20 @@ def _columns(candles: Sequence[Candle], exchange: str) -> tuple[object, ...]:
         exchange,
         [candle.symbol for candle in rows],
         [candle.timeframe.value for candle in rows],
-        [candle.close_ms for candle in rows],
-        [candle.open for candle in rows],
-        [candle.high for candle in rows],
-        [candle.low for candle in rows],
-        [candle.close for candle in rows],
-        [candle.volume for candle in rows],
-        [candle.trades_count for candle in rows],
+        _array(candle.close_ms for candle in rows),
+        _array(candle.open for candle in rows),
+        _array(candle.high for candle in rows),
+        _array(candle.low for candle in rows),
+        _array(candle.close for candle in rows),
+        _array(candle.volume for candle in rows),
+        _array(candle.trades_count for candle in rows),
         [candle.source for candle in rows],
-        [candle.revision for candle in rows],
-        [candle.provisional for candle in rows],
+        _array(candle.revision for candle in rows),
+        _array(candle.provisional for candle in rows),
     )
+
+
+def _array(values: Iterable[object]) -> str:
+    """PostgreSQL's text of an array of numbers: psycopg would ask each of them how it is written, which takes
+    half of the time of a backfill."""
+    return "{" + ",".join(map(str, values)) + "}"
