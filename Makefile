@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup test check lint browser bench soak docs manual reference lock clean
+.PHONY: help up setup test debian timescale check lint browser bench soak audit docs manual reference lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -23,6 +23,12 @@ $(READY): requirements.lock pyproject.toml .ci/setup
 
 test: $(READY) browser ## The whole suite: unit, contract, replay, graph, browser and end to end
 	@$(VENV)/bin/pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder
+
+debian: $(READY) browser ## The suite on Debian's own PostgreSQL and Redis
+	@VENV="$(VENV)" WORKERS="$(WORKERS)" .ci/servers debian
+
+timescale: $(READY) browser ## The suite on Debian 13's PostgreSQL with TimescaleDB; needs root, 400 MB and time
+	@VENV="$(VENV)" WORKERS="$(WORKERS)" .ci/servers timescale
 
 check: lint ## Format, lint, types, imports and unit tests; under a minute
 	@$(VENV)/bin/pytest -q -n 2 tests/unit
@@ -44,9 +50,12 @@ bench: $(READY) .peers/.ready ## Measure the engines beside their peers
 	@$(VENV)/bin/uv pip install -q --python .peers/bin/python -r $<
 	@touch $@
 
-soak: $(READY) ## Chaos, memory, stack, bots and kills, MINUTES (30) each; WHAT=bots for one of them
+soak: $(READY) ## A week of crashes, chaos, memory, stack, bots and kills, MINUTES (30) each; WHAT=week for one
 	@$(VENV)/bin/python -m tests.e2e.soak --what $${WHAT:-all} --minutes $${MINUTES:-30} \
 		--rate $${RATE:-5000} --hours $${HOURS:-72} $${SPEED:+--speed $$SPEED}
+
+audit: $(READY) ## Ask a vulnerability service, over the internet, about every pinned version
+	@$(VENV)/bin/uv tool run pip-audit --require-hashes --disable-pip -r requirements.lock
 
 docs: $(READY) ## Serve lineage and model documentation
 	@exec $(VENV)/bin/tcp docs

@@ -68,7 +68,7 @@ class LiveStack:
 
 
 @contextmanager
-def live_stack(folder: Path, speed: str) -> Iterator[LiveStack]:
+def live_stack(folder: Path, speed: str, **settings: str) -> Iterator[LiveStack]:
     """`tcp up` in its own home and on its own ports, stopped at the end whatever happened."""
     config = folder / "config"
     shutil.copytree(PROJECT_ROOT / "config", config)
@@ -82,9 +82,9 @@ def live_stack(folder: Path, speed: str) -> Iterator[LiveStack]:
         "TCP_DAGSTER_PORT": str(dagster),
         "TCP_CONFIG_DIR": str(config),
         "TCP_LAKE_URL": str(folder / "lake"),
+        **settings,
     }
     with home(folder / "home", **variables) as tcp:
-        tcp.home.mkdir()
         log = folder / "up.log"
         process = tcp.start("up", "--speed", speed, output=log)
         stack = LiveStack(tcp, process, log, f"http://127.0.0.1:{dashboard}", config)

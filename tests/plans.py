@@ -52,6 +52,9 @@ def explained(engine: Engine) -> Iterator[list[Plan]]:
             return super().copy(statement, params, **options)
 
     def use(connection: psycopg.Connection[Any], _record: Any) -> None:
+        # On a table as small as a test's, workers side by side make reading all of it look cheap.
+        connection.execute("SET max_parallel_workers_per_gather = 0")
+        connection.commit()
         connection.cursor_factory = Explaining
 
     engine.dispose()

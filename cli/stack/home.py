@@ -24,10 +24,12 @@ class Home:
         self.started = self.path / "started.json"
 
     def make(self) -> None:
-        """Create the folders; BadInput when that is not possible."""
+        """Create the folders, for their owner alone: logs tell of balances. One that is there stays as it is.
+        BadInput when that is not possible."""
         try:
-            self.logs.mkdir(parents=True, exist_ok=True)
-            self.dagster.mkdir(exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            for folder in (self.path, self.logs, self.dagster):
+                folder.mkdir(mode=0o700, exist_ok=True)
             (self.path / ".changing").touch()
         except OSError as error:
             raise BadInput("TCP_HOME", f"{self.path} cannot be used: {error.strerror}") from None

@@ -1,23 +1,25 @@
-"""Long runs: `python -m tests.e2e.soak [--what chaos|memory|stack|bots|kills] [--minutes 30] …`.
+"""Long runs: `python -m tests.e2e.soak [--what week|chaos|memory|stack|bots|kills] [--minutes 30] …`.
 
-All of them by default. chaos: the chaos test for longer; memory: the daemon's memory under a steady load;
-stack: everything with bots, for lag, gaps, restarts and candles; bots: ten of them for three days of the
-market; kills: the kill test of bots for longer. Exit code 1 when anything is different, was lost or is beyond
-its target.
+All of them by default. week: seven days of the market in which everything crashes once; chaos: the chaos
+test for longer; memory: the daemon's memory under a steady load; stack: everything with bots, for lag, gaps,
+restarts and candles; bots: ten of them for three days of the market; kills: the kill test of bots for longer.
+Exit code 1 when anything is different, was lost or is beyond its target.
 """
 
 import argparse
 import sys
 from collections.abc import Callable, Sequence
 
-from tests.soaks import bots, chaos, memory, stack
+from tests.soaks import bots, chaos, memory, stack, week
 from tests.soaks.report import say
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run what is wanted; 0 when all is well."""
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("--what", choices=["all", "chaos", "memory", "stack", "bots", "kills"], default="all")
+    parser.add_argument(
+        "--what", choices=["all", "week", "chaos", "memory", "stack", "bots", "kills"], default="all"
+    )
     parser.add_argument("--minutes", type=float, default=30, help="of each")
     parser.add_argument("--rate", type=float, default=5_000, help="trades a second, of memory")
     parser.add_argument(
@@ -26,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hours", type=float, default=72, help="of the market, of bots")
     options = parser.parse_args(arguments)
     runs: dict[str, Callable[[], list[str]]] = {
+        "week": lambda: week.run(options.minutes),
         "chaos": lambda: chaos.run(options.minutes),
         "memory": lambda: memory.run(options.minutes, options.rate),
         "stack": lambda: stack.run(options.minutes, options.speed or 60),

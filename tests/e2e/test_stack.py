@@ -9,6 +9,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from cli.stack.servers import http_answers
 from tests.live_stack import BOTS, LiveStack, live_stack
+from tests.privacy import leaks, open_ports, open_to_others
 from tests.stack import eventually
 from tests.stored_market import market_faults, unjudged_candles
 from tests.story import Story
@@ -18,6 +19,9 @@ CLICKED = "bot_002"
 SWEEP = (
     "--strategy ema_crossover --symbol BTC-USDT --timeframe 1m --grid fast_period=2,3 --grid slow_period=5,9"
 )
+NOTIFY_PASSWORD = "hunter2-of-the-hook"
+NOTIFY = f"jsons://reader:{NOTIFY_PASSWORD}@127.0.0.1:9/hook"
+"""Nobody listens there: every notification is an error that is told."""
 WAIT_MS = 60_000
 TRADING = "SELECT count(DISTINCT bot_id) FROM trades"
 
@@ -25,7 +29,7 @@ TRADING = "SELECT count(DISTINCT bot_id) FROM trades"
 @pytest.fixture
 def stack(tmp_path):
     """The stack, with the trading part and the dashboard answering."""
-    with live_stack(tmp_path, "60") as started:
+    with live_stack(tmp_path, "60", TCP_NOTIFY_URLS=NOTIFY, TCP_NOTIFY_LEVEL="info") as started:
         eventually(lambda: started.judging() == BOTS, 150, f"signals of every bot (log: {started.log})")
         eventually(lambda: http_answers(f"{started.dashboard}/healthz"), 90, "the dashboard")
         yield started
@@ -34,7 +38,7 @@ def stack(tmp_path):
 def test_bots_trade_people_click_and_nothing_is_lost(stack: LiveStack, browser: Browser, page: Page, capsys):
     """Candles equal the trades they are made of, every bot judges every candle, also over a kill -9 of the
     daemon; a click stops and starts a bot; a newcomer makes a bot, sees it trade, tests it, promotes a row of
-    a sweep and ends it; Ctrl-C leaves no process."""
+    a sweep and ends it; no secret is where others see it, no port off loopback; Ctrl-C leaves no process."""
     eventually(lambda: stack.scalar(TRADING) >= 4, 90, "trades of four bots")
     _click_stop_and_start(stack, browser)
     compared = _nothing_is_lost(stack)
@@ -54,6 +58,11 @@ def test_bots_trade_people_click_and_nothing_is_lost(stack: LiveStack, browser: 
     assert swept.returncode == 0, swept.stderr
     Story(page, stack.dashboard).tell()
     page.close()
+
+    assert leaks(stack.tcp, stack.dashboard, {"TCP_NOTIFY_URLS": NOTIFY_PASSWORD}) == []
+    ports, reachable = open_ports(stack.tcp.home)
+    assert ports >= 7 and reachable == []
+    assert open_to_others(stack.tcp.home) == []
 
     trades, signals = (stack.scalar(f"SELECT count(*) FROM {table}") for table in ("trades", "signals"))
     assert stack.interrupt() == 0
