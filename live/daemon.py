@@ -119,7 +119,7 @@ async def _live(
                 "heartbeat": keep_beating(engine, wall, clock, details),
                 "quality": quality.run(),
                 "books": books.run(),
-                "orders": keep_sending(settings),
+                "orders": keep_sending(settings, events.tell),
                 "risk": RiskWatch(settings, engine, clock, events.tell).run(),
             },
         )

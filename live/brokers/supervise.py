@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import Process
+from collections.abc import Callable
 
 import structlog
 
@@ -16,17 +17,25 @@ from pipelines.exchanges.okx.backoff import Backoff
 STOP_S = 5.0
 STEADY_S = 60.0
 """After which a process counts as well, and the next end of one is the first again."""
+REPEATED = 3
+"""Ends without a steady time between them that are more than an accident."""
 LOG_BYTES = 20_000_000
+
+Tell = Callable[[str, str, str], None]
+"""Level, event, message."""
 
 _log = structlog.get_logger("orders")
 
 
-async def keep_sending(settings: Settings) -> None:
+async def keep_sending(settings: Settings, tell: Tell) -> None:
     """Start the process, and start it again whenever it ends, later each time; until cancelled, which ends
-    it. Does nothing while TCP_REAL_ORDERS is off."""
+    it. Does nothing while TCP_REAL_ORDERS is off.
+
+    tell: for events: a process that ended once, and one that does again and again
+    """
     if settings.real_orders == "off":
         await asyncio.Event().wait()
-    backoff = Backoff(first_s=0.5, longest_s=60.0)
+    backoff, told = Backoff(first_s=0.5, longest_s=60.0), ""
     while True:
         process = await _start(settings)
         started = asyncio.get_running_loop().time()
@@ -37,6 +46,7 @@ async def keep_sending(settings: Settings) -> None:
             raise
         if asyncio.get_running_loop().time() - started > STEADY_S:
             backoff.reset()
+            told = ""
         delay = backoff.next_delay_s()
         why = (
             "settings or keys are wrong, see `tcp doctor`"
@@ -44,6 +54,10 @@ async def keep_sending(settings: Settings) -> None:
             else f"it ended with code {code}"
         )
         _log.error("nobody sends real orders", reason=why, starts_again_in_s=round(delay, 1))
+        level = "error" if code == UNUSABLE or backoff.failures >= REPEATED else "warning"
+        if told != f"{level} {why}":
+            told = f"{level} {why}"
+            tell(level, "orders_not_sent", f"nobody sends real orders: {why}; it is started again")
         await asyncio.sleep(delay)
 
 

@@ -13,11 +13,13 @@ import pytest
 from sqlalchemy import Engine, text
 
 from config.settings import PROJECT_ROOT, Settings
+from live.brokers.supervise import keep_sending
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import RunningSim, serve
 from pipelines.exchanges.sim.trading.keys import ApiKey
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.real_orders import real_orders
+from tests.bot_bench import until
 from tests.broker_rig import Traders
 
 pytestmark = pytest.mark.servers
@@ -137,6 +139,29 @@ async def test_real_money_is_not_traded_on_simulated_candles(
     variables = environment(tmp_path / "home", exchange, database_url, redis_url)
     assert await ended(start(log, variables | {"TCP_REAL_ORDERS": "live"})) == 2
     assert "candles come from sim: real orders need TCP_EXCHANGE=okx" in log.read_text()
+
+
+async def test_a_daemon_tells_once_that_nobody_sends_its_orders(
+    tmp_path, exchange, engine, database_url, redis_url
+):
+    """Without keys the process ends at once, and again: one event of level error says what to do."""
+    told: list[tuple[str, ...]] = []
+    settings = _settings(tmp_path / "home", database_url).model_copy(
+        update={
+            "redis_url": redis_url,
+            "okx_rest_url": exchange.rest_url,
+            "okx_ws_url": exchange.ws_url,
+        }
+    )
+    keeping = asyncio.create_task(keep_sending(settings, lambda *event: told.append(event)))
+    log = tmp_path / "home" / "logs" / "orders.log"
+    try:
+        await until(lambda: log.exists() and log.read_text().count("keys: set") >= 2, "it ended twice", 120)
+    finally:
+        keeping.cancel()
+        await asyncio.gather(keeping, return_exceptions=True)
+    why = "settings or keys are wrong, see `tcp doctor`"
+    assert told == [("error", "orders_not_sent", f"nobody sends real orders: {why}; it is started again")]
 
 
 def _settings(home: Path, database_url: str) -> Settings:
