@@ -72,6 +72,9 @@ class Settings(BaseSettings):
     dashboard_host: str = Field("127.0.0.1", description="Address the dashboard binds")
     dashboard_port: int = Field(8050, ge=1, le=65535, description="Port of the dashboard and its API")
     dashboard_token: str | None = Field(None, description="Required to bind anything but loopback")
+    dashboard_mcp: bool = Field(
+        False, description="Whether assistants may read over MCP, at /_dash-mcp of the dashboard"
+    )
     dagster_host: str = Field(
         "127.0.0.1",
         description="Address Dagster's pages bind; they have no login: all but loopback is for containers",

@@ -48,6 +48,8 @@ PAGES = (
 ASSETS = Path(__file__).parent / "assets"
 PACKED_FROM = 2_000
 """Bytes of an answer that is worth being compressed."""
+MCP = "_dash-mcp"
+"""Dash on FastAPI reads requests only under addresses that begin so."""
 SUITES = "/_dash-component-suites"
 EARLY = (
     f"{SUITES}/plotly/package_data/plotly.min.js?v={plotly.__version__}",
@@ -106,6 +108,8 @@ def _pages(server: FastAPI, services: Services) -> Dash:
         websocket_heartbeat_interval=10_000,
         use_pages=False,
         add_log_handler=False,
+        enable_mcp=services.settings.dashboard_mcp,
+        mcp_path=MCP,
         compress=False,  # by the middleware above: Dash has it take six times as long
     )
     dash.layout = shell.layout(services, PAGES)
@@ -114,6 +118,10 @@ def _pages(server: FastAPI, services: Services) -> Dash:
     stream.register(dash, services)
     for page in PAGES:
         page.register(dash, services)
+    if services.settings.dashboard_mcp:
+        from dashboards import assistants  # few ask for it, and it is as large as a page
+
+        assistants.install(services)
     # Dash does this at the first request for "/", so that a server whose first visitor opens another page
     # would serve that page without scripts and callbacks.
     dash._setup_server()

@@ -42,6 +42,12 @@ def answer(document: Any, status: int = 200) -> Response:
     return Response(_encoder.encode(exact(document)), status, media_type="application/json")
 
 
+def plain(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows as a client reads them from `answer`: numbers, texts, lists and objects alone."""
+    found: list[dict[str, Any]] = msgspec.json.decode(_encoder.encode(exact(rows)))
+    return found
+
+
 def table(
     rows: Sequence[dict[str, Any]], output: Format, name: str, cursor: str | None = None, **more: Any
 ) -> Response:

@@ -6,9 +6,12 @@ Rows come from the database as exact decimals and are encoded as JSON numbers wi
 
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, WithJsonSchema
+
+Exact = Annotated[Decimal, WithJsonSchema({"type": "number"})]
+"""A JSON number with all its digits, where pydantic would say text."""
 
 
 class _Model(BaseModel):
@@ -27,7 +30,7 @@ class LastSignal(BaseModel):
 
     signal_type: str
     timestamp: datetime
-    price: Decimal
+    price: Exact
     confidence: float
 
 
@@ -52,12 +55,12 @@ class Bot(_Model):
     status: str
     state: str
     shown: str
-    virtual_balance: Decimal
-    current_balance: Decimal
-    cash: Decimal | None
-    quantity: Decimal | None
-    realised_pnl: Decimal | None
-    fees: Decimal | None
+    virtual_balance: Exact
+    current_balance: Exact
+    cash: Exact | None
+    quantity: Exact | None
+    realised_pnl: Exact | None
+    fees: Exact | None
     pnl: float
     pnl_fraction: float | None
     pnl_today: float
@@ -131,11 +134,11 @@ class Trade(_Model):
     id: str
     timestamp: datetime
     side: str
-    price: Decimal
-    quantity: Decimal
-    fees: Decimal
-    pnl: Decimal | None
-    balance_after: Decimal
+    price: Exact
+    quantity: Exact
+    fees: Exact
+    pnl: Exact | None
+    balance_after: Exact
     signal_id: str | None
     order_id: str | None
 
@@ -153,7 +156,7 @@ class Signal(_Model):
     id: str
     timestamp: datetime
     signal_type: str
-    price: Decimal
+    price: Exact
     confidence: float
     indicators: dict[str, Any]
     latency_ms: float | None
@@ -170,12 +173,12 @@ class Value(_Model):
     """What a bot was worth. Money in quote currency."""
 
     timestamp: datetime
-    total_value: Decimal
-    cash_balance: Decimal
-    crypto_balance: Decimal
+    total_value: Exact
+    cash_balance: Exact
+    crypto_balance: Exact
     total_trades: int
     winning_trades: int
-    total_fees: Decimal
+    total_fees: Exact
 
 
 class Values(BaseModel):
@@ -189,11 +192,11 @@ class Candle(_Model):
     """timestamp is the close time; prices in quote, volume in base currency."""
 
     timestamp: datetime
-    open: Decimal
-    high: Decimal
-    low: Decimal
-    close: Decimal
-    volume: Decimal
+    open: Exact
+    high: Exact
+    low: Exact
+    close: Exact
+    volume: Exact
     trades_count: int
     source: str
     revision: int
@@ -215,8 +218,8 @@ class Book(BaseModel):
 
     symbol: str
     timestamp: datetime
-    bids: list[tuple[Decimal, Decimal]]
-    asks: list[tuple[Decimal, Decimal]]
+    bids: list[tuple[Exact, Exact]]
+    asks: list[tuple[Exact, Exact]]
     sequence: int | None
 
 
@@ -289,10 +292,10 @@ class Difference(_Model):
     timestamp: datetime
     explanation: str
     detail: str | None
-    our_close: Decimal | None
-    their_close: Decimal | None
-    our_volume: Decimal | None
-    their_volume: Decimal | None
+    our_close: Exact | None
+    their_close: Exact | None
+    our_volume: Exact | None
+    their_volume: Exact | None
     detected_at: datetime
     resolved_at: datetime | None
     resolution: str | None

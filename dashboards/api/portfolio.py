@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from datetime import datetime
-from decimal import Decimal
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -10,8 +9,10 @@ from msgspec import structs
 from pydantic import BaseModel
 from sqlalchemy import Engine
 
+from core import combined as combining
 from core.combined import combined
 from dashboards.api.documents import Output, answer, table
+from dashboards.api.models import Exact
 from dashboards.queries import accounts
 from dashboards.queries import portfolio as queries
 from dashboards.services import Services
@@ -21,12 +22,12 @@ class Position(BaseModel):
     """What all bots hold of one symbol. In quote currency but for `quantity`; fees are in the cost."""
 
     symbol: str
-    quantity: Decimal
-    cost: Decimal
-    average_cost: Decimal | None
-    price: Decimal | None
-    value: Decimal
-    unrealised_pnl: Decimal
+    quantity: Exact
+    cost: Exact
+    average_cost: Exact | None
+    price: Exact | None
+    value: Exact
+    unrealised_pnl: Exact
     bots: list[str]
 
 
@@ -35,15 +36,15 @@ class Total(BaseModel):
 
     quote: str
     bots: int
-    capital: Decimal
-    value: Decimal
-    cash: Decimal
-    coins: Decimal
+    capital: Exact
+    value: Exact
+    cash: Exact
+    coins: Exact
     exposure: float | None
-    pnl: Decimal
-    realised_pnl: Decimal
-    unrealised_pnl: Decimal
-    fees: Decimal
+    pnl: Exact
+    realised_pnl: Exact
+    unrealised_pnl: Exact
+    fees: Exact
     total_trades: int
     winning_trades: int
     positions: list[Position]
@@ -59,8 +60,8 @@ class Equity(BaseModel):
     """Value and cash of all bots at one time."""
 
     at: datetime
-    equity: Decimal
-    cash: Decimal
+    equity: Exact
+    cash: Exact
 
 
 class Rows(BaseModel):
@@ -84,7 +85,7 @@ def router(services: Services) -> APIRouter:
     async def portfolio() -> Response:
         """All bots as one account, exact: cash, coins, average cost, realised and unrealised profit, fees."""
         totals = combined(await services.query(accounts.holders))
-        return answer({"items": [_document(total) for total in totals]})
+        return answer({"items": [document(total) for total in totals]})
 
     @routes.get("/portfolio/equity", response_model=Curve)
     async def equity(
@@ -119,6 +120,7 @@ def _curve(engine: Engine, now: datetime, points: int) -> list[dict[str, Any]]:
     return queries.live_curve(engine, now, points)
 
 
-def _document(total: Any) -> dict[str, Any]:
-    document = structs.asdict(total)
-    return document | {"positions": [structs.asdict(position) for position in total.positions]}
+def document(total: combining.Total) -> dict[str, Any]:
+    """A total with its positions, as the API answers it."""
+    positions = [structs.asdict(position) for position in total.positions]
+    return structs.asdict(total) | {"positions": positions}
