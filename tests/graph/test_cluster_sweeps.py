@@ -36,7 +36,8 @@ for scheduler in sys.argv[1:]:
         (made,) = done.asset_materializations_for_node("sweeps")
         print(json.dumps([made.metadata["dagster/row_count"].value, made.metadata["failed"].value]))
     else:
-        print(json.dumps(done.failure_data_for_node("sweeps").error.message))
+        error = done.failure_data_for_node("sweeps").error
+        print(json.dumps((error.cause or error).message))
 """
 
 
