@@ -44,6 +44,11 @@ def _shown(report: "ParityReport") -> str:
     ]
     if report.interruptions or report.held_up:
         lines.append(f"{report.interruptions} interruptions, {report.held_up} orders held up by people")
+    if report.changed is not None:
+        lines.append(
+            f"its configuration changed after {report.changed}: what was before is compared by --to "
+            f"{report.changed}"
+        )
     if report.broker != "paper":
         lines.append(f"fills are those of {report.broker}, the replay's are paper: only signals are compared")
     if report.passed:

@@ -24,23 +24,14 @@ class VolatilityTargetParameters(Parameters):
         0.6, "Annual volatility that is wanted, a fraction", low=0.01, high=10, search=(0.2, 1.2, 0.1)
     )
     band: float = parameter(
-        0.25,
-        "Width of a step: the position is sized anew when volatility enters another one, a fraction",
-        low=0.01,
-        high=5,
-        search=(0.25, 1.0, 0.25),
+        0.25, "Width of a step of volatility, a fraction", low=0.01, high=5, search=(0.25, 1.0, 0.25)
     )
 
 
 class VolatilityTarget(VectorStrategy[VolatilityTargetParameters]):
     """Hold the part target / volatility of the account in coins, all of it where the market is calmer than
-    the target, so that the account has the volatility that is wanted.
-
-    Volatilities above the target are cut into steps, each `band` wider than the one before. Entering another
-    step sells, and the next candle that stays in it buys the part that is right now: a wider band trades less
-    and keeps less close to the target. What a buy spends is the sizing `volatility` (`sizes`); a risk block
-    with another sizing takes its place. The confidence is the part.
-    """
+    the target. Volatilities above it are cut into steps, each `band` wider than the one before: entering
+    another one sells, and the next candle that stays in it buys the part that is right now."""
 
     def indicators(self) -> dict[str, Indicator]:
         """Annual volatility of the last candles."""

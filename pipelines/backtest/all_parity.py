@@ -6,8 +6,7 @@ from typing import Any
 from core.errors import BadInput
 from pipelines.backtest.live_parity import check_bot
 from pipelines.backtest.parity import ParityReport
-from pipelines.backtest.result import iso
-from pipelines.warehouse.bot_history import changed_after, judged_between
+from pipelines.warehouse.bot_history import judged_between
 from pipelines.warehouse.database import engine as engine_of
 
 
@@ -44,19 +43,12 @@ class Compared:
 
 
 def check_bots(database_url: str, start_ms: int, end_ms: int) -> list[Compared]:
-    """Every bot that judged a candle between the two times, compared over them, by name.
-
-    One whose configuration changed during its life is not compared: the account it had then was made by
-    rules that are no longer its own.
-    """
+    """Every bot that judged a candle between the two times, compared over them, by name. One whose
+    configuration changed between them is not: each configuration is compared on its own."""
     engine, found = engine_of(database_url), []
     for name in judged_between(engine, start_ms, end_ms):
-        changed = changed_after(engine, name)
-        if changed is not None:
-            found.append(Compared(name, reason=f"its configuration changed after {iso(changed)}"))
-            continue
         try:
             found.append(Compared(name, check_bot(database_url, name, start_ms, end_ms)))
-        except BadInput as error:  # its strategy is gone, or knows something that a replay does not
+        except BadInput as error:  # its strategy is gone, or does something that a replay cannot
             found.append(Compared(name, reason=str(error)))
     return found

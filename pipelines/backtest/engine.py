@@ -85,10 +85,12 @@ def account_of(
     warm: int,
     laid: "Laid | None" = None,
     bars: "Bars | None" = None,
+    weights: Floats | None = None,
 ) -> Walked:
     """Walk signals (columns buy and sell, from row `warm` of the candles on) into an account.
 
     laid, bars: of `ordered.lay` and `guarded.bars_of`, which may serve many walks; None: the candles alone.
+    weights: of `guarded.weights_of`, where they follow from other candles than these.
     """
     buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
     market = market.model_copy(update={"risk": Risk.sized(market.risk, strategy)})
@@ -96,11 +98,11 @@ def account_of(
         from pipelines.backtest.ordered import walk_ordered
 
         laid = laid or laid_for(market, candles, warm)
-        return walk_ordered(strategy, candles, buy, sell, market, warm, laid)
+        return walk_ordered(strategy, candles, buy, sell, market, warm, laid, weights)
     traded, later = candles.slice(warm), 1 if market.fill == "open" else 0
     # Where nobody trades orders wait and may be refused, as a bot's: `account.walk` knows nothing of that.
     if market.risk is not None or not with_trades(traded["volume"]).all():
-        return walk_guarded(strategy, candles, buy, sell, market, warm, bars)
+        return walk_guarded(strategy, candles, buy, sell, market, warm, bars, weights)
     equity, indices, values, held = walk(
         traded["open"].to_numpy(writable=True),
         traded["close"].to_numpy(writable=True),

@@ -49,10 +49,11 @@ def walk_guarded(
     market: Market,
     warm: int,
     bars: "Bars | None" = None,
+    weights: Floats | None = None,
 ) -> Walked:
-    """Walk the candles from row `warm` on, for which buy and sell are given; the request has a risk block.
+    """Walk the candles from row `warm` on, for which buy and sell are given.
 
-    bars: of `bars_of`; None: they are made here.
+    bars, weights: of `bars_of` and `weights_of`; None: they are made here.
     """
     from pipelines.backtest.compiled import chosen
     from pipelines.backtest.exits import walk_exits
@@ -61,7 +62,8 @@ def walk_guarded(
     risk, bars = market.risk or Risk(), bars or bars_of(candles.slice(warm), market)
     most = int(np.count_nonzero(buy)) + 1
     equity, trips, values = np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6))
-    weights = weights_of(strategy, risk, candles, market, warm)
+    if weights is None:
+        weights = weights_of(strategy, risk, candles, market, warm)
     rules = rules_of(risk, market)
     count, held = chosen(walk_exits, buy.size)(
         bars, buy, sell, weights, rules, market.cash, new_memory(rules), equity, trips, values

@@ -56,10 +56,12 @@ def walk_ordered(
     market: Market,
     warm: int,
     laid: Laid,
+    weights: Floats | None = None,
 ) -> Walked:
     """Walk the candles from row `warm` on, for which buy and sell are given, along the bars laid under them.
 
-    BadInput when fills depend on the volume and the candles have none.
+    weights: of `guarded.weights_of`; None: they are made here. BadInput when fills depend on the volume and
+    the candles have none.
     """
     from pipelines.backtest.compiled import chosen
     from pipelines.backtest.filling import Book
@@ -72,7 +74,8 @@ def walk_ordered(
     book = Book(
         np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6)), np.zeros((most, 2), np.int64)
     )
-    weights = weights_of(strategy, risk, candles, market, warm)
+    if weights is None:
+        weights = weights_of(strategy, risk, candles, market, warm)
     rules, terms = rules_of(risk, market), terms_of(execution, market)
     memory = new_memory(rules)
     walk = chosen(walk_orders, laid.begins.len())

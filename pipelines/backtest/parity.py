@@ -6,22 +6,20 @@ taken over, not judged: candles it slept through are left out, the candle at whi
 order, and orders that the kill switch or a stop took away are not given.
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-import msgspec
-import numpy as np
 import polars as pl
 
 from config.files import BotFile, parse_model
 from core.errors import BadInput
-from core.risk import OF_NO_CANDLE, SOLD
 from core.timeframes import Timeframe
-from pipelines.backtest.account import ENTRY, EXIT, INSIDE, REASON
+from pipelines.backtest.account import ENTRY, EXIT, INSIDE, REASON, Floats
 from pipelines.backtest.engine import account_of
-from pipelines.backtest.guarded import Walked
+from pipelines.backtest.guarded import Walked, weights_of
 from pipelines.backtest.ordered import lay
+from pipelines.backtest.parity_life import among, begins, between, due, held_up, since_sale, with_pruned
 from pipelines.backtest.parity_orders import execution_of, fills_of, outside, seen, summed
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import iso
@@ -39,8 +37,6 @@ _FILLS: dict[str, pl.DataType] = {
     "side": pl.String(),
     **{name: pl.Float64() for name in ("price", "quantity", "fees", "pnl")},
 }
-_OWN_RULES = ("a buy signal came", "a sell signal came", "the position was closed")
-"""Reasons for which an order is withdrawn by the decisions themselves, so that a backtest does it too."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +58,8 @@ class ParityReport:
 
     start, end: closes of the first and the last candle compared · signals: by type · interruptions: times the
     bot began, after the first · held_up: orders taken away by people · balances: at `end`, quote currency ·
-    broker: of a real one the signals alone are compared
+    broker: of a real one the signals alone are compared · changed: the last candle that another configuration
+    judged, which is compared on its own (None: there was no other)
     """
 
     bot: str
@@ -80,6 +77,7 @@ class ParityReport:
     replay_balance: float
     differences: list[Difference] = field(default_factory=list)
     broker: str = "paper"
+    changed: str | None = None
 
     @property
     def passed(self) -> bool:
@@ -94,7 +92,8 @@ class ParityReport:
 def history_needed(history: BotHistory, most: int = 50_000) -> tuple[int, int]:
     """(candles before the first signal that the strategy wants, ms of a candle)."""
     strategy, config = _strategy(history)
-    return min(strategy.window, most), Timeframe.parse(config.timeframe).ms
+    sized = Risk.sized(Risk.of_bot(config.risk), strategy) or Risk()
+    return min(max(strategy.window, sized.history), most), Timeframe.parse(config.timeframe).ms
 
 
 def compare_history(
@@ -105,28 +104,35 @@ def compare_history(
     end: datetime | None = None,
     tick_size: float = 0.0,
     path: pl.DataFrame | None = None,
+    changed: str | None = None,
 ) -> ParityReport:
     """Replay a bot over its candles and report what differs between `start` and `end`.
 
     candles: a candle frame from before the bot's first signal (see `history_needed`) to its last. lot_size,
     tick_size: to which the bot rounds sizes (base currency) and prices: amounts may differ by that. path: the
-    bars inside the candles, for a bot whose orders are judged on them. Of a bot with a real broker only the
-    signals are compared: its fills are the exchange's, the replayed balance is that of paper orders. BadInput
-    when there is nothing to compare, or the bot's orders are of a kind that a backtest does not know.
+    bars inside the candles, for a bot whose orders are judged on them. changed: see `ParityReport`. Of a bot
+    with a real broker only the signals are compared: its fills are the exchange's, the replayed balance is
+    that of paper orders. BadInput when there is nothing to compare, or the bot's orders are of a kind that a
+    backtest does not know.
     """
-    history = _since_sale(history)
+    history = since_sale(history)
     strategy, config = _strategy(history)
-    said = _with_pruned(_among(history.signals, candles), candles)
-    inside = _between(said, start, end)
+    if history.signals.is_empty():
+        raise BadInput("bot", f"{history.row.name} has no signals in that time")
+    own = due(history, candles)
+    said = with_pruned(history, own)
+    inside = between(said, start, end)
     if inside.is_empty():
         raise BadInput("bot", f"{history.row.name} has no signals in that time")
-    judged, own = _among(evaluate(strategy, candles), said), _among(candles, said)
+    judged = among(evaluate(strategy, candles), own)
     decided = history.orders.filter(pl.col("oco").is_null())
-    begins = _begins(said["timestamp"], decided, Timeframe.parse(config.timeframe))
-    held_up = _held_up(decided)
-    quiet = pl.Series(begins) | judged["timestamp"].is_in(held_up["timestamp"].implode())
+    begun = begins(history, own["timestamp"], decided, Timeframe.parse(config.timeframe))
+    withheld = held_up(decided)
+    quiet = pl.Series(begun) | judged["timestamp"].is_in(withheld["timestamp"].implode())
     heeded = judged.with_columns(buy=pl.col("buy") & ~quiet, sell=pl.col("sell") & ~quiet)
-    walked = _walk(strategy, own, heeded, config, begins, path)
+    request = _request(strategy, config)
+    weights = _weights(strategy, candles, own, request)
+    walked = _walk(strategy, own, heeded, request, config, begun, path, weights)
     replayed = pl.DataFrame({"timestamp": own["timestamp"], "equity": walked.equity})
     lived = _due(history.fills, said["timestamp"][-1], config)
     rounding = _Rounding(
@@ -140,11 +146,11 @@ def compare_history(
         lived = summed(lived)
     made = [
         *_fill_differences(
-            _between(lived, start, end), _between(_fills(walked, own, config), start, end), rounding
+            between(lived, start, end), between(_fills(walked, own, config), start, end), rounding
         ),
-        *_balance_differences(_between(history.values, start, end), replayed, rounding),
+        *_balance_differences(between(history.values, start, end), replayed, rounding),
     ]
-    valued = _among(_between(history.values, None, inside["timestamp"][-1]), replayed).tail(1)
+    valued = among(between(history.values, None, inside["timestamp"][-1]), replayed).tail(1)
     return ParityReport(
         bot=history.row.name,
         strategy=strategy.name,
@@ -154,37 +160,18 @@ def compare_history(
         end=iso(inside["timestamp"][-1]),
         candles=inside.height,
         signals=dict(sorted(inside["signal_type"].value_counts().iter_rows())),
-        fills=_between(lived, start, end).height,
-        interruptions=int(begins[1:].sum()),
-        held_up=held_up.height,
+        fills=between(lived, start, end).height,
+        interruptions=int(begun[1:].sum()),
+        held_up=withheld.height,
         live_balance=float(valued["total_value"].item()),
-        replay_balance=float(_among(replayed, valued)["equity"].item()),
+        replay_balance=float(among(replayed, valued)["equity"].item()),
         differences=[
             *_signal_differences(strategy, inside, judged),
+            *_missing(between(history.signals, start, end), inside, between(judged, start, end)),
             *(made if config.broker == "paper" else ()),
         ],
         broker=config.broker,
-    )
-
-
-def _since_sale(history: BotHistory) -> BotHistory:
-    """What came after the kill switch last sold the position, which no candle explains: the replay begins
-    there, flat, with what the account was worth, and measures its limits from there."""
-    sold = history.orders.filter(pl.col("reason") == SOLD)["timestamp"]
-    if sold.is_empty():
-        return history
-    later = pl.col("timestamp") > sold.max()
-    values = history.values.filter(later)
-    worth = values["total_value"].head(1).to_list()
-    return replace(
-        history,
-        row=msgspec.structs.replace(
-            history.row, config=history.row.config | {"virtual_balance": float(*worth or [1])}
-        ),
-        signals=history.signals.filter(later),
-        orders=history.orders.filter(later),
-        fills=history.fills.filter(later),
-        values=values,
+        changed=changed,
     )
 
 
@@ -225,81 +212,49 @@ def _strategy(history: BotHistory) -> tuple[Strategy, BotFile]:
     return build(config.strategy or "", config.parameters, config.timeframe), config
 
 
-def _among(frame: pl.DataFrame, other: pl.DataFrame) -> pl.DataFrame:
-    """The rows whose time is one of the other frame's."""
-    return frame.filter(pl.col("timestamp").is_in(other["timestamp"].implode()))
-
-
-def _between(frame: pl.DataFrame, start: datetime | None, end: datetime | None) -> pl.DataFrame:
-    if start is not None:
-        frame = frame.filter(pl.col("timestamp") >= start)
-    return frame if end is None else frame.filter(pl.col("timestamp") <= end)
-
-
-def _with_pruned(said: pl.DataFrame, candles: pl.DataFrame) -> pl.DataFrame:
-    """The signals with the holds that `tcp data prune` dropped: before the oldest hold that is left, a candle
-    without a signal had one, of which nothing else is known."""
-    left = said.filter(pl.col("signal_type") == "hold")
-    if left.is_empty():
-        return said
-    known = set(said["timestamp"])
-    times = candles.filter(pl.col("timestamp").is_between(said["timestamp"][0], left["timestamp"][0]))[
-        "timestamp"
-    ]
-    pruned = [(time, "hold", None, None, None) for time in times if time not in known]
-    if not pruned:
-        return said
-    rows = sorted([*said.rows(), *pruned], key=lambda row: row[0])
-    return pl.DataFrame(rows, schema=said.schema, orient="row")
-
-
-def _begins(
-    times: pl.Series, orders: pl.DataFrame, timeframe: Timeframe
-) -> np.ndarray[Any, np.dtype[np.bool_]]:
-    """The candles at which the bot began: the first, and each after a time it slept through. One that led to
-    an order is none of them."""
-    late = (times.diff().dt.total_milliseconds() != timeframe.ms).fill_null(True)
-    decided = times.is_in(orders["timestamp"].implode())
-    return (late & ~decided).to_numpy(writable=True)
-
-
-def _held_up(orders: pl.DataFrame) -> pl.DataFrame:
-    """Orders that were not given or were withdrawn for a reason that no candle has."""
-    reason = pl.col("reason").fill_null("")
-    own_rules = pl.any_horizontal(reason.str.starts_with(text) for text in _OWN_RULES)
-    taken = (pl.col("status") == "cancelled") & ~own_rules
-    vetoed = (pl.col("status") == "rejected") & (
-        pl.any_horizontal(reason.str.starts_with(text) for text in OF_NO_CANDLE)
-    )
-    return orders.filter(taken | vetoed)
-
-
-def _walk(
-    strategy: Strategy,
-    own: pl.DataFrame,
-    heeded: pl.DataFrame,
-    config: BotFile,
-    begins: Any,
-    path: pl.DataFrame | None,
-) -> Walked:
-    # Where the bot began it only looked: nothing is filled and no stop is hit in a candle without trades.
-    own = own.with_columns(volume=pl.when(pl.Series(begins)).then(0.0).otherwise("volume"))
-    request = BacktestRequest(
+def _request(strategy: Strategy, config: BotFile) -> BacktestRequest:
+    """The backtest that a bot is, its sizing included."""
+    return BacktestRequest(
         strategy=strategy.name,
         symbol=config.symbol,
         timeframe=config.timeframe,
         fee=float(config.fee),
         slippage=float(config.slippage),
         cash=float(config.virtual_balance),
-        risk=Risk.of_bot(config.risk),
+        risk=Risk.sized(Risk.of_bot(config.risk), strategy),
+        execution=None if config.execution is None else execution_of(config.execution),
     )
+
+
+def _weights(
+    strategy: Strategy, candles: pl.DataFrame, own: pl.DataFrame, request: BacktestRequest
+) -> Floats:
+    """What a buy at each of the bot's own candles spends, by all candles before it: a number each, or one."""
+    weights = weights_of(strategy, request.risk or Risk(), candles, request, 0)
+    if weights.size == 1:
+        return weights
+    found: Floats = weights[candles["timestamp"].is_in(own["timestamp"].implode()).to_numpy()]
+    return found
+
+
+def _walk(
+    strategy: Strategy,
+    own: pl.DataFrame,
+    heeded: pl.DataFrame,
+    request: BacktestRequest,
+    config: BotFile,
+    begins: Any,
+    path: pl.DataFrame | None,
+    weights: Floats,
+) -> Walked:
+    # Where the bot began it only looked: nothing is filled and no stop is hit in a candle without trades.
+    own = own.with_columns(volume=pl.when(pl.Series(begins)).then(0.0).otherwise("volume"))
     if config.execution is None:
-        return account_of(strategy, own, heeded, request, 0)
-    request = request.model_copy(update={"execution": execution_of(config.execution)})
+        return account_of(strategy, own, heeded, request, 0, weights=weights)
     length = Timeframe.parse(config.timeframe)
     looked = own["timestamp"].filter(pl.Series(begins))
     path = outside(path, looked, timedelta(milliseconds=length.ms))
-    return account_of(strategy, own, heeded, request, 0, lay(own, path, 0, length))
+    return account_of(strategy, own, heeded, request, 0, lay(own, path, 0, length), weights=weights)
 
 
 def _fills(walked: Walked, own: pl.DataFrame, config: BotFile) -> pl.DataFrame:
@@ -351,6 +306,22 @@ def _signal_differences(strategy: Strategy, said: pl.DataFrame, judged: pl.DataF
     return found
 
 
+def _missing(signals: pl.DataFrame, said: pl.DataFrame, judged: pl.DataFrame) -> list[Difference]:
+    """Candles that the bot did not judge though it was there, and signals for candles that are not stored."""
+    found, known = [], set(said["timestamp"])
+    for row in judged.iter_rows(named=True):
+        if row["timestamp"] not in known:
+            kind = "sell" if row["sell"] else "buy" if row["buy"] else "hold"
+            note = "the bot was there and has no signal for this candle"
+            found.append(Difference("signal", iso(row["timestamp"]), "signal_type", None, kind, note))
+    for row in signals.filter(~pl.col("timestamp").is_in(said["timestamp"].implode())).iter_rows(named=True):
+        note = "the candle that it judged is not stored"
+        found.append(
+            Difference("signal", iso(row["timestamp"]), "signal_type", row["signal_type"], None, note)
+        )
+    return found
+
+
 def _fill_differences(live: pl.DataFrame, replay: pl.DataFrame, rounding: _Rounding) -> list[Difference]:
     lived = {(row["timestamp"], row["side"]): row for row in live.iter_rows(named=True)}
     replayed = {(row["timestamp"], row["side"]): row for row in replay.iter_rows(named=True)}
@@ -374,7 +345,8 @@ def _fill_differences(live: pl.DataFrame, replay: pl.DataFrame, rounding: _Round
 
 def _balance_differences(live: pl.DataFrame, replay: pl.DataFrame, rounding: _Rounding) -> list[Difference]:
     """The first candle at which the accounts part, and the last: everything between follows from them."""
-    both = live.join(replay, on="timestamp", how="inner").sort("timestamp")
+    lived = live.select("timestamp", "total_value")
+    both = lived.join(replay, on="timestamp", how="inner").sort("timestamp")
     apart = [row for row in both.iter_rows() if rounding.money(row[1], row[2])]
     ends = apart[:1] + (apart[-1:] if len(apart) > 1 else [])
     return [Difference("balance", iso(at), "total_value", one, two) for at, one, two in ends]

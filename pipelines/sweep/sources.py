@@ -16,12 +16,12 @@ LIBRARIES = ("polars", "numpy", "numba")
 """They decide the last digits."""
 
 
-def source_mark(strategy: type[Strategy]) -> str:
-    """Of the strategy's file with the files beside it that it imports, of the program's own definitions and
-    of the libraries that compute them; two with the same mark give the same rows."""
+def source_mark(strategy: type[Strategy], root: Path = ROOT) -> str:
+    """Of the strategy's file with the files beside it that it imports, of the program's own definitions
+    (under `root`) and of the libraries that compute them; two with the same mark give the same rows."""
     digest = sha256("".join(f"{name} {version(name)} " for name in LIBRARIES).encode())
     for folder in OWN_CODE:
-        for path in sorted((ROOT / folder).rglob("*.py")):
+        for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.read_bytes())
     digest.update(strategy.name.encode())
     for text in _texts(strategy):

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, Select, Table, func, select
 
 from pipelines.warehouse.bots import BotRow, find_bot
 from pipelines.warehouse.sql import to_datetime, to_ms
-from pipelines.warehouse.tables import bot_configs, bot_performance, bots, orders, signals, trades
+from pipelines.warehouse.tables import bot_performance, bot_starts, bots, orders, signals, trades
 
 _TIME = pl.Datetime("us", "UTC")
 _SIGNALS = {
@@ -36,7 +36,8 @@ _FILLS = {
     "fees": pl.Float64,
     "pnl": pl.Float64,
 }
-_VALUES = {"timestamp": _TIME, "total_value": pl.Float64}
+_VALUES = {"timestamp": _TIME, "total_value": pl.Float64, "crypto_balance": pl.Float64}
+_STARTS = {"timestamp": _TIME, "after_candle": _TIME}
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,9 @@ class BotHistory:
 
     signals: timestamp, signal_type, price, confidence, indicators (a mapping each) · orders: timestamp (the
     decision's), side, status, reason, oco (of protective ones) · fills: timestamp, side, order_type, price,
-    quantity (before the fee), fees, pnl · values: timestamp, total_value at the close of each judged candle
+    quantity (before the fee), fees, pnl · values: timestamp, total_value and crypto_balance (quote currency)
+    at the close of each judged candle · starts: timestamp of the candle at which it began, after_candle (the
+    last one judged before)
     """
 
     row: BotRow
@@ -53,6 +56,7 @@ class BotHistory:
     orders: pl.DataFrame
     fills: pl.DataFrame
     values: pl.DataFrame
+    starts: pl.DataFrame
 
 
 def read_history(engine: Engine, name: str, end_ms: int | None = None) -> BotHistory:
@@ -75,6 +79,7 @@ def read_history(engine: Engine, name: str, end_ms: int | None = None) -> BotHis
         (orders, select(*(orders.c[name] for name in _ORDERS)), _ORDERS),
         (trades, filled, _FILLS),
         (bot_performance, select(*(bot_performance.c[name] for name in _VALUES)), _VALUES),
+        (bot_starts, select(*(bot_starts.c[name] for name in _STARTS)), _STARTS),
     )
     with engine.connect().execution_options(isolation_level="REPEATABLE READ") as connection:
         read = [
@@ -109,18 +114,6 @@ def judged_between(engine: Engine, start_ms: int, end_ms: int) -> list[str]:
         return list(
             connection.execute(select(bots.c.name).where(judged.exists()).order_by(bots.c.name)).scalars()
         )
-
-
-def changed_after(engine: Engine, name: str) -> datetime | None:
-    """Close of the last candle that a bot judged by another configuration than its own of now; None if it
-    always had the same."""
-    query = (
-        select(func.max(bot_configs.c.after_candle))
-        .join(bots, bots.c.id == bot_configs.c.bot_id)
-        .where(bots.c.name == name, bot_configs.c.version > 1)
-    )
-    with engine.connect() as connection:
-        return connection.execute(query).scalar_one()
 
 
 def _frame(

@@ -57,6 +57,34 @@ def test_every_distinct_variant_is_a_trial(database_url: str, days: pl.DataFrame
     assert deviation == pytest.approx(np.std(ratios, ddof=1))
 
 
+def test_another_exchange_is_another_market(database_url: str, days: pl.DataFrame) -> None:
+    """What was tried on one exchange's candles says nothing of another's."""
+    backtest(database_url, days, fast_period=5)
+    request = SweepRequest(strategy="ema_crossover", grid=GRID, exchange="binance", **MARKET)
+    execute_sweep(request, database_url, days)
+    walk = request.model_copy(update={"exchange": "kraken"})
+    execute_walk_forward(walk, parse("rolling:train=2d,test=1d"), database_url, days)
+    counted = {
+        name: read_trials(engine(database_url), *FAMILY, {}, name)[0] for name in ("binance", "kraken")
+    }
+    assert read_trials(engine(database_url), *FAMILY, {})[0] == 1 + 1
+    assert counted == {"binance": 4 + 1, "kraken": 4 + 1}
+    walked = {n: read_walk_forwards(engine(database_url), *FAMILY, n)[0] for n in (None, "kraken")}
+    assert walked == {None: 0, "kraken": 1}
+
+
+def test_a_purged_walk_keeps_both_stretches(database_url: str, days: pl.DataFrame) -> None:
+    """The window in the middle was trained before its test and after it, and its rows say so."""
+    request = SweepRequest(strategy="ema_crossover", grid=GRID, **MARKET)
+    execute_walk_forward(request, parse("purged:folds=3"), database_url, days)
+    with engine(database_url).connect() as connection:
+        first, middle, _ = connection.execute(select(tables.walk_forward_windows).order_by("n")).all()
+    assert (first.train_2_start, first.train_2_end) == (None, None)
+    assert (
+        middle.train_end == middle.test_start < middle.test_end == middle.train_2_start < middle.train_2_end
+    )
+
+
 def test_exits_and_execution_options_are_trials(database_url: str, days: pl.DataFrame) -> None:
     """A run with other exits or other orders is another variant; the row of a sweep with the same ones is
     not, whether its sweep varied them or kept them."""
@@ -130,7 +158,7 @@ def test_a_walk_forward_can_be_compared(database_url: str, days: pl.DataFrame) -
     documents = read_runs(ids, database_url)
     assert [document["id"] for document in documents] == ids
     found = compare([Record(d, read_equity(d["id"], database_url)) for d in documents])
-    assert found["observations"] == 71
+    assert found["observations"] == 72  # its tests begin on the hour
 
 
 def test_a_long_curve_keeps_its_days() -> None:

@@ -32,6 +32,7 @@ from tests.naive_orders import bars_by_candle, naive
 from tests.property.test_exits import Given, maybe, wild_candles
 
 D = Decimal
+PLAIN: dict[str, Any] = {"strategy": "given", "symbol": "X-Y", "timeframe": "1m"}
 
 
 def with_volume(candles: pl.DataFrame, seed: int) -> pl.DataFrame:
@@ -276,6 +277,24 @@ def test_the_path_decides_which_exit_came_first() -> None:
     assert fine["exit_time"].to_list() == [minutes["timestamp"][1]]
 
 
+@pytest.mark.parametrize("execution", [None, {}], ids=["exits", "orders"])
+def test_a_gap_beyond_the_profit_fills_at_the_open(execution: dict[str, Any] | None) -> None:
+    """The open comes first in time: one above the profit takes it there, though the candle fell through the
+    stop later."""
+    candles = sample_candles(3).with_columns(
+        open=pl.Series([100.0, 100.0, 110.0]),
+        high=pl.Series([100.0, 100.0, 111.0]),
+        low=pl.Series([100.0, 100.0, 90.0]),
+        close=pl.Series([100.0, 100.0, 91.0]),
+        volume=pl.lit(5.0),
+    )
+    request = BacktestRequest(
+        **PLAIN, fee=0.0, risk={"stop_loss": 0.02, "take_profit": 0.05}, execution=execution
+    )
+    (trade,) = run(Given([True, False, False], [False] * 3), candles, request).trades.to_dicts()
+    assert (trade["exit_reason"], trade["exit_price"]) == ("take_profit", 110.0)
+
+
 @pytest.mark.parametrize(
     ("execution", "field"),
     [
@@ -298,9 +317,6 @@ def test_wrong_options_are_named(execution: dict[str, Any], field: str) -> None:
     with pytest.raises(BadInput) as caught:
         BacktestRequest.read(values)
     assert caught.value.field == field
-
-
-PLAIN = {"strategy": "given", "symbol": "X-Y", "timeframe": "1m"}
 
 
 def test_volume_has_to_be_known_where_it_decides() -> None:

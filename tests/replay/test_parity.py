@@ -24,6 +24,7 @@ from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bot_history import last_judged_ms
+from pipelines.warehouse.bot_versions import note_applied
 from pipelines.warehouse.bots import find_bot, set_status
 from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.controls import set_kill_switch
@@ -106,8 +107,9 @@ def test_every_strategy_trades_live_as_in_a_backtest(engine, recorded, name: str
         ({"stop_loss": 0.0011, "take_profit": 0.0002}, {"stop", "take_profit"}),
         ({"stop_loss": 0.0011, "max_daily_loss": 0.003, "max_position_fraction": 0.4}, {"stop"}),
         ({"stop_loss": 0.0011, "max_drawdown": 0.002}, {"stop"}),
+        ({"stop_loss": 0.0011, "sizing": "volatility", "size": 0.2, "volatility_candles": 400}, {"stop"}),
     ],
-    ids=["stops", "part of the account", "drawdown"],
+    ids=["stops", "part of the account", "drawdown", "volatility"],
 )
 def test_limits_bite_at_the_same_candles(engine, recorded, risk: dict[str, float], exits: set[str]) -> None:
     """Stops, profits and loss limits of a bot are those of the replay."""
@@ -172,8 +174,29 @@ def _change(engine: Engine, statement: str) -> None:
             "signal",
             "price",
         ),
+        (
+            "DELETE FROM signals WHERE id = (SELECT id FROM signals WHERE signal_type = 'hold'"
+            " ORDER BY timestamp DESC OFFSET 50 LIMIT 1)",
+            "signal",
+            "signal_type",
+        ),
+        (
+            "DELETE FROM market_data WHERE timeframe = '1m' AND timestamp ="
+            " (SELECT timestamp FROM signals ORDER BY timestamp DESC OFFSET 50 LIMIT 1)",
+            "signal",
+            "signal_type",
+        ),
     ],
-    ids=["signal", "indicator", "price", "missing fill", "balance", "revised candle"],
+    ids=[
+        "signal",
+        "indicator",
+        "price",
+        "missing fill",
+        "balance",
+        "revised candle",
+        "missing signal",
+        "missing candle",
+    ],
 )
 def test_whatever_differs_is_named(engine, played: str, statement: str, kind: str, what: str) -> None:
     """One changed number in the history is found, with its kind, its field and both values."""
@@ -273,11 +296,53 @@ def test_every_bot_is_compared_at_night(engine, played: str) -> None:
     _change(
         engine,
         "INSERT INTO bot_configs (bot_id, version, document, origin, after_candle) SELECT id, 2, config,"
-        " 'cli', (SELECT min(timestamp) FROM signals) FROM bots WHERE name = 'ema_crossover'",
+        " 'cli', (SELECT max(timestamp) - interval '5 minutes' FROM signals) FROM bots"
+        " WHERE name = 'ema_crossover'",
     )
     (changed,) = check_bots(played, *span)
     assert changed.report is None and not changed.differs
-    assert str(changed.reason).startswith("its configuration changed after 2026-04-20T")
+    assert "changed after 2026-04-20T" in str(changed.reason)
+
+
+def test_each_configuration_is_compared_on_its_own(engine, recorded) -> None:
+    """After a change of its parameters a bot equals a replay with the new ones from the first moment it was
+    flat, and one with the old ones up to the change; a stretch over both is refused with the remedy."""
+    a_bot(engine, "ema_crossover")
+    half = recorded[: HISTORY + 150]
+    bench.store(engine, half)
+    live(engine, "ema_crossover", half)
+    changed_ms = half[-1].close_ms
+    row = find_bot(engine, "ema_crossover")
+    assert row.config["parameters"] == SMALL["ema_crossover"]
+    changed = row.config | {"parameters": {"fast_period": 2, "slow_period": 6}}
+    with engine.begin() as connection:
+        connection.execute(
+            text("UPDATE bots SET config = CAST(:config AS jsonb), config_version = 2"),
+            {"config": json.dumps(changed)},
+        )
+        connection.execute(
+            text(
+                "INSERT INTO bot_configs (bot_id, version, document, origin) SELECT id, 2, config, 'cli'"
+                " FROM bots"
+            )
+        )
+    note_applied(engine, row.id, 2, changed_ms)
+    bench.store(engine, recorded)
+    live(engine, "ema_crossover", recorded, begin=HISTORY + 150)
+    report = check_bot(_url(engine), "ema_crossover")
+    assert report.differences == []
+    assert report.changed is not None and report.start > report.changed
+    assert report.fills > 2
+    before = check_bot(_url(engine), "ema_crossover", end_ms=changed_ms)
+    assert before.differences == [] and before.changed is None
+    assert before.candles == 151
+    with pytest.raises(BadInput, match=f"give a later --from, or --to {report.changed}"):
+        check_bot(_url(engine), "ema_crossover", changed_ms - 60_000)
+    first, last = engine_signals(engine)[0], engine_signals(engine)[-1]
+    (night,) = check_bots(_url(engine), first, last)
+    assert night.report is None and "changed after" in str(night.reason)
+    (later,) = check_bots(_url(engine), last - 600_000, last)
+    assert later.report is not None and later.report.passed
 
 
 def engine_signals(engine: Engine) -> list[int]:

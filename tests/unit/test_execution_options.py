@@ -77,6 +77,17 @@ def test_a_file_is_the_path_inside_candles(capsys, files: Path, name: str) -> No
     assert fine["final_value"] != whole["final_value"]
 
 
+def test_candles_that_the_path_does_not_cover_are_told(capsys, files: Path) -> None:
+    """The text of a run says of how many candles the inside is known, and of how many it is guessed."""
+    lines = (files / "minutes.csv").read_text().splitlines()
+    (files / "some.csv").write_text("\n".join(lines[: 1 + 15 * 50]))
+    chosen = ["--strategy", "ema_crossover", "--candles", str(files / "quarters.parquet")]
+    with pytest.raises(SystemExit) as ended:
+        main(["backtest", *chosen, "--stop-loss", "0.003", "--intrabar", str(files / "some.csv")])
+    assert ended.value.code == 0
+    assert "The path inside covers 50 of 200 candles: the others are judged" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [

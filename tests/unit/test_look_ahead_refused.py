@@ -162,6 +162,21 @@ class Peeking(VectorStrategy[PeekingParameters]):
 '''
 
 
+def test_a_leak_of_one_timeframe_is_found_in_a_sweep_of_several(tmp_path: Path) -> None:
+    """Every timeframe is looked at, not the first alone."""
+    leak = PEEKING.replace("self.parameters.period == 5", 'str(self.timeframe) != "5m"')
+    (tmp_path / "peeking.py").write_text(leak)
+    for timeframe in ("1m", "5m"):
+        sample_candles(2_000, timeframe).write_parquet(tmp_path / f"BTC-USDT_{timeframe}.parquet")
+    tcp, env = str(Path(sys.executable).with_name("tcp")), os.environ | {"TCP_STRATEGIES_DIR": str(tmp_path)}
+    asked = [tcp, "sweep", "--strategy", "peeking", "--grid", "period=5,6", "--symbol", "BTC-USDT"]
+    asked += ["--candles", "{symbol}_{timeframe}.parquet", "--json", "--timeframe"]
+    assert subprocess.run([*asked, "1m"], capture_output=True, cwd=tmp_path, env=env).returncode == 0
+    done = subprocess.run([*asked, "1m,5m"], capture_output=True, text=True, cwd=tmp_path, env=env)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("tcp: strategy peeking: looks ahead: for the candle of 20")
+
+
 def test_runs_of_it_are_refused(tmp_path: Path) -> None:
     """A backtest and a sweep are one line and exit code 2 before a number is made; so is a condition that is
     none."""

@@ -201,13 +201,13 @@ def test_the_bar_is_on_stderr_and_json_alone_on_stdout(candle_files: Path) -> No
     ) as running:
         os.close(theirs)
         assert running.stdout is not None
-        document = json.loads(running.stdout.read())
         drawn = b""
-        while True:
+        while True:  # before stdout, which is short: a terminal that nobody reads holds up who draws on it
             try:
                 drawn += os.read(ours, 65_536)
             except OSError:  # the terminal is closed at the other end
                 break
+        document = json.loads(running.stdout.read())
     os.close(ours)
     count = document["combinations"]
     text = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", drawn.decode())

@@ -14,6 +14,7 @@ from pipelines.backtest.run import execute
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.run import Sweep, execute_sweep, run_sweep
 from pipelines.sweep.space import Space
+from pipelines.validation.caveats import inside_known
 from pipelines.walk_forward.run import execute_walk_forward
 from pipelines.walk_forward.windows import parse
 from strategies.columns import resample
@@ -86,6 +87,19 @@ def test_a_hole_in_the_candles_changes_no_row(stops: dict[str, str]) -> None:
         values = MARKET | {"parameters": own} | ({"risk": risk} if risk else {})
         single = execute(BacktestRequest.read(values), candles=holed, save=False).metrics
         assert {name: row[name] for name in METRICS} == pytest.approx(single, rel=1e-9, abs=1e-9, nan_ok=True)
+
+
+def test_how_much_of_the_path_is_known_is_told() -> None:
+    """A sweep counts the candles that the path inside them covers; a sentence says it where it is not all."""
+    execution = {"execution": {"intrabar": "1m"}, "grid": {"fast_period": [5, 9]}}
+    half = bars_of_candles(MINUTES.head(15 * 300))
+    found = run_sweep(Sweep(request(**execution), candles=QUARTERS, path=half))
+    assert found.inside == {"BTC-USDT 15m": (300, QUARTERS.height)}
+    told = "The path inside covers 300 of 600 candles: the others are judged by their worse order"
+    assert inside_known(300, 600) == f"{told} of high and low."
+    assert inside_known(600, 600) is None
+    assert "covers none of 600" in str(inside_known(0, 600))
+    assert run_sweep(Sweep(request(grid={"fast_period": [5, 9]}), candles=QUARTERS)).inside == {}
 
 
 def test_what_does_not_go_together_is_dropped() -> None:

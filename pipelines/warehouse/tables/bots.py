@@ -77,6 +77,14 @@ bot_crashes = Table(
     Column("stack_trace", Text),
 )
 
+bot_starts = Table(
+    "bot_starts",
+    metadata,
+    Column("bot_id", ForeignKey("bots.id"), primary_key=True),
+    moment("timestamp", primary_key=True, comment="the candle it began at, from which no order followed"),
+    moment("after_candle", comment="the last one judged before, what lies between was slept through"),
+)
+
 signals = Table(
     "signals",
     metadata,
