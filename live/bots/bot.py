@@ -29,6 +29,7 @@ from live.bots.rules import rules_of, volatility_sizing
 from live.bots.window import CandleWindow
 from live.brokers.choose import ORDERS_CHANNEL, broker_of
 from pipelines.warehouse.bot_ledger import Ledger
+from pipelines.warehouse.bot_starts import note_start
 from pipelines.warehouse.bots import BotRow
 from pipelines.warehouse.exposure import admit
 from pipelines.warehouse.instruments import read_instruments
@@ -190,6 +191,7 @@ class Bot:
             account = self._broker.account(connection, self._account)
             outcome = observe(self._terms(), account, newest)
             self._ledger.write(connection, outcome, newest.close_ms, signal)
+            note_start(connection, self._bot_id, newest.close_ms, judged_ms)
         self._account = outcome.account
         _log.info("begins", bot=self.name, candle_ms=newest.close_ms)
         self._say(signal_message(self.name, signal, outcome, None))
