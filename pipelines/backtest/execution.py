@@ -43,15 +43,20 @@ class Execution(BaseModel):
         (), description="Fees by the value traded in the 30 UTC days before, in place of fee and maker_fee"
     )
     volume_share: float | None = Field(
-        None, gt=0, le=1, description="Largest part of a candle's volume that an order takes; the rest waits"
+        None,
+        gt=0,
+        le=1,
+        description="Largest part of a bar's volume that an order takes; the rest waits for the next bar. A "
+        "bar is the candle, or a minute or trade of the path inside it: what is still to come is not known",
     )
     spread: float = Field(0.0, ge=0, description="Between bid and ask, quote currency: each fill pays half")
     impact: float = Field(
         0.0,
         ge=0,
         le=0.5,
-        description="How much worse an order of the candle's whole volume (or more) fills, a fraction; a "
-        "smaller one by the square of its part",
+        description="How much worse an order of the bar's whole volume (or more) fills, a fraction; a "
+        "smaller one by the square of its part. On a path of trades a bar is one trade, so that most orders "
+        "have all of it",
     )
     intrabar: str | None = Field(
         None,
