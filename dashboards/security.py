@@ -8,7 +8,7 @@ the Host header must name loopback (a rebound DNS name does not). With `TCP_DASH
 import hashlib
 import hmac
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -16,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.settings import LOOPBACK
 from dashboards.attempts import WINDOW_S, Attempts
+from dashboards.bodies import bounded, too_large
 
 COOKIE = "tcp_session"
 OPEN_PATHS = frozenset({"/healthz", "/login"})
@@ -60,8 +61,12 @@ class Guard:
             await self._app(scope, receive, send)
             return
         refusal = self.refusal(scope)
-        if refusal is None:
-            await self._app(scope, receive, _with_headers(send) if scope["type"] == "http" else send)
+        if refusal is None and scope["type"] == "http":
+            refusal = too_large(scope)
+        if refusal is None and scope["type"] == "http":
+            await self._app(scope, bounded(receive), _with_headers(send))
+        elif refusal is None:
+            await self._app(scope, receive, send)
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4003, "reason": "refused"})
         else:
@@ -71,7 +76,7 @@ class Guard:
         """The answer to a request that may not pass, or None."""
         headers = Headers(scope=scope)
         host = headers.get("host", "")
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _parts(f"//{host}").hostname or ""
         if self._token is None and name not in LOOPBACK:
             return JSONResponse({"detail": f"host {name!r} is not this machine"}, 400)
         changes = scope["type"] == "websocket" or scope["method"] not in SAFE_METHODS
@@ -118,7 +123,15 @@ def _is_foreign(headers: Headers, host: str) -> bool:
     if headers.get("sec-fetch-site", "none") not in {"same-origin", "none"}:
         return True
     origin = headers.get("origin")
-    return origin is not None and urlsplit(origin).netloc != host
+    return origin is not None and _parts(origin).netloc != host
+
+
+def _parts(address: str) -> SplitResult:
+    """Of an address; what is none, such as an open bracket, has no parts."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
 
 
 def _with_headers(send: Send) -> Send:

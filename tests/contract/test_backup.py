@@ -15,6 +15,7 @@ from cli.stack.archive_folder import recovered_data
 from cli.stack.backup import back_up, check_restorable, dump
 from cli.stack.base_check import check_base
 from cli.stack.recovery import recover
+from cli.stack.restore import load
 from core.errors import BadInput, Unavailable
 from pipelines.warehouse.server import takes_writes
 from tests.own_servers import OwnServer
@@ -61,6 +62,22 @@ def test_backup_that_is_not_whole_is_told(database_url, tmp_path):
         check_restorable(file, tmp_path / "home", url=database_url)
     with pytest.raises(BadInput, match="exists already"):
         back_up(database_url, file, tmp_path / "home", verify=True)
+
+
+def test_backup_cut_short_changes_nothing(database_url, tmp_path):
+    """All of it or nothing, whatever way the server's version and extensions ask for."""
+    _execute(database_url, "INSERT INTO controls (name, value) VALUES ('before', 'true')")
+    file = tmp_path / "backup"
+    dump(database_url, file)
+    _execute(database_url, "INSERT INTO controls (name, value) VALUES ('after', 'true')")
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-2000])
+    with pytest.raises(Unavailable, match="pg_restore"):
+        load(database_url, file)
+    assert _rows(database_url, "SELECT name FROM controls ORDER BY 1") == [("after",), ("before",)]
+    file.write_bytes(whole)
+    load(database_url, file)
+    assert _rows(database_url, "SELECT name FROM controls ORDER BY 1") == [("before",)]
 
 
 class Archived:

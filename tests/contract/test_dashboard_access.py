@@ -1,11 +1,16 @@
 """Who may talk to the dashboard: this machine, its own pages, and whoever has the token."""
 
+import contextlib
+import socket
+from urllib.parse import urlsplit
+
 import pytest
 import sqlalchemy as sa
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import connect
 
 from dashboards.attempts import KEPT_CLIENTS, WINDOW_S, WRONG_ALLOWED, Attempts
+from dashboards.bodies import MOST_BYTES
 from pipelines.warehouse import tables
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running
@@ -61,6 +66,9 @@ def test_host_and_origin_are_checked_and_every_answer_carries_the_headers(api):
     """Without a token the host must be this machine; the push is for own pages; no answer may be framed."""
     assert api.get("/api/bots", host="evil.example").status == 400
     assert api.get("/api/bots", host="localhost:1").status == 200
+    for odd in ("[", "[::1", "]", "a]b", "[" * 3_000):
+        assert api.get("/api/bots", host=odd).status == 400, odd
+        assert api.post("/api/bot/bot_001/stop", origin=f"http://{odd}").status == 403, odd
     with pytest.raises(InvalidStatus):
         push(api, "http://evil.example")
     push(api, api.url)
@@ -122,3 +130,25 @@ def test_a_client_waits_for_a_minute_and_holds_up_nobody_else():
     for n in range(KEPT_CLIENTS + 5):
         attempts.wrong(f"c{n}")
     assert len(attempts) == KEPT_CLIENTS
+
+
+def test_a_body_without_end_is_cut_off(api):
+    """One that says its length is refused at once; one in pieces is not read to its end."""
+    address = urlsplit(api.url)
+    for headers in (
+        b"Content-Length: 99999999999\r\n",
+        b"Content-Length: x\r\n",
+        b"Transfer-Encoding: chunked\r\n",
+    ):
+        with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=20) as raw:
+            raw.sendall(
+                b"POST /api/kill-switch HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+                + headers
+                + b"\r\n"
+            )
+            with contextlib.suppress(OSError):  # the server hangs up while we talk
+                for _ in range(2 * MOST_BYTES >> 16 if b"chunked" in headers else 0):
+                    raw.sendall(b"10000\r\n" + b" " * 65_536 + b"\r\n")
+            status = raw.recv(64).split(b" ")[1:2]
+        assert status in ([b"413"], [b"400"], []), (headers, status)
+    assert api.get("/api/kill-switch").json == {"on": False}
