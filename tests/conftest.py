@@ -79,13 +79,14 @@ def database_url(postgres_url: str, template_database: str) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def redis_server_url(server_home: Path) -> Iterator[str]:
-    """URL of the Redis the tests may flush: the embedded one, else a database of the given server, from 15
-    downwards, one for each parallel worker."""
-    given = os.environ.get("TCP_REDIS_URL")
+    """URL of the Redis the tests may flush: the embedded one, else that of TCP_REDIS_URL. Channels know no
+    databases: each parallel worker needs a server of its own, by its number out of TEST_REDIS_URLS."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    given = os.environ.get("TEST_REDIS_URLS", os.environ.get("TCP_REDIS_URL", "")).split()
     if given:
-        number = 15 - int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
-        base, _, last = given.rpartition("/")
-        yield f"{base}/{number}" if last.isdigit() else f"{given.rstrip('/')}/{number}"
+        if worker >= len(given):
+            pytest.fail(f"{len(given)} addresses in TEST_REDIS_URLS are too few for worker {worker + 1}")
+        yield given[worker]
         return
     server = redis.RedisServer(server_home, redis.TESTS)
     server.prepare()
