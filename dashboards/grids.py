@@ -78,8 +78,8 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         cellClass="strong",
         tooltipField="bot_id",
     ),
-    text("strategy", "Strategy", minWidth=108, tooltipField="strategy"),
-    text("symbol", "Symbol", minWidth=86),
+    text("strategy", "Strategy", minWidth=122, tooltipField="strategy"),
+    text("symbol", "Symbol", minWidth=98),
     text("timeframe", "TF", minWidth=46, maxWidth=60, headerTooltip="Timeframe"),
     text(
         "shown",
@@ -129,9 +129,10 @@ BOT_COLUMNS: list[dict[str, Any]] = [
     text(
         "signal_ms",
         "Last signal",
-        minWidth=188,
-        flex=1.6,
+        minWidth=170,
+        flex=1.4,
         valueFormatter={"function": "tcpSignal(params.data)"},
+        tooltipValueGetter={"function": "tcpUtc(params.value)"},
         cellClassRules={
             "up": "params.data.signal_type === 'buy'",
             "down": "params.data.signal_type === 'sell'",

@@ -13,7 +13,7 @@ dagfuncs.tcpState = (value) => (value ? value[0].toUpperCase() + value.slice(1) 
 dagfuncs.tcpSignal = (row) => {
   if (!row || !row.signal_type) return "—";
   const arrow = row.signal_type === "buy" ? "▲ Buy" : "▼ Sell";
-  return arrow + " " + tcpFormat.money(row.signal_price, row.decimals) + " · " + tcpFormat.clock(row.signal_ms);
+  return arrow + " " + tcpFormat.money(row.signal_price, row.decimals) + " · " + tcpFormat.clock(row.signal_ms).slice(0, 5);
 };
 dagfuncs.tcpWord = (value) => (value ? (value[0].toUpperCase() + value.slice(1)).replace(/_/g, " ") : "—");
 dagfuncs.tcpOrder = (value) => (value === "rejected" ? "Vetoed" : value === "cancelled" ? "Withdrawn" : dagfuncs.tcpWord(value));

@@ -1,17 +1,22 @@
-"""Figures of all bots together: equity over drawdown, and the profit of each day. Pure."""
+"""Figures of all bots together: equity over drawdown, and the profit of days, weeks and months. Pure."""
 
+from collections import defaultdict
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import date, datetime, time, timedelta
 from itertools import accumulate
-from typing import Any
+from typing import Any, Literal
 
 from dashboards.figures.equity import equity_layout
 from dashboards.figures.price import unit_label
 from dashboards.figures.style import axis, layout, painted
 from dashboards.theme import BOTH, Scheme, tokens
 
-LEAST_DAYS = 6
-"""A young portfolio's few bars stand at the right of a week, not as one wall."""
+Period = Literal["day", "week", "month"]
+DAYS: dict[Period, int] = {"day": 1, "week": 7, "month": 30}
+TICKS: dict[Period, str] = {"day": "%b %d", "week": "%b %d", "month": "%b %Y"}
+WORDS: dict[Period, str] = {"day": "", "week": "week from %{x}<br>", "month": ""}
+LEAST, MOST = 6, 60
+"""Periods in view: a young portfolio's few bars stand at the right, not as one wall."""
 
 
 def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
@@ -36,28 +41,45 @@ def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme
     return {"data": traces, "layout": equity_layout(scheme, quote)}
 
 
-def daily_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
-    """days: `day`, `pnl` (queries.portfolio.days), at least one. A bar a UTC day, above or below zero."""
-    values = [float(day["pnl"]) for day in days]
+def profits(days: Sequence[dict[str, Any]], by: Period) -> list[tuple[date, float]]:
+    """(first day, profit) of each UTC day, week (from Monday) or month that has any, oldest first."""
+    found: dict[date, float] = defaultdict(float)
+    for row in days:
+        found[_begin(row["day"], by)] += float(row["pnl"])
+    return sorted(found.items())
+
+
+def _begin(day: date, by: Period) -> date:
+    if by == "week":
+        return day - timedelta(days=day.weekday())
+    return day.replace(day=1) if by == "month" else day
+
+
+def profit_figure(days: Sequence[dict[str, Any]], by: Period, quote: str, scheme: Scheme) -> dict[str, Any]:
+    """days: `day`, `pnl` (queries.portfolio.days), at least one. A bar a period, above or below zero."""
+    found = profits(days, by)
+    length = DAYS[by]
     bars = {
         "type": "bar",
         "name": "P&L",
-        "x": [f"{day['day']:%Y-%m-%d}" for day in days],
-        "y": values,
-        "marker": {"color": [BOTH["up"] if value >= 0 else BOTH["down"] for value in values]},
-        "hovertemplate": f"%{{y:+,.2f}} {quote}<extra></extra>",
-        "width": 0.6 * 86_400_000,
+        "x": [f"{begin:%Y-%m-%d}" for begin, _ in found],
+        "y": [value for _, value in found],
+        "marker": {"color": [BOTH["up"] if value >= 0 else BOTH["down"] for _, value in found]},
+        "hovertemplate": f"{WORDS[by]}%{{y:+,.2f}} {quote}<extra></extra>",
+        "width": 0.6 * length * 86_400_000,
     }
-    last = days[-1]["day"]
-    first = min(days[0]["day"], last - timedelta(days=LEAST_DAYS))
-    view = [f"{first - timedelta(days=1):%Y-%m-%d} 12:00", f"{last:%Y-%m-%d} 12:00"]
+    last = found[-1][0]
+    first = min(max(found[0][0], last - timedelta(days=MOST * length)), last - timedelta(days=LEAST * length))
+    half = timedelta(days=length) / 2
+    ends = (datetime.combine(first, time()) - half, datetime.combine(last, time()) + half)
+    view = [f"{at:%Y-%m-%d %H:%M}" for at in ends]
     shape = layout(scheme) | {
-        "xaxis": axis(scheme, type="date", tickformat="%b %d", range=view, nticks=7),
+        "xaxis": axis(scheme, type="date", tickformat=TICKS[by], range=view, nticks=7),
         "yaxis": axis(scheme, side="right", tickformat="+,.0f", fixedrange=True)
         | {"zeroline": True, "zerolinecolor": tokens(scheme)["border"]},
         "annotations": [unit_label(quote, "y")],
         "showlegend": False,
-        "uirevision": "keep",
+        "uirevision": by,
     }
     return {"data": [bars], "layout": shape}
 

@@ -5,24 +5,30 @@ from datetime import datetime
 from typing import Any
 
 import dash_ag_grid as dag
-from dash import Dash, Input, Output, State, dcc, html
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.callbacks import on
-from dashboards.components import downloads, empty, failure, moment, panel
-from dashboards.figures.portfolio import combined_figure, daily_figure
+from dashboards.components import downloads, empty, failure, moment, panel, segment
+from dashboards.figures.portfolio import Period, combined_figure, profit_figure
 from dashboards.figures.style import CONFIG
-from dashboards.formatting import money, percent
+from dashboards.formatting import DASH, money, percent
 from dashboards.formatting import strategy as strategy_words
 from dashboards.grids import PORTFOLIO_COLUMNS, grid_options
+from dashboards.navigation import parameters
 from dashboards.pages.page import Page
 from dashboards.queries import portfolio as queries
 from dashboards.rows import epoch_ms
 from dashboards.services import Services
 from dashboards.theme import Scheme
 
+Card = tuple[str, str, str, str]
+"""Name, number, tone, hint."""
 EVERY_MS = 60_000
+PERIODS: tuple[Period, ...] = ("day", "week", "month")
+UPPER, LOWER = "max(300px, 40vh - 20px)", "max(252px, 40vh - 68px)"
+"""Heights of the equity and of what is below it: at 800 px all is in view, taller screens are filled."""
 QUOTE = "USDT"
 
 
@@ -38,11 +44,17 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
 
 
 def view(
-    engine: Engine, dagster_url: str, scheme: Scheme, live: Sequence[dict[str, Any]], now: datetime
+    engine: Engine,
+    dagster_url: str,
+    scheme: Scheme,
+    live: Sequence[dict[str, Any]],
+    now: datetime,
+    by: Period = "day",
 ) -> Any:
     """Cards, equity, daily profit and each bot's part; a designed face while there is nothing to sum.
 
-    live: all bots as the live page shows them, for as long as the marts are not built; now: exchange time
+    live: all bots as the live page shows them, for as long as the marts are not built; now: exchange time;
+    by: what a bar of profit covers
     """
     if not queries.built(engine):
         return live_view(live, queries.live_curve(engine, now), dagster_url, scheme) if live else _no_value()
@@ -51,9 +63,9 @@ def view(
         return _no_value()
     return html.Div(
         [
-            cards(days, bots),
+            cards(days, bots, points),
             panel(
-                _graph(combined_figure(points, QUOTE, scheme), "portfolio-equity", "300px"),
+                _graph(combined_figure(points, QUOTE, scheme), "portfolio-equity", UPPER),
                 title="Equity of all bots",
                 tools=html.Span(
                     ["Computed up to ", moment(max(filter(None, (epoch_ms(p["at"]) for p in points))))],
@@ -72,8 +84,9 @@ def view(
                         className="wide",
                     ),
                     panel(
-                        _graph(daily_figure(days, QUOTE, scheme), "portfolio-daily", "252px"),
-                        title="P&L a day (UTC)",
+                        _graph(profit_figure(days, by, QUOTE, scheme), "portfolio-daily", LOWER),
+                        title="P&L (UTC)",
+                        tools=html.Div(_periods(by), className="segments"),
                     ),
                 ],
                 className="halves",
@@ -81,6 +94,10 @@ def view(
         ],
         className="run-result",
     )
+
+
+def _periods(chosen: Period) -> list[html.Span]:
+    return [segment(name.capitalize(), f"{PAGE.path}?by={name}", name == chosen) for name in PERIODS]
 
 
 def _no_value() -> Any:
@@ -102,7 +119,7 @@ def live_view(
         className="muted small",
     )
     equity = (
-        _graph(combined_figure(points, QUOTE, scheme), "portfolio-equity", "300px")
+        _graph(combined_figure(points, QUOTE, scheme), "portfolio-equity", UPPER)
         if points
         else empty("No snapshot yet", "Each bot stores its value at every candle it judges.")
     )
@@ -150,8 +167,10 @@ def live_rows(bots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def cards(days: list[dict[str, Any]], bots: list[dict[str, Any]]) -> html.Div:
-    """The account in five numbers. days: oldest first; bots: queries.portfolio.bots."""
+def cards(
+    days: list[dict[str, Any]], bots: list[dict[str, Any]], points: Sequence[dict[str, Any]]
+) -> html.Div:
+    """The account in seven numbers. days: oldest first; bots, points: queries.portfolio's."""
     last = days[-1]
     value = sum(float(bot["current_value"]) for bot in bots)
     made = sum(float(bot["pnl"]) for bot in bots)
@@ -159,16 +178,30 @@ def cards(days: list[dict[str, Any]], bots: list[dict[str, Any]]) -> html.Div:
     deepest = max(float(day["drawdown"]) for day in days)
     pairs = [
         (f"Value, {QUOTE}", money(value), "", f"{len(bots)} bots, cash and coins"),
+        _in_coins(points),
         ("P&L", money(made, signed=True), _tone(made), "Since the start, fees deducted"),
         ("Growth", percent(growth), _tone(growth), "Daily returns chained: cash that joins is no profit"),
         ("P&L today", money(last["pnl"], signed=True), _tone(float(last["pnl"])), f"{last['day']} UTC"),
         ("Max drawdown", percent(-deepest), "down" if deepest else "", "Of daily closing values"),
+        _costs(days, bots),
     ]
     return _cards(pairs)
 
 
-def _cards(pairs: Sequence[tuple[str, str, str, str]]) -> html.Div:
-    """(name, number, tone, hint) each."""
+def _in_coins(points: Sequence[dict[str, Any]]) -> Card:
+    equity, cash = (float(points[-1][name]) for name in ("equity", "cash")) if points else (0.0, 0.0)
+    share = (equity - cash) / equity if equity else None
+    return "In coins", percent(share, 0, signed=False), "", f"Of the value; {money(cash)} {QUOTE} are cash"
+
+
+def _costs(days: list[dict[str, Any]], bots: list[dict[str, Any]]) -> Card:
+    fees = sum(float(bot["fees"] or 0) for bot in bots)
+    turnover = sum(float(day["turnover"] or 0) for day in days)
+    share = percent(fees / turnover, 3, signed=False) if turnover else DASH
+    return "Fees", money(fees), "", f"All fills: {share} of {money(turnover)} {QUOTE} bought and sold"
+
+
+def _cards(pairs: Sequence[Card]) -> html.Div:
     found = [
         html.Div(
             [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
@@ -177,7 +210,7 @@ def _cards(pairs: Sequence[tuple[str, str, str, str]]) -> html.Div:
         )
         for name, text, tone, hint in pairs
     ]
-    return html.Div(found, className="cards five")
+    return html.Div(found, className="cards fit")
 
 
 def table_rows(bots: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -208,7 +241,7 @@ def _table(rows: list[dict[str, Any]]) -> dag.AgGrid:
         defaultColDef={"flex": 1, "sortable": True},
         dashGridOptions=grid_options("No bot has a value yet"),
         className="grid",
-        style={"height": "252px"},
+        style={"height": LOWER},
     )
 
 
@@ -229,16 +262,25 @@ def register(dash: Dash, services: Services) -> None:
         dash,
         Output("portfolio-view", "children"),
         Input("portfolio-clock", "n_intervals"),
+        Input("url", "search"),
+        State("url", "pathname"),
         State("scheme", "data"),
     )
-    async def read(_turn: int | None, scheme: str | None) -> Any:
+    async def read(_turn: int | None, search: str | None, pathname: str, scheme: str | None) -> Any:
+        if pathname.rstrip("/") != PAGE.path:
+            return no_update
         address = f"http://127.0.0.1:{services.settings.dagster_port}/"
         try:
             asked: Scheme = "light" if scheme == "light" else "dark"
             hub = services.hub
-            return await services.query(view, address, asked, hub.bots, hub.exchange_now())
+            return await services.query(view, address, asked, hub.bots, hub.exchange_now(), _by(search))
         except SQLAlchemyError as error:
             return failure("The portfolio cannot be read", error)
+
+
+def _by(search: str | None) -> Period:
+    asked = parameters(search).get("by")
+    return next((name for name in PERIODS if name == asked), "day")
 
 
 PAGE = Page("/portfolio", "Portfolio", "portfolio", layout, register)

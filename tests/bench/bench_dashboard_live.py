@@ -109,6 +109,7 @@ def _bots(stack: LiveStack) -> list[str]:
     """Ids of ten running bots: those that ship, and copies of them."""
     names = [f"bot_{n:03}" for n in range(1, BOTS + 1)]
     shipped = [json.loads(file.read_text()) for file in sorted(stack.config.glob("bots/*.json"))]
+    eventually(lambda: stack.judging() == len(shipped), 240, "the bots that ship")
     for name, document in islice(zip(names, cycle(shipped), strict=False), len(shipped), BOTS):
         Client(stack.dashboard, name).put(f"/api/bot/{name}/config", {**document, "bot_id": name})
     eventually(lambda: stack.judging() == BOTS, 240, "ten judging bots")

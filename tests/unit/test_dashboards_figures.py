@@ -1,11 +1,12 @@
 """Figures: valid for the plotting library, and right about what they show."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import plotly.graph_objects as go
 import polars as pl
 import pytest
 
+from dashboards.figures.portfolio import profit_figure, profits
 from dashboards.figures.price import is_overlay, marker_text, marker_time, price_figure
 from dashboards.figures.run import equity_figure, fills_of, trades_figure
 from dashboards.figures.style import painted
@@ -113,3 +114,24 @@ def test_a_painted_trace_names_the_tokens_of_its_colours(scheme, colours):
     assert trace["line"] == {"width": 2, "color": colours["accent"]}
     assert trace["colorscale"] == [[0, BOTH["down"]], [1, colours["accent"]]]
     assert trace["meta"] == {"kind": "x", "paint": {"line.color": "accent", "colorscale": scale}}
+
+
+@pytest.mark.parametrize(
+    ("by", "found"),
+    [
+        ("day", [("2026-02-27", 5.0), ("2026-03-01", -2.0), ("2026-03-02", 4.0)]),
+        ("week", [("2026-02-23", 3.0), ("2026-03-02", 4.0)]),
+        ("month", [("2026-02-01", 5.0), ("2026-03-01", 2.0)]),
+    ],
+)
+def test_profit_is_summed_by_day_week_or_month(by, found):
+    """Weeks begin on Monday; no profit is lost or counted twice."""
+    days = [
+        {"day": date(2026, 2, 27), "pnl": 5},
+        {"day": date(2026, 3, 1), "pnl": -2},
+        {"day": date(2026, 3, 2), "pnl": 4},
+    ]
+    assert [(f"{begin}", value) for begin, value in profits(days, by)] == found
+    figure = profit_figure(days, by, "USDT", "dark")
+    assert figure["data"][0]["y"] == [value for _, value in found]
+    go.Figure(figure)
