@@ -7,10 +7,10 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup test debian timescale check lint browser bench soak audit docs manual reference lock clean
+.PHONY: help up setup test debian timescale check lint browser bench screenshots soak audit docs manual reference lock clean
 
 help: ## Show this list
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 up: $(READY) ## Run everything here; Ctrl-C stops all of it
 	@exec $(VENV)/bin/tcp up
@@ -49,6 +49,10 @@ bench: $(READY) .peers/.ready ## Measure the engines beside their peers
 	@$(PYTHON) -m venv .peers
 	@$(VENV)/bin/uv pip install -q --python .peers/bin/python -r $<
 	@touch $@
+
+screenshots: $(READY) browser ## Photograph every page in both themes, at two widths, into FOLDER (screenshots)
+	@mkdir -p $${FOLDER:-screenshots} && SCREENSHOTS=$${FOLDER:-screenshots} \
+		$(VENV)/bin/pytest -q -p no:randomly tests/e2e/test_every_page.py
 
 soak: $(READY) ## A week of crashes, chaos, memory, stack, bots and kills, MINUTES (30) each; WHAT=week for one
 	@$(VENV)/bin/python -m tests.e2e.soak --what $${WHAT:-all} --minutes $${MINUTES:-30} \
