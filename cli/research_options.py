@@ -87,14 +87,14 @@ class Research:
         _help("TRADED:MAKER:TAKER,…: fees by the value traded in the 30 days before; begins at 0."),
     ] = None
     volume_share: Annotated[
-        Number, _help("Largest part of a candle's volume an order takes; the rest waits.")
+        Number, _help("Largest part of a bar's volume an order takes; the rest waits.")
     ] = None
     spread: Annotated[
         Number, _help("Between bid and ask, quote currency: every fill but a resting one pays half.")
     ] = None
     impact: Annotated[
         Number,
-        _help("How much worse an order of a candle's whole volume fills, a fraction; goes with the square."),
+        _help("How much worse an order of a bar's whole volume fills, a fraction; goes with the square."),
     ] = None
     intrabar: Annotated[
         Text,
