@@ -140,6 +140,7 @@ def _from_zip(store: LocalStore, folder: Path, day: pa.Table) -> Cost:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("BTC-USDT-trades.csv", text.getvalue().to_pybytes())
     start = day["timestamp"][0].as_py().replace(hour=0, minute=0, second=0, microsecond=0)
+    os.sync()  # or the first sync of the work waits for the zip, too
 
     def work() -> None:
         table = read_bulk_file(path, "BTC-USDT", round(start.timestamp() * 1000))

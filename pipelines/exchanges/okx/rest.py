@@ -212,8 +212,9 @@ class OkxRest:
 def _keep(
     found: dict[int, Candle], symbol: str, timeframe: Timeframe, rows: list[CandleRow], start_ms: int
 ) -> None:
+    length_ms = timeframe.ms
     for row in rows:
-        close_ms = row.open_ms + timeframe.ms
+        close_ms = row.open_ms + length_ms
         # One page can end with two running rows: everything unconfirmed is left for later.
         if row.confirm == "1" and close_ms > start_ms:
             found[close_ms] = Candle(
