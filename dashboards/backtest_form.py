@@ -11,7 +11,7 @@ from core.errors import BadInput
 from core.timeframes import Timeframe
 from dashboards.components import icon
 from dashboards.formatting import strategy as strategy_words
-from dashboards.forms import parameter_fields
+from dashboards.forms import parameter_fields, period_field
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.risk import Risk
 from strategies import registry
@@ -62,17 +62,7 @@ def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
                     ],
                     className="pair",
                 ),
-                dmc.DatePickerInput(
-                    id="form-period",
-                    label="Period",
-                    description="UTC days, both included",
-                    type="range",
-                    value=[start.isoformat(), end.isoformat()],
-                    maxDate=end.isoformat(),
-                    valueFormat="YYYY-MM-DD",
-                    allowSingleDateInRange=True,
-                    size="xs",
-                ),
+                period_field("form-period", start, end, "UTC days, both included"),
                 html.Div(
                     parameter_fields(registry.find(chosen).model, "parameter", preset.get("parameters")),
                     id="form-parameters",

@@ -6,6 +6,7 @@ A field has the id {"type": kind, "name": property}; properties of nested object
 
 import json
 from collections.abc import Mapping
+from datetime import date
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -132,6 +133,21 @@ def plain(schema: Schema) -> dict[str, Any]:
         if choice.get("type") != "null":
             return {**schema, **choice}
     return dict(schema)
+
+
+def period_field(name: str, first: date, last: date, about: str) -> dmc.DatePickerInput:
+    """A stretch of UTC days, both included, until `last` at most; `about` stands below its label."""
+    return dmc.DatePickerInput(
+        id=name,
+        label="Period",
+        description=about,
+        type="range",
+        value=[first.isoformat(), last.isoformat()],
+        maxDate=last.isoformat(),
+        valueFormat="YYYY-MM-DD",
+        allowSingleDateInRange=True,
+        size="xs",
+    )
 
 
 def words(name: str) -> str:

@@ -16,6 +16,7 @@ from dashboards.callbacks import on
 from dashboards.components import downloads, empty, failure, icon, panel
 from dashboards.figures.data import QUALITY_MINUTES, WORDS, coverage_figure, first_day, quality_figure
 from dashboards.figures.style import CONFIG
+from dashboards.forms import period_field
 from dashboards.grids import DIFFERENCE_COLUMNS, GAP_COLUMNS, SERIES_COLUMNS, grid_options
 from dashboards.jobs import QueueFull
 from dashboards.pages.page import Page
@@ -33,6 +34,7 @@ SETTLED_S = 120.0
 BACKFILLS_MS = 2_000
 SHOWN = 200
 QUIET = CONFIG | {"scrollZoom": False, "displayModeBar": False}
+ALREADY = "what is stored is not fetched again"
 FORM = ("kind", "symbol", "timeframe", "period")
 
 
@@ -140,17 +142,7 @@ async def _form(services: Services) -> Any:
                 ],
                 className="thirds",
             ),
-            dmc.DatePickerInput(
-                id="backfill-period",
-                label="Period",
-                description="UTC days, both included; what is stored is not fetched again",
-                type="range",
-                value=[today.isoformat(), today.isoformat()],
-                maxDate=today.isoformat(),
-                valueFormat="YYYY-MM-DD",
-                allowSingleDateInRange=True,
-                size="xs",
-            ),
+            period_field("backfill-period", today, today, f"UTC days, both included; {ALREADY}"),
             html.Button([icon("download"), "Fetch"], id="backfill-start", className="button primary wide"),
             html.Div("", id="backfill-problem", className="problem", role="alert"),
             html.Ul(id="backfill-list", className="runs-list"),

@@ -29,6 +29,10 @@ CLIENTS = int(os.environ.get("CLIENTS", "20"))
 MINUTES = float(os.environ.get("MINUTES", "0"))
 SECONDS = 60
 BOTS = 10
+SPEED = "10"
+"""Of the market, so that it trades as often as a busy one."""
+AHEAD_MS = 100
+"""The page may have a trade before the listener beside it, by no more than this."""
 WATCHER = """() => {
   window.seen = [];
   const price = document.getElementById("chart-price");
@@ -94,13 +98,12 @@ def lateness(traded: list[tuple[float, float]], seen: list[tuple[float, float]])
     times = [at for at, _ in traded]
     late, done = [], 0
     for at, price in seen:
-        newest = bisect_right(times, at)
+        newest = bisect_right(times, at + AHEAD_MS)
         shown = next((n for n in range(newest - 1, done - 1, -1) if traded[n][1] == price), None)
         if shown is None:
             continue
-        late += [
-            at - traded[n][0] for n in range(done, shown + 1) if n == 0 or traded[n][1] != traded[n - 1][1]
-        ]
+        changed = (n for n in range(done, shown + 1) if n == 0 or traded[n][1] != traded[n - 1][1])
+        late += [max(0.0, at - traded[n][0]) for n in changed]
         done = shown + 1
     return late
 
@@ -118,7 +121,7 @@ def _bots(stack: LiveStack) -> list[str]:
 
 def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Trades of the simulated exchange until Chromium has painted them, with CLIENTS - 1 other pages open."""
-    with live_stack(tmp_path, "1") as stack:
+    with live_stack(tmp_path, SPEED) as stack:
         names = _bots(stack)
         others = [Client(stack.dashboard, name) for name in islice(cycle(names), CLIENTS - 1)]
         server = _process_of(stack, "dashboard")
@@ -163,7 +166,7 @@ def _process_of(stack: LiveStack, service: str) -> psutil.Process:
 @pytest.mark.skipif(not MINUTES, reason="MINUTES=60 for an hour")
 def test_memory_while_pages_come_and_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Resident memory of the server, while CLIENTS pages are opened and closed every quarter of a minute."""
-    with live_stack(tmp_path, "1") as stack:
+    with live_stack(tmp_path, SPEED) as stack:
         names = _bots(stack)
         server, found = _process_of(stack, "dashboard"), []
         end = time.monotonic() + MINUTES * 60
