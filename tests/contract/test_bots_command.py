@@ -126,3 +126,20 @@ def test_the_kill_switch_is_turned_on_and_off(tcp, database_url):
     assert bench.scalar(engine, "SELECT value->>'on' FROM controls") == "false"
     engine.dispose()
     assert tcp("kill-switch", "maybe").returncode == 2
+
+
+def test_balances_at_an_exchange_are_shown_and_accepted(tcp, database_url):
+    """What nothing explains has a line of its own, as has what was accepted; before any trade it says so."""
+    none = tcp("bots", "balances")
+    assert (none.returncode, none.stdout) == (0, "no bot has traded at an exchange yet\n"), none.stderr
+    with engine_of(database_url).begin() as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO exchange_balances (broker, currency, held, traded, others)"
+            " VALUES ('okx-demo', 'BTC', 2, 0.5, 1)"
+        )
+    accepted = json.loads(tcp("bots", "balances", "--accept", "--json").stdout)
+    assert [(row["currency"], row["others"]) for row in accepted["accepted"]] == [("BTC", 1)]
+    (row,) = accepted["balances"]
+    assert (row["difference"], row["others"]) == (0, 1.5)
+    shown = tcp("bots", "balances").stdout
+    assert shown.startswith("okx-demo  BTC    held 2, by trades +0.5, others' 1.5, unexplained 0  (")
