@@ -73,8 +73,15 @@ def assert_equal(found: dict[str, Any], expected: dict[str, Any]) -> None:
             assert found[name] == value, name
 
 
+COLUMNS = """
+    SELECT table_schema, table_name, column_name FROM information_schema.columns
+    WHERE table_schema IN ('staging', 'intermediate', 'marts')
+"""
+
+
 def test_an_empty_warehouse_builds_and_every_unit_test_passes(database_url: str, dbt_home: Path):
-    """`dbt build` on empty tables makes every mart, empty, and passes all tests and unit tests."""
+    """`dbt build` on empty tables makes every mart, empty, and passes all tests and unit tests. Every column
+    of every model is in its yml, where another test wants a description of it."""
     run_dbt(["build", "--quiet", *event_times(database_url)], dbt_home, database_url)
     assert results(dbt_home) == {"model": {"success"}, "test": {"pass"}, "unit_test": {"pass"}}
     marts = read(
@@ -82,6 +89,14 @@ def test_an_empty_warehouse_builds_and_every_unit_test_passes(database_url: str,
     )
     assert {row["table_name"] for row in marts} >= {"bot_daily_pnl", "bot_equity_curve", "portfolio_daily"}
     assert read(database_url, "SELECT * FROM marts.bot_leaderboard") == []
+    made = read(database_url, COLUMNS)
+    manifest = json.loads((dbt_home / "dbt" / "manifest.json").read_text(encoding="utf-8"))
+    told = {
+        (node["schema"], node["name"], column)
+        for node in manifest["nodes"].values()
+        for column in (node["columns"] if node["resource_type"] == "model" else ())
+    }
+    assert {(row["table_schema"], row["table_name"], row["column_name"]) for row in made} == told
 
 
 def test_the_marts_equal_an_independent_calculation(database_url: str, dbt_home: Path):
