@@ -50,7 +50,7 @@ def data_folder(home: Path, account: Account) -> Path:
         raise BadInput(
             "TCP_HOME", f"{home} was made by another user: run as that user, or choose another folder"
         )
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     with suppress(FileExistsError):
         inside.symlink_to(SYSTEM_FOLDER / secrets.token_hex(8))
     return inside.readlink()

@@ -68,7 +68,7 @@ def _read(path: Path) -> dict[str, int]:
 
 
 def _write(path: Path, ports: dict[str, int]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}")
     temporary.write_text(json.dumps(ports, indent=1, sort_keys=True) + "\n", encoding="utf-8")
     temporary.replace(path)

@@ -30,7 +30,7 @@ def scratch_server(home: Path) -> Iterator[str]:
     """
     from pipelines.warehouse.server import answers, ensure_database
 
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     folder = home / "scratch"
     with (home / ".scratch").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

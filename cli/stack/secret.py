@@ -9,7 +9,8 @@ def secret(home: Path, name: str) -> str:
     """The password called `name` of this home; made at the first call."""
     path = home / "secrets" / name
     if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (home, path.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         temporary = path.with_name(f".{name}.{os.getpid()}")
         write_private(temporary, secrets.token_urlsafe(24))
         try:
