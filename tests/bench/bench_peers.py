@@ -23,6 +23,7 @@ from pipelines.backtest.run import execute
 from pipelines.backtest.warm import warm
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.run import execute_sweep
+from strategies.sample import sample_candles
 
 HERE = Path(__file__).parent / "peers"
 PYTHON = Path(__file__).parents[2] / ".peers" / "bin" / "python"
@@ -40,6 +41,9 @@ MARKET: dict[str, Any] = {
     "fee": FEE,
     "cash": CASH,
 }
+CANDLES = int(os.environ.get("BENCH_CANDLES", "525600"))
+TIMES = 200
+"""As fast as vectorbt with its Rust engine."""
 SINGLE = 3
 """Pairs that backtesting.py runs; it takes seconds for each."""
 
@@ -65,15 +69,14 @@ def peer(script: str, path: Path, pairs: list[list[int]]) -> dict[str, Any]:
     return found
 
 
-def bare_loop_s(frame: pl.DataFrame) -> float:
+def bare_loop_s(frame: pl.DataFrame, pairs: list[list[int]]) -> float:
     """Comparing the same pairs of lines at every candle and counting, on all cores, and nothing else."""
-    lines = {
-        n: frame["close"].ewm_mean(span=n, adjust=False).to_numpy()
-        for n in {int(period) for pair in PAIRS for period in pair}
-    }
-    rows = sorted(lines)
-    values = np.array([lines[n] for n in rows])
-    chosen = np.array([[rows.index(fast), rows.index(slow)] for fast, slow in PAIRS])
+    rows = sorted({period for pair in pairs for period in pair})
+    values = np.empty((len(rows), frame.height))
+    for n, period in enumerate(rows):
+        values[n] = frame["close"].ewm_mean(span=period, adjust=False).to_numpy()
+    place = {period: n for n, period in enumerate(rows)}
+    chosen = np.array([[place[fast], place[slow]] for fast, slow in pairs])
 
     @numba.njit(parallel=True)
     def count(values, chosen):
@@ -108,7 +111,7 @@ def test_a_sweep_equals_vectorbts_and_takes_a_fraction_of_its_time(candles, caps
     request = SweepRequest(grid=GRID, **MARKET)
     table = execute_sweep(request, candles=frame).sort("fast_period", "slow_period")
     ours_s = best(lambda: execute_sweep(request, candles=frame))
-    bare_s = bare_loop_s(frame)
+    bare_s = bare_loop_s(frame, PAIRS)
     worst = {}
     for metric in ("total_return", "max_drawdown", "trades", "win_rate", "fees", "sharpe_bar"):
         ours, other = table[metric].to_numpy().astype(float), np.array(theirs[metric], float)
@@ -120,9 +123,31 @@ def test_a_sweep_equals_vectorbts_and_takes_a_fraction_of_its_time(candles, caps
             f"{', '.join(f'{name} {value:.1e}' for name, value in worst.items())}\n"
             f"vectorbt {theirs['took_s']:.2f} s, here {ours_s * 1000:.1f} ms: "
             f"{theirs['took_s'] / ours_s:.0f} times\n"
-            f"bare compare and count: {bare_s * 1000:.1f} ms, a sweep is {ours_s / bare_s:.1f} times that\n"
+            f"bare compare and count: {bare_s * 1000:.1f} ms, a sweep is {ours_s / bare_s:.1f} times that; "
+            f"it books {table['trades'].sum():,} round trips\n"
         )
     assert max(worst.values()) < 1e-9
+    assert theirs["took_s"] / ours_s > TIMES
+
+
+def test_a_year_of_ten_thousand_pairs_beside_a_bare_loop(capsys):
+    """How many times as long a whole sweep of the largest size takes as comparing its lines and counting.
+    Issue 4 asks for 2: what keeps it from that is what the round trips cost, so it is printed, not asserted."""
+    frame = sample_candles(CANDLES)
+    grid = {"fast_period": list(range(5, 105)), "slow_period": list(range(110, 510, 4))}
+    request = SweepRequest(grid=grid, **MARKET)
+    warm()
+    execute_sweep(request, candles=frame.head(5_000))
+    trips = execute_sweep(request, candles=frame)["trades"].sum()
+    ours_s = best(lambda: execute_sweep(request, candles=frame), times=2)
+    pairs = [[fast, slow] for fast in grid["fast_period"] for slow in grid["slow_period"]]
+    bare_s = bare_loop_s(frame, pairs)
+    with capsys.disabled():
+        sys.stdout.write(
+            f"\n{len(pairs):,} pairs on {frame.height:,} candles, load {os.getloadavg()[0]:.1f}: "
+            f"{ours_s:.2f} s, bare compare and count {bare_s:.2f} s: {ours_s / bare_s:.1f} times; "
+            f"{trips:,} round trips, {ours_s / trips * 1e9:.0f} ns for each\n"
+        )
 
 
 @pytest.mark.real_data
