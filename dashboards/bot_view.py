@@ -18,7 +18,7 @@ from dashboards.bot_tables import RECORDS, SHOWN
 from dashboards.components import clock, downloads, empty, icon, moment, segment
 from dashboards.formatting import DASH, money, percent, quantity, strategy
 from dashboards.forms import words
-from dashboards.grids import grid_options
+from dashboards.grids import COLUMN, grid_options
 from dashboards.queries import bots as queries
 from dashboards.rows import bot_row, epoch_ms, price_decimals
 from pipelines.warehouse.bot_versions import ConfigVersion, list_versions
@@ -218,7 +218,7 @@ def record_panel(engine: Engine, row: Mapping[str, Any], name: str, asked: Asked
         columnDefs=record.columns(decimals),
         rowData=rows,
         getRowId="params.data.id",
-        defaultColDef={"flex": 1, "sortable": True},
+        defaultColDef=COLUMN,
         dashGridOptions=grid_options(record.nothing),
         className="grid",
         style={"height": "100%"},

@@ -12,6 +12,10 @@ THEME = {
 }
 
 
+COLUMN: dict[str, Any] = {"flex": 1, "sortable": True, "filter": True, "suppressHeaderMenuButton": True}
+"""What every column is: sorted by a click on its head, narrowed by the funnel in it."""
+
+
 def grid_options(nothing: str) -> dict[str, Any]:
     """Options of a table; `nothing` is said when it has no rows."""
     return {
@@ -56,6 +60,7 @@ def time(field: str, header: str, **more: Any) -> dict[str, Any]:
         "headerName": header,
         "cellClass": "numeric",
         "minWidth": 140,
+        "filter": False,  # it would ask for milliseconds; lists of the API take from and to
         "valueFormatter": {"function": "tcpMinute(params.value)"},
         "tooltipValueGetter": {"function": "tcpUtc(params.value)"},
         **more,
@@ -78,7 +83,7 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         cellClass="strong",
         tooltipField="bot_id",
     ),
-    text("strategy", "Strategy", minWidth=122, tooltipField="strategy"),
+    text("strategy", "Strategy", minWidth=118, tooltipField="strategy"),
     text("symbol", "Symbol", minWidth=98),
     text("timeframe", "TF", minWidth=46, maxWidth=60, headerTooltip="Timeframe"),
     text(
@@ -129,7 +134,7 @@ BOT_COLUMNS: list[dict[str, Any]] = [
     text(
         "signal_ms",
         "Last signal",
-        minWidth=170,
+        minWidth=184,
         flex=1.4,
         valueFormatter={"function": "tcpSignal(params.data)"},
         tooltipValueGetter={"function": "tcpUtc(params.value)"},

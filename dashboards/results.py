@@ -168,7 +168,7 @@ def trades_table(trades: list[dict[str, Any]], decimals: int) -> Any:
     """Round trips in a table that sorts and scrolls."""
     import dash_ag_grid as dag
 
-    from dashboards.grids import grid_options, trade_columns
+    from dashboards.grids import COLUMN, grid_options, trade_columns
 
     rows = [
         {
@@ -191,7 +191,7 @@ def trades_table(trades: list[dict[str, Any]], decimals: int) -> Any:
         columnDefs=trade_columns(decimals),
         rowData=rows,
         getRowId="params.data.id",
-        defaultColDef={"flex": 1, "sortable": True},
+        defaultColDef=COLUMN,
         dashGridOptions=grid_options("The strategy gave no signal that could be traded in this stretch"),
         className="grid",
         style={"height": "300px"},

@@ -23,7 +23,7 @@ from dashboards.figures.sweep import (
 )
 from dashboards.formatting import DASH, measure, percent, strategy, utc
 from dashboards.forms import words
-from dashboards.grids import grid_options, sweep_columns, window_columns
+from dashboards.grids import COLUMN, grid_options, sweep_columns, window_columns
 from dashboards.queries import runs as run_queries
 from dashboards.queries import sweeps as queries
 from dashboards.rows import epoch_ms
@@ -296,7 +296,7 @@ def _walk(walked: Mapping[str, Any] | None, metric: str, scheme: Scheme) -> Any:
         columnDefs=window_columns(),
         rowData=[window_row(window) for window in walked["windows"]],
         getRowId="params.data.id",
-        defaultColDef={"flex": 1, "sortable": True},
+        defaultColDef=COLUMN,
         dashGridOptions=grid_options("No window"),
         className="grid",
         style={"height": "240px"},
@@ -333,7 +333,7 @@ def _rows(rows: Sequence[Mapping[str, Any]], names: list[str], sweep_id: str) ->
         columnDefs=sweep_columns(names),
         rowData=data,
         getRowId="params.data.id",
-        defaultColDef={"flex": 1, "sortable": True},
+        defaultColDef=COLUMN,
         dashGridOptions=grid_options("No combination was walked on this market"),
         className="grid",
         style={"height": "320px"},

@@ -16,7 +16,7 @@ from dashboards.backtest_form import FIELDS, form, read_form
 from dashboards.callbacks import in_browser, on
 from dashboards.components import downloads, empty, failure, toast
 from dashboards.forms import parameter_fields
-from dashboards.grids import RUN_COLUMNS, grid_options
+from dashboards.grids import COLUMN, RUN_COLUMNS, grid_options
 from dashboards.jobs import Job, QueueFull
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
@@ -64,7 +64,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                                 columnDefs=RUN_COLUMNS,
                                 rowData=runs,
                                 getRowId="params.data.id",
-                                defaultColDef={"flex": 1, "sortable": True},
+                                defaultColDef=COLUMN,
                                 dashGridOptions=grid_options("No backtest was run yet"),
                                 className="grid",
                                 style={"height": "260px"},

@@ -17,7 +17,7 @@ from dashboards.components import downloads, empty, failure, icon, panel
 from dashboards.figures.data import QUALITY_MINUTES, WORDS, coverage_figure, first_day, quality_figure
 from dashboards.figures.style import CONFIG
 from dashboards.forms import period_field
-from dashboards.grids import DIFFERENCE_COLUMNS, GAP_COLUMNS, SERIES_COLUMNS, grid_options
+from dashboards.grids import COLUMN, DIFFERENCE_COLUMNS, GAP_COLUMNS, SERIES_COLUMNS, grid_options
 from dashboards.jobs import QueueFull
 from dashboards.pages.page import Page
 from dashboards.queries import data as queries
@@ -117,7 +117,7 @@ def _table(name: str, columns: list[dict[str, Any]], title: str, nothing: str, f
         columnDefs=columns,
         rowData=None,
         getRowId="params.data.id",
-        defaultColDef={"flex": 1, "sortable": True},
+        defaultColDef=COLUMN,
         dashGridOptions=grid_options(nothing),
         className="grid",
         style={"height": "250px"},

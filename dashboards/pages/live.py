@@ -11,7 +11,7 @@ from dashboards import charts
 from dashboards.callbacks import in_browser, on
 from dashboards.components import empty, icon, moment
 from dashboards.figures.style import BLANK, CONFIG
-from dashboards.grids import BOT_COLUMNS, grid_options
+from dashboards.grids import BOT_COLUMNS, COLUMN, grid_options
 from dashboards.hub import Watch
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
@@ -56,7 +56,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                     rowData=bots,
                     getRowId="params.data.bot_id",
                     dashGridOptions=grid_options("No bots yet: add a file to config/bots"),
-                    defaultColDef={"flex": 1, "sortable": True},
+                    defaultColDef=COLUMN | {"filter": False},
                     className="grid",
                     style={"height": "100%"},
                 ),

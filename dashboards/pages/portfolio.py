@@ -15,7 +15,7 @@ from dashboards.figures.portfolio import Period, combined_figure, profit_figure
 from dashboards.figures.style import CONFIG
 from dashboards.formatting import DASH, money, percent
 from dashboards.formatting import strategy as strategy_words
-from dashboards.grids import PORTFOLIO_COLUMNS, grid_options
+from dashboards.grids import COLUMN, PORTFOLIO_COLUMNS, grid_options
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
 from dashboards.queries import portfolio as queries
@@ -238,7 +238,7 @@ def _table(rows: list[dict[str, Any]]) -> dag.AgGrid:
         columnDefs=PORTFOLIO_COLUMNS,
         rowData=rows,
         getRowId="params.data.bot",
-        defaultColDef={"flex": 1, "sortable": True},
+        defaultColDef=COLUMN,
         dashGridOptions=grid_options("No bot has a value yet"),
         className="grid",
         style={"height": LOWER},

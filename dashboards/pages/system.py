@@ -10,7 +10,7 @@ from dashboards.api.documents import MAX_LIMIT
 from dashboards.callbacks import on
 from dashboards.components import downloads, failure, icon, moment, panel
 from dashboards.feed import DAEMON_SILENT_MS
-from dashboards.grids import EVENT_COLUMNS, grid_options
+from dashboards.grids import COLUMN, EVENT_COLUMNS, grid_options
 from dashboards.pages.page import Page
 from dashboards.queries import system as queries
 from dashboards.rows import epoch_ms
@@ -51,7 +51,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                     columnDefs=EVENT_COLUMNS,
                     rowData=event_rows(await services.query(queries.events, SHOWN_EVENTS)),
                     getRowId="params.data.id",
-                    defaultColDef={"flex": 1, "sortable": True},
+                    defaultColDef=COLUMN,
                     dashGridOptions=grid_options("Nothing has happened yet"),
                     className="grid",
                     style={"height": "100%"},
