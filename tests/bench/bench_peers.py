@@ -132,7 +132,7 @@ def test_a_sweep_equals_vectorbts_and_takes_a_fraction_of_its_time(candles, caps
 
 def test_a_year_of_ten_thousand_pairs_beside_a_bare_loop(capsys):
     """How many times as long a whole sweep of the largest size takes as comparing its lines and counting.
-    Issue 4 asks for 2: what keeps it from that is what the round trips cost, so it is printed, not asserted."""
+    Issue 4 asks for 2: what keeps it from that are the round trips, so it is printed, not asserted."""
     frame = sample_candles(CANDLES)
     grid = {"fast_period": list(range(5, 105)), "slow_period": list(range(110, 510, 4))}
     request = SweepRequest(grid=grid, **MARKET)
