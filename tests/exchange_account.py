@@ -43,6 +43,7 @@ class FakeAccount:
         self.answers: list[str] = []
         self.sent: list[str] = []
         self.cancelled: list[str] = []
+        self.cancelled_ids: list[str | None] = []
         self.orders: dict[str, Report] = {}
         self.sides: dict[str, Side] = {}
         self.matches: dict[str, list[ExchangeFill]] = {}
@@ -105,6 +106,7 @@ class FakeAccount:
         """What waits is cancelled; what is over stays as it is."""
         self._answer()
         self.cancelled.append(order.client_id)
+        self.cancelled_ids.append(order.exchange_id)
         report = self.orders[order.client_id]
         if not report.state.is_final:
             cancelled = msgspec.structs.replace(report, state=SubmissionState.CANCELLED)

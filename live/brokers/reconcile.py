@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Set
 from decimal import Decimal
 
+import msgspec
 import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
@@ -77,7 +78,8 @@ class Reconciler:
         installation's on the same account. Each is told once. summary: tell the numbers too
         """
         waiting = await self._account.open_orders()
-        ours = [report.client_id for report in waiting if _is_marked(report.client_id)]
+        there = {report.client_id: report.exchange_id for report in waiting if _is_marked(report.client_id)}
+        ours = list(there)
         unknown = await uninterrupted(unknown_ids, self._engine, self._broker, ours)
         for client_id in unknown:
             self._once(
@@ -93,7 +95,8 @@ class Reconciler:
                 f"order {order.order_id} ({order.client_id}) waits at the exchange and is {order.state.value}"
                 " here: it is cancelled there; what it matched meanwhile shows as balance_differs",
             )
-            await self._account.cancel(order)
+            # by the number that it has there: it may be a second one under the same name
+            await self._account.cancel(msgspec.structs.replace(order, exchange_id=there[order.client_id]))
         if summary:
             live = await uninterrupted(live_orders, self._engine, self._broker)
             numbers = f"{len(live)} orders are under way; {len(waiting)} wait at the exchange"

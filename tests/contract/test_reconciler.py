@@ -129,7 +129,7 @@ async def test_an_order_that_is_over_here_and_waits_there_is_cancelled(reconcile
         older = f"UPDATE exchange_orders SET updated_at = updated_at - interval '{SETTLED_S + 1} s'"
         connection.execute(text(older))
     await reconciler.compare_orders()
-    assert account.cancelled == [order.client_id]
+    assert (account.cancelled, account.cancelled_ids) == ([order.client_id], ["7"])
     assert [event for _, event, _ in told] == ["stray_order"]
     await reconciler.compare_orders(summary=True)
     assert told[1:] == [
