@@ -1,6 +1,8 @@
 """Computations that many pages ask for at once."""
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -42,7 +44,7 @@ async def test_a_result_is_kept_for_its_moment_only():
     work.gate.set()
     assert await shared.get("key", 0, work) == 1
     await asyncio.sleep(0.001)
-    assert await shared.get("key", 0, work) == 2
+    assert await shared.get("key", 60, work) == 2
     assert await shared.get("key", 60, work) == 2
     shared.forget()
     assert await shared.get("key", 60, work) == 3
@@ -59,12 +61,18 @@ async def test_a_failure_reaches_all_who_wait_and_is_not_kept():
 
 
 async def test_what_is_kept_is_bounded():
-    """The oldest of many keys is forgotten."""
+    """The oldest of many keys is forgotten, and whatever is of no use any more."""
     shared, work = Shared(kept=2), Counted()
     work.gate.set()
     for key in (1, 2, 3, 1):
         await shared.get(key, 60, work)
     assert work.runs == 4
+    await shared.get("short", 0, work)
+    kept = weakref.ref(shared._found["short"][1])
+    await asyncio.sleep(0.001)
+    await shared.get("other", 60, work)
+    gc.collect()
+    assert kept() is None
 
 
 @pytest.mark.parametrize("leaving", [True, False])
