@@ -1,6 +1,7 @@
 """What a running stack lets others see: secrets outside of their files, ports off loopback, open folders."""
 
 import ipaddress
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,18 +78,25 @@ def _backup(tcp: Tcp) -> bytes:
     ).stdout
 
 
-def open_ports(home: Path) -> tuple[int, list[str]]:
-    """(ports that the stack's processes listen on, those of them that other machines reach)."""
+def open_ports(home: Path) -> list[str]:
+    """What is wrong with the ports of a running stack: one that other machines reach, whichever of its
+    processes listens, or one of its servers that is not there to be looked at."""
+    known = set(json.loads((home / "ports.json").read_text()).values())
+    own = {process.pid for process in marked(Home(home))}
     listening = {
-        (connection.laddr.ip, connection.laddr.port, process.name())
-        for process in marked(Home(home))
-        for connection in process.net_connections("inet")
+        (connection.laddr.ip, connection.laddr.port)
+        for connection in psutil.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
+        and (connection.pid in own or connection.laddr.port in known)
     }
-    reachable = [
-        f"{name} on {ip}:{port}" for ip, port, name in listening if not ipaddress.ip_address(ip).is_loopback
+    return [
+        *(f"{ip}:{port} is reached from outside" for ip, port in listening if not _is_loopback(ip)),
+        *(f"nobody listens on {port}" for port in known - {port for _, port in listening}),
     ]
-    return len({port for _, port, _ in listening}), reachable
+
+
+def _is_loopback(ip: str) -> bool:
+    return ipaddress.ip_address(ip).is_loopback
 
 
 def open_to_others(home: Path) -> list[str]:
