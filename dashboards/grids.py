@@ -267,15 +267,15 @@ def window_columns() -> list[dict[str, Any]]:
 
 
 PORTFOLIO_COLUMNS: list[dict[str, Any]] = [
-    text("bot", "Bot", minWidth=80, cellClass="strong"),
+    text("bot", "Bot", minWidth=68, cellClass="strong"),
     text("strategy", "Strategy", minWidth=116, tooltipField="strategy"),
-    number("current_value", "Value (USDT)", "tcpMoney(params.value)", "Cash and coins", minWidth=98),
-    number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=62),
+    number("current_value", "Value (USDT)", "tcpMoney(params.value)", "Cash and coins", minWidth=106),
+    number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=58),
     number("day_pnl", "P&L today", "tcpMoney(params.value, true)", minWidth=86, cellClassRules=SIGNED),
     number("pnl", "P&L", "tcpMoney(params.value, true)", minWidth=80, cellClassRules=SIGNED),
-    number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=74, cellClassRules=SIGNED),
-    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=76),
-    number("fees", "Fees", "tcpMoney(params.value)", "All fills", minWidth=66),
+    number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=84, cellClassRules=SIGNED),
+    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=84),
+    number("fees", "Fees", "tcpMoney(params.value)", "All fills", minWidth=60),
 ]
 
 EVENT_COLUMNS: list[dict[str, Any]] = [

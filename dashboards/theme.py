@@ -30,7 +30,7 @@ LIGHT: Final[dict[str, str]] = {
     "muted": "#606a77",
     "accent": "#2563eb",
     "grid": "#eceff3",
-    "up-text": "#0b7d72",
+    "up-text": "#0a7268",
     "down-text": "#c62f2c",
     "warning-text": "#8a5d00",
     "shadow": "0 8px 24px rgba(28, 36, 48, .14)",
