@@ -1,4 +1,4 @@
-"""Candles of what is in raw_trades, by SQL alone: nothing of the product takes part."""
+"""What is in raw_trades, by SQL alone: its candles and its holes; nothing of the product takes part."""
 
 from decimal import Decimal
 
@@ -15,6 +15,14 @@ _QUERY = text(
     FROM raw_trades WHERE symbol = :symbol GROUP BY close_ms
     """
 )
+_HOLES = text(
+    """
+    SELECT count(*) FROM (
+        SELECT trade_id - count - lag(trade_id) OVER (ORDER BY trade_id) AS skipped
+        FROM raw_trades WHERE symbol = :symbol
+    ) AS steps WHERE skipped <> 0
+    """
+)
 
 
 def candles_by_sql(
@@ -24,3 +32,9 @@ def candles_by_sql(
     with engine(database_url).connect() as connection:
         rows = connection.execute(_QUERY, {"symbol": symbol, "ms": timeframe.ms})
         return {row[0]: tuple(row) for row in rows}
+
+
+def holes_by_sql(database_url: str, symbol: str) -> int:
+    """Places at which ids are missing between two stored trades of a symbol, or are there twice."""
+    with engine(database_url).connect() as connection:
+        return int(connection.execute(_HOLES, {"symbol": symbol}).scalar_one())

@@ -19,7 +19,7 @@ from core.timeframes import Timeframe
 from pipelines.bus.books import read_book
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.database import engine as engine_of
-from tests.sql_candles import candles_by_sql
+from tests.sql_candles import candles_by_sql, holes_by_sql
 
 pytestmark = pytest.mark.servers
 
@@ -152,14 +152,7 @@ def check_whole(database_url: str, symbol: str) -> None:
             ),
             {"symbol": symbol},
         ).all()
-        holes = connection.execute(
-            text(
-                "SELECT count(*) FROM (SELECT trade_id - count - lag(trade_id) OVER (ORDER BY trade_id) "
-                "AS skipped FROM raw_trades WHERE symbol = :symbol) AS steps WHERE skipped <> 0"
-            ),
-            {"symbol": symbol},
-        ).scalar()
-    assert holes == 0
+    assert holes_by_sql(database_url, symbol) == 0
     closes = [row[0] for row in rows]
     assert closes == list(range(closes[0], closes[-1] + 1, 60_000))
     traded = [tuple(row)[:7] for row in rows if row.source == "trades"]
@@ -168,14 +161,17 @@ def check_whole(database_url: str, symbol: str) -> None:
 
 
 def test_killed_twice_it_goes_on_and_every_minute_is_that_of_the_trades(environment, database_url):
+    symbols = ("BTC-USDT", "ETH-USDT")
     for minutes in (6, 14, 22):
         daemon = start(environment)
         try:
             until(lambda m=minutes: own_minutes(database_url) >= m)
+            if minutes == 22:  # what was missed while nobody ran may be asked for while new minutes close
+                until(lambda: not any(holes_by_sql(database_url, symbol) for symbol in symbols))
         finally:
             daemon.kill()
             daemon.communicate()
-    for symbol in ("BTC-USDT", "ETH-USDT"):
+    for symbol in symbols:
         check_whole(database_url, symbol)
 
 

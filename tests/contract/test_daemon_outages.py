@@ -20,7 +20,7 @@ from core.timeframes import Timeframe
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.database import migrate
 from tests.own_servers import OwnServer, own_postgres, own_redis
-from tests.sql_candles import candles_by_sql
+from tests.sql_candles import candles_by_sql, holes_by_sql
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(240)]
 
@@ -200,13 +200,6 @@ def test_it_starts_without_redis_and_publishes_when_that_is_there(platform):
 def _is_whole(url: str, symbol: str) -> bool:
     """Every id once, every minute that of its trades: once what the start asks for again is there."""
     with engine_of(url).connect() as connection:
-        holes = connection.execute(
-            text(
-                "SELECT count(*) FROM (SELECT trade_id - count - lag(trade_id) OVER (ORDER BY trade_id) "
-                "AS skipped FROM raw_trades WHERE symbol = :symbol) AS steps WHERE skipped <> 0"
-            ),
-            {"symbol": symbol},
-        ).scalar()
         rows = connection.execute(
             text(
                 "SELECT (extract(epoch FROM timestamp) * 1000)::bigint, open, high, low, close, volume, "
@@ -218,7 +211,7 @@ def _is_whole(url: str, symbol: str) -> bool:
     closes = [row[0] for row in rows]
     by_sql = candles_by_sql(url, symbol, Timeframe.M1)
     return (
-        holes == 0
+        holes_by_sql(url, symbol) == 0
         and closes == list(range(closes[0], closes[-1] + 1, 60_000))
         and all(tuple(row)[:7] == by_sql[row[0]] for row in rows if row.source == "trades")
     )
