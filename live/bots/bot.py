@@ -15,7 +15,7 @@ from core.book_fills import BookTop, match_book, may_take
 from core.bot_states import Desired
 from core.candles import Candle
 from core.clock import Clock
-from core.decisions import Account, Bar, Outcome, Path, Rules, fill_open_order, judge, observe, withdraw
+from core.decisions import Account, Bar, Outcome, Rules, fill_open_order, judge, observe, withdraw
 from core.ids import decision_id
 from core.instruments import Instrument
 from core.matching import could_touch, match
@@ -25,7 +25,7 @@ from core.signals import Signal
 from core.timeframes import Timeframe
 from live.bots.journal import note
 from live.bots.messages import MarketUpdate, Message, signal_message, status_message
-from live.bots.rules import rules_of, volatility_sizing
+from live.bots.rules import path_of, rules_of, volatility_sizing
 from live.bots.window import CandleWindow
 from live.brokers.choose import ORDERS_CHANNEL, broker_of
 from pipelines.warehouse.bot_ledger import Ledger
@@ -99,11 +99,11 @@ class Bot:
         rows = max(self._strategy.window, self._config.risk.history)
         self._window = CandleWindow(engine, self.symbol, self.timeframe, rows)
         self._broker = broker_of(config, row.id)
-        path: Path = "candle" if config.execution is None else config.execution.intrabar
-        self._inside = Inside(engine, self.symbol, path)
+        self._is_paper = config.broker == "paper"
+        self._inside = Inside(engine, self.symbol, path_of(config))
         self._rules: Rules | None = None
         self._running: Candle | None = None
-        self.takes_books = config.execution is not None and config.execution.book
+        self.takes_books = self._is_paper and config.execution is not None and config.execution.book
         self._book_due_ms = 0
         self.restore()
 
@@ -269,13 +269,15 @@ class Bot:
             return
         if self._clock.now_ms() < self._book_due_ms:
             return
-        met = self._met(self._terms(), running) if self._config.broker == "paper" else None
+        met = self._met(self._terms(), running) if self._is_paper else None
         if met is not None:
             self._store(met, running.open_ms, running.close)
 
     def _store(self, met: Outcome, open_ms: int, price: Decimal | None) -> None:
         """Commit what a part of the candle that opens then did to the orders, which the kill switch withdraws
         instead; price: the newest, by which the account is told."""
+        if not self._is_paper:  # its account is what the exchange's matches made of it, and nothing else
+            raise RuntimeError(f"bot {self.name}: orders at {self._config.broker} are not filled on paper")
         with self._engine.begin() as connection:
             standing = self._ledger.begin_decision(connection, self._account)
             outcome = withdraw(self._account, KILL_SWITCH) if standing.kill_switch else self._marked(met)

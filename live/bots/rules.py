@@ -8,7 +8,7 @@ import polars as pl
 from config.execution import ExecutionFile
 from config.exits import ExitsAndSizes
 from config.files import BotFile
-from core.accounts import Entry, Rules, Sizing
+from core.accounts import Entry, Path, Rules, Sizing
 from core.errors import BadInput
 from core.fills import Costs, FeeTier
 from core.instruments import Instrument
@@ -30,8 +30,15 @@ def rules_of(config: BotFile, strategy: Strategy, instrument: Instrument) -> Rul
         entry=Entry() if execution is None else _entry(execution),
         sizing=sizing_of(config.risk, strategy),
         ticks=execution is not None,
-        path="candle" if execution is None else execution.intrabar,
+        path=path_of(config),
     )
+
+
+def path_of(config: BotFile) -> Path:
+    """The bars inside candles that a bot's orders meet: none where they wait at an exchange."""
+    if config.execution is None or config.broker != "paper":
+        return "candle"
+    return config.execution.intrabar
 
 
 def costs_of(config: BotFile) -> Costs:
