@@ -37,7 +37,7 @@ Made = Mapping[str, Indicator]
 LOADED = 500
 MOST = 750
 """Candles in view before the next longer timeframe is drawn."""
-ASIDE = 0.5
+ASIDE = 0.25
 """Of the view, loaded on either side of it, so that panning needs no question."""
 MOST_INDICATORS = 8
 MOST_PERIOD = 1_000
