@@ -8,7 +8,8 @@
     indexes=[{'columns': ['exchange', 'symbol', 'timeframe', 'day'], 'unique': true}],
 ) }}
 
-with candles as (
+-- Not materialized: read twice, all candles of all time would be written to disk in between.
+with candles as not materialized (
     select * from {{ ref('stg_market_data') }}
 ),
 
@@ -36,14 +37,20 @@ touched as (
 ),
 
 of_touched_days as (
-    select candles.*
+    select of_day.*
     from touched
-    inner join candles
-        on touched.exchange = candles.exchange
-        and touched.symbol = candles.symbol
-        and touched.timeframe = candles.timeframe
-        and candles.closed_at > touched.day::timestamp at time zone 'UTC'
-        and candles.closed_at <= (touched.day + 1)::timestamp at time zone 'UTC'
+    cross join lateral (
+        select candles.*
+        from candles
+        where
+            candles.exchange = touched.exchange
+            and candles.symbol = touched.symbol
+            and candles.timeframe = touched.timeframe
+            and candles.closed_at > touched.day::timestamp at time zone 'UTC'
+            and candles.closed_at <= (touched.day + 1)::timestamp at time zone 'UTC'
+        -- a day at a time, by the key: joined, every candle would be held against every touched day
+        offset 0
+    ) as of_day
 ),
 {%- else -%}
 of_touched_days as (
