@@ -31,8 +31,9 @@ class StandingClock:
 class FakeAccount:
     """Market orders are filled at once at 100, others wait. Implements `TradingAccount`.
 
-    answers: what happens to the next requests: "taken", "declined", "busy", "lost request", "lost answer" or
-        "late" (it is carried out at `deliver`); "taken" when there is none left
+    answers: what happens to the next requests: "taken", "declined", "busy", "lost request", "lost answer",
+        "late" (it is carried out at `deliver`) or "half" (half of a market order is filled and the rest
+        cancelled); "taken" when there is none left
     sent: client ids of the requests, in order; now_ms: the exchange's clock
     forgotten: client ids of orders that `find` does not know any more; unlisted: those in no list either
     broken: client ids of orders whose answers make no sense; push: tells whoever watches
@@ -82,15 +83,16 @@ class FakeAccount:
         if fate == "late":
             self._late.append((order, deadline_ms))
         elif fate != "lost request":
-            self._take(order)
-        return Taken(self.orders[order.client_id].exchange_id) if fate == "taken" else Unclear("no answer")
+            self._take(order, order.quantity / 2 if fate == "half" else order.quantity)
+        has_answer = fate in {"taken", "half"}
+        return Taken(self.orders[order.client_id].exchange_id) if has_answer else Unclear("no answer")
 
     def deliver(self) -> None:
         """Requests that were late arrive; the exchange refuses those whose time is over."""
         late, self._late = self._late, []
         for order, deadline_ms in late:
             if self.now_ms <= deadline_ms:
-                self._take(order)
+                self._take(order, order.quantity)
 
     def fill(self, client_id: str, part: Decimal, whole: Decimal) -> None:
         """A waiting order meets the market."""
@@ -107,10 +109,13 @@ class FakeAccount:
         self._answer()
         self.cancelled.append(order.client_id)
         self.cancelled_ids.append(order.exchange_id)
-        report = self.orders[order.client_id]
+        self.end(order.client_id)
+
+    def end(self, client_id: str) -> None:
+        """Cancel what waits of an order, whoever wants it."""
+        report = self.orders[client_id]
         if not report.state.is_final:
-            cancelled = msgspec.structs.replace(report, state=SubmissionState.CANCELLED)
-            self.orders[order.client_id] = cancelled
+            self.orders[client_id] = msgspec.structs.replace(report, state=SubmissionState.CANCELLED)
 
     async def find(self, order: ExchangeOrder) -> Report | None:
         """By our id."""
@@ -146,14 +151,15 @@ class FakeAccount:
     async def close(self) -> None:
         """Nothing to close."""
 
-    def _take(self, order: ExchangeOrder) -> None:
+    def _take(self, order: ExchangeOrder, matched: Decimal) -> None:
         self._ids += 1
         ident = str(self._ids)
         self.sides[order.client_id] = order.side
         report = Report(order.client_id, ident, SubmissionState.WORKING, Decimal(0), None)
         self.orders[order.client_id] = report
         if order.kind.value == "market":
-            self.fill(order.client_id, order.quantity, order.quantity)
+            self.fill(order.client_id, matched, order.quantity)
+            self.end(order.client_id)
 
     def _match(self, client_id: str, part: Decimal) -> None:
         ident, side = self.orders[client_id].exchange_id, self.sides[client_id]

@@ -80,16 +80,18 @@ class ExchangeBroker:
 
     def _waits(self, connection: Connection, signal: Signal) -> bool:
         """Whether an order is under way, so that no other may be; one against the signal is withdrawn. What a
-        withdrawn buy had bought by then is sold all the same: the sale waits for its end."""
+        withdrawn buy had bought by then is sold all the same, by one sale, which waits for its end."""
         entries = [
             order
             for order in live_orders(connection, self._broker, self._bot_id)
             if order.kind.value in ENTRY_KINDS
         ]
-        if entries and signal.signal_type.value not in {"hold", entries[0].side.value}:
+        sells = any(order.side is Side.SELL for order in entries)
+        wanted = Side.SELL if sells else Side.BUY
+        if entries and signal.signal_type.value not in {"hold", wanted.value}:
             why = f"a {signal.signal_type} signal came before it was filled"
             withdraw(connection, self._bot_id, why, protective=False)
-            return entries[0].side is Side.SELL
+            return sells
         return bool(entries)
 
     def _vetoed(self, order: Order, outcome: Outcome) -> Order:

@@ -21,8 +21,9 @@ _BARE = "coins without the orders that its risk block or the kill switch asks fo
 
 class Protection:
     """Whoever holds coins and has no order under way gets what its risk block asks for, whatever happened
-    before: an entry that was filled, a sell that failed, the kill switch that was on, or a crash. A kill
-    switch that is to flatten sells it instead. What is wrong with one bot is told, and leaves the others."""
+    before: an entry that was filled, the kill switch that was on, or a crash. A sale that the exchange took
+    and cancelled is made again, and a kill switch that is to flatten sells what is held. What is wrong with
+    one bot is told, and leaves the others."""
 
     def __init__(
         self, engine: Engine, broker: str, instrument: Callable[[str], Instrument | None], tell: Tell
@@ -65,7 +66,7 @@ class Protection:
             quantity = instrument.floor_size(row.quantity)
         if quantity <= 0 or quantity < instrument.min_size:
             return False
-        prices = {} if risk is None else _triggers(row, instrument, risk)
+        prices = None if risk is None else _triggers(row, instrument, risk)
         return protect(self._engine, self._broker, row.bot_id, quantity, prices) is not None
 
 

@@ -21,6 +21,8 @@ from pipelines.warehouse.exchange_protection import is_beyond
 FORGOTTEN_MS = 2 * 3_600_000
 """After which OKX forgets a cancelled order that had no match."""
 
+_NOT_CARRIED_OUT = frozenset({SubmissionState.CANCELLED, SubmissionState.REJECTED})
+
 Tell = Callable[[str, str, str], None]
 """Level, event, message."""
 
@@ -109,7 +111,7 @@ class Submitter:
             await self._complain(order, why)
         if order.side is Side.SELL and order.kind is OrderKind.MARKET:
             why = "the position is sold by a signal"
-            if await uninterrupted(exchange_orders.withdraw_before_sale, self._engine, order.bot_id, why):
+            if await uninterrupted(exchange_orders.withdraw_before_sale, self._engine, order, why):
                 return self._patience.look_s
         quantity = await self._quantity(order)
         if quantity is None:
@@ -211,9 +213,14 @@ class Submitter:
             )
             if new:
                 self._on_fill(order, new)
-        if state is SubmissionState.REJECTED and order.side is Side.SELL:
-            await self._complain(order, report.reason or "the exchange could not carry it out")
+        if order.side is Side.SELL and state in _NOT_CARRIED_OUT and order.cancel_reason is None:
+            await self._complain_of_rest(order, report.reason or _ended_early(state, seen))
         return state.is_final
+
+    async def _complain_of_rest(self, order: ExchangeOrder, why: str | None) -> None:
+        """The exchange took a sale or a stop and ended it itself: told, unless too little is left to sell."""
+        if await self._quantity(order) is not None:
+            await self._complain(order, why or "the exchange could not carry it out")
 
     async def _missing(self, order: ExchangeOrder) -> Report:
         """`find` did not know an order that the exchange took: what its lists and its matches say instead.

@@ -4,7 +4,7 @@ Whoever locks a bot's position, an order and its row here does it in that order.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,6 +13,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Row,
+    Select,
     Text,
     and_,
     cast,
@@ -20,6 +21,7 @@ from sqlalchemy import (
     literal,
     or_,
     select,
+    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import insert
@@ -217,21 +219,31 @@ def vetoed_by_kill_switch() -> ColumnElement[bool]:
 
 def killed(bot_id: ColumnElement[int], flatten: bool = False) -> ColumnElement[bool]:
     """Whether a bot's kill switch, or that of all bots, is on; flatten: and asks for its coins to be sold."""
+    return switches(bot_id, flatten).exists()
+
+
+def switches(bot_id: ColumnElement[int], flatten: bool = False) -> Select[tuple[datetime]]:
+    """When the kill switches that hold for a bot and are on were turned on; flatten: those that ask for its
+    coins to be sold."""
     names = (literal(KILL_SWITCH), literal(f"{KILL_SWITCH}:").concat(cast(bot_id, Text)))
-    on = select(controls.c.name).where(controls.c.name.in_(names), controls.c.value["on"].as_boolean())
-    return (on.where(controls.c.value["flatten"].as_boolean()) if flatten else on).exists()
+    on = select(controls.c.updated_at).where(controls.c.name.in_(names), controls.c.value["on"].as_boolean())
+    return on.where(controls.c.value["flatten"].as_boolean()) if flatten else on
 
 
-def withdraw_before_sale(engine: Engine, bot_id: int, reason: str) -> bool:
-    """Have a bot's stops, take-profits and buys cancelled; whether any is still live."""
-    live = (
-        exchange_orders.c.bot_id == bot_id,
-        exchange_orders.c.state.in_(LIVE),
-        or_(exchange_orders.c.kind.notin_(ENTRY_KINDS), exchange_orders.c.side == Side.BUY.value),
+def withdraw_before_sale(engine: Engine, sale: ExchangeOrder, reason: str) -> bool:
+    """Have the stops, take-profits and buys of a sale's bot cancelled; whether any is still live, or a sale
+    that was decided before this one, which may sell the same coins."""
+    of_bot = (exchange_orders.c.bot_id == sale.bot_id, exchange_orders.c.state.in_(LIVE))
+    is_sale = and_(exchange_orders.c.kind.in_(ENTRY_KINDS), exchange_orders.c.side == Side.SELL.value)
+    this = exchange_orders.alias()
+    turn = select(this.c.created_at).where(this.c.order_id == sale.order_id).scalar_subquery()
+    earlier = tuple_(exchange_orders.c.created_at, exchange_orders.c.order_id) < tuple_(
+        turn, literal(sale.order_id)
     )
     with engine.begin() as connection:
-        mark(connection, reason, *live)
-        return connection.execute(select(func.count()).where(*live)).scalar_one() > 0
+        mark(connection, reason, *of_bot, ~is_sale)
+        waits = select(func.count()).where(*of_bot, or_(~is_sale, earlier))
+        return connection.execute(waits).scalar_one() > 0
 
 
 def held(engine: Engine, bot_id: int) -> Decimal:

@@ -178,9 +178,22 @@ def test_a_sell_signal_sells_what_a_withdrawn_limit_had_bought(engine):
     assert entry.cancel_reason == "a sell signal came before it was filled"
     assert (sale.side, sale.cancel_reason) == (Side.SELL, None)
     assert sale.quantity == BTC.floor_size(find_bot(engine, "real").quantity)
-    assert exchange_orders.withdraw_before_sale(engine, sale.bot_id, "the position is sold by a signal")
+    assert exchange_orders.withdraw_before_sale(engine, sale, "the position is sold by a signal")
     exchange_orders.step(engine, entry.order_id, SubmissionState.CANCELLED)
-    assert not exchange_orders.withdraw_before_sale(engine, sale.bot_id, "the position is sold by a signal")
+    assert not exchange_orders.withdraw_before_sale(engine, sale, "the position is sold by a signal")
+
+
+def test_a_second_sell_signal_adds_no_sale_while_the_withdrawn_entry_is_still_there(engine):
+    """The first one waits for the entry's end and stays; a buy signal withdraws it, and buys nothing."""
+    desk = Desk(engine, **LIMIT)
+    desk.signal(SignalType.BUY)
+    desk.filled(60_000, Decimal("0.25"))
+    desk.signal(SignalType.SELL)
+    assert not desk.signal(SignalType.SELL).orders
+    entry, sale = exchange_orders.live_orders(engine, BROKER)
+    assert (entry.side, sale.side, sale.cancel_reason) == (Side.BUY, Side.SELL, None)
+    assert not desk.signal(SignalType.BUY).orders
+    assert exchange_orders.live_orders(engine, BROKER)[1].cancel_reason is not None
 
 
 def test_a_position_is_sold_after_the_longest_time_of_holding_once(engine):

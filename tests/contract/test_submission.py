@@ -422,6 +422,119 @@ async def test_a_stop_that_fails_at_the_exchange_is_told_and_replaced_a_little_l
     assert await protection.renew() == 1
 
 
+def later(engine: Engine, seconds: int) -> None:
+    """Everything that is over has been for so much longer."""
+    with engine.begin() as connection:
+        older = f"UPDATE exchange_orders SET updated_at = updated_at - interval '{seconds} s'"
+        connection.execute(text(older))
+
+
+@pytest.mark.parametrize("risk", ["{}", '{"stop_loss": 0.1}'])
+async def test_a_sale_that_the_exchange_cancels_is_told_and_made_again_later_each_time(
+    engine, account, decide, risk
+):
+    """Half of it is sold, the rest is cancelled there: each time somebody is told, the rest is for sale again
+    after 5 s, then after 10, with a stop or without; once it is sold nothing is left of that."""
+    with engine.begin() as connection:
+        connection.execute(text(f"UPDATE bots SET config = jsonb_set(config, '{{risk}}', '{risk}')"))
+    await finish(engine, account, decide(Side.BUY))
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
+    told: list[Told] = []
+    sends = submitter(engine, account, told=told)
+    account.answers = ["half", "half"]
+    name = decide(Side.SELL, "0.999")
+    for wait_s in (5, 10):
+        for _ in range(2):
+            await sends.advance(exchange_orders.read_order(engine, name), 0)
+        assert shown(engine, name)[:2] == ("cancelled", "the exchange cancelled the rest")
+        level, event, message = told[-1]
+        assert (level, event) == ("error", "sale_not_placed") and f"order {name}" in message
+        assert find_bot(engine, "real").last_error == f"real orders: {message}"
+        later(engine, wait_s - 2)
+        assert await protection.renew() == 0
+        later(engine, 2)
+        assert (await protection.renew(), await protection.renew()) == (1, 0)
+        (sale,) = exchange_orders.live_orders(engine, BROKER)
+        assert (sale.kind, sale.side) == (OrderKind.MARKET, Side.SELL)
+        name = sale.order_id
+    assert shown(engine, name)[1] == "the exchange cancelled the sale before this one"
+    assert (await finish(engine, account, name)).state is SubmissionState.FILLED
+    assert len(told) == 2 and find_bot(engine, "real").last_error is None
+    later(engine, 1000)
+    assert position(engine)[1:] == (Decimal("0.00000000"), 3) and await protection.renew() == 0
+
+
+async def test_a_bot_that_is_paused_makes_no_sale_again(engine, account, decide):
+    """The exchange cancelled it, then the bot was paused: what is held gets its stop."""
+    await finish(engine, account, decide(Side.BUY))
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
+    account.answers = ["half"]
+    await finish(engine, account, decide(Side.SELL, "0.999"))
+    set_status(engine, "real", "paused")
+    later(engine, 6)
+    assert await protection.renew() == 1
+    (stop,) = exchange_orders.live_orders(engine, BROKER)
+    assert stop.kind is OrderKind.OCO
+
+
+async def test_a_stop_that_the_exchange_cancels_is_told_and_replaced_a_little_later(engine, account, decide):
+    """By whoever it was there; one that we withdraw for a sale is no failure."""
+    await finish(engine, account, decide(Side.BUY))
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
+    await protection.renew()
+    (stop,) = exchange_orders.live_orders(engine, BROKER)
+    await step(engine, account, stop.order_id)
+    account.end(stop.client_id)
+    told: list[Told] = []
+    await submitter(engine, account, told=told).advance(exchange_orders.read_order(engine, stop.order_id), 0)
+    ((_, event, message),) = told
+    assert event == "sale_not_placed" and message.endswith("the exchange cancelled it")
+    assert await protection.renew() == 0
+    later(engine, 6)
+    assert await protection.renew() == 1
+
+
+async def test_the_kill_switch_sells_at_once_whatever_failed_before_and_not_again_and_again(
+    engine, account, decide
+):
+    """Stops failed for long: its sale waits for none of them. When the exchange cancels that sale, the next
+    one is later; turning the switch on again is another beginning."""
+    await finish(engine, account, decide(Side.BUY))
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
+    for _ in range(4):
+        later(engine, 300)
+        assert await protection.renew() == 1
+        (stop,) = exchange_orders.live_orders(engine, BROKER)
+        exchange_orders.step(engine, stop.order_id, SubmissionState.SENDING)
+        exchange_orders.step(engine, stop.order_id, SubmissionState.REJECTED, "51000 no")
+    assert await protection.renew() == 0
+    for turn in range(2):
+        set_kill_switch(engine, True, flatten=True)
+        assert await protection.renew() == 1
+        (sale,) = exchange_orders.live_orders(engine, BROKER)
+        assert shown(engine, sale.order_id)[1] == exchange_orders.FLATTENED
+        assert exchange_orders.withdraw_killed(engine, BROKER) == 0
+        account.answers = ["half"]
+        await finish(engine, account, sale.order_id)
+        assert await protection.renew() == 0, turn
+    later(engine, 6)
+    assert await protection.renew() == 1
+    (sale,) = exchange_orders.live_orders(engine, BROKER)
+    await finish(engine, account, sale.order_id)
+    assert position(engine)[1] == 0
+
+
+async def test_of_two_sales_the_later_one_waits_for_the_earlier(engine, account, decide):
+    """They are for the same coins: what the account holds beside them is others'."""
+    await finish(engine, account, decide(Side.BUY))
+    first, second = decide(Side.SELL, "0.999"), decide(Side.SELL, "0.999")
+    for _ in range(2):
+        assert (await step(engine, account, second)).state is SubmissionState.SUBMITTING
+    assert (await finish(engine, account, first)).state is SubmissionState.FILLED
+    assert (await finish(engine, account, second)).state is SubmissionState.CANCELLED
+    assert shown(engine, second)[1] == "nothing is left to sell" and len(account.sent) == 2
+
+
 async def test_a_busy_exchange_ends_a_buy_and_never_a_sell(engine, account, decide):
     """After twenty requests: the buy is rejected, the sell is told of and sent again."""
     account.answers = ["busy"] * 20
