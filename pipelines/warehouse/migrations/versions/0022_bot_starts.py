@@ -14,8 +14,17 @@ def upgrade() -> None:
     op.create_table(
         "bot_starts",
         sa.Column("bot_id", sa.Integer(), sa.ForeignKey("bots.id"), nullable=False),
-        sa.Column("timestamp", sa.TIMESTAMP(timezone=True), nullable=False),
-        sa.Column("after_candle", sa.TIMESTAMP(timezone=True)),
+        sa.Column(
+            "timestamp",
+            sa.TIMESTAMP(timezone=True),
+            nullable=False,
+            comment="the candle it began at, from which no order followed",
+        ),
+        sa.Column(
+            "after_candle",
+            sa.TIMESTAMP(timezone=True),
+            comment="the last one judged before, what lies between was slept through",
+        ),
         sa.PrimaryKeyConstraint("bot_id", "timestamp"),
     )
 
