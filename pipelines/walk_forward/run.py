@@ -16,6 +16,7 @@ from pipelines.backtest.engine import Outcome, run
 from pipelines.backtest.intrabar import path_of
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
+from pipelines.backtest.risk import Risk
 from pipelines.sweep.axes import declared
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.space import Space
@@ -120,8 +121,9 @@ def tested(choices: Sequence[Choice], whole: Stretch, request: SweepRequest, cos
             update={"start": span.start, "end": span.end, "cash": cash}
         )
         strategy = build(market.strategy, market.parameters, market.timeframe)
-        history = market.risk.history if market.risk else 0
-        piece = stretch(market, max(strategy.window, history), strategy.warmup, None, whole.candles)
+        sized = Risk.sized(market.risk, strategy)
+        reach = max(strategy.window, sized.history if sized else 0)
+        piece = stretch(market, reach, strategy.warmup, None, whole.candles)
         outcome = liquidated(run(strategy, piece.candles, market, piece.warm, whole.path), market)
         parts.append((outcome, market))
         cash = outcome.final_value

@@ -1,9 +1,13 @@
 """Walk-forward: its windows, what it may know, and the record it leaves."""
 
 import json
+import os
+import subprocess
+import sys
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from math import log1p
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -22,6 +26,7 @@ from pipelines.walk_forward.windows import Span, Window, duration, parse, plan, 
 from strategies.sample import sample_candles
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
+ROOT = Path(__file__).parents[2]
 MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 GRID: dict[str, Any] = {"fast_period": [5, 10, 20], "slow_period": [30, 60]}
 
@@ -259,6 +264,74 @@ def test_a_test_is_warmed_up_by_what_lies_before(candles: pl.DataFrame, result: 
     assert inside.height == alone.height > 2
     assert inside.head(-1).equals(alone.head(-1))
     assert inside["entry_time"][-1] == alone["entry_time"][-1]
+
+
+WALK = "rolling:train=10h,test=8h"
+SIZER = '''"""Follows a short line and sizes itself by a long memory."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import polars as pl
+
+from strategies.base import VectorStrategy
+from strategies.indicators.averages import ema
+from strategies.indicators.base import Indicator
+from strategies.parameters import Parameters, parameter
+
+
+class SizerParameters(Parameters):
+    """Of the line."""
+
+    period: int = parameter(5, "Length of the line, candles", low=2, high=50, search=(2, 6, 1))
+
+
+class Sizer(VectorStrategy[SizerParameters]):
+    """Its sizes look back much further than its signals."""
+
+    @property
+    def sizes(self) -> Mapping[str, Any]:
+        """Of five hours of volatility."""
+        return {"sizing": "volatility", "size": 0.3, "volatility_candles": 300}
+
+    def indicators(self) -> dict[str, Indicator]:
+        """The line."""
+        return {"line": ema(self.parameters.period)}
+
+    def buy(self) -> pl.Expr:
+        """Above it."""
+        return pl.col("close") > pl.col("line")
+
+    def sell(self) -> pl.Expr:
+        """Below it."""
+        return pl.col("close") < pl.col("line")
+'''
+
+
+def test_a_strategy_that_sizes_itself_is_tested_with_its_sizes(tmp_path: Path, candles: pl.DataFrame) -> None:
+    """A test reads as many candles before it as the sizes need, not only those of the signals: its trades
+    are those of the backtest over the same span."""
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "sizer.py").write_text(SIZER)
+    candles.head(1_600).write_parquet(tmp_path / "candles.parquet")
+
+    def tcp(command: str, *arguments: str) -> dict[str, Any]:
+        own = os.environ | {"TCP_STRATEGIES_DIR": str(tmp_path / "own")}
+        line = [sys.executable, "-m", "cli.main", command, "--strategy", "sizer", "--json", *arguments]
+        line += ["--candles", str(tmp_path / "candles.parquet")]
+        run = subprocess.run(line, capture_output=True, cwd=ROOT, env=own)
+        assert run.returncode == 0, run.stderr.decode()
+        document: dict[str, Any] = json.loads(run.stdout)
+        return document
+
+    found = tcp("sweep", "--grid", "period=5,6", "--walk-forward", WALK, "--sort", "total_return")
+    (window, *_) = found["windows"]
+    period, span = window["parameters"]["period"], window["test"]
+    alone = tcp("backtest", "--param", f"period={period}", "--from", span["from"], "--to", span["to"])
+    assert alone["metrics"]["trades"] > 10
+    inside = [trade for trade in found["trades"] if trade["exit_time"] <= span["to"]]
+    for one, two in zip(inside[:-1], alone["trades"][:-1], strict=True):
+        assert one == two
 
 
 def test_the_record_adds_up(result: WalkForwardResult) -> None:
