@@ -181,8 +181,7 @@ class Runner:
         record_state(self._engine, self._row.id, target, pid=os.getpid())
         self._state = target
         self._bot.restore()
-        judged_ms = self._bot.account.last_candle_ms
-        note_applied(self._engine, self._row.id, self._row.config_version, judged_ms)
+        note_applied(self._engine, self._row.id, self._row.config_version)
         message: Message = status_message(self._name, self._wanted.value, target.value, None, None, "state")
         self._outbox.put(message)
         _log.info("state", bot=self._name, state=target.value)

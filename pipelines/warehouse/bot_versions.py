@@ -7,8 +7,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from pipelines.warehouse.sql import to_datetime
-from pipelines.warehouse.tables import bot_configs, bots
+from pipelines.warehouse.tables import bot_configs, bots, signals
 
 Origin = Literal["file", "cli", "api"]
 
@@ -39,8 +38,12 @@ def add_version(
     )
 
 
-def note_applied(engine: Engine, bot_id: int, version: int, last_candle_ms: int | None) -> None:
-    """A process of the bot works by this version from now on; only the first time counts."""
+def note_applied(engine: Engine, bot_id: int, version: int) -> None:
+    """A process of the bot works by this version from now on; only the first time counts.
+
+    What was judged last is the newest signal: of a bot that was stopped, its position has forgotten.
+    """
+    newest = select(func.max(signals.c.timestamp)).where(signals.c.bot_id == bot_id).scalar_subquery()
     statement = (
         update(bot_configs)
         .where(
@@ -48,10 +51,7 @@ def note_applied(engine: Engine, bot_id: int, version: int, last_candle_ms: int 
             bot_configs.c.version == version,
             bot_configs.c.applied_at.is_(None),
         )
-        .values(
-            applied_at=func.now(),
-            after_candle=None if last_candle_ms is None else to_datetime(last_candle_ms),
-        )
+        .values(applied_at=func.now(), after_candle=newest)
     )
     with engine.begin() as connection:
         connection.execute(statement)

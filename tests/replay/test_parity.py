@@ -326,7 +326,7 @@ def test_each_configuration_is_compared_on_its_own(engine, recorded) -> None:
                 " FROM bots"
             )
         )
-    note_applied(engine, row.id, 2, changed_ms)
+    note_applied(engine, row.id, 2)
     bench.store(engine, recorded)
     live(engine, "ema_crossover", recorded, begin=HISTORY + 150)
     report = check_bot(_url(engine), "ema_crossover")
