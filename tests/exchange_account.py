@@ -37,6 +37,7 @@ class FakeAccount:
     sent: client ids of the requests, in order; now_ms: the exchange's clock
     forgotten: client ids of orders that `find` does not know any more; unlisted: those in no list either
     broken: client ids of orders whose answers make no sense; push: tells whoever watches
+    balances_open: while it is not set, `balances` does not answer
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,9 @@ class FakeAccount:
         self.sides: dict[str, Side] = {}
         self.matches: dict[str, list[ExchangeFill]] = {}
         self.allowed = frozenset({"read_only", "trade"})
-        self.held = {"USDT": Decimal(1000)}
+        self.held: dict[str, Decimal | None] = {"USDT": Decimal(1000)}
+        self.balances_open = asyncio.Event()
+        self.balances_open.set()
         self.others: list[Report] = []
         self.now_ms = 1_000_000
         self.is_away = False
@@ -138,8 +141,9 @@ class FakeAccount:
         """What waits, and what others have."""
         return [*self.others, *(report for report in self.orders.values() if not report.state.is_final)]
 
-    async def balances(self) -> dict[str, Decimal]:
+    async def balances(self) -> dict[str, Decimal | None]:
         """As told."""
+        await self.balances_open.wait()
         self._answer()
         return self.held
 

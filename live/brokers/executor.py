@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.clock import Clock
 from core.errors import BadInput, Unavailable
-from core.exchange_orders import ExchangeOrder, SubmissionState
+from core.exchange_orders import ExchangeOrder
 from core.instruments import Instrument
 from live.bots.faults import is_away, said
 from live.bots.threads import uninterrupted
@@ -69,11 +69,18 @@ class Executor:
         self._bus = bus
         self._patience = patience or Patience()
         self._tell = tell
-        self._submitter = Submitter(
-            engine, account, wall, self._patience, self._instrument, self._filled, tell
-        )
         self._protection = Protection(engine, broker, self._instrument, tell)
         self._reconciler = Reconciler(engine, broker, account, tell, self._activity)
+        self._submitter = Submitter(
+            engine,
+            account,
+            wall,
+            self._patience,
+            self._instrument,
+            self._filled,
+            tell,
+            self._reconciler.knows,
+        )
         self._instruments: dict[str, Instrument] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._changed: dict[str, asyncio.Event] = {}
@@ -99,6 +106,7 @@ class Executor:
             group.create_task(self._keep_time(), name="clock")
             group.create_task(self._news.run(), name="news")
             group.create_task(self._reconciler.run(), name="reconciler")
+            group.create_task(self._reconciler.take_notes(), name="notes")
             while True:
                 await self._look(group)
                 await pause(self._something, LOOK_S)
@@ -111,11 +119,8 @@ class Executor:
             if is_due:
                 self._surveyed_at = now
                 await self._withdraw()
-            live = await uninterrupted(live_orders, self._engine, self._broker)
-            noted = await self._reconciler.note({order.symbol for order in live})
-            for order in live:
-                if order.symbol in noted or order.state is not SubmissionState.SUBMITTING:
-                    self._take(group, order)
+            for order in await uninterrupted(live_orders, self._engine, self._broker):
+                self._take(group, order)
             if is_due and await self._protection.renew():
                 self._something.set()
         except SQLAlchemyError as error:

@@ -14,10 +14,12 @@ from core.exchange_orders import CLIENT_ID_LENGTH, CLIENT_ID_PREFIX
 from live.bots.faults import said
 from live.bots.threads import uninterrupted
 from pipelines.exchanges.trading import TradingAccount
-from pipelines.warehouse.exchange_fills import compare_balances, note_balances
+from pipelines.warehouse.exchange_fills import compare_balances, note_balances, noted_pairs
 from pipelines.warehouse.exchange_orders import ended_orders, live_orders, unknown_ids
 
 COMPARE_S = 60.0
+NOTE_S = 1.0
+"""Between two tries to learn what the account holds, while a buy waits for it."""
 FAILURES_TOLD = 5
 """Comparisons in a row that failed, after which it is told."""
 SETTLED_S = 30.0
@@ -43,7 +45,10 @@ class Reconciler:
         self._tell = tell
         self._activity = activity
         self._noted: set[str] = set()
+        self._wanted: set[str] = set()
+        self._asked = asyncio.Event()
         self._amounts: dict[str, Decimal] = {}
+        self._told_amounts: dict[str, Decimal] = {}
         self._told: set[str] = set()
 
     async def run(self) -> None:
@@ -102,22 +107,43 @@ class Reconciler:
             numbers = f"{len(live)} orders are under way; {len(waiting)} wait at the exchange"
             self._tell("info", "orders_compared", f"{numbers}, {len(unknown)} unknown")
 
+    def knows(self, symbol: str) -> bool:
+        """Whether it is stored what the account held besides before the first order in a pair; if it is not,
+        `take_notes` sees to it."""
+        if symbol in self._noted:
+            return True
+        self._wanted.add(symbol)
+        self._asked.set()
+        return False
+
+    async def take_notes(self) -> None:
+        """See to what `knows` was asked for and is not stored, for ever."""
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            wanted, self._wanted = self._wanted, set()
+            if not wanted <= await self.note(wanted):
+                await asyncio.sleep(NOTE_S)
+
     async def note(self, symbols: Set[str]) -> Set[str]:
-        """Before the first order in a pair leaves: remember what the account holds besides. Returns the pairs
-        of which that is known."""
-        new = symbols - self._noted
-        if new:
-            try:
+        """Before the first buy in a pair leaves: remember what the account holds besides. Returns the pairs
+        of which that is known; of the others it is told that nothing is bought, and why."""
+        reason = "the exchange's balance of one of its currencies is no number"
+        try:
+            self._noted |= await uninterrupted(noted_pairs, self._engine, self._broker, symbols - self._noted)
+            if new := symbols - self._noted:
                 held = await self._account.balances()
-            except Unavailable as error:
-                _log.warning("no order leaves before the balances are known", reason=str(error))
-                return self._noted
-            await uninterrupted(note_balances, self._engine, self._broker, held, new)
-            self._noted |= new
+                self._noted |= await uninterrupted(note_balances, self._engine, self._broker, held, new)
+        except (Unavailable, SQLAlchemyError) as error:
+            reason = said(error) if isinstance(error, SQLAlchemyError) else str(error)
+        for symbol in sorted(symbols - self._noted):
+            message = f"nothing is bought in {symbol} before it is known what the account holds: {reason}"
+            self._once(f"{symbol} unknown", "buys_held_back", message)
         return self._noted
 
     async def compare_balances(self) -> None:
-        """Tell once of each difference between a currency's balance and what follows from our matches.
+        """Tell of each difference between a currency's balance and what follows from our matches, once until
+        it is another one or has been none.
 
         While orders are under way a match may have changed the balance that is not stored yet. It will be by
         the next time, so that of two comparisons with the same difference, to the last digit, the second one
@@ -126,19 +152,25 @@ class Reconciler:
         before = self._activity()
         held = await self._account.balances()
         is_quiet = before is not None and before == self._activity()
+        for currency in sorted(name for name, amount in held.items() if amount is None):
+            message = f"the exchange's balance of {currency} is no number: it is not compared"
+            self._once(f"{currency} unreadable", "not_compared", message, "warning")
         amounts = None if is_quiet else self._amounts
         found = await uninterrupted(compare_balances, self._engine, self._broker, held, amounts)
         self._amounts = {difference.currency: difference.amount for difference in found}
+        told, self._told_amounts = self._told_amounts, {}
         for difference in found:
-            if difference.is_certain:
+            currency, amount = difference.currency, difference.amount
+            if difference.is_certain and told.get(currency) != amount:
                 message = (
-                    f"the exchange holds {difference.held.normalize():f} {difference.currency}, "
-                    f"{difference.amount.normalize():+f} against what our matches explain: a transfer "
+                    f"the exchange holds {difference.held.normalize():f} {currency}, "
+                    f"{amount.normalize():+f} against what our matches explain: a transfer "
                     "or a trade by hand, or a mistake; `tcp bots balances` shows it"
                 )
-                self._once(
-                    f"{difference.currency} {difference.amount}", "balance_differs", message, "warning"
-                )
+                self._tell("warning", "balance_differs", message)
+                self._told_amounts[currency] = amount
+            elif currency in told:
+                self._told_amounts[currency] = told[currency]
 
     def _once(self, about: str, event: str, message: str, level: str = "error") -> None:
         if about not in self._told:

@@ -62,6 +62,7 @@ class Submitter:
     instrument: the rules of a symbol; None while they are not stored
     on_fill: called after new matches of an order were stored, with their number
     tell: for events people should know of: level, event, message
+    may_buy: whether a buy in a pair may leave yet; it is asked again a little later
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Submitter:
         instrument: Callable[[str], Instrument | None],
         on_fill: Callable[[ExchangeOrder, int], None],
         tell: Tell,
+        may_buy: Callable[[str], bool],
     ) -> None:
         self.counts = {"sent": 0, "declined": 0, "busy": 0, "unclear": 0, "found": 0, "not_taken": 0}
         self._engine = engine
@@ -82,6 +84,7 @@ class Submitter:
         self._instrument = instrument
         self._on_fill = on_fill
         self._tell = tell
+        self._may_buy = may_buy
         self._proven_ms = 0
         self._missing_since: dict[str, int] = {}
         self._told: set[tuple[str, str]] = set()
@@ -109,6 +112,8 @@ class Submitter:
                 await self._move(order, SubmissionState.REJECTED, why)
                 return 0
             await self._complain(order, why)
+        if order.side is Side.BUY and not self._may_buy(order.symbol):
+            return self._patience.look_s
         if order.side is Side.SELL and order.kind is OrderKind.MARKET:
             why = "the position is sold by a signal"
             if await uninterrupted(exchange_orders.withdraw_before_sale, self._engine, order, why):

@@ -97,8 +97,9 @@ class TradingAccount(Protocol):
         """Every order that waits, algo orders included, ours or not."""
         ...
 
-    async def balances(self) -> Mapping[str, Decimal]:
-        """What the account holds by currency, what open orders keep included."""
+    async def balances(self) -> Mapping[str, Decimal | None]:
+        """What the account holds by currency, what open orders keep included; None: the exchange said
+        something that is no number. A currency that it does not hold is left out."""
         ...
 
     async def watch(self, on_change: Callable[[str], None]) -> None:

@@ -1,6 +1,6 @@
 """What an exchange did with our orders, taken into the accounts of the bots: each match once."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -24,6 +24,9 @@ from pipelines.warehouse.exchange_orders import move
 from pipelines.warehouse.sql import to_datetime, to_ms
 from pipelines.warehouse.tables import bots, orders, positions, trades
 from pipelines.warehouse.tables.exchange_orders import exchange_balances, exchange_fills, exchange_orders
+
+Balances = Mapping[str, Decimal | None]
+"""What an account holds by currency; None: nobody knows."""
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -89,7 +92,7 @@ def record(
 
 
 def compare_balances(
-    engine: Engine, broker: str, held: Mapping[str, Decimal], before: Mapping[str, Decimal] | None = None
+    engine: Engine, broker: str, held: Balances, before: Mapping[str, Decimal] | None = None
 ) -> list[Difference]:
     """Lay the exchange's balances beside our matches, and keep both where they are certain.
 
@@ -104,7 +107,7 @@ def compare_balances(
         traded, others = _traded(connection, broker), _others(connection, broker)
         for currency in sorted(traded):
             now, ours = held.get(currency, Decimal(0)), traded[currency]
-            if currency not in others and before is not None:
+            if now is None or (currency not in others and before is not None):
                 continue  # a baseline is taken in a quiet moment
             amount = now - ours - others.get(currency, now - ours)
             is_certain = before is None or not amount or before.get(currency) == amount
@@ -130,18 +133,29 @@ def _others(connection: Connection, broker: str) -> dict[str, Decimal]:
     return {row.currency: row.others for row in rows}
 
 
-def note_balances(engine: Engine, broker: str, held: Mapping[str, Decimal], symbols: Iterable[str]) -> None:
-    """Before the first order: what the account holds of the currencies that the bots trade is others'."""
+def noted_pairs(engine: Engine, broker: str, symbols: Set[str]) -> set[str]:
+    """Those of the pairs of which `note_balances` has stored both currencies."""
+    with engine.connect() as connection:
+        known = _others(connection, broker).keys()
+    return {symbol for symbol in symbols if known >= set(symbol.split("-"))}
+
+
+def note_balances(engine: Engine, broker: str, held: Balances, symbols: Set[str]) -> set[str]:
+    """Before the first order: what the account holds of the currencies that the bots trade is others'.
+    Returns the pairs of which that is stored now."""
     currencies = {part for symbol in symbols for part in symbol.split("-")}
     with engine.begin() as connection:
         traded = _traded(connection, broker)
         for currency in sorted(currencies):
             ours = traded.get(currency, Decimal(0))
             now = held.get(currency, Decimal(0))
+            if now is None:
+                continue
             row = insert(exchange_balances).values(
                 broker=broker, currency=currency, held=now, traded=ours, others=now - ours
             )
             connection.execute(row.on_conflict_do_nothing())
+    return noted_pairs(engine, broker, symbols)
 
 
 def _traded(connection: Connection, broker: str) -> dict[str, Decimal]:

@@ -41,6 +41,33 @@ def status(engine: Engine, order_id: str) -> str:
     return found
 
 
+async def test_balances_that_nobody_can_read_hold_back_buys_alone(engine, bus):
+    """The exchange never answers what the account holds: one bot's coins are sold all the same, another one's
+    buy leaves when it does."""
+    account, told = FakeAccount(), list[Told]()
+    account.balances_open.clear()
+    traders = Traders(engine, 1, PRICES)
+    traders.add(2)
+    (holder, _), *_ = traders.bots.items()
+    with engine.begin() as connection:
+        held = "UPDATE positions SET quantity = 1000, cost = 100 WHERE bot_id = %(bot)s"
+        connection.exec_driver_sql(held, {"bot": holder})
+    assert traders.decide(2) == 2
+    query = "SELECT id FROM orders WHERE side = :side"
+    sale, buy = (scalar(engine, query, side=side) for side in ("sell", "buy"))
+    executor = Executor(BROKER, account, engine, bus, SystemClock(), lambda *event: told.append(event))
+    running = asyncio.create_task(executor.run())
+    try:
+        await until(lambda: status(engine, sale) == "filled", "the sale is filled")
+        assert status(engine, buy) == "submitting" and account.sent == [client_id(sale)]
+        account.balances_open.set()
+        await until(lambda: status(engine, buy) == "filled", "the buy is filled")
+    finally:
+        running.cancel()
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
+
+
 async def test_an_order_whose_answers_make_no_sense_is_parked_and_others_go_on(engine, bus):
     """It is told once and looked at again; another bot's order is filled meanwhile, and the odd one when its
     answers make sense."""

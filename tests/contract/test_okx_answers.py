@@ -137,6 +137,38 @@ async def test_a_refusal_that_nobody_expects_is_an_exchange_that_is_unavailable(
             await ask(trading)
 
 
+async def test_a_balance_that_is_no_number_is_unknown_and_the_others_are_read(account):
+    """An empty text, none at all, and a number that is none."""
+    details = [{"ccy": "BTC", "cashBal": "0.5"}, {"ccy": "ETH", "cashBal": ""}]
+    details += [{"ccy": "SOL"}, {"ccy": "XRP", "cashBal": "NaN"}, {"ccy": "USDT", "cashBal": "7"}]
+    async with account({"account/balance": [{"details": details}]}) as (trading, _):
+        held = await trading.balances()
+    assert held == {"BTC": Decimal("0.5"), "ETH": None, "SOL": None, "XRP": None, "USDT": Decimal(7)}
+
+
+async def test_a_fired_stop_whose_order_is_forgotten_is_missing(account):
+    """While we have not its number, that is what is said; from then on it is not known, but for the lists, in
+    which it is as it ended."""
+    stop = msgspec.structs.replace(ORDER, kind=OrderKind.STOP, side=Side.SELL)
+    row = {"algoId": "700", "algoClOrdId": stop.client_id, "state": "effective", "ordId": "800"}
+    answers: Answers = {"trade/order-algo": [row], "trade/orders-algo-history": [row]}
+    async with account(answers) as (trading, _):
+        report = await trading.find(stop)
+        assert report is not None
+        assert (report.state, report.order_id) == (SubmissionState.WORKING, "800")
+        stop = msgspec.structs.replace(stop, child_id="800")
+        assert await trading.find(stop) is None and await trading.trace(stop) is None
+        listed = row_of(ORDER, "canceled", "0.5") | {"ordId": "800"}
+        answers["trade/orders-history"] = lambda query: [listed] if query["after"] == "801" else []
+        report = await trading.trace(stop)
+    assert report is not None
+    assert (report.state, report.filled, report.order_id) == (
+        SubmissionState.CANCELLED,
+        Decimal("0.5"),
+        "800",
+    )
+
+
 async def test_a_refusal_that_quotes_the_request_shows_no_key(account):
     """Whatever the exchange says of an order ends in the database and on pages."""
     said = f"Wrong passphrase {KEYS.passphrase} of {KEYS.api_key}"
@@ -150,11 +182,7 @@ async def test_a_refusal_that_quotes_the_request_shows_no_key(account):
     ("path", "rows", "ask"),
     [
         ("account/balance", [], lambda trading: trading.balances()),
-        (
-            "account/balance",
-            [{"details": [{"ccy": "BTC", "cashBal": ""}]}],
-            lambda trading: trading.balances(),
-        ),
+        ("account/balance", [{"details": None}], lambda trading: trading.balances()),
         ("trade/orders-pending", [{"ordId": "7", "state": "new"}], lambda trading: trading.open_orders()),
     ],
 )

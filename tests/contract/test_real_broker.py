@@ -191,7 +191,7 @@ def _balances_agree(exchange: Exchange, traders: Traders) -> None:
     exchange.faults = {}
     exchange.start()
 
-    async def balances() -> dict[str, Decimal]:
+    async def balances() -> dict[str, Decimal | None]:
         account = OkxTrading(Keys(*KEYS.values()), True, {"rest": exchange.rest_url, "ws": exchange.ws_url})
         try:
             return dict(await account.balances())

@@ -198,13 +198,55 @@ async def test_an_order_that_began_while_the_balances_were_read_makes_them_uncer
     assert {event for _, event, _ in told} == {"balance_differs"}
 
 
-async def test_no_order_leaves_before_the_balances_are_known(reconciler, account, engine):
-    """An exchange that does not answer is asked again; pairs that are known stay so."""
+async def test_a_difference_that_was_gone_is_told_again(reconciler, account, engine, told, under_way):
+    """A coin by hand, back again, and once more: each is told, and none of them twice; while orders are under
+    way one that was told stays so."""
+    account.held = {"USDT": D(5000)}
+    await reconciler.note({"BTC-USDT"})
+    fill(engine, stored_order(engine))
+    for coins in ("1.999", "1.999", "0.999", "1.999"):
+        account.held = {"USDT": D(4900), "BTC": D(coins)}
+        await reconciler.compare_balances()
+    under_way[0] = None
+    for coins in ("2.999", "1.999", "1.999"):
+        account.held = {"USDT": D(4900), "BTC": D(coins)}
+        await reconciler.compare_balances()
+    assert [event for _, event, _ in told] == ["balance_differs"] * 2
+    assert all("+1 against" in message for _, _, message in told)
+
+
+async def test_no_buy_leaves_before_the_balances_are_known(reconciler, account, engine, told):
+    """An exchange that does not answer is asked again, and that is told once; pairs that are known stay so,
+    for the next process too."""
     assert await reconciler.note({"BTC-USDT"}) == {"BTC-USDT"}
     account.is_away = True
-    assert await reconciler.note({"BTC-USDT", "ETH-USDT"}) == {"BTC-USDT"}
+    for _ in range(2):
+        assert await reconciler.note({"BTC-USDT", "ETH-USDT"}) == {"BTC-USDT"}
+    ((level, event, message),) = told
+    assert (level, event) == ("error", "buys_held_back")
+    assert message.startswith("nothing is bought in ETH-USDT before it is known") and "away" in message
+    another = Reconciler(engine, BROKER, account, lambda *event: told.append(event), lambda: 0)
+    assert await another.note({"BTC-USDT"}) == {"BTC-USDT"} and len(told) == 1
     account.is_away = False
     assert await reconciler.note({"ETH-USDT"}) == {"BTC-USDT", "ETH-USDT"}
+
+
+async def test_a_balance_that_is_no_number_concerns_its_own_currency_alone(reconciler, account, engine, told):
+    """Pairs of others are known and compared; nothing is bought with it, it is no difference, and it is
+    named."""
+    account.held = {"USDT": D(5000), "ETH": None}
+    assert await reconciler.note({"BTC-USDT", "ETH-USDT"}) == {"BTC-USDT"}
+    assert [event for _, event, _ in told] == ["buys_held_back"]
+    fill(engine, stored_order(engine))
+    account.held = {"USDT": None, "BTC": D("0.999"), "ETH": None}
+    await reconciler.compare_balances()
+    assert [message.partition(":")[0] for _, _, message in told[1:]] == [
+        "the exchange's balance of ETH is no number",
+        "the exchange's balance of USDT is no number",
+    ]
+    account.held = {"USDT": None, "BTC": D("1.999")}
+    await reconciler.compare_balances()
+    assert [event for _, event, _ in told[3:]] == ["balance_differs"]
 
 
 _DECISION = (

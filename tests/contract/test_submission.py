@@ -92,6 +92,7 @@ def submitter(
     patience: Patience | None = None,
     wall: Clock | None = None,
     told: list[Told] | None = None,
+    may_buy: bool = True,
 ) -> Submitter:
     """As a process has it right after its start. told: where events go"""
 
@@ -101,7 +102,14 @@ def submitter(
 
     nobody: Callable[..., None] = lambda *_: None  # noqa: E731
     return Submitter(
-        engine, account, wall or SystemClock(), patience or Patience(), lambda _: BTC, nobody, tell
+        engine,
+        account,
+        wall or SystemClock(),
+        patience or Patience(),
+        lambda _: BTC,
+        nobody,
+        tell,
+        lambda _: may_buy,
     )
 
 
@@ -254,6 +262,17 @@ async def test_an_old_buy_is_not_sent_and_an_old_sell_is(engine, account, decide
     await finish(engine, account, decide(Side.BUY))
     assert (await step(engine, account, decide(Side.SELL), never)).state is SubmissionState.WORKING
     assert len(account.sent) == 2
+
+
+async def test_a_buy_that_may_not_leave_yet_is_asked_for_again_until_it_is_too_old(engine, account, decide):
+    """It is not sent, and is over when it is old or somebody withdraws it."""
+    name = decide(Side.BUY)
+    for _ in range(2):
+        sends = submitter(engine, account, may_buy=False)
+        assert await sends.advance(exchange_orders.read_order(engine, name), 0) == Patience().look_s
+    old = submitter(engine, account, Patience(entry_s=-1), may_buy=False)
+    await old.advance(exchange_orders.read_order(engine, name), 0)
+    assert shown(engine, name)[0] == "cancelled" and account.sent == []
 
 
 async def test_no_more_is_sold_than_is_held(engine, account, decide):
@@ -601,6 +620,27 @@ async def test_an_order_that_is_in_no_list_is_over_after_a_while_with_what_it_ma
     await sends.advance(exchange_orders.read_order(engine, name), 0)
     assert shown(engine, name)[0] == ("filled" if part == "1" else "cancelled")
     assert [event for _, event, _ in told] == ["order_missing", "order_missing"]
+
+
+async def test_a_fired_stop_whose_order_is_gone_is_told_and_replaced(engine, account, decide):
+    """The exchange has forgotten the order that it placed: after a while it counts as cancelled, and what is
+    held gets another stop."""
+    await finish(engine, account, decide(Side.BUY))
+    protection = Protection(engine, BROKER, lambda _: BTC, lambda *_: None)
+    await protection.renew()
+    (stop,) = exchange_orders.live_orders(engine, BROKER)
+    await step(engine, account, stop.order_id)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE exchange_orders SET child_id = '800' WHERE kind = 'oco'"))
+    account.forgotten = account.unlisted = {stop.client_id}
+    wall, told = LaterClock(), list[Told]()
+    wall.later_ms = 3 * HOUR_MS
+    sends = submitter(engine, account, Patience(missing_s=0), wall, told)
+    await sends.advance(exchange_orders.read_order(engine, stop.order_id), 0)
+    assert shown(engine, stop.order_id)[0] == "cancelled"
+    assert [event for _, event, _ in told] == ["order_missing", "sale_not_placed"]
+    later(engine, 6)
+    assert await protection.renew() == 1
 
 
 async def test_a_young_order_that_is_in_no_list_is_looked_for(engine, account, decide):

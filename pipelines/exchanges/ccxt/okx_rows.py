@@ -107,9 +107,9 @@ def order_report(row: Row) -> Report:
 
 
 def algo_report(row: Row, child: Row | None) -> Report:
-    """A row of an algo order; child: of the order that it placed, if it has."""
+    """A row of an algo order; child: of the order that it placed, if that is known."""
     state, reason = _STATES[row["state"]], None
-    filled, order_id = Decimal(0), None
+    filled, order_id = Decimal(0), child_of(row)
     if child is not None:
         placed = order_report(child)
         state, filled, order_id = placed.state, placed.filled, placed.exchange_id
@@ -123,6 +123,15 @@ def child_of(row: Row) -> str | None:
     listed = row.get("ordIdList") or []
     found = row.get("ordId") or (listed[0] if listed else "")
     return str(found) if found and found != "0" else None
+
+
+def balance(row: Row) -> Decimal | None:
+    """What a row of `GET /account/balance` says of its currency; None: nothing that is a number."""
+    try:
+        found = Decimal(row["cashBal"])
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return None
+    return found if found.is_finite() else None
 
 
 def fill(row: Row) -> ExchangeFill:

@@ -144,15 +144,10 @@ class OkxTrading:
             for name in ALGO_LISTS:
                 for row in await self._get(name, query):
                     if row["algoId"] == order.exchange_id:
-                        return await self._algo_report(order, row)
+                        return await self._algo_report(order, row, PLAIN_LISTS)
             return None
-        newer = str(int(order.exchange_id) + 1)  # `after`: the rows before that number, newest first
-        query = {"instType": "SPOT", "instId": order.symbol, "after": newer, "limit": str(PAGE)}
-        for name in PLAIN_LISTS:
-            for row in await self._get(name, query):
-                if row["ordId"] == order.exchange_id:
-                    return rows.order_report(row)
-        return None
+        row = await self._listed(order.symbol, order.exchange_id, PLAIN_LISTS)
+        return None if row is None else rows.order_report(row)
 
     async def fills(self, symbol: str, order_id: str, filled: Decimal | None = None) -> list[ExchangeFill]:
         """All matches of an order, also of those from before the three days that the quick list has."""
@@ -175,11 +170,11 @@ class OkxTrading:
         with _readable("the list of waiting orders"):
             return [*map(rows.order_report, plain), *(rows.algo_report(row, None) for row in waiting)]
 
-    async def balances(self) -> Mapping[str, Decimal]:
-        """What the account holds by currency."""
+    async def balances(self) -> Mapping[str, Decimal | None]:
+        """What the account holds by currency; None: not a number."""
         row = await self._single("account/balance")
         with _readable("the balances"):
-            return {detail["ccy"]: Decimal(detail["cashBal"]) for detail in row["details"]}
+            return {str(detail["ccy"]): rows.balance(detail) for detail in row["details"]}
 
     async def watch(self, on_change: Callable[[str], None]) -> None:
         """Both private channels, each on its connection, for ever."""
@@ -203,11 +198,29 @@ class OkxTrading:
                 on_change("")
                 await asyncio.sleep(backoff.next_delay_s())
 
-    async def _algo_report(self, order: ExchangeOrder, row: Any) -> Report:
-        """An algo order with the order that it placed, if it has."""
+    async def _algo_report(
+        self, order: ExchangeOrder, row: Any, lists: tuple[str, ...] = ()
+    ) -> Report | None:
+        """An algo order with the order that it placed, if it has, looked for in `lists` too; None when the
+        exchange does not know that one any more, whose number we have already."""
         child_id = rows.child_of(row)
-        query = {"instId": order.symbol, "ordId": child_id}
-        return rows.algo_report(row, await self._one("trade/order", query) if child_id else None)
+        if child_id is None:
+            return rows.algo_report(row, None)
+        child = await self._one("trade/order", {"instId": order.symbol, "ordId": child_id})
+        if child is None:
+            child = await self._listed(order.symbol, child_id, lists)
+        is_gone = child is None and child_id == order.child_id
+        return None if is_gone else rows.algo_report(row, child)
+
+    async def _listed(self, symbol: str, number: str, lists: tuple[str, ...]) -> Any:
+        """The row of an order in the first of the lists that has it; None: none does."""
+        newer = str(int(number) + 1)  # `after`: the rows before that number, newest first
+        query = {"instType": "SPOT", "instId": symbol, "after": newer, "limit": str(PAGE)}
+        for name in lists:
+            for row in await self._get(name, query):
+                if row["ordId"] == number:
+                    return row
+        return None
 
     async def _get(self, name: str, query: Mapping[str, str]) -> list[Any]:
         """The rows of an answer, within the limits. Unavailable when the exchange gives none."""
