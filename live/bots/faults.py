@@ -6,8 +6,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from pipelines.warehouse.database import is_outage
 
 
-def is_away(error: SQLAlchemyError) -> bool:
-    """Whether the server is away, or so slow that every connection is in use."""
+def is_away(error: Exception) -> bool:
+    """Whether the database's server is away, or so slow that every connection is in use."""
     return isinstance(error, PoolTimeout) or (isinstance(error, DBAPIError) and is_outage(error))
 
 
@@ -15,3 +15,10 @@ def said(error: SQLAlchemyError) -> str:
     """What it says, in one line, without the statement."""
     told = error.orig if isinstance(error, DBAPIError) and error.orig is not None else error
     return str(told).strip().partition("\n")[0]
+
+
+def fault(error: Exception) -> str:
+    """What somebody has to do something about, in one line."""
+    if isinstance(error, SQLAlchemyError):
+        return f"the database refuses what is to be stored: {said(error)}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"

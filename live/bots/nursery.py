@@ -6,7 +6,8 @@ neither sockets nor files, and loads no strategy: a bot reads those itself, so t
 force when its bot is started again.
 
 Lines of JSON. In: {"start": NAME, "log": PATH}. Out: {"ready": true}, {"started": NAME, "pid": PID},
-{"ended": PID, "code": CODE} with −n for signal n. It ends when its input does, and the bots with it.
+with null for a PID and "why" when it could not be, {"ended": PID, "code": CODE} with −n for signal n. It ends
+when its input does, and the bots with it.
 """
 
 import contextlib
@@ -68,7 +69,11 @@ class Nursery:
 
     def _start(self, name: str, log: Path) -> None:
         own_pid = os.getpid()
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError as error:  # as many processes as there may be, or no memory: the others live on
+            self._say({"started": name, "pid": None, "why": f"no process for it: {error.strerror}"})
+            return
         if pid == 0:
             self._become(name, log, own_pid)
         self._say({"started": name, "pid": pid})

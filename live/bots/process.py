@@ -37,6 +37,7 @@ class BotProcess:
     bot_id, version: bots.id and the version of the configuration with which it was started
     stop_deadline: when a stop that was asked for becomes a kill; None: no stop was asked for
     kill_reason: why the supervisor ends it, if it does; kill_at: when, its last words written by then
+    crash: why it ended, once that is on record; None: not yet, or it was asked to end
     exit_code: None while it runs; −n when signal n ended it; else of live.bots.runner_codes
     gives_way: it gets the processor only when nobody else wants it, until it ends
     """
@@ -50,6 +51,7 @@ class BotProcess:
         self.kill_reason: str | None = None
         self.kill_at: float | None = None
         self.stop_deadline: float | None = None
+        self.crash: str | None = None
         self.exit_code: int | None = None
         self.gives_way = False
         self._judged_ms: int | None = None
@@ -95,6 +97,8 @@ class BotProcess:
 
     def deadline(self) -> float | None:
         """When something is due about it; None: nothing is."""
+        if self.exit_code is not None:
+            return None
         return self.stop_deadline if self.kill_at is None else self.kill_at
 
     def look(self, row: BotRow, now: float, now_ms: int) -> Sign | None:
@@ -146,7 +150,8 @@ class BotProcesses:
         self._born: dict[str, asyncio.Future[int]] = {}
 
     async def start(self, row: BotRow) -> BotProcess:
-        """Start the process of a bot. ConnectionError if the nursery dies meanwhile."""
+        """Start the process of a bot. OSError when there is no room for it or for its log; a ConnectionError
+        if the nursery dies meanwhile."""
         nursery = await self._ready()
         log = self.log_of(row.name)
         log.parent.mkdir(parents=True, exist_ok=True)
@@ -207,7 +212,11 @@ class BotProcesses:
             said = msgspec.json.decode(line)
             if "started" in said:
                 born = self._born.pop(said["started"])
-                if not born.cancelled():  # the daemon stops, and with it the nursery and this process
+                if born.cancelled():
+                    pass  # the daemon stops, and with it the nursery and this process
+                elif said["pid"] is None:
+                    born.set_exception(OSError(said["why"]))
+                else:
                     born.set_result(said["pid"])
                 await asyncio.sleep(0)  # whoever waited for it takes it in before its end is read
             elif (process := self._alive.pop(said["ended"], None)) is not None:

@@ -10,6 +10,7 @@ from live.bots.threads import uninterrupted
 from pipelines.bus.base import Bus
 from pipelines.warehouse.bots import BotRow
 from pipelines.warehouse.health import Level, record_event
+from pipelines.warehouse.sql import storable
 
 _LEVELS = {"info": 20, "warning": 30, "error": 40}
 
@@ -25,6 +26,7 @@ class Reports:
 
     async def event(self, level: Level, event: str, message: str) -> None:
         """Something people should know; an error is an alert. DBAPIError when the database is away."""
+        message = storable(message)
         _log.log(_LEVELS[level], message, event_name=event)
         await uninterrupted(record_event, self._engine, level, "bots", event, message)
         document: dict[str, object] = {

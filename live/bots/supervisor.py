@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from config.settings import Settings
 from core.bot_states import Actual, Desired, IllegalMove, Step, next_step
 from core.errors import BadInput
-from live.bots.faults import is_away, said
+from live.bots.faults import fault, is_away, said
 from live.bots.folder import BotFolder
 from live.bots.process import BotProcess, BotProcesses
 from live.bots.reports import Reports
@@ -106,11 +106,11 @@ class BotSupervisor:
             for row in rows:
                 await self._apart(f"bot {row.name}", self._reconcile(row))
             self._end_strangers({row.id for row in rows})
-        except SQLAlchemyError as error:
+        except Exception as error:
             if not is_away(error):
                 await self._tell_fault("the supervision of bots", error)
             elif self._reachable_since is not None or not self._folder.was_read:
-                _log.warning("the database is away; bots are left as they are", error=said(error))
+                _log.warning("the database is away; bots are left as they are", error=fault(error))
             self._reachable_since = None
             return
         if self._reachable_since is None:
@@ -124,22 +124,21 @@ class BotSupervisor:
         except IllegalMove as error:
             # Its own process, or another daemon, moved it since it was read: the next look reads it again.
             _log.warning("a bot was moved meanwhile", about=what, error=str(error))
-        except SQLAlchemyError as error:
+        except Exception as error:
             if is_away(error):
                 raise
             await self._tell_fault(what, error)
         else:
             self._faults.pop(what, None)
 
-    async def _tell_fault(self, what: str, error: SQLAlchemyError) -> None:
-        """Once for each reason: nothing that time alone cures."""
-        if self._faults.get(what) == said(error):
+    async def _tell_fault(self, what: str, error: Exception) -> None:
+        """Once for each reason, until the step was made; it is tried again at every look."""
+        if self._faults.get(what) == fault(error):
             return
-        self._faults[what] = said(error)
+        self._faults[what] = fault(error)
         _log.error("cannot go on", about=what, exc_info=error)
-        message = f"{what}: the database refuses what is to be stored: {said(error)}"
         with contextlib.suppress(SQLAlchemyError):
-            await self._reports.event("error", "bots_fault", message)
+            await self._reports.event("error", "bots_fault", f"{what}: {fault(error)}")
 
     async def _stand_by(self) -> None:
         """Bots that run here belong to another daemon by now, which writes their states."""
@@ -153,7 +152,6 @@ class BotSupervisor:
         if process is not None and process.bot_id != row.id:
             return  # of a bot that was purged, and this one has its name: see _end_strangers
         if process is not None and process.exit_code is not None:
-            del self._processes[row.name]
             await self._ended(row, process, process.exit_code)
         elif process is not None:
             await self._watch(row, process)
@@ -197,9 +195,9 @@ class BotSupervisor:
         )
         try:
             self._processes[row.name] = await self._starter.start(row)
-        except ConnectionError as error:
-            _log.error("cannot start bots", error=str(error))
-            return
+        except OSError:  # no room for a process or for its log, or the nursery died: no crash of the bot's
+            await uninterrupted(record_state, self._engine, row.id, Actual.STOPPED, pid=None)
+            raise
         await self._reports.state(row, Actual.STARTING)
 
     async def _watch(self, row: BotRow, process: BotProcess) -> None:
@@ -237,10 +235,12 @@ class BotSupervisor:
         """A process is gone: as asked, or it crashed."""
         asked = process.stop_deadline is not None or code in {UNWANTED, LOST}
         if asked and process.kill_reason is None:
-            await self._record(row, Actual.STOPPED)
+            await self._settle(row, Actual.STOPPED)
             return
-        reason = await self._keep_crash(row, process, code)
-        await self._record(row, Actual.CRASHED)
+        if process.crash is None:
+            process.crash = await self._keep_crash(row, process, code)
+        reason = process.crash
+        await self._settle(row, Actual.CRASHED)
         if code == UNUSABLE and process.kill_reason is None:
             await self._give_up(row, f"bot {row.name} cannot run as configured: {reason}")
             return
@@ -251,6 +251,15 @@ class BotSupervisor:
         await self._reports.event(
             "warning", "bot_crashed", f"bot {row.name} crashed and is restarted: {reason}"
         )
+
+    async def _settle(self, row: BotRow, state: Actual) -> None:
+        """Store what the end of its process leaves of a bot; an outage leaves it to the next look."""
+        try:
+            await self._record(row, state)
+        except IllegalMove:
+            del self._processes[row.name]
+            raise
+        del self._processes[row.name]
 
     async def _keep_crash(self, row: BotRow, process: BotProcess, code: int) -> str:
         """Store a crash, unless the process could store it itself; returns its reason."""

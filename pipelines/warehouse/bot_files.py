@@ -11,6 +11,7 @@ from config.settings import Settings
 from core.errors import BadInput
 from core.timeframes import Timeframe
 from pipelines.warehouse.bots import list_bots, save_bot, was_deleted
+from pipelines.warehouse.sql import storable
 from strategies import registry
 
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -66,7 +67,11 @@ def read_folder(
     bots: dict[Path, BotFile] = {}
     problems: dict[Path, str] = {}
     first: dict[str, Path] = {}
-    for path in sorted(documents(bots_folder(settings)), key=lambda path: path.name not in owners.values()):
+    folder = bots_folder(settings)
+    for path in _files_of(folder):
+        if not _has_a_name(path):
+            problems[path] = f"{storable(str(path))}: its name is not UTF-8 text: rename it"
+    for path in sorted(documents(folder), key=lambda path: path.name not in owners.values()):
         try:
             bot = read_bot_file(path, settings)
         except ConfigError as error:
@@ -133,7 +138,7 @@ def create_bot(engine: Engine, settings: Settings, path: Path) -> BotFile:
 def folder_version(settings: Settings) -> tuple[tuple[str, int, int], ...]:
     """Something that changes whenever a bot, a parameter file or a strategy of the user's does: names, times
     and sizes."""
-    files = [*documents(bots_folder(settings)), *documents(settings.config_dir / "strategies")]
+    files = [*_files_of(bots_folder(settings)), *documents(settings.config_dir / "strategies")]
     files += sorted(settings.strategies_dir.glob("*.py"))
     seen = []
     for path in files:
@@ -141,15 +146,34 @@ def folder_version(settings: Settings) -> tuple[tuple[str, int, int], ...]:
             status = path.stat()
         except FileNotFoundError:
             continue  # removed between listing and looking; the next look sees it gone
+        except OSError as error:
+            seen.append((str(path), 0, error.errno or 0))
+            continue
         seen.append((str(path), status.st_mtime_ns, status.st_size))
     return tuple(seen)
 
 
 def documents(folder: Path) -> list[Path]:
-    """JSON and YAML files of a folder, by name; none when there is no such folder."""
+    """JSON and YAML files of a folder, by name; none when there is no such folder, and none whose name is no
+    text, which nothing could refer to."""
+    return [path for path in _files_of(folder) if _has_a_name(path)]
+
+
+def _files_of(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and path.is_file())
+    return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES and _may_be_read(path))
+
+
+def _may_be_read(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:
+        return True  # whoever reads it is told why that cannot be
+
+
+def _has_a_name(path: Path) -> bool:
+    return storable(path.name) == path.name
 
 
 def _check_size(risk: RiskFile, risk_percentage: float | None) -> None:

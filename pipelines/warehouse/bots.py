@@ -19,7 +19,7 @@ from pipelines.warehouse.bot_versions import Origin, add_version
 from pipelines.warehouse.controls import lock_positions
 from pipelines.warehouse.exchange_orders import withdraw
 from pipelines.warehouse.smallest import refuse_small_sizes
-from pipelines.warehouse.sql import to_datetime
+from pipelines.warehouse.sql import storable, to_datetime
 from pipelines.warehouse.tables import bot_crashes, bots, orders, positions, signals
 
 CONTROL_CHANNEL = "control:bots"
@@ -177,11 +177,11 @@ def record_crash(
                 bot_id=bot_id,
                 timestamp=to_datetime(at_ms),
                 exit_code=exit_code,
-                reason=reason,
-                stack_trace=stack_trace,
+                reason=storable(reason),
+                stack_trace=None if stack_trace is None else storable(stack_trace),
             )
         )
-        connection.execute(update(bots).where(bots.c.id == bot_id).values(last_error=reason))
+        connection.execute(update(bots).where(bots.c.id == bot_id).values(last_error=storable(reason)))
 
 
 def crash_reason(engine: Engine, bot_id: int, since_ms: int) -> str | None:

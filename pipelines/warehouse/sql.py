@@ -17,6 +17,11 @@ def to_datetime(at_ms: int) -> datetime:
     return _EPOCH + timedelta(milliseconds=at_ms)
 
 
+def storable(words: str) -> str:
+    """Words as a column of text takes them: NUL, and bytes of a name that are no characters, as escapes."""
+    return words.replace("\0", "\\x00").encode(errors="backslashreplace").decode()
+
+
 def to_ms(at: datetime) -> int:
     """Ms since the epoch of an aware datetime; parts of a millisecond are cut."""
     return (at - _EPOCH) // timedelta(milliseconds=1)
