@@ -22,7 +22,8 @@ from pipelines.warehouse.tables import controls
 
 _STATE = "portfolio_state:"
 # The newest minute's close values a coin; what was paid for it where there is none. A waiting buy counts with
-# all that it may still spend, one at an exchange with what is not matched of it.
+# all that it may still spend, one at an exchange with what is not matched of it. Coins that a deleted bot has
+# at an exchange are still there: its account counts until they are sold.
 _HOLDINGS = text("""
     SELECT b.id AS bot_id, b.symbol, split_part(b.symbol, '-', 2) AS quote, b.virtual_balance AS capital,
            p.cash, p.quantity, p.cost, price.close AS price,
@@ -43,7 +44,9 @@ _HOLDINGS = text("""
         SELECT close FROM market_data m
         WHERE m.exchange = :exchange AND m.symbol = b.symbol AND m.timeframe = '1m'
         ORDER BY m.timestamp DESC LIMIT 1) price ON true
-    WHERE b.deleted_at IS NULL AND (CAST(:quote AS text) IS NULL OR split_part(b.symbol, '-', 2) = :quote)
+    WHERE (b.deleted_at IS NULL OR (b.config->>'broker' <> 'paper'
+                                    AND p.quantity > 0 AND p.quantity >= coalesce(i.min_size, 0)))
+      AND (CAST(:quote AS text) IS NULL OR split_part(b.symbol, '-', 2) = :quote)
     ORDER BY b.id
 """).bindparams(exchange=EXCHANGE)
 

@@ -27,6 +27,7 @@ from pipelines.warehouse.bots import BotRow, cancel_open_orders, find_bot, list_
 from pipelines.warehouse.controls import set_kill_switch
 from pipelines.warehouse.health import record_event
 from pipelines.warehouse.instruments import read_instruments
+from pipelines.warehouse.real_orders import sender_is_missing
 from pipelines.warehouse.sql import EXCHANGE, to_ms
 from pipelines.warehouse.tables import bots, positions
 
@@ -95,7 +96,12 @@ def _flatten(engine: Engine, row: BotRow, instrument: Instrument | None) -> str 
     """Sell what a bot holds; why that was not possible."""
     config = parse_model(BotFile, row.config, f"bot {row.name}")
     if config.broker != "paper":
-        return f"it trades at {config.broker}: the process that sends its orders withdraws and sells there"
+        missing = sender_is_missing(engine, config.broker)
+        if missing is None:
+            return (
+                f"it trades at {config.broker}: the process that sends its orders withdraws and sells there"
+            )
+        return f"it trades at {config.broker}, where nobody withdraws or sells for it now: {missing}"
     if instrument is None:
         return f"the rules of {row.symbol} are not stored: start the daemon once"
     ledger = Ledger(engine, row.id, row.symbol, Timeframe.parse(row.timeframe))

@@ -71,7 +71,7 @@ def real_orders(engine: Engine, settings: Settings, broker: str) -> RealOrders:
             select(exchange_balances.c.currency, gap).where(exchange_balances.c.broker == broker, gap != 0)
         )
         differences: dict[str, Decimal] = dict(row._tuple() for row in differing)
-    reason = reason or _sender_is_missing(engine, broker)
+    reason = reason or sender_is_missing(engine, broker)
     return RealOrders(broker, reason is None, reason, live, differences)
 
 
@@ -103,8 +103,9 @@ def accept_balances(engine: Engine) -> list[Balance]:
     return differing
 
 
-def _sender_is_missing(engine: Engine, broker: str) -> str | None:
-    """Why nobody sends, as far as the heartbeat of the process that should tells."""
+def sender_is_missing(engine: Engine, broker: str) -> str | None:
+    """Why nobody sends orders to a broker, as far as the heartbeat of the process that should tells; None:
+    somebody does."""
     statement = select(heartbeats.c.timestamp, heartbeats.c.details).where(heartbeats.c.component == "orders")
     with engine.connect() as connection:
         beat = connection.execute(statement).one_or_none()

@@ -20,10 +20,12 @@ from core.signals import Signal, SignalType
 from core.timeframes import Timeframe
 from core.trades import Side
 from pipelines.warehouse.bot_ledger import Conflict, Ledger
+from pipelines.warehouse.bot_removal import remove_bot
 from pipelines.warehouse.bots import cancel_open_orders, find_bot
 from pipelines.warehouse.controls import kill_switch_is_on
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.exposure import admit, look, portfolios, reset_portfolios, store_limits
+from pipelines.warehouse.health import beat
 from pipelines.warehouse.kill_switch import switch
 from pipelines.warehouse.risk import apply_limits, bot_risk, order_rows, overview, reset_bot
 from tests import bot_bench as bench
@@ -166,6 +168,43 @@ def test_a_new_bot_brings_no_gain_and_a_deleted_one_no_loss(engine):
         connection.execute(text("UPDATE bots SET deleted_at = now() WHERE name = 'beta'"))
     ((now, news),) = look(engine, AT_MS)
     assert news is None and now.state.pnl == now.state.peak_pnl == 0
+
+
+def test_coins_of_a_deleted_bot_count_while_they_are_at_an_exchange(engine):
+    """0.1 coins, about 6,000, of a bot with a real broker take their room after it was deleted until they are
+    sold; a paper bot's are gone with it. Neither is a gain or a loss."""
+    bench.add_bot(engine, "alpha")
+    for name, changes in (("real", {"broker": "okx-demo"}), ("paper", {})):
+        bench.add_bot(engine, name, **changes)
+        hold(engine, name, "0.1", "4000")
+    store_limits(engine, PortfolioLimits(max_exposure=D(9_000)))
+    look(engine, AT_MS)
+    for name in ("real", "paper"):
+        remove_bot(engine, name)
+    ((now, _),) = look(engine, AT_MS)
+    assert [holding.bot_id for holding in now.holdings] == [
+        find_bot(engine, name).id for name in ("alpha", "real")
+    ]
+    assert now.state.pnl == now.state.peak_pnl
+    assert (try_to_buy(engine, "alpha", D(4_000)) or "").startswith("over all bots: exposure would be")
+    with engine.begin() as connection:
+        sold = "UPDATE positions SET quantity = 0.000001 WHERE bot_id = :bot"
+        connection.execute(text(sold), {"bot": find_bot(engine, "real").id})
+    look(engine, AT_MS)
+    assert [holding.symbol for holding in portfolios(engine)[0].holdings] == [bench.SYMBOL]
+
+
+def test_flattening_says_whether_anybody_sells_at_the_exchange(engine):
+    """Coins of a bot with a real broker are not sold here; without a sender they are sold nowhere."""
+    bench.add_bot(engine, "real", broker="okx-demo")
+    hold(engine, "real", "0.1", "4000")
+    nobody = switch(engine, True, "test", flatten=True).unsold["real"]
+    assert nobody.startswith("it trades at okx-demo, where nobody withdraws or sells for it now: ")
+    assert "never ran" in nobody
+    beat(engine, "orders", time.time_ns() // 1_000_000, None, {"broker": "okx-demo"})
+    assert switch(engine, True, "again", flatten=True).unsold == {
+        "real": "it trades at okx-demo: the process that sends its orders withdraws and sells there"
+    }
 
 
 def test_flattening_sells_what_is_held_and_is_kept_as_trade_and_event(engine):
