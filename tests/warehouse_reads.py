@@ -139,7 +139,7 @@ def _bot() -> dict[str, Read]:
         "restore": lambda engine: ledger(engine).restore(),
         "candles after": lambda engine: ledger(engine).candles_after(NOON_MS),
         "candle at": lambda engine: ledger(engine).candle_at(NOON_MS),
-        "last signal": lambda engine: ledger(engine).last_signal_ms(),
+        "last judged": lambda engine: ledger(engine).last_judged_ms(),
         "inside a final candle": lambda engine: Inside(engine, SYMBOL, "trades").of_final(_FLAT, Matching()),
         "inside a running candle": lambda engine: Inside(engine, SYMBOL, "trades").so_far(_FLAT, Matching()),
     }

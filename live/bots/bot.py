@@ -176,7 +176,7 @@ class Bot:
         if reference_ms is None:
             return False
         newest = self._ledger.candle_at(reference_ms)
-        judged_ms = self._ledger.last_signal_ms()
+        judged_ms = self._ledger.last_judged_ms()
         if newest is None or (judged_ms is not None and newest.close_ms < judged_ms):
             return False
         if self._rules_arrive():

@@ -38,7 +38,7 @@ def check_bot(
         raise BadInput("bot", f"{name} has judged no candle since its configuration changed")
     before, candle_ms = history_needed(history)
     first_ms = to_ms(history.signals["timestamp"][0]) - before * candle_ms
-    last_ms = to_ms(history.signals["timestamp"][-1])
+    last_ms = to_ms(history.last_judged)
     row = history.row
     candles = read_candles(engine, row.symbol, row.timeframe, first_ms, last_ms)
     return compare_history(

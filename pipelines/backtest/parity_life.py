@@ -53,7 +53,7 @@ def since_change(
     lot_size: what is worth less than two lots is nothing. BadInput when `start` is before the change, or it
     never was flat since.
     """
-    last = history.signals["timestamp"][-1]
+    last = history.last_judged
     chosen = [one for one in configured if one.after_candle is None or one.after_candle < last][-1]
     history = replace(history, row=msgspec.structs.replace(history.row, config=chosen.document))
     if chosen.after_candle is None:
@@ -101,37 +101,39 @@ def _since(history: BotHistory, at: Any, worth: float) -> BotHistory:
 
 
 def due(history: BotHistory, candles: pl.DataFrame) -> pl.DataFrame:
-    """The candles that the bot had to judge: those from its first signal to its last that it did not sleep
-    through.
+    """The candles that the bot had to judge: those from its first signal to the last that it judged, but for
+    those it slept through.
 
     When it slept is known since bots note where they begin; before that every candle without a signal, and
     without one of the holds that `tcp data prune` dropped, counts as slept through.
     """
     times, starts = history.signals["timestamp"], history.starts
-    own = between(candles, times[0], times[-1])
+    own = between(candles, times[0], history.last_judged)
     for begun, after in starts.iter_rows():
         if after is not None:
             own = own.filter(~((pl.col("timestamp") > after) & (pl.col("timestamp") < begun)))
-    noted = starts["timestamp"].min() or times[-1]
-    holds = history.signals.filter(pl.col("signal_type") == "hold")["timestamp"]
+    noted = starts["timestamp"].min() or history.last_judged
     judged = (
         pl.col("timestamp").is_in(times.implode())
-        | (pl.col("timestamp") < (holds.min() or times[0]))
+        | (pl.col("timestamp") <= _pruned_until(history))
         | (pl.col("timestamp") > noted)
     )
     return own.filter(judged)
 
 
+def _pruned_until(history: BotHistory) -> Any:
+    """The oldest hold that `tcp data prune` could have dropped and did not, or the last judged candle if none
+    is left: a candle before it without a signal had a hold, as pruning goes from the oldest on."""
+    holds = history.signals.filter((pl.col("signal_type") == "hold") & ~pl.col("is_kept"))["timestamp"]
+    return holds.min() or history.last_judged
+
+
 def with_pruned(history: BotHistory, own: pl.DataFrame) -> pl.DataFrame:
-    """The signals for those candles, with the holds that `tcp data prune` dropped: before the oldest hold
-    that is left, a candle without a signal had one, of which nothing else is known."""
+    """The signals for those candles, with the holds that were pruned, of which nothing else is known."""
     said = among(history.signals, own)
-    left = said.filter(pl.col("signal_type") == "hold")
-    if left.is_empty():
-        return said
-    known = set(said["timestamp"])
-    dropped = own.filter(pl.col("timestamp") < left["timestamp"][0])["timestamp"]
-    pruned = [(time, "hold", None, None, None) for time in dropped if time not in known]
+    known = said["timestamp"].implode()
+    dropped = own.filter((pl.col("timestamp") <= _pruned_until(history)) & ~pl.col("timestamp").is_in(known))
+    pruned = [(time, "hold", None, None, None, False) for time in dropped["timestamp"]]
     if not pruned:
         return said
     rows = sorted([*said.rows(), *pruned], key=lambda row: row[0])

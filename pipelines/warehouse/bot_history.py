@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Select, Table, func, select
+from sqlalchemy import Connection, Engine, Select, Table, func, or_, select
 
 from pipelines.warehouse.bots import BotRow, find_bot
 from pipelines.warehouse.sql import to_datetime, to_ms
@@ -19,6 +19,7 @@ _SIGNALS = {
     "price": pl.Float64,
     "confidence": pl.Float64,
     "indicators": pl.Object,
+    "is_kept": pl.Boolean,
 }
 _ORDERS = {
     "timestamp": _TIME,
@@ -44,11 +45,12 @@ _STARTS = {"timestamp": _TIME, "after_candle": _TIME}
 class BotHistory:
     """Frames, oldest first; amounts as floats, times in UTC.
 
-    signals: timestamp, signal_type, price, confidence, indicators (a mapping each) · orders: timestamp (the
-    decision's), side, status, reason, oco (of protective ones) · fills: timestamp, side, order_type, price,
-    quantity (before the fee), fees, pnl · values: timestamp, total_value and crypto_balance (quote currency)
-    at the close of each judged candle · starts: timestamp of the candle at which it began, after_candle (the
-    last one judged before)
+    signals: timestamp, signal_type, price, confidence, indicators (a mapping each), is_kept (an order or a
+    fill is of it: `tcp data prune` never drops it, whatever its type) · orders: timestamp (the decision's),
+    side, status, reason, oco (of protective ones) · fills: timestamp, side, order_type, price, quantity
+    (before the fee), fees, pnl · values: timestamp, total_value and crypto_balance (quote currency) at the
+    close of each judged candle · starts: timestamp of the candle at which it began, after_candle (the last
+    one judged before)
     """
 
     row: BotRow
@@ -57,6 +59,13 @@ class BotHistory:
     fills: pl.DataFrame
     values: pl.DataFrame
     starts: pl.DataFrame
+
+    @property
+    def last_judged(self) -> datetime:
+        """Close of the newest candle it judged: that of a snapshot where the signal was pruned. There
+        has to be a signal."""
+        newest: datetime = self.signals["timestamp"][-1]
+        return newest if self.values.is_empty() else max(newest, self.values["timestamp"][-1])
 
 
 def read_history(engine: Engine, name: str, end_ms: int | None = None) -> BotHistory:
@@ -74,8 +83,12 @@ def read_history(engine: Engine, name: str, end_ms: int | None = None) -> BotHis
         trades.c.fees,
         trades.c.pnl,
     ).join_from(trades, orders, trades.c.order_id == orders.c.id)
+    is_kept = or_(
+        *(select(table.c.id).where(table.c.signal_id == signals.c.id).exists() for table in (orders, trades))
+    )
+    said = [signals.c[name] for name in _SIGNALS if name in signals.c]
     parts = (
-        (signals, select(*(signals.c[name] for name in _SIGNALS)), _SIGNALS),
+        (signals, select(*said, is_kept.label("is_kept")), _SIGNALS),
         (orders, select(*(orders.c[name] for name in _ORDERS)), _ORDERS),
         (trades, filled, _FILLS),
         (bot_performance, select(*(bot_performance.c[name] for name in _VALUES)), _VALUES),

@@ -169,9 +169,11 @@ class Ledger:
             seen = connection.execute(statement).scalar_one_or_none()
         return None if seen is None else self._timeframe.open_ms(to_ms(seen))
 
-    def last_signal_ms(self) -> int | None:
-        """Close of the newest candle that has a signal; None before the first."""
-        statement = select(func.max(signals.c.timestamp)).where(signals.c.bot_id == self._bot_id)
+    def last_judged_ms(self) -> int | None:
+        """Close of the newest candle ever judged, by its snapshot, which retention keeps; None before the
+        first."""
+        of_bot = bot_performance.c.bot_id == self._bot_id
+        statement = select(func.max(bot_performance.c.timestamp)).where(of_bot)
         with self._engine.connect() as connection:
             newest = connection.execute(statement).scalar_one_or_none()
         return None if newest is None else to_ms(newest)

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, func, select, update
 from sqlalchemy.dialects.postgresql import insert
 
-from pipelines.warehouse.tables import bot_configs, bots, signals
+from pipelines.warehouse.tables import bot_configs, bot_performance, bots
 
 Origin = Literal["file", "cli", "api"]
 
@@ -41,9 +41,10 @@ def add_version(
 def note_applied(engine: Engine, bot_id: int, version: int) -> None:
     """A process of the bot works by this version from now on; only the first time counts.
 
-    What was judged last is the newest signal: of a bot that was stopped, its position has forgotten.
+    What was judged last the newest snapshot tells: of a bot that was stopped, its position has forgotten.
     """
-    newest = select(func.max(signals.c.timestamp)).where(signals.c.bot_id == bot_id).scalar_subquery()
+    snapshots = bot_performance.c
+    newest = select(func.max(snapshots.timestamp)).where(snapshots.bot_id == bot_id).scalar_subquery()
     statement = (
         update(bot_configs)
         .where(
