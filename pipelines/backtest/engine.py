@@ -40,6 +40,7 @@ class Outcome:
     equity: timestamp, equity (quote currency, at each close), close (the market's)
     signals: timestamp, signal_type, price: those that an order followed
     covered: candles judged on the path inside them
+    left: coins held at the last close, of which some may be sold already
     """
 
     trades: pl.DataFrame
@@ -48,6 +49,7 @@ class Outcome:
     metrics: dict[str, float | int | None]
     final_value: float
     covered: int = 0
+    left: float = 0.0
 
 
 def run(
@@ -74,6 +76,7 @@ def run(
         metrics=metrics_of(walked, *close_of(traded), market),
         final_value=float(walked.equity[-1]),
         covered=walked.covered,
+        left=_left(walked),
     )
 
 
@@ -149,6 +152,13 @@ def metrics_of(
             traded=float(walked.values[:, 5].sum()),
         )
     )
+
+
+def _left(walked: Walked) -> float:
+    if walked.left is not None:
+        return walked.left
+    still_open = walked.trips.size > 0 and walked.trips[-1, EXIT] < 0
+    return float(walked.values[-1, 2]) if still_open else 0.0
 
 
 def _trades(times: pl.Series, walked: Walked, market: Market) -> pl.DataFrame:

@@ -42,9 +42,9 @@ bought = njit_inlined(account.bought)
 CASH, COINS, SPENT, PAID, PRICE, WANTED, STOP, TARGET, HIGHEST, DAY_VALUE, LAST_VALUE, PEAK = range(12)
 CARRIED = 12
 # And in whole numbers: round trips that are over, the order that waits (1 buy, −1 sell, 0 none), why it was
-# given and at which candle, candles without a trade in a row.
-COUNT, ORDER, WHY, DECIDED, SILENT = range(5)
-WHOLE = 5
+# given and at which candle, candles without a trade in a row, close of the candle of the entry (ms).
+COUNT, ORDER, WHY, DECIDED, SILENT, ENTERED = range(6)
+WHOLE = 6
 
 
 class Bars(NamedTuple):
@@ -64,7 +64,9 @@ class Rules(NamedTuple):
     """What stays the same; fractions and quote currency. 0 is no such limit.
 
     fraction: most of the account in coins; amount: spent by each buy, on top of equity times its weight
-    most: that a buy spends, infinity for no such limit; the others as in `core.risk`
+    most: that a buy spends, infinity for no such limit; longest_ms: from the close of the candle of the entry
+    to that at which it has been held for as long as it may (candles that are missing count), −1 for no such
+    limit; the others as in `core.risk`
     """
 
     fill_next: bool
@@ -76,7 +78,7 @@ class Rules(NamedTuple):
     stop_loss: float
     take_profit: float
     trailing_stop: float
-    max_candles: int
+    longest_ms: int
     max_daily_loss: float
     max_drawdown: float
     max_silent: int
@@ -181,6 +183,7 @@ def _fill(
     if whole[ORDER] > 0:
         _enter(carried, rules, market)
         row[ENTRY], row[BOUGHT_AT] = t, whole[DECIDED]
+        whole[ENTERED] = now_ms
     else:
         _leave(carried, rules, market, values[whole[COUNT]])
         row[EXIT], row[REASON] = t, whole[WHY]
@@ -229,7 +232,6 @@ def _decide(
     whole: Ints,
     rules: Rules,
     memory: Ints,
-    trips: Ints,
     weight: float,
 ) -> None:
     """What a signal (1 buy, −1 sell, 0 none) and the time make of the order that waits; one that goes against
@@ -243,10 +245,9 @@ def _decide(
             whole[ORDER], whole[WHY], whole[DECIDED] = side, SIGNAL, t
             if side > 0:
                 remember_order(memory, now_ms)
-    if whole[ORDER] == 0 and carried[COINS] > 0.0 and rules.max_candles > 0:
-        candles = t - trips[whole[COUNT], ENTRY] + (1 if rules.fill_next else 0)
-        if candles >= rules.max_candles:
-            whole[ORDER], whole[WHY] = -1, TIME
+    timed = carried[COINS] > 0.0 and 0 <= rules.longest_ms <= now_ms - whole[ENTERED]
+    if whole[ORDER] == 0 and timed:
+        whole[ORDER], whole[WHY] = -1, TIME
 
 
 @njit
@@ -270,19 +271,20 @@ def walk_exits(
     """
     carried, whole = np.zeros(CARRIED), np.zeros(WHOLE, np.int64)
     carried[CASH], carried[DAY_VALUE], carried[LAST_VALUE], carried[PEAK] = cash, cash, cash, cash
-    held, many, later = 0, weights.size > 1, 1 if rules.fill_next else 0
+    held, many = 0, weights.size > 1
     kept = 1.0 - rules.trailing_stop if rules.trailing_stop > 0.0 else 0.0
     # Taken out of their tuple once: inside the loop that would count references at every candle.
     opens, highs, lows, closes, traded, day, closed = bars
     close, idle, riding = 0.0, False, False
     cash_now = coins = stop = goal = highest = value = peak = 0.0
-    silent, leave_at = 0, 0
+    silent, leave_ms = 0, 0
     for t in range(closes.size):
         if idle and not buy[t] and day[t] == day[t - 1]:  # nothing but cash, as at the candle before
             whole[SILENT] = 0 if traded[t] else whole[SILENT] + 1
             equity[t] = carried[CASH]
             continue
-        if riding and not sell[t] and t < leave_at and day[t] == day[t - 1]:  # nothing but the position
+        # Nothing but the position.
+        if riding and not sell[t] and closed[t] < leave_ms and day[t] == day[t - 1]:
             top = max(highest, highs[t])
             if not traded[t] or (lows[t] > max(stop, top * kept) * (1.0 + TOUCH) and highs[t] < goal):
                 if traded[t]:
@@ -336,11 +338,11 @@ def walk_exits(
             memory[HALTED] = 1
         side = 1 if buy[t] else -1 if sell[t] else 0
         holding, waiting = carried[COINS] > 0.0, whole[ORDER] != 0
-        timed = holding and 0 < rules.max_candles <= t - trips[whole[COUNT], ENTRY] + later
+        timed = holding and 0 <= rules.longest_ms <= closed[t] - whole[ENTERED]
         if timed or (side != 0 and (waiting or (side < 0) == holding)):
             before, weight = closes[t - 1] if t > 0 else 0.0, weights[t if many else 0]
             now_ms = closed[t]
-            _decide(t, side, now_ms, day[t], before, close, carried, whole, rules, memory, trips, weight)
+            _decide(t, side, now_ms, day[t], before, close, carried, whole, rules, memory, weight)
         idle = carried[COINS] == 0.0 and whole[ORDER] == 0
         if whole[ORDER] != 0 and not rules.fill_next:
             _fill(t, close, closed[t], day[t], carried, whole, rules, memory, trips, values)
@@ -351,9 +353,7 @@ def walk_exits(
             cash_now, coins, stop = carried[CASH], carried[COINS], carried[STOP]
             goal, highest = carried[TARGET] * (1.0 - TOUCH), carried[HIGHEST]
             value, peak, silent = carried[LAST_VALUE], carried[PEAK], whole[SILENT]
-            leave_at = closes.size
-            if rules.max_candles > 0:
-                leave_at = trips[whole[COUNT], ENTRY] + rules.max_candles - later
+            leave_ms = whole[ENTERED] + rules.longest_ms if rules.longest_ms >= 0 else closed[-1] + 1
     if carried[COINS] > 0.0:
         row, count = values[whole[COUNT]], whole[COUNT]
         row[0], row[1], row[2], row[3] = carried[PRICE], close, carried[COINS], carried[PAID]

@@ -24,9 +24,9 @@ TIER_DAYS = 30
 CASH, COINS, SPENT, PAID, BUDGET, TRIGGER, STOP, TARGET, HIGHEST, DAY_VALUE, LAST_VALUE, PEAK = range(12)
 GROSS, COST, GOT, SOLD, GAINED, MAKER, TAKER, RECEIVED, TURNOVER, BEFORE = range(12, 22)
 CARRIED = 22
-# In whole numbers. ORDER: 1 buy, −1 sell, 0 none; KIND of it; FRESH: no bar has met it yet; AGE: candles that
-# it waited; ENTERED: candle of the entry.
-COUNT, ORDER, WHY, DECIDED, SILENT, AGE, ENTERED, DAY, KIND, FRESH = range(10)
+# In whole numbers. ORDER: 1 buy, −1 sell, 0 none; KIND of it; FRESH: no bar has met it yet; EXPIRES: close at
+# which it is withdrawn, ms; ENTERED: close of the candle of the entry, ms.
+COUNT, ORDER, WHY, DECIDED, SILENT, EXPIRES, ENTERED, DAY, KIND, FRESH = range(10)
 WHOLE = 10
 
 
@@ -46,13 +46,14 @@ class Bars(NamedTuple):
 
 
 class Terms(NamedTuple):
-    """How orders are filled. share: largest part of a bar's volume, 0 for no such limit; spread: quote
-    currency; impact: fraction of the price for an order as large as the bar's volume, with the square of its
-    part of that; tiers: rows of (traded value, maker fee, taker fee), rising."""
+    """How orders are filled. expires_ms: from the decision to the close that withdraws an entry; share: the
+    largest part of a bar's volume, 0 for no such limit; spread: quote currency; impact: fraction of the price
+    for an order as large as the bar's volume, with the square of its part of that; tiers: rows of (traded
+    value, maker fee, taker fee), rising."""
 
     kind: int
     offset: float
-    expires: int
+    expires_ms: int
     share: float
     spread: float
     impact: float
@@ -62,12 +63,13 @@ class Terms(NamedTuple):
 class Book(NamedTuple):
     """What is written: equity at each candle's close; trips and values as `account.walk` and `exits` have
     them; moments: for each round trip the bars of its first buy and its last sale, doubled, and one more for
-    a fill inside the bar rather than at its open."""
+    a fill inside the bar rather than at its open; left: one number, the coins held after the last bar."""
 
     equity: Floats
     trips: Ints
     values: Floats
     moments: Ints
+    left: Floats
 
 
 @njit_inlined

@@ -21,7 +21,8 @@ PRICES = ("open", "high", "low", "close")
 
 class Walked(NamedTuple):
     """equity, values, held: as of `account.walk`; trips: columns as in `exits` (ENTRY … REASON); times: of
-    the fills where they are not those of the candles; covered: candles judged on the path inside them."""
+    the fills where they are not those of the candles; covered: candles judged on the path inside them; left:
+    coins held at the last close, where parts of a position may be sold (None: all that it bought)."""
 
     equity: Floats
     trips: Ints
@@ -29,6 +30,7 @@ class Walked(NamedTuple):
     held: int
     times: pl.DataFrame | None = None
     covered: int = 0
+    left: float | None = None
 
 
 def bars_of(traded: pl.DataFrame, market: Market) -> "Bars":
@@ -75,6 +77,7 @@ def rules_of(risk: Risk, market: Market) -> "Rules":
     """The block as the kernel wants it: no limit is 0."""
     from pipelines.backtest.exits import Rules
 
+    later = 1 if market.fill == "open" else 0  # the candle that is entered at its open counts
     spending = (risk.max_order_value, risk.max_position_value)  # a buy begins flat: the smaller one counts
     return Rules(
         fill_next=market.fill == "open",
@@ -86,7 +89,7 @@ def rules_of(risk: Risk, market: Market) -> "Rules":
         stop_loss=float(risk.stop_loss or 0),
         take_profit=float(risk.take_profit or 0),
         trailing_stop=float(risk.trailing_stop or 0),
-        max_candles=risk.max_candles or 0,
+        longest_ms=(risk.max_candles - later) * market.candle_ms if risk.max_candles else -1,
         max_daily_loss=float(risk.max_daily_loss or 0),
         max_drawdown=float(risk.max_drawdown or 0),
         max_silent=risk.max_silent_candles,

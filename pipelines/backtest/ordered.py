@@ -71,17 +71,16 @@ def walk_ordered(
     execution, risk, traded = market.execution or Execution(), market.risk or Risk(), candles.slice(warm)
     refuse_unsuitable(execution, traded, market.symbol)
     most = int(np.count_nonzero(buy)) + 1
-    book = Book(
-        np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6)), np.zeros((most, 2), np.int64)
-    )
+    trips, values, moments = np.zeros((most, 5), np.int64), np.zeros((most, 6)), np.zeros((most, 2), np.int64)
+    book = Book(np.empty(buy.size), trips, values, moments, np.zeros(1))
     if weights is None:
         weights = weights_of(strategy, risk, candles, market, warm)
     rules, terms = rules_of(risk, market), terms_of(execution, market)
     memory = new_memory(rules)
     walk = chosen(walk_orders, laid.begins.len())
     count, held = walk(laid.bars, buy, sell, weights, rules, terms, market.cash, memory, book)
-    times = _times(laid, book.moments[:count])
-    return Walked(book.equity, book.trips[:count], book.values[:count], held, times, laid.covered)
+    times, left = _times(laid, moments[:count]), float(book.left[0])
+    return Walked(book.equity, trips[:count], values[:count], held, times, laid.covered, left)
 
 
 def terms_of(execution: Execution, market: Market) -> "Terms":
@@ -93,7 +92,7 @@ def terms_of(execution: Execution, market: Market) -> "Terms":
     return Terms(
         kind=ENTRY_ORDERS.index(execution.order),
         offset=execution.offset,
-        expires=execution.expires,
+        expires_ms=execution.expires * market.candle_ms,
         share=execution.volume_share or 0.0,
         spread=execution.spread,
         impact=execution.impact,

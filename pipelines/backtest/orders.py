@@ -29,7 +29,6 @@ from pipelines.backtest.account import (
 from pipelines.backtest.compiled import njit, njit_inlined
 from pipelines.backtest.exits import Rules
 from pipelines.backtest.filling import (
-    AGE,
     BEFORE,
     BUDGET,
     CARRIED,
@@ -41,6 +40,7 @@ from pipelines.backtest.filling import (
     DAY_VALUE,
     DECIDED,
     ENTERED,
+    EXPIRES,
     FRESH,
     GAINED,
     GOT,
@@ -90,7 +90,6 @@ def _begin_trip(t: int, moment: int, carried: Floats, whole: Ints, book: Book) -
     row = book.trips[whole[COUNT]]
     row[ENTRY], row[BOUGHT_AT] = t, whole[DECIDED]
     book.moments[whole[COUNT], 0] = moment
-    whole[ENTERED] = t
     carried[HIGHEST] = 0.0
 
 
@@ -197,7 +196,7 @@ def _want(
     if _may_buy(candle, now_ms, close, carried, whole, rules, memory, weight):
         remember_order(memory, now_ms)
         whole[ORDER], whole[DECIDED], whole[KIND] = 1, candle, terms.kind
-        whole[AGE], whole[FRESH] = 0, 1
+        whole[EXPIRES], whole[FRESH] = now_ms + terms.expires_ms, 1
         away = terms.offset if terms.kind == STOP_ENTRY else -terms.offset
         carried[TRIGGER] = close * (1.0 + away)
 
@@ -216,10 +215,8 @@ def _decide(
     weight: float,
 ) -> None:
     """What a signal (1 buy, −1 sell, 0 none), the time and an order's age make of the order that waits."""
-    if whole[ORDER] > 0:
-        whole[AGE] += 1
-        if whole[KIND] != MARKET and whole[AGE] >= terms.expires:
-            whole[ORDER] = 0
+    if whole[ORDER] > 0 and whole[KIND] != MARKET and now_ms >= whole[EXPIRES]:
+        whole[ORDER] = 0
     protecting = whole[ORDER] < 0 and whole[WHY] != SIGNAL and whole[WHY] != TIME
     if side != 0 and not protecting:
         against = whole[ORDER] != 0 and whole[ORDER] != side
@@ -229,7 +226,7 @@ def _decide(
             whole[ORDER], whole[WHY], whole[DECIDED], whole[KIND] = -1, SIGNAL, candle, MARKET
         elif whole[ORDER] == 0 and side > 0 and carried[COINS] == 0.0 and not against:
             _want(candle, now_ms, close, carried, whole, rules, memory, terms, weight)
-    timed = carried[COINS] > 0.0 and 0 < rules.max_candles <= candle - whole[ENTERED] + 1
+    timed = carried[COINS] > 0.0 and 0 <= rules.longest_ms <= now_ms - whole[ENTERED]
     if whole[ORDER] == 0 and timed:
         whole[ORDER], whole[WHY], whole[KIND] = -1, TIME, MARKET
 
@@ -263,6 +260,7 @@ def _enter(
     new = carried[COINS] == 0.0
     if new:
         _begin_trip(candle, 2 * b + where, carried, whole, book)
+        whole[ENTERED] = bars.closed[candle]
     buy(price, bars.volume[b], limited and (where == INSIDE_FILL or fresh == 0), carried, whole, rules, terms)
     if whole[KIND] == STOP_ENTRY:
         whole[KIND] = MARKET  # what is left of it follows the market
@@ -369,6 +367,7 @@ def walk_orders(
         _decide(candle, now_ms, side, close, carried, whole, rules, memory, terms, weight)
         carried[BEFORE] = close
         candle, busy = candle + 1, False
+    book.left[0] = carried[COINS]
     if carried[COINS] > 0.0:
         last = closes.size - 1
         _end_trip(-1, 2 * last + 1, STILL_OPEN, closes[last], carried, whole, book)

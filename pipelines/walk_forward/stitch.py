@@ -14,26 +14,27 @@ WINDOW_END = "window"
 
 
 def liquidated(outcome: Outcome, market: Market) -> Outcome:
-    """The run with a position that is still open sold at the last close, costs included.
+    """The run with the coins that are still held sold at the last close, costs included.
 
     The parameters of the next window know nothing of it, and a free exit would flatter the record.
     """
     trades = outcome.trades
     if not trades.height or trades["exit_reason"][-1] != "end":
         return outcome
-    last = trades.row(-1, named=True)
+    last, close = trades.row(-1, named=True), float(outcome.equity["close"][-1])
     spread, fee = _end_costs(market)
-    price = (last["exit_price"] - spread / 2) * (1 - market.slippage)
-    charged = last["quantity"] * price * fee
-    lost = last["quantity"] * (last["exit_price"] - price) + charged
-    sold = last | {"exit_price": price, "fees": last["fees"] + charged, "pnl": last["pnl"] - lost}
+    price = (close - spread / 2) * (1 - market.slippage)
+    charged, worse = outcome.left * price * fee, outcome.left * (close - price)
+    lost = worse + charged
+    sold = last | {"fees": last["fees"] + charged, "pnl": last["pnl"] - lost}
+    sold["exit_price"] -= worse / last["quantity"]  # the mean of all its sales
     trades = pl.concat(
         [trades.head(-1), pl.DataFrame([sold | {"exit_reason": WINDOW_END}], schema=trades.schema)]
     )
     value = outcome.equity["equity"].to_numpy(writable=True)
     value[-1] -= lost
     equity = outcome.equity.with_columns(equity=value)
-    traded = _traded(outcome, market) + last["quantity"] * price
+    traded = _traded(outcome, market) + outcome.left * price
     held = _held(outcome)
     metrics = measured(trades, equity, market, held, traded)
     return Outcome(trades, equity, outcome.signals, metrics, float(value[-1]), outcome.covered)

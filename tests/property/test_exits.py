@@ -80,6 +80,14 @@ def wild_candles(count: int, seed: int, silence: float) -> pl.DataFrame:
     )
 
 
+def with_holes(candles: pl.DataFrame, strategy: Given, seed: int, part: float) -> tuple[pl.DataFrame, Given]:
+    """The market without such a part of its candles and their signals; the first stays."""
+    kept = np.random.default_rng(seed).random(candles.height) >= part
+    kept[0] = True
+    signals = strategy.judge(candles).filter(pl.Series(kept))
+    return candles.filter(pl.Series(kept)), Given(signals["buy"].to_list(), signals["sell"].to_list())
+
+
 def request_of(**values: Any) -> BacktestRequest:
     """A request on hourly candles."""
     return BacktestRequest(strategy="given", symbol="BTC-USDT", timeframe="1h", **values)
@@ -146,9 +154,11 @@ gates = st.fixed_dictionaries(
             "max_daily_loss": limits,
             "max_drawdown": limits,
             "max_position_fraction": st.sampled_from([D(1), D("0.3")]),
+            "max_candles": st.sampled_from([None, 1, 2, 7]),
         }
     ),
     gates,
+    st.sampled_from([0.0, 0.4]),
     st.sampled_from([0.0, 0.001, 0.01]),
     st.sampled_from([0.0, 0.002]),
 )
@@ -157,12 +167,13 @@ def test_a_backtest_leaves_where_a_bot_leaves(
     market: tuple[pl.DataFrame, Given],
     risk: dict[str, Any],
     gate: dict[str, Any],
+    missing: float,
     fee: float,
     slippage: float,
 ) -> None:
-    """Stops, profits, every limit of the gate, candles without trades: every fill and every candle's equity
-    are those of the bot's exact decimals within 1e-9."""
-    candles, strategy = market
+    """Stops, profits, the longest time, every limit of the gate, candles without trades and candles that are
+    missing: every fill and every candle's equity are those of the bot's exact decimals within 1e-9."""
+    candles, strategy = with_holes(*market, seed=market[0].height, part=missing)
     stops = (risk["max_daily_loss"], risk["max_drawdown"], gate.get("max_consecutive_losses"))
     gate = gate | {"halt_until_reset": gate.get("halt_until_reset", False) and any(stops)}
     request = request_of(risk=risk | gate, fee=fee, slippage=slippage)

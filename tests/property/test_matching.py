@@ -28,7 +28,7 @@ from pipelines.warehouse.sql import to_ms
 from strategies.columns import resample
 from strategies.evaluate import evaluate
 from strategies.sample import sample_candles
-from tests.property.test_exits import Given, gates, limits
+from tests.property.test_exits import Given, gates, limits, with_holes
 from tests.property.test_orders import _trades, executions, markets, options, risks, sizes
 
 D = Decimal
@@ -157,14 +157,18 @@ def compared(
     assert account.portfolio.winning_trades == sum(trip["pnl"] > 0 for trip in done)
 
 
-@given(markets(), executions, risks, sizes)
+@given(markets(), executions, risks, sizes, st.sampled_from([0.0, 0.4]))
 @settings(max_examples=120, deadline=None)
 def test_every_order_and_cost_equals_the_kernel(
-    market: tuple[pl.DataFrame, Given], execution: dict[str, Any], risk: dict[str, Any], size: dict[str, Any]
+    market: tuple[pl.DataFrame, Given],
+    execution: dict[str, Any],
+    risk: dict[str, Any],
+    size: dict[str, Any],
+    missing: float,
 ) -> None:
     """Market, limit and stop entries, expiry, maker fees, tiers, spread, slippage, impact, partial fills, all
-    exits and sizes, on whole candles: every fill within 1e-9."""
-    candles, strategy = market
+    exits and sizes, on whole candles, some of them missing: every fill within 1e-9."""
+    candles, strategy = with_holes(*market, seed=market[0].height, part=missing)
     if not (candles["volume"] > 0).any():
         return
     chosen = options(execution)

@@ -163,6 +163,7 @@ def test_python_walks_what_compiled_code_walks(
                 np.zeros((most, 5), np.int64),
                 np.zeros((most, 6)),
                 np.zeros((most, 2), np.int64),
+                np.zeros(1),
             )
             end = (book,) if kernel is walk_orders else book[:3]
             with np.errstate(all="ignore"):

@@ -16,13 +16,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from core.errors import BadInput
+from pipelines.backtest.engine import run
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from pipelines.sweep.request import SweepRequest
 from pipelines.walk_forward.result import WalkForwardResult
 from pipelines.walk_forward.run import execute_walk_forward
 from pipelines.walk_forward.stability import efficiency, overfitting, rank, stability
+from pipelines.walk_forward.stitch import liquidated
 from pipelines.walk_forward.windows import Span, Window, duration, parse, plan, written
+from strategies.registry import build
 from strategies.sample import sample_candles
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -359,6 +362,37 @@ def test_a_position_at_a_tests_end_pays_for_its_exit(candles: pl.DataFrame) -> N
         sold_for = row["quantity"] * row["exit_price"]
         assert row["fees"] == pytest.approx(0.001 * (row["quantity"] / 0.999 * row["entry_price"] + sold_for))
     assert found.record.final_value == pytest.approx(10_000 + found.record.trades["pnl"].sum())
+
+
+def test_coins_that_were_sold_already_are_not_sold_again() -> None:
+    """Where an exit was under way at a test's end, only what is still held pays for a sale: cash and coins
+    add up to the last digit, and the exit's price is the mean of all sales."""
+    times = [START + (n + 1) * MINUTE for n in range(20)]
+    flat = dict.fromkeys(("open", "high", "low", "close"), 100.0)
+    frame = pl.DataFrame({"timestamp": times, **flat, "volume": [10_000.0] * 6 + [10.0] * 14})
+    frame = frame.with_columns(pl.col("timestamp").cast(pl.Datetime("us", "UTC")))
+    market = BacktestRequest.read(
+        {
+            "strategy": "buy_and_hold",
+            "symbol": "BTC-USDT",
+            "timeframe": "1m",
+            "risk": {"max_candles": 6},
+            "execution": {"volume_share": 0.1, "spread": 0.5},
+            "slippage": 0.01,
+        }
+    )
+    outcome = run(build("buy_and_hold", {}, "1m"), frame, market)
+    bought = outcome.trades["quantity"][0]
+    assert 0 < outcome.left < bought
+    got = (100 - 0.25) * 0.99  # spread and slippage of every sale
+    ended = liquidated(outcome, market)
+    trade = ended.trades.row(0, named=True)
+    assert ended.final_value == pytest.approx(bought * got * 0.999, rel=1e-12)
+    assert trade["pnl"] == pytest.approx(ended.final_value - market.cash, rel=1e-9)
+    assert trade["exit_price"] == pytest.approx(got, rel=1e-12)
+    assert trade["fees"] == pytest.approx(market.cash * 0.001 + bought * got * 0.001, rel=1e-9)
+    assert ended.metrics["turnover"] == pytest.approx(1 + bought * got / market.cash, rel=1e-9)
+    assert ended.left == 0
 
 
 def test_costs_hurt_the_record(result: WalkForwardResult) -> None:
