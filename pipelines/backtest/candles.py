@@ -11,16 +11,21 @@ from pipelines.backtest.checks import DataReport, Origin, checked
 from pipelines.backtest.request import Market
 from strategies.evaluate import CANDLE_COLUMNS
 
+NEWEST = 1_000
+"""Stored candles that are looked at to learn whether any has a volume."""
+
 
 @dataclass(frozen=True)
 class Stretch:
     """A candle frame of which the first `warm` rows only warm the indicators up; path: the bars inside its
-    candles, where they are wanted and not handed in beside it (see `pipelines.backtest.intrabar`)."""
+    candles, where they are wanted and not handed in beside it (see `pipelines.backtest.intrabar`); volumes:
+    whether the candles that these are part of have any, so that one without had no trade."""
 
     candles: pl.DataFrame
     warm: int
     data: DataReport
     path: pl.DataFrame | None = None
+    volumes: bool = True
 
     @property
     def judged(self) -> int:
@@ -51,6 +56,7 @@ def stretch(
     reaching = (
         f"; they reach from {frame['timestamp'][0].isoformat()} to {frame['timestamp'][-1].isoformat()}"
     )
+    volumes = with_volumes(frame) or (given is None and _stored_with_volumes(market, database_url))
     if market.end:
         frame = frame.filter(pl.col("timestamp") <= market.end)
     begins = market.start + timedelta(milliseconds=timeframe.ms) if market.start else None
@@ -60,7 +66,24 @@ def stretch(
     if frame.height < warmup:
         raise BadInput("candles", f"{frame.height} candles, but {warmup} are needed before a first signal")
     skipped = max(0, warm - window)
-    return Stretch(frame.slice(skipped), warm - skipped, data)
+    return Stretch(frame.slice(skipped), warm - skipped, data, volumes=volumes)
+
+
+def with_volumes(candles: pl.DataFrame) -> bool:
+    """Whether any candle has a volume; if none has, nobody knows which of them were traded."""
+    return bool((candles["volume"] > 0).any())
+
+
+def _stored_with_volumes(market: Market, database_url: str | None) -> bool:
+    """The same of the newest stored candles, for a stretch without one."""
+    from pipelines.warehouse.candles import read_candles
+    from pipelines.warehouse.database import engine
+
+    own = engine(str(database_url))
+    newest = read_candles(
+        own, market.symbol, Timeframe(market.timeframe), None, None, NEWEST, market.exchange
+    )
+    return with_volumes(newest)
 
 
 def _from_warehouse(market: Market, window: int, database_url: str) -> pl.DataFrame:

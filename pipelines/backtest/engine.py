@@ -20,6 +20,7 @@ from pipelines.backtest.account import (
     Ints,
     walk,
 )
+from pipelines.backtest.candles import with_volumes
 from pipelines.backtest.guarded import Walked, walk_guarded, with_trades
 from pipelines.backtest.request import Market
 from pipelines.backtest.risk import Risk
@@ -58,16 +59,19 @@ def run(
     market: Market,
     warm: int = 0,
     path: pl.DataFrame | None = None,
+    volumes: bool | None = None,
 ) -> Outcome:
     """Walk a candle frame through a strategy.
 
     warm: rows at the head that only warm the indicators up and are not traded. path: bars inside the candles
-    (see `pipelines.backtest.intrabar`), if the request has execution options.
+    (see `pipelines.backtest.intrabar`), if the request has execution options. volumes: whether a candle
+    without volume is one without a trade; None: if any of these candles has a volume.
     """
+    volumes = with_volumes(candles) if volumes is None else volumes
     judged = evaluate(strategy, candles).slice(warm)
     traded = candles.slice(warm)
-    laid = laid_for(market, candles, warm, path) if market.execution is not None else None
-    walked = account_of(strategy, candles, judged, market, warm, laid)
+    laid = laid_for(market, candles, warm, path, volumes) if market.execution is not None else None
+    walked = account_of(strategy, candles, judged, market, warm, laid, volumes=volumes)
     times = traded["timestamp"]
     return Outcome(
         trades=_trades(times, walked, market),
@@ -89,23 +93,25 @@ def account_of(
     laid: "Laid | None" = None,
     bars: "Bars | None" = None,
     weights: Floats | None = None,
+    volumes: bool | None = None,
 ) -> Walked:
     """Walk signals (columns buy and sell, from row `warm` of the candles on) into an account.
 
     laid, bars: of `ordered.lay` and `guarded.bars_of`, which may serve many walks; None: the candles alone.
-    weights: of `guarded.weights_of`, where they follow from other candles than these.
+    weights: of `guarded.weights_of`, where they follow from other candles than these. volumes: as of `run`.
     """
     buy, sell = judged["buy"].to_numpy(writable=True), judged["sell"].to_numpy(writable=True)
     market = market.model_copy(update={"risk": Risk.sized(market.risk, strategy)})
+    volumes = with_volumes(candles) if volumes is None else volumes
     if market.execution is not None:
         from pipelines.backtest.ordered import walk_ordered
 
-        laid = laid or laid_for(market, candles, warm)
-        return walk_ordered(strategy, candles, buy, sell, market, warm, laid, weights)
+        laid = laid or laid_for(market, candles, warm, volumes=volumes)
+        return walk_ordered(strategy, candles, buy, sell, market, warm, laid, weights, volumes)
     traded, later = candles.slice(warm), 1 if market.fill == "open" else 0
     # Where nobody trades orders wait and may be refused, as a bot's: `account.walk` knows nothing of that.
-    if market.risk is not None or not with_trades(traded["volume"]).all():
-        return walk_guarded(strategy, candles, buy, sell, market, warm, bars, weights)
+    if market.risk is not None or not with_trades(traded["volume"], volumes).all():
+        return walk_guarded(strategy, candles, buy, sell, market, warm, bars, weights, volumes)
     equity, indices, values, held = walk(
         traded["open"].to_numpy(writable=True),
         traded["close"].to_numpy(writable=True),
@@ -122,11 +128,17 @@ def account_of(
     return Walked(equity, np.column_stack((indices, decided, closed.astype(np.int64))), values, held)
 
 
-def laid_for(market: Market, candles: pl.DataFrame, warm: int, path: pl.DataFrame | None = None) -> "Laid":
+def laid_for(
+    market: Market,
+    candles: pl.DataFrame,
+    warm: int,
+    path: pl.DataFrame | None = None,
+    volumes: bool | None = None,
+) -> "Laid":
     """The bars that execution options walk along: the candles with the path inside them."""
     from pipelines.backtest.ordered import lay
 
-    return lay(candles, path, warm, Timeframe(market.timeframe))
+    return lay(candles, path, warm, Timeframe(market.timeframe), volumes)
 
 
 def close_of(traded: pl.DataFrame) -> tuple[Floats, Ints]:

@@ -33,14 +33,14 @@ class Walked(NamedTuple):
     left: float | None = None
 
 
-def bars_of(traded: pl.DataFrame, market: Market) -> "Bars":
-    """The candles that are traded, for the kernel; they may serve many walks."""
+def bars_of(traded: pl.DataFrame, market: Market, volumes: bool | None = None) -> "Bars":
+    """The candles that are traded, for the kernel; they may serve many walks. volumes: see `with_trades`."""
     from pipelines.backtest.exits import Bars
 
     closed = traded["timestamp"].dt.epoch("ms").to_numpy(writable=True)
     open_, high, low, close = (traded[name].to_numpy(writable=True) for name in PRICES)
     days = (closed - market.candle_ms) // DAY_MS
-    return Bars(open_, high, low, close, with_trades(traded["volume"]), days, closed)
+    return Bars(open_, high, low, close, with_trades(traded["volume"], volumes), days, closed)
 
 
 def walk_guarded(
@@ -52,16 +52,17 @@ def walk_guarded(
     warm: int,
     bars: "Bars | None" = None,
     weights: Floats | None = None,
+    volumes: bool | None = None,
 ) -> Walked:
     """Walk the candles from row `warm` on, for which buy and sell are given.
 
-    bars, weights: of `bars_of` and `weights_of`; None: they are made here.
+    bars, weights: of `bars_of` and `weights_of`; None: they are made here. volumes: see `with_trades`
     """
     from pipelines.backtest.compiled import chosen
     from pipelines.backtest.exits import walk_exits
     from pipelines.backtest.gate import new_memory
 
-    risk, bars = market.risk or Risk(), bars or bars_of(candles.slice(warm), market)
+    risk, bars = market.risk or Risk(), bars or bars_of(candles.slice(warm), market, volumes)
     most = int(np.count_nonzero(buy)) + 1
     equity, trips, values = np.empty(buy.size), np.zeros((most, 5), np.int64), np.zeros((most, 6))
     if weights is None:
@@ -138,7 +139,8 @@ def _weights(strategy: Strategy, risk: Risk, candles: pl.DataFrame, market: Mark
     return np.asarray(np.minimum(wanted.to_numpy(), 1.0), dtype=np.float64)
 
 
-def with_trades(volume: pl.Series) -> Bools:
-    """Candles with a trade; all of them where the volume is not known, which is 0 throughout."""
+def with_trades(volume: pl.Series, volumes: bool | None = None) -> Bools:
+    """Candles with a trade; all of them where volumes are not known. volumes: whether they are; None: if
+    any of these is above 0."""
     traded = (volume > 0).to_numpy(writable=True)
-    return traded if traded.any() else np.ones(traded.size, np.bool_)
+    return traded if volumes or traded.any() else np.ones(traded.size, np.bool_)

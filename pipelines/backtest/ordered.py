@@ -10,6 +10,7 @@ from core.errors import BadInput
 from core.metrics import DAY_MS
 from core.timeframes import Timeframe
 from pipelines.backtest.account import Bools, Floats
+from pipelines.backtest.candles import with_volumes
 from pipelines.backtest.execution import Execution
 from pipelines.backtest.guarded import Walked, rules_of, weights_of
 from pipelines.backtest.intrabar import lay_under
@@ -32,17 +33,25 @@ class Laid:
     covered: int
 
 
-def lay(candles: pl.DataFrame, path: pl.DataFrame | None, warm: int, timeframe: Timeframe) -> Laid:
-    """The candles from row `warm` on with the path inside them; None: the candles alone."""
+def lay(
+    candles: pl.DataFrame,
+    path: pl.DataFrame | None,
+    warm: int,
+    timeframe: Timeframe,
+    volumes: bool | None = None,
+) -> Laid:
+    """The candles from row `warm` on with the path inside them; None: the candles alone. volumes: whether
+    they are known; None: if any candle has one."""
     traded = candles.slice(warm)
     laid = lay_under(traded, path, timeframe)
+    volumes = with_volumes(candles) if volumes is None else volumes
     covered = laid.filter(pl.col("fine") & pl.col("last")).height
-    return Laid(_bars(laid, traded["timestamp"]), laid["begins"], laid["ends"], covered)
+    return Laid(_bars(laid, traded["timestamp"], volumes), laid["begins"], laid["ends"], covered)
 
 
-def refuse_unsuitable(execution: Execution, candles: pl.DataFrame, symbol: str) -> None:
-    """BadInput for options that these candles cannot serve."""
-    if execution.needs_volume and not (candles["volume"] > 0).any():
+def refuse_unsuitable(execution: Execution, candles: pl.DataFrame, symbol: str, volumes: bool) -> None:
+    """BadInput for options that these candles cannot serve; volumes: whether theirs are known."""
+    if execution.needs_volume and not volumes:
         raise BadInput("volume", "volume_share and impact need candles with a volume; these have none")
     if execution.spread >= float(candles["low"].min() or 0):  # type: ignore[arg-type]
         raise BadInput("spread", f"{execution.spread:g} is not below every price of {symbol}")
@@ -57,11 +66,12 @@ def walk_ordered(
     warm: int,
     laid: Laid,
     weights: Floats | None = None,
+    volumes: bool | None = None,
 ) -> Walked:
     """Walk the candles from row `warm` on, for which buy and sell are given, along the bars laid under them.
 
-    weights: of `guarded.weights_of`; None: they are made here. BadInput when fills depend on the volume and
-    the candles have none.
+    weights: of `guarded.weights_of`; None: they are made here. volumes: as of `lay`. BadInput when fills
+    depend on the volume and the candles have none.
     """
     from pipelines.backtest.compiled import chosen
     from pipelines.backtest.filling import Book
@@ -69,7 +79,8 @@ def walk_ordered(
     from pipelines.backtest.orders import walk_orders
 
     execution, risk, traded = market.execution or Execution(), market.risk or Risk(), candles.slice(warm)
-    refuse_unsuitable(execution, traded, market.symbol)
+    known = with_volumes(candles) if volumes is None else volumes
+    refuse_unsuitable(execution, traded, market.symbol, known)
     most = int(np.count_nonzero(buy)) + 1
     trips, values, moments = np.zeros((most, 5), np.int64), np.zeros((most, 6)), np.zeros((most, 2), np.int64)
     book = Book(np.empty(buy.size), trips, values, moments, np.zeros(1))
@@ -100,7 +111,7 @@ def terms_of(execution: Execution, market: Market) -> "Terms":
     )
 
 
-def _bars(laid: pl.DataFrame, closed: pl.Series) -> "Bars":
+def _bars(laid: pl.DataFrame, closed: pl.Series, volumes: bool) -> "Bars":
     from pipelines.backtest.filling import Bars
 
     def column(name: str) -> Floats:
@@ -114,7 +125,7 @@ def _bars(laid: pl.DataFrame, closed: pl.Series) -> "Bars":
         low=column("low"),
         close=column("close"),
         volume=column("volume"),
-        traded=traded if traded.any() else np.ones(traded.size, np.bool_),
+        traded=traded if volumes or traded.any() else np.ones(traded.size, np.bool_),
         ends=ends.to_numpy(writable=True),
         day=laid["begins"].dt.epoch("ms").to_numpy() // DAY_MS,
         closed=closed.dt.epoch("ms").to_numpy(writable=True),

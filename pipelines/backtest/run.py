@@ -42,7 +42,7 @@ def execute(
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
     refuse_look_ahead(strategy, piece.candles)
     inside = path_of(request, piece, database_url, path)
-    outcome = run(strategy, piece.candles, request, piece.warm, inside)
+    outcome = run(strategy, piece.candles, request, piece.warm, inside, piece.volumes)
     first = piece.candles["timestamp"][piece.warm]
     result = BacktestResult(
         id=uuid4().hex[:12],

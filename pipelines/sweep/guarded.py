@@ -40,7 +40,7 @@ def guarded_metrics(
     import numba
 
     traded = piece.candles.slice(piece.warm)
-    closes, bars = close_of(traded), bars_of(traded, request)
+    closes, bars = close_of(traded), bars_of(traded, request, piece.volumes)
     rows, errors = [], list[str | None]()
     groups = [list(alike) for _, alike in groupby(cases, lambda case: _strategy(case).parameters)]
     # The kernels and NumPy let each other run.
@@ -73,7 +73,9 @@ def _measured(
         if isinstance(judged, Exception):
             raise judged
         market = request.model_copy(update={"risk": case.risk, "execution": case.execution})
-        walked = account_of(_strategy(case), piece.candles, judged, market, piece.warm, laid, bars)
+        walked = account_of(
+            _strategy(case), piece.candles, judged, market, piece.warm, laid, bars, volumes=piece.volumes
+        )
         metrics = metrics_of(walked, *closes, market)
         return [np.nan if (value := metrics[name]) is None else value for name in METRICS], None
     except Exception as error:  # the strategy's own code: its row says what happened

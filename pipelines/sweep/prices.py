@@ -47,15 +47,15 @@ class Prices:
         return tuple(getattr(self, field.name) for field in fields(self))
 
 
-def prepare(candles: pl.DataFrame, fill_next: bool) -> Prices:
-    """The look-ups for a candle frame."""
+def prepare(candles: pl.DataFrame, fill_next: bool, volumes: bool | None = None) -> Prices:
+    """The look-ups for a candle frame; volumes: see `guarded.with_trades`."""
     close = candles["close"].to_numpy(writable=True)
     close_ms = candles["timestamp"].dt.epoch("ms").to_numpy(writable=True)
     look, ends = np.empty((close.size, LOOK)), np.empty(close.size, np.int64)
     days = look_ups(
         close, candles["open"].to_numpy(writable=True) if fill_next else close, close_ms, look, ends
     )
-    orders_fill(with_trades(candles["volume"]), fill_next, Risk().max_silent_candles, look)
+    orders_fill(with_trades(candles["volume"], volumes), fill_next, Risk().max_silent_candles, look)
     near_ranges(close, look)
     return Prices(look, close, far_ranges(look), next_higher(close), ends[:days].copy())
 

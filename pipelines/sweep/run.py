@@ -242,7 +242,7 @@ def _piece(sweep: Sweep, market: SweepRequest, reach: tuple[int, int]) -> Stretc
     sweep.data.setdefault(market.named, piece.data)
     path = path_of(market, piece, sweep.database_url, _frame(sweep.path, market))
     if market.execution is not None:
-        refuse_unsuitable(market.execution, piece.candles.slice(piece.warm), market.symbol)
+        refuse_unsuitable(market.execution, piece.candles.slice(piece.warm), market.symbol, piece.volumes)
     return replace(piece, path=path if market.execution else None)
 
 

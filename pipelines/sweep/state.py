@@ -51,7 +51,7 @@ def fingerprint(space: Space, pieces: Sequence[Stretch]) -> str:
     digest = sha256(json.dumps(request, sort_keys=True).encode())
     digest.update(source_mark(space.strategy).encode())
     for piece in pieces:
-        digest.update(str(piece.warm).encode())
+        digest.update(f"{piece.warm} {piece.volumes}".encode())
         for frame in (piece.candles, piece.path):
             for column in frame.iter_columns() if frame is not None else ():
                 digest.update(column.to_physical().to_numpy().tobytes())

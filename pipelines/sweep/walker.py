@@ -62,7 +62,8 @@ class Walker:
 
     @cached_property
     def _prices(self) -> Prices:
-        return prepare(self._piece.candles.slice(self._piece.warm), self._request.fill == "open")
+        piece = self._piece
+        return prepare(piece.candles.slice(piece.warm), self._request.fill == "open", piece.volumes)
 
     @cached_property
     def _shared(self) -> SharedColumns:
@@ -71,7 +72,8 @@ class Walker:
 
     @cached_property
     def _laid(self) -> "Laid":
-        return laid_for(self._request, self._piece.candles, self._piece.warm, self._piece.path)
+        piece = self._piece
+        return laid_for(self._request, piece.candles, piece.warm, piece.path, piece.volumes)
 
     def _whole(self, cases: list[Case], report: Report) -> Measured:
         """All in and out on signals, from event to event."""

@@ -23,7 +23,7 @@ def cost_sensitivity(
     table = []
     for multiple in MULTIPLES:
         costing = dearer(market, multiple)
-        metrics = run(strategy, piece.candles, costing, piece.warm, path).metrics
+        metrics = run(strategy, piece.candles, costing, piece.warm, path, piece.volumes).metrics
         table.append(cost_row(multiple, market, metrics))
     return table
 

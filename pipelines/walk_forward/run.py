@@ -124,7 +124,8 @@ def tested(choices: Sequence[Choice], whole: Stretch, request: SweepRequest, cos
         sized = Risk.sized(market.risk, strategy)
         reach = max(strategy.window, sized.history if sized else 0)
         piece = stretch(market, reach, strategy.warmup, None, whole.candles)
-        outcome = liquidated(run(strategy, piece.candles, market, piece.warm, whole.path), market)
+        walked = run(strategy, piece.candles, market, piece.warm, whole.path, whole.volumes)
+        outcome = liquidated(walked, market)
         parts.append((outcome, market))
         cash = outcome.final_value
     return parts

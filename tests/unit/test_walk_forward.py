@@ -20,6 +20,7 @@ from pipelines.backtest.engine import run
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.run import execute_sweep
 from pipelines.walk_forward.result import WalkForwardResult
 from pipelines.walk_forward.run import execute_walk_forward
 from pipelines.walk_forward.stability import efficiency, overfitting, rank, stability
@@ -494,3 +495,32 @@ def test_a_walk_that_cannot_be_is_one_line(
     with pytest.raises(BadInput) as caught:
         walked(candles, text, **options)
     assert said in caught.value.message
+
+
+@pytest.mark.parametrize("options", [{}, {"risk": {"stop_loss": 0.5}}, {"execution": {"volume_share": 0.5}}])
+def test_a_silent_stretch_of_candles_with_volumes_is_silent(options: dict[str, Any]) -> None:
+    """Whether volumes are known is a matter of all candles, not of those that are traded: nothing is filled
+    where nobody traded, by a backtest, a row of a sweep or the test of a walk-forward."""
+    half = 1_500
+    voiced = pl.when(pl.int_range(pl.len()) < half).then("volume").otherwise(0.0)
+    silent = sample_candles(2 * half).with_columns(volume=voiced)
+    begin = silent["timestamp"][half - 1]
+    market = {"symbol": "BTC-USDT", "timeframe": "1m", "strategy": "ema_crossover"} | options
+    known = {"fast_period": 5, "slow_period": 20}
+    grid = {name: [value] for name, value in known.items()}
+
+    def trades(candles: pl.DataFrame) -> list[Any]:
+        single = execute(
+            BacktestRequest.read(market | {"parameters": known, "start": begin}), candles=candles
+        )
+        swept = execute_sweep(SweepRequest.read(market | {"grid": grid, "start": begin}), candles=candles)
+        return [single.metrics["trades"], swept["trades"][0]]
+
+    assert trades(silent) == [0, 0]
+    walk = parse(f"rolling:train={half}m,test={half}m")
+    request = SweepRequest.read(market | {"grid": grid, "sort": "total_return"})
+    found = execute_walk_forward(request, walk, candles=silent)
+    assert [window.test["trades"] for window in found.windows] == [0]
+    if "execution" not in options:  # which needs volumes
+        one, two = trades(silent.with_columns(volume=0.0))
+        assert one == two > 0
