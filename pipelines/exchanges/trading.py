@@ -80,7 +80,8 @@ class TradingAccount(Protocol):
         ...
 
     async def find(self, order: ExchangeOrder) -> Report | None:
-        """What the exchange knows of an order, by its number or by our id; None: nothing."""
+        """What the exchange knows of an order, by its number or by our id; None: nothing, or of a stop that
+        fired: nothing of the order that it placed, whose number (`child_id`) was known before."""
         ...
 
     async def trace(self, order: ExchangeOrder) -> Report | None:
