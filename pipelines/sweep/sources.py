@@ -10,8 +10,8 @@ from pathlib import Path
 from strategies.base import Strategy
 
 ROOT = Path(__file__).parents[2]
-OWN_CODE = ("core", "strategies", "pipelines/backtest", "pipelines/sweep")
-"""Folders of the program that say what signals, fills and metrics are."""
+OWN_CODE = ("config", "core", "strategies", "pipelines/backtest", "pipelines/sweep")
+"""Folders of the program that say what signals, limits, fills and metrics are."""
 LIBRARIES = ("polars", "numpy", "numba")
 """They decide the last digits."""
 

@@ -1,5 +1,6 @@
 """What a sweep takes for the same definitions, so that rows of two of them never mix."""
 
+import ast
 import shutil
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from strategies import registry
 from strategies.base import Strategy
 from strategies.catalogue import Catalogue
 
+CANDLES = {ROOT / "pipelines/warehouse", ROOT / "pipelines/lake"}
 MINE = '''"""A strategy in two files."""
 
 import polars as pl
@@ -77,7 +79,7 @@ def test_a_changed_import_is_another_definition(folder: Path) -> None:
     assert len(marks) == 4
 
 
-@pytest.mark.parametrize("changed", ["pipelines/backtest/exits.py", "core/metrics.py", "strategies/sizes.py"])
+@pytest.mark.parametrize("changed", ["config/limits.py", "pipelines/backtest/exits.py", "core/metrics.py"])
 def test_a_changed_program_is_another_definition(tmp_path: Path, changed: str) -> None:
     """So is whatever in the program says what a fill, a metric or a signal is."""
     for name in OWN_CODE:
@@ -87,3 +89,28 @@ def test_a_changed_program_is_another_definition(tmp_path: Path, changed: str) -
     with (tmp_path / changed).open("a") as file:
         file.write("\n")
     assert source_mark(strategy, tmp_path) != source_mark(strategy)
+
+
+def imported(path: Path) -> set[Path]:
+    """The files of the program that a file imports, anywhere in it."""
+    names = set[str]()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names.update((node.module, *(f"{node.module}.{alias.name}" for alias in node.names)))
+    files = {ROOT / f"{name.replace('.', '/')}.py" for name in names}
+    return {file for file in files if file.is_file()}
+
+
+def test_everything_that_a_row_follows_from_is_in_the_mark() -> None:
+    """Whatever the walk of a combination imports, directly or not, lies in a folder that the mark covers, but
+    for what brings the candles, which are in the fingerprint themselves."""
+    waiting, seen = {ROOT / "pipelines/sweep/walker.py"}, set[Path]()
+    while waiting:
+        path = waiting.pop()
+        seen.add(path)
+        waiting |= {file for file in imported(path) - seen if CANDLES.isdisjoint(file.parents)}
+    assert {ROOT / "config/limits.py", ROOT / "pipelines/backtest/orders.py"} <= seen
+    strange = {p for p in seen if not any(p.is_relative_to(ROOT / name) for name in OWN_CODE)}
+    assert strange == set()
