@@ -1,6 +1,7 @@
 """The result of a backtest, as frames for pages and as JSON for scripts."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,7 +18,8 @@ class BacktestResult:
 
     id: the test_id of URLs · parameters: all of them, defaults included · start, end: open of the first
     candle judged, close of the last · warmup_candles: earlier candles that only fed the indicators ·
-    validation: what `pipelines.validation.validate` says of it, if it was asked
+    validation: what `pipelines.validation.validate` says of it, if it was asked · sizes: the part of the risk
+    block that the strategy chose itself
     """
 
     id: str
@@ -30,6 +32,7 @@ class BacktestResult:
     data: DataReport
     outcome: Outcome
     validation: dict[str, Any] | None = None
+    sizes: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def trades(self) -> pl.DataFrame:
@@ -89,9 +92,14 @@ class BacktestResult:
 
 
 def saved_parameters(result: BacktestResult) -> dict[str, Any]:
-    """The parameters under which a run is kept: all of them, its risk block and its execution options."""
+    """The parameters under which a run is kept: all of them, its risk block and its execution options. What
+    follows from the strategy is left out, as in rows of sweeps, so that a variant has one name."""
     blocks = {"risk": result.request.risk, "execution": result.request.execution}
-    return result.parameters | {name: block.document() for name, block in blocks.items() if block}
+    documents = {name: block.document() for name, block in blocks.items() if block}
+    if result.sizes:
+        said = {name: value for name, value in documents.pop("risk").items() if name not in result.sizes}
+        documents |= {"risk": said} if said else {}
+    return result.parameters | documents
 
 
 def iso(time: datetime) -> str:

@@ -37,7 +37,9 @@ def execute(
     that is seen to look ahead.
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
-    request = request.model_copy(update={"risk": Risk.sized(request.risk, strategy)})
+    sized = Risk.sized(request.risk, strategy)
+    sizes = {} if sized == request.risk else dict(strategy.sizes)
+    request = request.model_copy(update={"risk": sized})
     history = request.risk.history if request.risk else 0
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
     refuse_look_ahead(strategy, piece.candles)
@@ -54,6 +56,7 @@ def execute(
         warmup_candles=piece.warm,
         data=data or piece.data,
         outcome=outcome,
+        sizes=sizes,
     )
     if validate:
         from pipelines.validation.caveats import caveats

@@ -57,6 +57,22 @@ def test_every_distinct_variant_is_a_trial(database_url: str, days: pl.DataFrame
     assert deviation == pytest.approx(np.std(ratios, ddof=1))
 
 
+def test_a_strategys_own_sizes_make_no_other_trial(database_url: str, days: pl.DataFrame) -> None:
+    """A backtest of a strategy that sizes itself and the row of a sweep with the same parameters are one
+    variant; with a size that somebody chose it is another."""
+    family = ("volatility_target", "BTC-USDT", "1m")
+    parameters = {"period": 60, "target": 0.5, "band": 0.25}
+    market = MARKET | {"strategy": "volatility_target"}
+    grid = {name: [value] for name, value in parameters.items()}
+    execute_sweep(SweepRequest.read(market | {"grid": grid}), database_url, days)
+    for risk, trials in ((None, 1), ({"stop_loss": 0.01}, 2), ({"sizing": "percent", "size": 0.5}, 3)):
+        execute(BacktestRequest.read(market | {"parameters": parameters, "risk": risk}), database_url, days)
+        assert read_trials(engine(database_url), *family, parameters)[0] == trials
+    varied = {"grid": grid | {"stop_loss": [0.01]}}
+    execute_sweep(SweepRequest.read(market | varied), database_url, days)
+    assert read_trials(engine(database_url), *family, parameters)[0] == 3
+
+
 def test_another_exchange_is_another_market(database_url: str, days: pl.DataFrame) -> None:
     """What was tried on one exchange's candles says nothing of another's."""
     backtest(database_url, days, fast_period=5)
