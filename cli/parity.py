@@ -44,6 +44,10 @@ def _shown(report: "ParityReport") -> str:
     ]
     if report.interruptions or report.held_up:
         lines.append(f"{report.interruptions} interruptions, {report.held_up} orders held up by people")
+    if report.remembered:
+        lines.append(
+            f"{report.remembered} buys vetoed by limits that remember what came before the replay: taken over"
+        )
     if report.changed is not None:
         lines.append(
             f"its configuration changed after {report.changed}: what was before is compared by --to "

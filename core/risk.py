@@ -24,6 +24,11 @@ SOLD = "the kill switch sold the position"
 OLD_DATA = "old data"
 OF_NO_CANDLE = ("the kill switch", OLD_DATA, "over all bots")
 """Beginnings of vetoes that the candles do not explain: a replay takes them over instead of finding them."""
+OF_THE_PAST = (
+    r"^(nothing is bought until|stale data|daily loss|drawdown|\d+ losses in a row|cooldown|order rate)"
+)
+"""Beginnings of vetoes, as an expression, of limits that remember: a replay that begins in the middle of a
+bot's life takes those over too."""
 
 
 class RiskLimits(msgspec.Struct, frozen=True):

@@ -3,11 +3,13 @@
 The strategy judges the stored candles all at once, the engine walks its signals with the bot's own costs and
 limits, and every signal, fill and balance is laid beside what the bot stored. What people did to the bot is
 taken over, not judged: candles it slept through are left out, the candle at which it began again gives no
-order, and orders that the kill switch or a stop took away are not given.
+order, and orders that the kill switch or a stop took away are not given. A replay that begins in the middle
+of a bot's life also takes over vetoes of limits that remember.
 """
 
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 import polars as pl
@@ -19,7 +21,16 @@ from pipelines.backtest.account import ENTRY, EXIT, INSIDE, REASON, Floats
 from pipelines.backtest.engine import account_of
 from pipelines.backtest.guarded import Walked, weights_of
 from pipelines.backtest.ordered import lay
-from pipelines.backtest.parity_life import among, begins, between, due, held_up, since_sale, with_pruned
+from pipelines.backtest.parity_life import (
+    among,
+    begins,
+    between,
+    due,
+    held_up,
+    remembered,
+    since_sale,
+    with_pruned,
+)
 from pipelines.backtest.parity_orders import execution_of, fills_of, outside, seen, summed
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import iso
@@ -32,6 +43,8 @@ from strategies.registry import build
 RELATIVE = 1e-9
 """Indicators, prices and amounts that are further apart than this are different."""
 CONFIDENCE = 1e-6
+_NEVER_LOST = Decimal("0.999999")
+"""A limit of a day's loss that is not reached."""
 _FILLS: dict[str, pl.DataType] = {
     "timestamp": pl.Datetime("us", "UTC"),
     "side": pl.String(),
@@ -59,7 +72,8 @@ class ParityReport:
     start, end: closes of the first and the last candle compared · signals: by type · interruptions: times the
     bot began, after the first · held_up: orders taken away by people · balances: at `end`, quote currency ·
     broker: of a real one the signals alone are compared · changed: the last candle that another configuration
-    judged, which is compared on its own (None: there was no other)
+    judged, which is compared on its own (None: there was no other) · remembered: buys vetoed by limits that
+    remember more than the replay, taken over
     """
 
     bot: str
@@ -78,6 +92,7 @@ class ParityReport:
     differences: list[Difference] = field(default_factory=list)
     broker: str = "paper"
     changed: str | None = None
+    remembered: int = 0
 
     @property
     def passed(self) -> bool:
@@ -127,10 +142,11 @@ def compare_history(
     judged = among(evaluate(strategy, candles), own)
     decided = history.orders.filter(pl.col("oco").is_null())
     begun = begins(history, own["timestamp"], decided, Timeframe.parse(config.timeframe))
-    withheld = held_up(decided)
-    quiet = pl.Series(begun) | judged["timestamp"].is_in(withheld["timestamp"].implode())
+    withheld, vetoed = held_up(decided), remembered(history, decided)
+    given_up = pl.concat([withheld, vetoed])["timestamp"]
+    quiet = pl.Series(begun) | judged["timestamp"].is_in(given_up.implode())
     heeded = judged.with_columns(buy=pl.col("buy") & ~quiet, sell=pl.col("sell") & ~quiet)
-    request = _request(strategy, config)
+    request = _request(strategy, config, history.is_cut)
     weights = _weights(strategy, candles, own, request)
     walked = _walk(strategy, own, heeded, request, config, begun, path, weights)
     replayed = pl.DataFrame({"timestamp": own["timestamp"], "equity": walked.equity})
@@ -172,6 +188,7 @@ def compare_history(
         ],
         broker=config.broker,
         changed=changed,
+        remembered=vetoed.height,
     )
 
 
@@ -212,8 +229,12 @@ def _strategy(history: BotHistory) -> tuple[Strategy, BotFile]:
     return build(config.strategy or "", config.parameters, config.timeframe), config
 
 
-def _request(strategy: Strategy, config: BotFile) -> BacktestRequest:
-    """The backtest that a bot is, its sizing included."""
+def _request(strategy: Strategy, config: BotFile, is_cut: bool) -> BacktestRequest:
+    """The backtest that a bot is, its sizing included. is_cut: what its first day began with is not known,
+    and all vetoes for a day's loss are taken over."""
+    risk = Risk.of_bot(config.risk)
+    if is_cut:
+        risk = risk.model_copy(update={"max_daily_loss": risk.max_daily_loss and _NEVER_LOST})
     return BacktestRequest(
         strategy=strategy.name,
         symbol=config.symbol,
@@ -221,7 +242,7 @@ def _request(strategy: Strategy, config: BotFile) -> BacktestRequest:
         fee=float(config.fee),
         slippage=float(config.slippage),
         cash=float(config.virtual_balance),
-        risk=Risk.sized(Risk.of_bot(config.risk), strategy),
+        risk=Risk.sized(risk, strategy),
         execution=None if config.execution is None else execution_of(config.execution),
     )
 
@@ -249,6 +270,8 @@ def _walk(
 ) -> Walked:
     # Where the bot began it only looked: nothing is filled and no stop is hit in a candle without trades.
     own = own.with_columns(volume=pl.when(pl.Series(begins)).then(0.0).otherwise("volume"))
+    if own["volume"].sum() == 0.0:  # which a backtest takes for volumes that nobody knows
+        heeded = heeded.with_columns(buy=False, sell=False)
     if config.execution is None:
         return account_of(strategy, own, heeded, request, 0, weights=weights)
     length = Timeframe.parse(config.timeframe)

@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from core.errors import BadInput
-from core.risk import OF_NO_CANDLE, SOLD
+from core.fills import TIER_DAYS
+from core.risk import OF_NO_CANDLE, OF_THE_PAST, SOLD
 from core.timeframes import Timeframe
 from pipelines.backtest.result import iso
 from pipelines.warehouse.bot_history import BotHistory
@@ -87,8 +88,16 @@ def _waits(bought: pl.DataFrame, fills: pl.DataFrame, at: datetime) -> bool:
 
 
 def _since(history: BotHistory, at: Any, worth: float) -> BotHistory:
-    """What came after that time, of an account that had nothing but so much cash then."""
+    """What came after that time, of an account that had nothing but so much cash then. BadInput where fees
+    follow what was traded before."""
     later = pl.col("timestamp") > at
+    tiers = (history.row.config.get("execution") or {}).get("fee_tiers")
+    if tiers and not between(history.fills, at - timedelta(days=TIER_DAYS + 1), at).is_empty():
+        raise BadInput(
+            "execution.fee_tiers",
+            f"a replay of {history.row.name} begins after {iso(at)}, and its fees follow what was traded in"
+            f" the {TIER_DAYS} days before: compare what was before the change or sale, by an earlier --to",
+        )
     config = history.row.config | {"virtual_balance": worth}
     return replace(
         history,
@@ -97,6 +106,7 @@ def _since(history: BotHistory, at: Any, worth: float) -> BotHistory:
         orders=history.orders.filter(later),
         fills=history.fills.filter(later),
         values=history.values.filter(later),
+        is_cut=True,
     )
 
 
@@ -164,3 +174,14 @@ def held_up(orders: pl.DataFrame) -> pl.DataFrame:
         pl.any_horizontal(reason.str.starts_with(text) for text in OF_NO_CANDLE)
     )
     return orders.filter(taken | vetoed)
+
+
+def remembered(history: BotHistory, orders: pl.DataFrame) -> pl.DataFrame:
+    """Of a history that is cut, the orders that limits held up which remember what came before: a replay
+    knows of less, never of more, but for the value that the first day began with."""
+    if not history.is_cut:
+        return orders.clear()
+    past = pl.col("reason").str.contains(OF_THE_PAST) | (
+        pl.col("timestamp") == history.signals["timestamp"][0]
+    )
+    return orders.filter((pl.col("status") == "rejected") & past)

@@ -1,6 +1,6 @@
 """What a bot said and did, read back: for parity with a backtest."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
@@ -51,6 +51,7 @@ class BotHistory:
     (before the fee), fees, pnl · values: timestamp, total_value and crypto_balance (quote currency) at the
     close of each judged candle · starts: timestamp of the candle at which it began, after_candle (the last
     one judged before)
+    is_cut: it begins in the middle of the bot's life, whose limits remember what was before
     """
 
     row: BotRow
@@ -59,6 +60,7 @@ class BotHistory:
     fills: pl.DataFrame
     values: pl.DataFrame
     starts: pl.DataFrame
+    is_cut: bool = field(default=False, kw_only=True)
 
     @property
     def last_judged(self) -> datetime:

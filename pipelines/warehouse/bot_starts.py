@@ -28,7 +28,8 @@ def note_start(connection: Connection, bot_id: int, candle_ms: int, after_ms: in
 
 
 def read_configurations(engine: Engine, row: BotRow) -> list[Configured]:
-    """Those that a bot has judged by, oldest first; the one of its row where none is kept."""
+    """Those that a bot has judged by, oldest first; the one of its row where none is kept. What differs in
+    nothing that decides counts as one."""
     query = (
         select(bot_configs.c.document, bot_configs.c.after_candle, bot_configs.c.applied_at)
         .where(bot_configs.c.bot_id == row.id)
@@ -39,7 +40,12 @@ def read_configurations(engine: Engine, row: BotRow) -> list[Configured]:
         for one in connection.execute(query):
             if found and one.after_candle is None and one.applied_at is None:
                 continue  # no process has taken it over yet
-            if one.after_candle is None:
-                found = []  # nothing was judged by those before it
-            found.append(Configured(one.document, one.after_candle))
+            while found and one.after_candle in {None, found[-1].after_candle}:
+                found.pop()  # nothing was judged by it
+            if not found or _deciding(found[-1].document) != _deciding(one.document):
+                found.append(Configured(one.document, one.after_candle))
     return found or [Configured(row.config, None)]
+
+
+def _deciding(document: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in document.items() if name != "enabled"}

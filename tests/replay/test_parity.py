@@ -295,9 +295,9 @@ def test_every_bot_is_compared_at_night(engine, played: str) -> None:
     assert "price" in wrong.row()["first difference"]
     _change(
         engine,
-        "INSERT INTO bot_configs (bot_id, version, document, origin, after_candle) SELECT id, 2, config,"
-        " 'cli', (SELECT max(timestamp) - interval '5 minutes' FROM signals) FROM bots"
-        " WHERE name = 'ema_crossover'",
+        "INSERT INTO bot_configs (bot_id, version, document, origin, after_candle) SELECT id, 2,"
+        " config || jsonb_build_object('slippage', 0.001), 'cli',"
+        " (SELECT max(timestamp) - interval '5 minutes' FROM signals) FROM bots WHERE name = 'ema_crossover'",
     )
     (changed,) = check_bots(played, *span)
     assert changed.report is None and not changed.differs
