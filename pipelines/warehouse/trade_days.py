@@ -96,18 +96,20 @@ def stored_days(connection: Connection, symbol: str) -> list[date]:
 
 
 def drop_empty_day(connection: Connection, day: date) -> bool:
-    """Remove the partition or chunk of that day when no symbol has trades in it, in the caller's transaction.
+    """Remove the partition or chunk of that day when no symbol has trades in it, in the caller's transaction:
+    one that has read nothing yet, or that is READ COMMITTED.
 
     It needs a lock that waits for every writer; after two seconds it gives up and the empty day stays
     until the next time. Returns whether it is gone.
     """
-    name = _tables(connection).get(day)
-    if name is None:
-        return True
     try:
         with connection.begin_nested():
             connection.execute(text("SET LOCAL lock_timeout = '2s'"))
+            # Before any look: a snapshot older than the lock does not show what a writer commits meanwhile.
             connection.execute(text("LOCK TABLE raw_trades IN ACCESS EXCLUSIVE MODE"))
+            name = _tables(connection).get(day)
+            if name is None:
+                return True
             holds = text(f"SELECT 1 FROM {name} LIMIT 1")  # noqa: S608 - as the server has quoted it
             if connection.execute(holds).first() is not None:
                 return False

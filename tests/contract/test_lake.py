@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -149,6 +150,22 @@ def test_late_trades_join_the_archived_ones(database_url: str, tmp_path: Path):
     assert ids == list(range(1_000, 1_500))
     assert not (tmp_path / str(old.path)).exists()
     assert verify_lake(database_url, str(tmp_path)).findings == []
+
+
+def test_a_trade_that_is_committed_while_its_day_is_being_dropped_stays(database_url: str, tmp_path: Path):
+    """The drop waits for a writer of the archived day, sees its trade and leaves the day."""
+    store(database_url, day_of_trades())
+    waiting = text("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted")
+    own = engine(database_url)
+    with ThreadPoolExecutor(1) as thread, own.connect() as writer, own.connect() as watcher:
+        copy_trades(writer, [trade(9_500, MIDNIGHT_MS + 7)])
+        archive = thread.submit(archive_raw_trades, database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+        while not archive.done() and not watcher.scalar(waiting):
+            watcher.rollback()
+        writer.commit()
+        assert archive.result().dropped == 500
+    assert stored_ids(database_url) == {10_500}
+    assert partitions(database_url) == ["2026-11-19"]
 
 
 def test_a_day_without_trades_makes_no_file(database_url: str, tmp_path: Path):
