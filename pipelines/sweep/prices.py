@@ -21,9 +21,12 @@ SPAN = 1 << SPAN_BITS
 # price an order that is filled in this candle gets (its open, or its close with fill close); FILLED_AT: the
 # candle that fills an order of this one, the next that was traded, the number of candles where there is none;
 # REFUSED: 1 where so many candles before it had no trade that nothing is bought; SUM_TO and SQUARES_TO:
-# running sums of the close's return and of its square over candles 1 … t; DAY_OF: number of UTC days that
-# ended before the candle; NEAR: the first of the six of `near_ranges`.
-CLOSE, FILL, FILLED_AT, REFUSED, SUM_TO, SQUARES_TO, DAY_OF, CLOSE_MS, NEAR = range(9)
+# running sums of the close's return and of its square over candles 1 … t, and in SUM_LOST and SQUARES_LOST
+# what their roundings lost, without which a crash would take the digits of all that comes after it; DAY_OF:
+# number of UTC days that ended before the candle; NEAR: the first of the six of `near_ranges`.
+CLOSE, FILL, FILLED_AT, REFUSED, SUM_TO, SUM_LOST, SQUARES_TO, SQUARES_LOST, DAY_OF, CLOSE_MS, NEAR = range(
+    11
+)
 LOOK = NEAR + 6
 
 
@@ -61,21 +64,32 @@ def prepare(candles: pl.DataFrame, fill_next: bool, volumes: bool | None = None)
 
 
 @njit
+def exactly(total: float, part: float) -> tuple[float, float]:
+    """(their sum, what its rounding lost); Knuth 1969."""
+    both = total + part
+    own = both - total
+    return both, (total - (both - own)) + (part - own)
+
+
+@njit
 def look_ups(close: Floats, fill: Floats, close_ms: Ints, look: Floats, ends: Ints) -> int:
     """Fill the columns of `look` before NEAR, and `ends` with the last candle of each UTC day; how many."""
-    total = squares = 0.0
+    total = squares = total_lost = squares_lost = 0.0
     days = 0
     for t in range(close.size):
         if t > 0:
             change = close[t] / close[t - 1] - 1.0
-            total += change
-            squares += change * change
+            total, lost = exactly(total, change)
+            total_lost += lost
+            squares, lost = exactly(squares, change * change)
+            squares_lost += lost
             if (close_ms[t] - 1) // DAY_MS != (close_ms[t - 1] - 1) // DAY_MS:
                 ends[days] = t - 1
                 days += 1
         row = look[t]
         row[CLOSE], row[FILL], row[CLOSE_MS] = close[t], fill[t], close_ms[t]
-        row[SUM_TO], row[SQUARES_TO], row[DAY_OF] = total, squares, days
+        row[SUM_TO], row[SUM_LOST], row[DAY_OF] = total, total_lost, days
+        row[SQUARES_TO], row[SQUARES_LOST] = squares, squares_lost
     ends[days] = close.size - 1
     return days + 1
 

@@ -18,7 +18,9 @@ from pipelines.sweep.prices import (
     NEAR,
     REFUSED,
     SPAN_BITS,
+    SQUARES_LOST,
     SQUARES_TO,
+    SUM_LOST,
     SUM_TO,
 )
 
@@ -178,8 +180,11 @@ def hold(
     """Take in the stretch from the entry to candle `last`, at whose close the position is still held."""
     first, quantity = whole[ENTRY], state[QUANTITY]
     change = quantity * look[first, CLOSE] / state[SPENT] - 1.0
-    state[SUM] += change + look[last, SUM_TO] - look[first, SUM_TO]
-    state[SQUARES] += change * change + look[last, SQUARES_TO] - look[first, SQUARES_TO]
+    total = (look[last, SUM_TO] - look[first, SUM_TO]) + (look[last, SUM_LOST] - look[first, SUM_LOST])
+    squares = look[last, SQUARES_TO] - look[first, SQUARES_TO]
+    squares += look[last, SQUARES_LOST] - look[first, SQUARES_LOST]
+    state[SUM] += change + total
+    state[SQUARES] += change * change + squares
     whole[HELD] += last - first + 1
     low, high, worst = extremes(first, last, look, close, far)
     # Below the old peak, or below one inside the stretch: the deeper of the two is the drawdown.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from core import fills
 from core.instruments import Instrument
-from core.metrics import METRICS
+from core.metrics import METRICS, YEAR_MS
 from pipelines.backtest.account import bought
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
@@ -240,9 +240,30 @@ def test_walking_events_equals_walking_candles(
     single = run(strategy, candles, request).metrics
     for metric in METRICS:
         value = float(columns[metric][0])
-        # Where hardly anything moves, differences of sums of squares keep fewer digits.
-        within = 1e-7 if metric == "sharpe_bar" else 1e-9
+        within = 1e-9
+        if metric == "sharpe_bar" and single[metric]:
+            # A mean far above the deviation takes the digits of the deviation, by the square of their ratio.
+            within = max(within, 1e-15 * float(single[metric] or 0) ** 2 * request.candle_ms / YEAR_MS)
         assert same(value if np.isfinite(value) else None, single[metric], within), metric
+
+
+@pytest.mark.parametrize("left", [0.1, 1e-3, 1e-5])
+def test_a_crash_takes_no_digits_of_what_comes_after_it(left: float) -> None:
+    """A candle that closes at a hundred-thousandth of the price, and the return back up, whose square is
+    10^10: combinations that held nothing there have all metrics within 1e-9."""
+    candles = sample_candles(1_500)
+    struck = pl.int_range(pl.len()) == 300
+    candles = candles.with_columns(close=pl.when(struck).then(pl.col("close") * left).otherwise("close"))
+    candles = candles.with_columns(low=pl.min_horizontal("low", "close"))
+    periods = [14, 20]
+    table = execute_sweep(
+        SweepRequest(strategy="rsi_reversion", grid={"period": periods}, **MARKET), candles=candles
+    )
+    for row in table.iter_rows(named=True):
+        own = {"period": row["period"]}
+        single = execute(BacktestRequest(strategy="rsi_reversion", parameters=own, **MARKET), candles=candles)
+        for metric in METRICS:
+            assert same(row[metric], single.metrics[metric]), metric
 
 
 def test_no_strategy_is_left_out() -> None:
