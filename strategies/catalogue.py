@@ -10,21 +10,26 @@ strategies are loaded anew in the package; all files are in the user's folder.
 """
 
 import os
+import signal
 import sys
+import time
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import FileFinder, SourceFileLoader
 from importlib.util import module_from_spec, spec_from_file_location
 from inspect import getsourcefile, getsourcelines, isabstract
 from pathlib import Path
-from threading import RLock
+from threading import RLock, current_thread, main_thread
 from types import CodeType, ModuleType
 
 from core.errors import BadInput
 from strategies.base import Strategy, snake_case
 
+LOAD_S = 20.0
+"""Longest time to load a file."""
 SHIPPED = "strategies"
 OWN = "my_strategies"
 
@@ -35,11 +40,12 @@ _Places = dict[str, list[tuple[Path, type[Strategy]]]]
 
 @dataclass(frozen=True)
 class Problem:
-    """A file that cannot be loaded, where, and why."""
+    """A file that cannot be loaded, where, and why. is_slow: it took too long"""
 
     path: Path
     line: int | None
     message: str
+    is_slow: bool = False
 
     def __str__(self) -> str:
         return f"{place(self.path, self.line)}: {self.message}"
@@ -48,13 +54,20 @@ class Problem:
 class Catalogue:
     """The strategies of the package and of a user's folder.
 
+    on_load: called with the path of each file before it is loaded
+
     Parameters
     ----------
     own: the user's folder; need not exist. None: only the package
     shipped: the package's folder
+    load_s: longest time to load a file of the user's, kept in a process's main thread alone
     """
 
-    def __init__(self, own: Path | None, shipped: Path = Path(__file__).parent) -> None:
+    def __init__(
+        self, own: Path | None, shipped: Path = Path(__file__).parent, load_s: float = LOAD_S
+    ) -> None:
+        self.on_load: Callable[[Path], None] = _ignore
+        self._load_s = load_s
         self._folders = {SHIPPED: shipped}
         if own is not None and own.resolve() != shipped.resolve():
             self._folders[OWN] = own.resolve()
@@ -86,6 +99,11 @@ class Catalogue:
         """A line for each file that cannot be loaded and each name that is defined twice."""
         clashes = [_clash(name, places) for name, places in self._places().items() if len(places) > 1]
         return [*(str(problem) for problem in self._broken.values()), *clashes]
+
+    def slow(self) -> list[str]:
+        """A line for each file that took too long to load, as it does in every process that asks."""
+        self._places()
+        return [str(problem) for problem in self._broken.values() if problem.is_slow]
 
     def find(self, name: str) -> type[Strategy]:
         """The class of that name, in any of its spellings; BadInput says what is wrong with it, or lists the
@@ -140,14 +158,43 @@ class Catalogue:
         name = f"{package}.{path.stem}"
         if again and package == SHIPPED and not (self._found.get(path) or path in self._broken):
             return
+        self.on_load(path)
         try:
-            module = _load_anew(name, path) if again and package == SHIPPED else import_module(name)
+            with _at_most(self._load_s) if package == OWN else nullcontext():
+                module = _load_anew(name, path) if again and package == SHIPPED else import_module(name)
         except (Exception, SystemExit) as error:
             self._found.pop(path, None)
-            self._broken[path] = Problem(path, line_of(error, path), said(error))
+            self._broken[path] = Problem(
+                path, line_of(error, path), said(error), isinstance(error, TimeoutError)
+            )
             return
         self._broken.pop(path, None)
         self._found[path] = _defined(module)
+
+
+def _ignore(path: Path) -> None:
+    """Nobody wants to know."""
+
+
+@contextmanager
+def _at_most(seconds: float) -> Iterator[None]:
+    """TimeoutError where the inside takes longer; only in the main thread, as others get no signals."""
+
+    def over(*_: object) -> None:
+        raise TimeoutError(f"took more than {seconds:g} s to load")
+
+    if current_thread() is not main_thread():
+        yield
+        return
+    began, handler = time.monotonic(), signal.signal(signal.SIGALRM, over)
+    left, interval = signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if handler is None else handler)
+        if left:  # somebody else waits for it too
+            signal.setitimer(signal.ITIMER_REAL, max(left - time.monotonic() + began, 0.001), interval)
 
 
 class _SourceLoader(SourceFileLoader):

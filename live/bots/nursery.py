@@ -5,9 +5,10 @@ is then a fork of it, running within a tenth of a second and sharing those pages
 neither sockets nor files, and loads no strategy: a bot reads those itself, so that an edited strategy is in
 force when its bot is started again.
 
-Lines of JSON. In: {"start": NAME, "log": PATH}. Out: {"ready": true}, {"started": NAME, "pid": PID},
-with null for a PID and "why" when it could not be, {"ended": PID, "code": CODE} with −n for signal n. It ends
-when its input does, and the bots with it.
+Lines of JSON. In: {"start": NAME, "log": PATH}, with "read" (live.bots.files.Order) for a process that reads
+the files of bots in place of a bot. Out: {"ready": true}, {"started": NAME, "pid": PID}, or with null for a
+PID and "why" when it could not be, {"ended": PID, "code": CODE} with −n for signal n. It ends when its input
+does, and the bots with it.
 """
 
 import contextlib
@@ -17,17 +18,24 @@ import select
 import signal
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NoReturn
 
 import msgspec
 
-from live.bots import runner
+from live.bots import files, runner
 from live.bots.lifeline import PARENT_VARIABLE, tie_to_parent
 from live.bots.runner_codes import CRASHED
 
 CHILD_ENDED = b"\0"
 _CHUNK = 65_536
+
+
+class Command(msgspec.Struct, frozen=True):
+    """A line of the input."""
+
+    start: str
+    log: str
+    read: files.Order | None = None
 
 
 class Nursery:
@@ -48,8 +56,7 @@ class Nursery:
         self._say({"ready": True})
         for line in self._lines():
             if line is not None:
-                command = msgspec.json.decode(line)
-                self._start(command["start"], Path(command["log"]))
+                self._start(msgspec.json.decode(line, type=Command))
             self._bury()
 
     def _lines(self) -> Iterator[bytes | None]:
@@ -67,16 +74,16 @@ class Nursery:
                 *lines, pending = (pending + data).split(b"\n")
                 yield from lines
 
-    def _start(self, name: str, log: Path) -> None:
+    def _start(self, command: Command) -> None:
         own_pid = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:  # as many processes as there may be, or no memory: the others live on
-            self._say({"started": name, "pid": None, "why": f"no process for it: {error.strerror}"})
+            self._say({"started": command.start, "pid": None, "why": f"no process for it: {error.strerror}"})
             return
         if pid == 0:
-            self._become(name, log, own_pid)
-        self._say({"started": name, "pid": pid})
+            self._become(command, own_pid)
+        self._say({"started": command.start, "pid": pid})
 
     def _bury(self) -> None:
         """Report every child that has ended; what it started and left ends with it."""
@@ -93,22 +100,22 @@ class Nursery:
             pid, status = os.waitpid(ended.si_pid, 0)
             self._say({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
 
-    def _become(self, name: str, log: Path, parent: int) -> NoReturn:
-        """In the child: shed everything of the nursery's and be the bot."""
+    def _become(self, command: Command, parent: int) -> NoReturn:
+        """In the child: shed everything of the nursery's and be the bot, or the reader."""
         code = CRASHED
         try:
             signal.set_wakeup_fd(-1)
             for number in (signal.SIGCHLD, signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, signal.SIG_DFL)
             os.setsid()
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            output = os.open(command.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             nothing = os.open(os.devnull, os.O_RDONLY)
             for source, target in ((nothing, 0), (output, 1), (output, 2)):
                 os.dup2(source, target)
             for unused in (output, nothing, self._wake_read, self._wake_write):
                 os.close(unused)
             os.environ[PARENT_VARIABLE] = str(parent)
-            code = runner.run_bot(name)
+            code = runner.run_bot(command.start) if command.read is None else files.read_files(command.read)
         except BaseException:
             sys.excepthook(*sys.exc_info())
         finally:

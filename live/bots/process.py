@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import msgspec
 import psutil
@@ -15,6 +16,7 @@ import structlog
 
 from config.settings import PROJECT_ROOT, Settings
 from core.timeframes import Timeframe
+from live.bots.files import Found, Order, Unreadable
 from live.bots.lifeline import PARENT_VARIABLE
 from live.bots.runner_codes import LAST_WORDS, LOST
 from live.bots.vitals import Limits, Sign, Vitals
@@ -28,33 +30,21 @@ LOG_BYTES = 5_000_000
 LAST_IN_LINE = 19
 """Priority (nice) of a bot that burns processor time, until it is ended or started again."""
 
+READER = ".files"
+"""In place of a bot's name, for the process that reads their files; no bot may have it."""
+
 _log = structlog.get_logger("bots")
 
 
-class BotProcess:
-    """A running (or just ended) process of a bot. Times are of the event loop's clock, seconds.
+class Child:
+    """A running (or just ended) process that the nursery forked.
 
-    bot_id, version: bots.id and the version of the configuration with which it was started
-    stop_deadline: when a stop that was asked for becomes a kill; None: no stop was asked for
-    kill_reason: why the supervisor ends it, if it does; kill_at: when, its last words written by then
-    crash: why it ended, once that is on record; None: not yet, or it was asked to end
     exit_code: None while it runs; −n when signal n ended it; else of live.bots.runner_codes
-    gives_way: it gets the processor only when nobody else wants it, until it ends
     """
 
-    def __init__(self, pid: int, row: BotRow, limits: Limits, now: float) -> None:
+    def __init__(self, pid: int) -> None:
         self.pid = pid
-        self.bot_id = row.id
-        self.version = row.config_version
-        self.started_at = now
-        self.vitals = Vitals(limits, now)
-        self.kill_reason: str | None = None
-        self.kill_at: float | None = None
-        self.stop_deadline: float | None = None
-        self.crash: str | None = None
         self.exit_code: int | None = None
-        self.gives_way = False
-        self._judged_ms: int | None = None
         self._ended = asyncio.Event()
 
     async def wait(self) -> None:
@@ -65,6 +55,48 @@ class BotProcess:
         """Note that it has ended."""
         self.exit_code = code
         self._ended.set()
+
+    def kill(self) -> None:
+        """End it now, and whatever its strategy has started."""
+        if self.exit_code is None:
+            self._signal(signal.SIGKILL)
+            self.end_group()
+
+    def end_group(self) -> None:
+        """End all that is left of the session that the process leads."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self.exit_code is None:
+            try:
+                os.kill(self.pid, number)
+            except ProcessLookupError:
+                return  # it ended by itself a moment ago
+
+
+class BotProcess(Child):
+    """A running (or just ended) process of a bot. Times are of the event loop's clock, seconds.
+
+    bot_id, version: bots.id and the version of the configuration with which it was started
+    stop_deadline: when a stop that was asked for becomes a kill; None: no stop was asked for
+    kill_reason: why the supervisor ends it, if it does; kill_at: when, its last words written by then
+    crash: why it ended, once that is on record; None: not yet, or it was asked to end
+    gives_way: it gets the processor only when nobody else wants it, until it ends
+    """
+
+    def __init__(self, pid: int, row: BotRow, limits: Limits, now: float) -> None:
+        super().__init__(pid)
+        self.bot_id = row.id
+        self.version = row.config_version
+        self.started_at = now
+        self.vitals = Vitals(limits, now)
+        self.kill_reason: str | None = None
+        self.kill_at: float | None = None
+        self.stop_deadline: float | None = None
+        self.crash: str | None = None
+        self.gives_way = False
+        self._judged_ms: int | None = None
 
     def stop(self, deadline: float) -> None:
         """Ask it to end, once; after `deadline` call `kill`."""
@@ -83,17 +115,6 @@ class BotProcess:
         self.gives_way = True
         with contextlib.suppress(psutil.Error):
             psutil.Process(self.pid).nice(LAST_IN_LINE)
-
-    def kill(self) -> None:
-        """End it now, and whatever its strategy has started."""
-        if self.exit_code is None:
-            self._signal(signal.SIGKILL)
-            self.end_group()
-
-    def end_group(self) -> None:
-        """End all that is left of the session that the process leads."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self.pid, signal.SIGKILL)
 
     def deadline(self) -> float | None:
         """When something is due about it; None: nothing is."""
@@ -122,13 +143,6 @@ class BotProcess:
         except psutil.NoSuchProcess:
             return None
 
-    def _signal(self, number: signal.Signals) -> None:
-        if self.exit_code is None:
-            try:
-                os.kill(self.pid, number)
-            except ProcessLookupError:
-                return  # it ended by itself a moment ago
-
 
 class BotProcesses:
     """Starts bots by way of the nursery (see live.bots.nursery), which is started when first needed.
@@ -145,26 +159,54 @@ class BotProcesses:
         self._limits = limits
         self._on_end = on_end
         self._nursery: Process | None = None
+        self._opening = asyncio.Lock()
         self._reader: asyncio.Task[None] | None = None
-        self._alive: dict[int, BotProcess] = {}
+        self._alive: dict[int, Child] = {}
         self._born: dict[str, asyncio.Future[int]] = {}
+
+    async def read_files(self, owners: Mapping[str, str | None]) -> Found:
+        """What the files of bots say; owners: see `read_folder`. Unreadable when a strategy's file ends the
+        process that reads them or stands still in a way that is not noticed there, OSError as `start`."""
+        with TemporaryDirectory() as folder:
+            order = Order(folder, dict(owners))
+            reader = Child(await self._fork(READER, order))
+            self._alive[reader.pid] = reader
+            try:
+                async with asyncio.timeout(self._limits.reading_s):
+                    await reader.wait()
+            except TimeoutError:
+                why = f"took more than {self._limits.reading_s:g} s"
+            else:
+                if reader.exit_code == LOST:
+                    raise ConnectionError("the nursery of bots died")
+                if order.answer.exists():
+                    return msgspec.json.decode(order.answer.read_bytes(), type=Found)
+                why = f"ended with code {reader.exit_code}"
+            finally:
+                reader.kill()
+            loaded = order.loaded()
+        raise Unreadable(f"no file of a bot was read: the process that loads strategies {why}, at {loaded}")
 
     async def start(self, row: BotRow) -> BotProcess:
         """Start the process of a bot. OSError when there is no room for it or for its log; a ConnectionError
         if the nursery dies meanwhile."""
+        process = BotProcess(await self._fork(row.name), row, self._limits, asyncio.get_running_loop().time())
+        self._alive[process.pid] = process
+        return process
+
+    async def _fork(self, name: str, read: Order | None = None) -> int:
+        """The process id of a new child of the nursery."""
         nursery = await self._ready()
-        log = self.log_of(row.name)
+        log = self.log_of(name)
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > LOG_BYTES:
             log.replace(log.with_name(log.name + ".1"))
-        loop = asyncio.get_running_loop()
-        born = self._born[row.name] = loop.create_future()
+        born: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._born[name] = born
         assert nursery.stdin is not None
-        nursery.stdin.write(msgspec.json.encode({"start": row.name, "log": str(log)}) + b"\n")
+        nursery.stdin.write(msgspec.json.encode({"start": name, "log": str(log), "read": read}) + b"\n")
         await nursery.stdin.drain()
-        process = BotProcess(await born, row, self._limits, loop.time())
-        self._alive[process.pid] = process
-        return process
+        return await born
 
     def log_of(self, name: str) -> Path:
         """Where a bot's output goes."""
@@ -180,6 +222,10 @@ class BotProcesses:
             await self._reader
 
     async def _ready(self) -> Process:
+        async with self._opening:
+            return await self._open()
+
+    async def _open(self) -> Process:
         if self._nursery is not None and self._nursery.returncode is None:
             return self._nursery
         log = self.log_of("nursery")

@@ -61,8 +61,8 @@ class BotSupervisor:
         self._clock = SystemClock()
         self._lease = Lease(engine)
         self._reports = Reports(engine, bus)
-        self._folder = BotFolder(settings, engine, self._reports)
         self._starter = BotProcesses(settings, self._limits, self._wake)
+        self._folder = BotFolder(settings, engine, self._reports, self._starter.read_files)
         self._processes: dict[str, BotProcess] = {}
         self._something = asyncio.Event()
         self._reachable_since: float | None = None
@@ -85,6 +85,7 @@ class BotSupervisor:
 
     async def _wind_up(self, listener: asyncio.Task[None]) -> None:
         listener.cancel()
+        await self._folder.close()
         await self._note_stopped(await self._stop_all())
         await self._starter.close()
         await asyncio.gather(listener, return_exceptions=True)

@@ -18,6 +18,7 @@ class Limits(msgspec.Struct, frozen=True):
     look_s: longest time between two looks at what is wanted
     stop_s: time a bot has to end by itself
     last_words_s: time a condemned bot has to write down where it stands
+    reading_s: time to read the files of bots, which loads every strategy of the user's folder
     hung_s: without a heartbeat for so long a bot counts as hung
     memory_bytes: resident memory past which a bot counts as leaking; healthy ones stay near 130 MB
     free_share: of a core: a bot that uses less than this is never too busy; healthy ones use a hundredth
@@ -29,6 +30,7 @@ class Limits(msgspec.Struct, frozen=True):
     look_s: float = 2.0
     stop_s: float = 5.0
     last_words_s: float = 0.5
+    reading_s: float = 60.0
     hung_s: float = 30.0
     memory_bytes: int = 600_000_000
     free_share: float = 0.1

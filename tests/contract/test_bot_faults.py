@@ -21,6 +21,7 @@ from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bots import find_bot, list_bots
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
+from strategies.catalogue import LOAD_S
 from tests import bot_bench as bench
 
 pytestmark = pytest.mark.servers
@@ -54,8 +55,8 @@ def home(tmp_path: Path, database_url: str, redis_url: str) -> Settings:
     )
 
 
-def put(settings: Settings, name: str, file: bytes | None = None) -> str:
-    """A bot's file, under another name if one is given; returns its path."""
+def put(settings: Settings, name: str, file: bytes | None = None) -> None:
+    """A bot's file, under another name if one is given, there in one piece."""
     document = {
         "bot_id": name,
         "strategy": "ema_crossover",
@@ -65,8 +66,9 @@ def put(settings: Settings, name: str, file: bytes | None = None) -> str:
         "virtual_balance": 10000,
     }
     path = os.fsencode(settings.config_dir / "bots") + b"/" + (file or f"{name}.json".encode())
-    Path(os.fsdecode(path)).write_text(json.dumps(document))
-    return os.fsdecode(path)
+    unfinished = settings.config_dir / "unfinished"
+    unfinished.write_text(json.dumps(document))
+    unfinished.replace(os.fsdecode(path))
 
 
 @asynccontextmanager
@@ -118,17 +120,16 @@ async def test_a_bot_that_cannot_be_started_is_told_once_and_started_when_it_can
     """Its log has no folder: the supervisor goes on, the bot is stopped, not crashed, until there is one."""
     home.home.mkdir()
     (home.home / "logs").write_text("not a folder")
-    put(home, "one")
+    for name in ("one", "two"):
+        bench.add_bot(engine, name)
     async with supervised(home, engine, redis_url):
-        await bench.until(lambda: told(engine, "bots_fault"), "it is told")
-        put(home, "two")
-        await bench.until(lambda: len(told(engine, "bots_fault")) == 2, "and of the other")
+        await bench.until(lambda: len(told(engine, "bots_fault")) == 3, "two bots and the files are told")
         assert all(": NotADirectoryError: " in message for message in told(engine, "bots_fault"))
         assert {row.state for row in list_bots(engine)} <= {"stopped", "starting"}
         (home.home / "logs").unlink()
         await runs(engine, "one")
         await runs(engine, "two")
-        assert len(told(engine, "bots_fault")) == 2
+        assert len(told(engine, "bots_fault")) == 3
     assert bench.scalar(engine, CRASHES) is None
 
 
@@ -193,3 +194,31 @@ def test_where_there_is_no_room_for_a_process_the_nursery_says_so_and_lives_on(t
         assert start()["pid"] > 0
     finally:
         nursery.communicate()
+
+
+async def test_a_strategy_that_dies_or_hangs_as_it_is_loaded_does_not_reach_the_daemon(
+    home: Settings, engine: Engine, redis_url: str
+) -> None:
+    """Files that no bot uses: each is named once, bots are looked after meanwhile, and the files of bots are
+    taken in when the first one is gone, and beside the other one, which is passed over."""
+    put(home, "one")
+    dying, hanging = (home.strategies_dir / name for name in ("dying.py", "hanging.py"))
+    async with supervised(home, engine, redis_url):
+        await runs(engine, "one")
+        dying.write_text("import os\nos._exit(3)\n")
+        await bench.until(lambda: told(engine, "bot_file_refused"), "it is told")
+        why = "no file of a bot was read: the process that loads strategies ended with code 3, at"
+        assert told(engine, "bot_file_refused") == [f"{why} {dying}"]
+        pid = find_bot(engine, "one").pid
+        put(home, "two")
+        dying.unlink()
+        await runs(engine, "two")
+        assert find_bot(engine, "one").pid == pid is not None
+        hanging.write_text("import time\nwhile True:\n    time.sleep(1)\n")
+        put(home, "three")
+        os.kill(pid, signal.SIGKILL)
+        await bench.until(lambda: bench.scalar(engine, CRASHES), "the crash is told at once", LOAD_S / 2)
+        await bench.until(lambda: "three" in [row.name for row in list_bots(engine)], "three is there")
+        await bench.until(lambda: len(told(engine, "bot_file_refused")) == 2, "the slow one is told")
+        slow = f"{hanging}, line 3: TimeoutError: took more than {LOAD_S:g} s to load"
+        assert told(engine, "bot_file_refused")[1:] == [slow] and not told(engine, "bots_fault")

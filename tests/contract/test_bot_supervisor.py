@@ -198,6 +198,7 @@ async def test_a_broken_file_stops_no_other_bot_and_keeps_the_last_good_one(home
         await bench.until(lambda: find_bot(engine, "one").pid not in {pid, None}, "it runs with the new file")
         assert find_bot(engine, "one").config["parameters"] == {"fast_period": 4, "slow_period": 9}
         await _state(engine, "one", "running")
+        await bench.until(lambda: list_versions(engine, "one")[0].applied_at, "the version is applied")
         newest, first = list_versions(engine, "one")
         assert (newest.origin, newest.changes) == (
             "file",

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,21 @@ def test_a_users_folder_is_searched_beside_the_package(tmp_path: Path) -> None:
     assert "ema_crossover" in catalogue.classes()
     assert "mine" not in catalogue.shipped()
     assert not catalogue.problems()
+
+
+def test_a_file_that_hangs_as_it_is_loaded_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    """It is named with the line where it stood, the others are usable, and a timer that ran goes on."""
+    (tmp_path / "hanging.py").write_text("x = 0\nwhile True:\n    x += 1\n")
+    write(tmp_path, "zeal.py")
+    catalogue = Catalogue(tmp_path, load_s=0.3)
+    was = signal.getitimer(signal.ITIMER_REAL)
+    assert "mine" in catalogue.classes()
+    (slow,) = catalogue.slow()
+    assert slow.startswith(f"{tmp_path / 'hanging.py'}, line ") and slow.endswith(
+        ": TimeoutError: took more than 0.3 s to load"
+    )
+    now = signal.getitimer(signal.ITIMER_REAL)
+    assert (now[0] > 0) == (was[0] > 0) and now[0] <= was[0]
 
 
 def test_a_folder_that_is_not_there_is_no_problem(tmp_path: Path) -> None:
