@@ -184,7 +184,8 @@ def export_month(
 
 @app.command()
 def compact(as_json: bool = JSON) -> None:
-    """Merge a day's several files into one; delete files the manifest does not know, if over an hour old."""
+    """Merge a day's several files into one; of files over an hour old, delete the unfinished and move those
+    the manifest does not know to the lake's quarantine."""
     from cli.stack.ensure import ensure
     from pipelines.clock import SystemClock
     from pipelines.lake.compact import compact_lake
@@ -193,9 +194,12 @@ def compact(as_json: bool = JSON) -> None:
     done = compact_lake(str(settings.database_url), settings.lake_url, SystemClock().now_ms())
     if as_json:
         merged = [{"symbol": symbol, "date": str(day)} for symbol, day in done.merged]
-        print(json.dumps({"merged": merged, "removed": done.removed}))
+        print(json.dumps({"merged": merged, "removed": done.removed, "set_aside": done.set_aside}))
     else:
-        print(f"{len(done.merged):,} days merged, {len(done.removed):,} unknown files removed")
+        print(
+            f"{len(done.merged):,} days merged, {len(done.removed):,} unfinished files removed, "
+            f"{len(done.set_aside):,} unknown files set aside"
+        )
 
 
 @app.command()

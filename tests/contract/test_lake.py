@@ -20,7 +20,7 @@ from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from pipelines.lake.archive import archive_days, archive_raw_trades
 from pipelines.lake.candles import export_candles
-from pipelines.lake.compact import compact_lake
+from pipelines.lake.compact import Compaction, compact_lake
 from pipelines.lake.status import data_status
 from pipelines.lake.store import LocalStore, open_store, sha256_of
 from pipelines.lake.verify import verify_lake
@@ -240,8 +240,8 @@ def test_verify_names_what_is_wrong(database_url: str, tmp_path: Path):
 
 
 def test_compacting_leaves_one_file_a_day_and_no_garbage(database_url: str, tmp_path: Path):
-    """Two files of one day become one with the trades of both; a stray and an unfinished file go once they
-    are an hour old; a repeat changes nothing."""
+    """Two files of one day become one with the trades of both; once they are an hour old, a stray file goes
+    to the quarantine and an unfinished one goes for good; a repeat changes nothing."""
     trades = day_of_trades()
     store(database_url, trades[:300])
     first = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
@@ -258,13 +258,36 @@ def test_compacting_leaves_one_file_a_day_and_no_garbage(database_url: str, tmp_
     (tmp_path / "half.partial").write_bytes(b"half")
     now_ms = time.time_ns() // 1_000_000
     young = compact_lake(database_url, str(tmp_path), now_ms)
-    assert (young.merged, young.removed) == ([(SYMBOL, DAY)], [])
+    assert (young.merged, young.removed, young.set_aside) == ([(SYMBOL, DAY)], [], [])
+    stray = (tmp_path / str(first.path)).read_bytes()
     old = compact_lake(database_url, str(tmp_path), now_ms + 2 * 3_600_000)
-    assert (old.merged, old.removed) == ([], sorted(["half.partial", str(first.path)]))
-    (file,) = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert (old.merged, old.removed) == ([], ["half.partial"])
+    (aside,) = old.set_aside
+    assert aside.startswith(f"quarantine/{first.path}.") and (tmp_path / aside).read_bytes() == stray
+    assert compact_lake(database_url, str(tmp_path), now_ms + 2 * 3_600_000) == Compaction([], [], [])
+    (file,) = [path for path in tmp_path.rglob("*") if path.is_file() and path != tmp_path / aside]
     ids = pq.read_table(file, partitioning=None)["trade_id"].to_pylist()
     assert sorted(ids) == list(range(1_000, 1_500))
     assert verify_lake(database_url, str(tmp_path)).findings == []
+
+
+@pytest.mark.parametrize("manifest", ["empty", "of another lake"])
+def test_compacting_refuses_a_lake_that_the_manifest_does_not_know(
+    database_url: str, tmp_path: Path, manifest: str
+):
+    """The database was made anew, or is that of another lake: one error, and every file stays."""
+    store(database_url, [*day_of_trades(20), *day_of_trades(20, "ETH-USDT")])
+    file = archive_raw_trades(database_url, str(tmp_path / "lake"), SYMBOL, DAY)
+    with engine(database_url).begin() as connection:
+        connection.execute(text("DELETE FROM lake_files"))
+    if manifest == "of another lake":
+        archive_raw_trades(database_url, str(tmp_path / "other"), "ETH-USDT", DAY)
+    (tmp_path / "lake" / "half.partial").write_bytes(b"half")
+    before = sorted((tmp_path / "lake").rglob("*"))
+    with pytest.raises(BadInput, match="TCP_LAKE_URL: the database knows none of its 1 files"):
+        compact_lake(database_url, str(tmp_path / "lake"), time.time_ns() // 1_000_000 + 2 * 3_600_000)
+    assert sorted((tmp_path / "lake").rglob("*")) == before
+    assert (tmp_path / "lake" / str(file.path)).is_file()
 
 
 def test_days_that_are_over_are_archived(database_url: str, tmp_path: Path):

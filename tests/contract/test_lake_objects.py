@@ -103,7 +103,7 @@ def test_a_lost_and_a_damaged_object_are_alarms(database_url: str, bucket: Any):
     assert [finding.kind for finding in verify_lake(database_url, url).findings] == ["missing"]
 
 
-def test_compacting_removes_unknown_objects(database_url: str, bucket: Any):
+def test_compacting_sets_unknown_objects_aside(database_url: str, bucket: Any):
     """Those over an hour old that the manifest does not know; what is known and in quarantine stays."""
     url = f"s3://{bucket.name}"
     stored(database_url)
@@ -112,9 +112,11 @@ def test_compacting_removes_unknown_objects(database_url: str, bucket: Any):
     bucket.put_object(Key="quarantine/raw_trades/kept.parquet.1", Body=b"")
     with engine(database_url).connect() as connection:
         now_ms = int(connection.execute(text("SELECT extract(epoch FROM now()) * 1000")).scalar_one())
-    assert compact_lake(database_url, url, now_ms).removed == []
-    assert compact_lake(database_url, url, now_ms + 2 * 3_600_000).removed == ["raw_trades/stray.parquet"]
-    assert keys(bucket) == sorted([str(file.path), "quarantine/raw_trades/kept.parquet.1"])
+    assert compact_lake(database_url, url, now_ms).set_aside == []
+    done = compact_lake(database_url, url, now_ms + 2 * 3_600_000)
+    (aside,) = done.set_aside
+    assert aside.startswith("quarantine/raw_trades/stray.parquet.") and done.removed == []
+    assert keys(bucket) == sorted([str(file.path), "quarantine/raw_trades/kept.parquet.1", aside])
 
 
 def test_a_bucket_that_is_not_there_loses_nothing(database_url: str, bucket: Any):
