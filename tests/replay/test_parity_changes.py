@@ -96,7 +96,7 @@ def _judge(engine: Engine, candles: list[Candle], begin: int) -> None:
     ("seed", "risk", "fee"),
     [
         (8, {"max_drawdown": 0.03}, 0.001),
-        (2, {"max_daily_loss": 0.004}, 0.0),
+        (8, {"max_daily_loss": 0.003}, 0.0),
         (5, {"max_daily_loss": 0.004}, 0.0),
         (8, {"max_daily_loss": 0.02, "halt_until_reset": True}, 0.001),
         (8, {"max_consecutive_losses": 12, "cooldown_minutes": 30}, 0.001),
@@ -109,7 +109,7 @@ def test_limits_remember_what_was_before_a_change(
 ) -> None:
     """A limit that bites, or does not, by what a former configuration lost and did is no difference."""
     candles = bench.walk(HISTORY + 500, seed=seed)
-    bench.add_bot(engine, "alpha", fee=fee)
+    bench.add_bot(engine, "alpha", fee=fee, risk={"max_orders_per_day": 1000})
     _judge(engine, candles[: HISTORY + 250], HISTORY)
     bench.add_bot(engine, "alpha", fee=fee, risk=risk)
     note_applied(engine, find_bot(engine, "alpha").id, 2)
