@@ -133,7 +133,8 @@ async def _until(
     essential: dict[str, Coroutine[Any, Any, None]],
     helping: dict[str, Coroutine[Any, Any, None]],
 ) -> None:
-    """Run all parts until `stopping` is set, or until an essential one ends, whose error is raised."""
+    """Run all parts until `stopping` is set, or until one of them ends, whose error is raised: a supervisor
+    that starts the daemon again mends what a part that is gone would not."""
     tasks = {name: asyncio.create_task(part, name=name) for name, part in (essential | helping).items()}
     stop = asyncio.create_task(stopping.wait(), name="stop")
     try:

@@ -11,7 +11,7 @@ from config.files import BotFile, plain, read_document
 from config.settings import Settings
 from core.errors import BadInput
 from pipelines.warehouse.bot_files import bots_folder, check_bot, files_of
-from pipelines.warehouse.bot_removal import purge_bot, remove_bot, restore_bot
+from pipelines.warehouse.bot_removal import check_purge, purge_bot, remove_bot, restore_bot
 from pipelines.warehouse.bot_versions import Origin
 from pipelines.warehouse.bots import find_bot, save_bot
 
@@ -61,10 +61,12 @@ def delete_bot(engine: Engine, settings: Settings, bot_id: str, purge: bool = Fa
     """Take a bot out of all lists, or with `purge` out of the database; returns its files, put aside by then
     under names that end in `.deleted`, so that it does not come back with them.
 
-    Each step may be the last one before a crash: repeated, it goes on. BadInput when there is no such bot.
+    Each step may be the last one before a crash: repeated, it goes on. BadInput, and nothing is done, when
+    there is no such bot, or it may not be purged.
     """
-    find_bot(engine, bot_id)
-    if not purge:
+    if purge:
+        check_purge(engine, bot_id)
+    else:
         remove_bot(engine, bot_id)
     moved = [path.replace(path.with_name(path.name + ASIDE)) for path in files_of(settings, bot_id)]
     if purge:

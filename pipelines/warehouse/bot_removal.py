@@ -43,11 +43,22 @@ def purge_bot(engine: Engine, name: str) -> None:
         row = locked_bot(connection, name)
         if row is None:
             raise unknown_bot(connection, name)
-        real = select(exchange_orders.c.order_id).where(exchange_orders.c.bot_id == row.id).limit(1)
-        if connection.execute(real).one_or_none() is not None:
-            why = "orders at an exchange, and their records are kept: delete it without purging"
-            raise BadInput("purge", f"bot {name!r} has {why}")
+        _refuse_real_orders(connection, row.id, name)
         _forget(connection, row.id)
+
+
+def check_purge(engine: Engine, name: str) -> None:
+    """BadInput when the bot may not be purged, before anything is done about it."""
+    bot_id = find_bot(engine, name).id
+    with engine.connect() as connection:
+        _refuse_real_orders(connection, bot_id, name)
+
+
+def _refuse_real_orders(connection: Connection, bot_id: int, name: str) -> None:
+    real = select(exchange_orders.c.order_id).where(exchange_orders.c.bot_id == bot_id).limit(1)
+    if connection.execute(real).one_or_none() is not None:
+        why = "orders at an exchange, and their records are kept: delete it without purging"
+        raise BadInput("purge", f"bot {name!r} has {why}")
 
 
 def _forget(connection: Connection, bot_id: int) -> None:

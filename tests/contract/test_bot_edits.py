@@ -22,6 +22,7 @@ from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.instruments import upsert_instruments
 from pipelines.warehouse.tables import metadata
 from tests import bot_bench as bench
+from tests.broker_rig import SYMBOLS, Traders
 
 pytestmark = pytest.mark.servers
 GOOD = {
@@ -171,6 +172,18 @@ def test_a_deleted_bot_is_out_of_sight_and_its_history_is_not(engine: Engine, ho
     assert (find_bot(engine, "mine").status, file.exists()) == ("stopped", True)
     with pytest.raises(BadInput, match="is not deleted"):
         undelete_bot(engine, home, "mine")
+
+
+def test_a_bot_that_may_not_be_purged_keeps_its_file(engine: Engine, home: Settings):
+    """It has an order at an exchange: the refusal comes before anything is done."""
+    traders = Traders(engine, 1, dict.fromkeys(SYMBOLS, Decimal(100)))
+    traders.add(1)
+    assert traders.decide(1) == 1
+    path = home.config_dir / "bots" / "real.json"
+    path.write_text('{"bot_id": "real_001"}')
+    with pytest.raises(BadInput, match="delete it without purging"):
+        delete_bot(engine, home, "real_001", purge=True)
+    assert path.exists() and find_bot(engine, "real_001").deleted_at is None
 
 
 def test_a_purged_bot_leaves_no_row(engine: Engine, home: Settings, file: Path):
