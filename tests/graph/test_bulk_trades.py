@@ -18,27 +18,39 @@ pytestmark = pytest.mark.servers
 NOW_MS = int(datetime(2026, 9, 21, 12, tzinfo=UTC).timestamp() * 1000)
 # The simulated exchange trades this symbol rarely, so its days are small.
 RUN = """
+import os
+from pathlib import Path
 import dagster as dg
-from orchestration.defs.lake.bulk import bulk_trades
+from orchestration.defs.lake.bulk import BulkConfig, bulk_trades
 from orchestration.defs.lake.assets import raw_trade_archive
-for asset, day in (
-    (bulk_trades, "2026-09-16"), (bulk_trades, "2026-09-20"), (bulk_trades, "2026-09-18"),
-    (bulk_trades, "2026-09-13"), (raw_trade_archive, "2026-09-16"), (raw_trade_archive, "2026-09-17"),
-):
+
+def run(asset, day, repair=False):
     key = dg.MultiPartitionKey({"date": day, "symbol": "ETC-USDT"})
-    done = dg.materialize([asset], partition_key=key, raise_on_error=False)
+    config = dg.RunConfig({"bulk_trades": BulkConfig(repair=True)}) if repair else None
+    done = dg.materialize([asset], partition_key=key, run_config=config, raise_on_error=False)
     checks = {check.check_name: check for check in done.get_asset_check_evaluations()}
     files, days = checks["files_hold_what_the_manifest_says"], checks["no_day_is_missing"]
     (made,) = done.asset_materializations_for_node(asset.op.name)
     said = [made.metadata[name].value for name in ("days_written", "not_there_yet") if name in made.metadata]
     found, lost = files.metadata["findings"].value, days.metadata["days"].value
-    print(day, files.passed, *said, found, days.passed, lost)
+    print(day, files.passed, *said, found, days.passed or days.severity.name, lost)
+
+for asset, day in (
+    (bulk_trades, "2026-09-16"), (bulk_trades, "2026-09-20"), (bulk_trades, "2026-09-18"),
+    (bulk_trades, "2026-09-13"), (raw_trade_archive, "2026-09-16"), (raw_trade_archive, "2026-09-17"),
+):
+    run(asset, day)
+(file,) = Path(os.environ["TCP_LAKE_URL"]).rglob("*2026-09-16*/*.parquet")
+file.write_bytes(b"PAR1 broken")
+run(bulk_trades, "2026-09-16")
+run(bulk_trades, "2026-09-16", repair=True)
 """
 
 
 async def test_days_are_written_pending_or_damaged(database_url, tmp_path):
-    """A day of the past is written and proven, the day before is not there yet, a file that is no zip fails
-    the blocking check by name; days of which the exchange has no file, or nobody any trade, fail theirs."""
+    """A day of the past is written and proven, the day before is not there yet and says so in a warning, a
+    file that is no zip fails the blocking check by name; days of which the exchange has no file, or nobody
+    any trade, fail theirs. A file that was there before and is damaged fails too, until it is repaired."""
     sim = await serve(SimOptions(start_ms=NOW_MS, speed=0.000_001, rate_limit=0, activity=0.2))
     async with cdn_before(sim.rest_url) as cdn:
         cdn.spoiled["ETC-USDT-trades-2026-09-18.zip"] = lambda body: body[:-30]
@@ -64,10 +76,13 @@ async def test_days_are_written_pending_or_damaged(database_url, tmp_path):
         out, err = await process.communicate()
     await sim.close()
     assert process.returncode == 0, err.decode()
-    written, pending, damaged, missing, archived, empty = out.decode().strip().splitlines()
+    lines = out.decode().strip().splitlines()
+    written, pending, damaged, missing, archived, empty, spoiled, repaired = lines
     assert written == "2026-09-16 True 1 [] [] True []"
-    assert pending == "2026-09-20 True 0 ['ETC-USDT 2026-09-20'] [] True []"
+    assert pending == "2026-09-20 True 0 ['ETC-USDT 2026-09-20'] [] WARN ['ETC-USDT 2026-09-20']"
     assert damaged.startswith("2026-09-18 False 0 [] ['") and "not a whole zip" in damaged
-    assert missing == "2026-09-13 True 0 [] [] False ['ETC-USDT 2026-09-13']"
+    assert missing == "2026-09-13 True 0 [] [] ERROR ['ETC-USDT 2026-09-13']"
     assert archived == "2026-09-16 True [] True []"
-    assert empty == "2026-09-17 True [] False ['ETC-USDT 2026-09-17']"
+    assert empty == "2026-09-17 True [] ERROR ['ETC-USDT 2026-09-17']"
+    assert spoiled.startswith("2026-09-16 False 0 [] ['damaged: ")
+    assert repaired == "2026-09-16 True 1 [] [] True []"

@@ -21,7 +21,8 @@ NO_DAY_MISSING = dg.AssetCheckSpec(
 BULK_NO_DAY_MISSING = dg.AssetCheckSpec(
     name=NO_DAY_MISSING.name,
     asset="bulk_trades",
-    description="The exchange has the files of each asked day that are due.",
+    description="The exchange has the files of each asked day; a warning where they are not due yet: "
+    "materialize the day again later.",
 )
 
 
@@ -51,11 +52,16 @@ def verified(
     )
 
 
-def none_missing(days: Sequence[str], check: dg.AssetCheckSpec = NO_DAY_MISSING) -> dg.AssetCheckResult:
-    """Fails and names the days, where any are missing; each as "SYMBOL DATE"."""
+def none_missing(
+    days: Sequence[str], check: dg.AssetCheckSpec = NO_DAY_MISSING, pending: Sequence[str] = ()
+) -> dg.AssetCheckResult:
+    """Fails and names the days, where any are missing; each as "SYMBOL DATE". pending: days that could not be
+    there yet; where there are only such it warns."""
+    named = [*days, *pending]
     return dg.AssetCheckResult(
         check_name=check.name,
         asset_key=check.asset_key,
-        passed=not days,
-        metadata={"missing": len(days), "days": list(days[:50])},
+        passed=not named,
+        severity=dg.AssetCheckSeverity.ERROR if days else dg.AssetCheckSeverity.WARN,
+        metadata={"missing": len(days), "pending": len(pending), "days": named[:50]},
     )
