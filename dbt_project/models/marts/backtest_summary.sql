@@ -19,7 +19,7 @@ final as (
         (metrics ->> 'max_drawdown')::double precision as max_drawdown,
         (metrics ->> 'win_rate')::double precision as win_rate,
         (metrics ->> 'profit_factor')::double precision as profit_factor,
-        (metrics ->> 'trades')::double precision::integer as closed_trades,
+        (metrics ->> 'closed_trades')::double precision::integer as closed_trades,
         created_at
     from runs
     where kind = 'backtest' and status = 'done'
