@@ -32,8 +32,10 @@ from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bot_starts import note_start
 from pipelines.warehouse.bots import BotRow
 from pipelines.warehouse.exposure import admit
+from pipelines.warehouse.health import record_event
 from pipelines.warehouse.instruments import read_instruments
 from pipelines.warehouse.paths import MOST_BARS, Inside, is_begun
+from pipelines.warehouse.sql import to_datetime
 from strategies import registry
 from strategies.evaluate import last_signal
 from strategies.sizes import with_sizes
@@ -318,6 +320,10 @@ class Bot:
             return False
         missing = (newer.close_ms - last_ms) // self.timeframe.ms - 1
         _log.warning("passes over missing candles", bot=self.name, missing=missing, after_ms=last_ms)
+        message = (
+            f"bot {self.name} passes over {missing} candles after {to_datetime(last_ms):%Y-%m-%d %H:%M} UTC"
+        )
+        record_event(self._engine, "warning", "bots", "candles_passed_over", message)
         return True
 
     def _terms(self, frame: pl.DataFrame | None = None) -> Rules:
