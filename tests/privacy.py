@@ -96,7 +96,9 @@ def open_ports(home: Path) -> list[str]:
 
 
 def _is_loopback(ip: str) -> bool:
-    return ipaddress.ip_address(ip).is_loopback
+    address = ipaddress.ip_address(ip)
+    mapped = getattr(address, "ipv4_mapped", None)  # ::ffff:127.0.0.1, of a socket that speaks both
+    return (mapped or address).is_loopback
 
 
 def open_to_others(home: Path) -> list[str]:
