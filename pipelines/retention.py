@@ -56,11 +56,11 @@ def prune(settings: Settings, now_ms: int, dry_run: bool = False) -> Pruned:
 
     settings: with database_url resolved; see `raw_trades_days`, `bot_detail_days` and `events_days`
     now_ms: wall clock, for events; trades and bots age by the newest stored trade or candle, whose clock may
-        run faster
+        run faster, see `newest_ms`
     dry_run: count only; the database is as it was
     """
     own = engine_of(str(settings.database_url))
-    newest = newest_ms(own)
+    newest = newest_ms(own, now_ms)
     trades = signals = snapshots = events = None
     if settings.raw_trades_days is not None:
         trades = _prune_trades(settings, own, settings.raw_trades_days, newest or 0, dry_run)

@@ -6,9 +6,11 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, Engine, text
 
 from pipelines.warehouse.inventory import table_states
+from pipelines.warehouse.sql import to_ms
 
 WINDOW = timedelta(days=31)
 
+_EXCHANGE_TIME = text("SELECT max(exchange_time) FROM heartbeats")
 _BOTS = text("SELECT id FROM bots ORDER BY id")
 _FIRST = {
     name: text(
@@ -50,11 +52,17 @@ _ROWS_OF_DAY = text("""
 """)
 
 
-def newest_ms(engine: Engine) -> int | None:
+def newest_ms(engine: Engine, wall_ms: int) -> int | None:
     """Time of the newest stored trade or candle, ms: the present of the exchange's clock, as stored; None
-    when nothing is."""
+    when nothing is. An imported row may be of the future: it is never later than the wall clock `wall_ms` or,
+    where that runs ahead, the exchange's clock as a process saw it last."""
     states = table_states(engine, ("market_data", "raw_trades"))
-    return max((state.newest_ms for state in states if state.newest_ms is not None), default=None)
+    newest = max((state.newest_ms for state in states if state.newest_ms is not None), default=None)
+    if newest is None:
+        return None
+    with engine.connect() as connection:
+        seen = connection.execute(_EXCHANGE_TIME).scalar()
+    return min(newest, max(wall_ms, 0 if seen is None else to_ms(seen)))
 
 
 def bot_ids(connection: Connection) -> list[int]:

@@ -144,6 +144,32 @@ def test_what_is_young_stays_and_events_age_by_the_wall_clock(filled, database_u
     assert old > 0
 
 
+def test_a_candle_of_the_future_makes_nothing_old(filled, database_url, tmp_path):
+    """The present is never later than the wall clock, but where a process has seen the exchange's clock run
+    ahead of it."""
+    with filled.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO market_data "
+                "(exchange, symbol, timeframe, timestamp, open, high, low, close, volume, source) "
+                "VALUES ('other', 'X-USDT', '1m', '2099-01-01 00:01Z', 1, 1, 1, 1, 1, 'import')"
+            )
+        )
+    wanted = settings(database_url, tmp_path, bot_detail_days=21, raw_trades_days=21)
+    kept = prune(wanted, NOW_MS)
+    assert (kept.signals, kept.snapshots, kept.trades) == (0, 0, [])
+    with filled.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO heartbeats (component, timestamp, exchange_time, details) "
+                "VALUES ('live', '2025-09-21 00:00Z', '2025-09-24 00:00Z', '{}')"
+            )
+        )
+    old = prune(wanted, NOW_MS)
+    assert old.signals and old.snapshots
+    assert {day.day for day in old.trades or []} == {FIRST, FIRST + timedelta(days=1)}
+
+
 def test_by_default_everything_is_kept_and_the_command_says_which_settings_change_that(
     filled, database_url, tmp_path
 ):

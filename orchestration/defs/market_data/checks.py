@@ -141,13 +141,14 @@ def reconciliation(database_url: str, fetched: Sequence[tuple[Stretch, int]]) ->
 def last_whole_day_is_sound() -> dg.AssetCheckResult:
     """The last UTC day that the exchange's clock has left behind, as the daemon stored it: no hole, no hour
     without a trade that no outage explains, no 1m candle that its own trades contradict."""
+    from pipelines.clock import SystemClock
     from pipelines.warehouse.coverage import missing_candles
     from pipelines.warehouse.database import engine
     from pipelines.warehouse.plausibility import contradictions, unexplained_synthetic_runs
     from pipelines.warehouse.retention import newest_ms
 
     connections = engine(warehouse_url())
-    newest = newest_ms(connections)
+    newest = newest_ms(connections, SystemClock().now_ms())
     if newest is None:
         return dg.AssetCheckResult(passed=True, metadata={"symbols": 0})
     end_ms = newest - newest % DAY_MS
