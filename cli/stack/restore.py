@@ -17,7 +17,23 @@ from core.errors import BadInput, Unavailable
 MAGIC = b"PGDMP"
 TRANSACTION_TIMEOUT = b"SET transaction_timeout = 0;\n"
 """What the tools of 18 say first, and servers before 17 do not know."""
-KNOWN_SINCE = 17
+EMPTIED = b"""
+DO $$ DECLARE relation record; BEGIN
+  FOR relation IN
+    SELECT quote_ident(n.nspname) || '.' || quote_ident(c.relname) AS name,
+           CASE c.relkind WHEN 'v' THEN 'VIEW' WHEN 'm' THEN 'MATERIALIZED VIEW' ELSE 'TABLE' END AS kind
+    FROM pg_class AS c JOIN pg_namespace AS n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p', 'v', 'm') AND NOT c.relispartition
+      AND n.nspname !~ '^(pg_|_timescaledb|timescaledb|information_schema$)'
+      AND NOT EXISTS (SELECT 1 FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid
+                      AND deptype = 'e')
+  LOOP
+    EXECUTE format('DROP %s IF EXISTS %s CASCADE', relation.kind, relation.name);
+  END LOOP;
+END $$;
+"""
+"""pg_restore removes only what the backup has: a table of a newer version would stay in the way, and refers to
+those that are replaced."""
 HEADER_BYTES = 4096
 """Within so many it is said."""
 
@@ -35,14 +51,11 @@ def check_dump(file: Path) -> None:
 
 def load(url: str, file: Path) -> None:
     """Replace the database's content by the file's."""
-    from pipelines.warehouse.server import major_version, take_place
+    from pipelines.warehouse.server import take_place
 
     if holds_hypertables(file):
         with loaded_beside(url, file) as made:
             take_place(url, made)
-    elif major_version(url) >= KNOWN_SINCE:
-        arguments = ["--clean", "--if-exists", "--no-owner", "--single-transaction", str(file)]
-        clients.run("pg_restore", url, *arguments)
     else:
         _load_through_psql(url, file)
 
@@ -70,7 +83,8 @@ def loaded_beside(url: str, file: Path) -> Iterator[str]:
 
 
 def _load_through_psql(url: str, file: Path) -> None:
-    """For servers before 17: what they do not know is left out of what pg_restore would send."""
+    """In one transaction, in which the database is emptied first; what older servers do not know is left out of
+    what pg_restore would send."""
     script = clients.command("pg_restore", "--clean", "--if-exists", "--no-owner", "--file=-", str(file))
     options = ["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     with (
@@ -99,7 +113,7 @@ def _load_through_psql(url: str, file: Path) -> None:
 
 
 def _send(source: IO[bytes], target: IO[bytes]) -> None:
-    header = b"BEGIN;\n" + source.read(HEADER_BYTES)
+    header = b"BEGIN;\n" + EMPTIED + source.read(HEADER_BYTES)
     target.write(header.replace(TRANSACTION_TIMEOUT, b"", 1))
     shutil.copyfileobj(source, target, 1 << 20)
 

@@ -57,12 +57,6 @@ def ensure_database(url: str, name: str) -> str:
     return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
-def major_version(url: str) -> int:
-    """18 of 18.4."""
-    with _administering(url) as connection:
-        return int(connection.scalar(text("SELECT current_setting('server_version_num')::int / 10000")) or 0)
-
-
 @contextmanager
 def new_database(url: str, name: str) -> Iterator[str]:
     """An empty database beside the one of `url`, made anew; dropped at the end if it still has that name."""
