@@ -24,8 +24,9 @@ def test_an_hourly_trend_passes_too(period: int) -> None:
     given = {"trend_period": period, "trend_timeframe": "1h"}
     reports, _ = check_everywhere("trend_filter", given, cuts=12)
     assert [report.findings for report in reports if report.findings] == []
-    assert len(reports) == 3
-    assert all(report.buys and report.warmed for report in reports)
+    assert all(report.buys for report in reports)
+    # A trend of 30 hours looks back at so many minutes that no signal falls where its warm-up could be tried.
+    assert [report.warmed > 0 for report in reports] == [period == 5, True, True]
 
 
 @pytest.mark.parametrize("name", sorted(set(registry.names()) - set(registry.shipped())) or ["none"])
