@@ -32,8 +32,8 @@ DO $$ DECLARE relation record; BEGIN
   END LOOP;
 END $$;
 """
-"""pg_restore removes only what the backup has: a table of a newer version would stay in the way, and refers to
-those that are replaced."""
+"""pg_restore removes only what the backup has: a table of a newer version would stay in the way, and refers
+to those that are replaced."""
 HEADER_BYTES = 4096
 """Within so many it is said."""
 
@@ -83,8 +83,8 @@ def loaded_beside(url: str, file: Path) -> Iterator[str]:
 
 
 def _load_through_psql(url: str, file: Path) -> None:
-    """In one transaction, in which the database is emptied first; what older servers do not know is left out of
-    what pg_restore would send."""
+    """In one transaction, in which the database is emptied first; what older servers do not know is left out
+    of what pg_restore would send."""
     script = clients.command("pg_restore", "--clean", "--if-exists", "--no-owner", "--file=-", str(file))
     options = ["--quiet", "--no-psqlrc", "--set=ON_ERROR_STOP=1", "--output=/dev/null"]
     with (
