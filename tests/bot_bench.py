@@ -6,7 +6,8 @@ import random
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from live.messages import candle_message
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bots import save_bot
 from pipelines.warehouse.candles import upsert_candles
+from pipelines.warehouse.database import engine
+from pipelines.warehouse.health import beat
 from pipelines.warehouse.instruments import upsert_instruments
 
 SYMBOL = "BTC-USDT"
@@ -69,6 +72,17 @@ def store(engine: Engine, candles: Iterable[Candle]) -> None:
     """Put candles into market_data."""
     with engine.begin() as connection:
         upsert_candles(connection, list(candles))
+
+
+@contextmanager
+def market(database_url: str) -> Iterator[Engine]:
+    """The database with 150 minutes of a market and a daemon that just wrote the last of them."""
+    connections = engine(database_url)
+    candles = walk(150)
+    store(connections, candles)
+    beat(connections, "live", 0, candles[-1].close_ms + 1, {})
+    yield connections
+    connections.dispose()
 
 
 def message(candle: Candle, final: bool = True) -> dict[str, Any]:

@@ -19,8 +19,6 @@ from live.bots.supervisor import BotSupervisor
 from live.bots.vitals import Limits
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bots import find_bot, list_bots
-from pipelines.warehouse.database import engine as engine_of
-from pipelines.warehouse.health import beat
 from strategies.catalogue import LOAD_S
 from tests import bot_bench as bench
 
@@ -32,12 +30,8 @@ CRASHES = "SELECT array_agg(reason) FROM bot_crashes"
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """The test's database, with a market in it."""
-    engine = engine_of(database_url)
-    candles = bench.walk(150)
-    bench.store(engine, candles)
-    beat(engine, "live", 0, candles[-1].close_ms + 1, {})
-    yield engine
-    engine.dispose()
+    with bench.market(database_url) as engine:
+        yield engine
 
 
 @pytest.fixture

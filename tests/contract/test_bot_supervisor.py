@@ -22,8 +22,6 @@ from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.bot_edits import delete_bot
 from pipelines.warehouse.bot_versions import list_versions
 from pipelines.warehouse.bots import announce, find_bot, list_bots, set_status
-from pipelines.warehouse.database import engine as engine_of
-from pipelines.warehouse.health import beat
 from tests import bot_bench as bench
 
 pytestmark = pytest.mark.servers
@@ -32,12 +30,8 @@ pytestmark = pytest.mark.servers
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """The test's database, with a market in it."""
-    engine = engine_of(database_url)
-    candles = bench.walk(150)
-    bench.store(engine, candles)
-    beat(engine, "live", 0, candles[-1].close_ms + 1, {})
-    yield engine
-    engine.dispose()
+    with bench.market(database_url) as engine:
+        yield engine
 
 
 @pytest.fixture

@@ -15,8 +15,6 @@ from live.bots.messages import MarketUpdate
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bots import find_bot
 from pipelines.warehouse.controls import set_kill_switch
-from pipelines.warehouse.database import engine as engine_of
-from pipelines.warehouse.health import beat
 from pipelines.warehouse.paths import MOST_BARS
 from pipelines.warehouse.trades import copy_trades
 from tests import bot_bench as bench
@@ -31,12 +29,8 @@ EXITS = {"stop_loss": 0.01, "take_profit": 0.5}
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     """The test's database, with a market in it."""
-    engine = engine_of(database_url)
-    candles = bench.walk(150)
-    bench.store(engine, candles)
-    beat(engine, "live", 0, candles[-1].close_ms + 1, {})
-    yield engine
-    engine.dispose()
+    with bench.market(database_url) as engine:
+        yield engine
 
 
 def busy_minute(last: Candle) -> tuple[Candle, list[Trade]]:
