@@ -223,6 +223,7 @@ RUN_COLUMNS: list[dict[str, Any]] = [
     number("sharpe", "Sharpe", "tcpMoney(params.value)", minWidth=66),
     number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=74),
     number("trades", "Trades", "tcpCount(params.value)", "Round trips", minWidth=64),
+    text("note", "Note", flex=1.2, minWidth=84, tooltipField="note"),
 ]
 
 

@@ -4,20 +4,24 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+import dash_mantine_components as dmc
 import polars as pl
 from dash import dcc, html
 from sqlalchemy import Engine
 
 from core.timeframes import Timeframe
 from dashboards.components import downloads, empty, panel
-from dashboards.figures.run import MOST_MARKERS, equity_figure, trades_figure
+from dashboards.figures.run import MOST_MARKERS, equity_figure, returns_figure, trades_figure
 from dashboards.figures.style import CONFIG
 from dashboards.formatting import DASH, money, percent, strategy, utc
 from dashboards.queries import bots as bot_queries
+from dashboards.queries import comparisons
 from dashboards.queries import runs as queries
 from dashboards.rows import epoch_ms, price_decimals
+from dashboards.run_details import believed, months_table, sure_table
 from dashboards.theme import Scheme
 from pipelines.warehouse.candles import read_candles
+from pipelines.warehouse.run_notes import LONGEST
 from strategies.columns import resample
 
 MOST_CANDLES = 3000
@@ -32,30 +36,27 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
     if run["status"] == "failed":
         return empty("This backtest failed", run["error"] or "No reason was kept.")
     trades = queries.run_trades(engine, run_id)
-    equity = queries.run_equity(engine, run_id)
+    curve, cash = comparisons.run_curve(engine, run_id), float(run["initial_cash"])
     symbol = run["symbol"]
     base, _, quote = symbol.partition("-")
     drawn, candles = picture(engine, run)
     instrument = bot_queries.instrument(engine, symbol)
     tick = instrument["tick_size"] if instrument else None
     decimals = price_decimals(tick, float(candles["close"][-1]) if candles.height else 0.0)
-    frame = pl.DataFrame(
-        equity, schema={"timestamp": pl.Datetime("us", "UTC"), "equity": pl.Float64}, orient="row"
-    )
-    curve = equity_figure(
-        frame, holding(candles, float(run["initial_cash"])), float(run["initial_cash"]), quote, scheme
-    )
+    drawn_curve = equity_figure(curve, holding(candles, cash), cash, quote, scheme)
     markers = trades_figure(candles, trades, drawn.ms, decimals, base, quote, scheme)
     return html.Div(
         [
             heading(run),
+            _note_field(run),
             cards(run),
-            panel(_graph(curve, "run-equity", "260px"), title="Equity"),
+            panel(_graph(drawn_curve, "run-equity", "260px"), title="Equity"),
             panel(
                 _graph(markers, "run-trades-chart", "340px"),
                 title="Trades on the chart",
                 tools=_note(run, drawn, trades),
             ),
+            *_behind(engine, run, curve, trades, scheme),
             panel(
                 trades_table(trades, decimals),
                 title=f"Trades ({len(trades):,})",
@@ -64,6 +65,30 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
         ],
         className="run-result",
     )
+
+
+def _behind(
+    engine: Engine, run: dict[str, Any], curve: pl.DataFrame, trades: list[dict[str, Any]], scheme: Scheme
+) -> list[html.Section | html.Div]:
+    """How sure the numbers are beside how the trades ended, and the months; nothing without a curve."""
+    if curve.is_empty():
+        return []
+    returns = [made for trade in trades if (made := _return(trade)) is not None]
+    ended = (
+        _graph(returns_figure(returns, scheme), "run-returns", "250px")
+        if returns
+        else empty("No round trip was closed", "Each is counted here by its return.")
+    )
+    return [
+        html.Div(
+            [
+                panel(sure_table(run, believed(engine, run, curve, trades)), title="How sure is it?"),
+                panel(ended, title="How its trades ended"),
+            ],
+            className="twins",
+        ),
+        panel(months_table(curve, float(run["initial_cash"])), title="Months (UTC)"),
+    ]
 
 
 def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFrame]:
@@ -103,6 +128,19 @@ def heading(run: dict[str, Any]) -> html.Div:
             html.Span(values, className="muted"),
         ],
         className="run-heading",
+    )
+
+
+def _note_field(run: dict[str, Any]) -> dmc.TextInput:
+    """Where people write what they learned; kept when they leave it or press Enter."""
+    return dmc.TextInput(
+        id="run-note",
+        value=run["note"] or "",
+        placeholder="Note: what was tried, what was learned …",
+        inputProps={"maxLength": LONGEST},
+        debounce=True,
+        size="xs",
+        **{"aria-label": "Note"},
     )
 
 
@@ -214,6 +252,7 @@ def run_row(run: dict[str, Any]) -> dict[str, Any]:
         "max_drawdown": metrics.get("max_drawdown"),
         "trades": metrics.get("trades"),
         "status": run["status"],
+        "note": run["note"] or "",
     }
 
 

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
+from pydantic import BaseModel, Field
 
 from dashboards.api import models
 from dashboards.api.documents import Between, Cursor, Limit, Output, answer, next_cursor, read_cursor, table
@@ -14,12 +15,20 @@ from dashboards.queries import runs as queries
 from dashboards.services import Services
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
+from pipelines.warehouse.run_notes import LONGEST, write_note
 
 POLL_S = 0.05
 
 
+class Note(BaseModel):
+    """A person's words about a run."""
+
+    note: str = Field(max_length=LONGEST)
+
+
 def router(services: Services) -> APIRouter:
-    """POST /backtest, GET /backtest/results, /backtest/results/{test_id}, /sweeps, /sweeps/{sweep_id}."""
+    """POST /backtest, GET /backtest/results, /backtest/results/{test_id}, /sweeps, /sweeps/{sweep_id},
+    PUT /backtest/results/{test_id}/note."""
     routes = APIRouter(tags=["backtests"])
 
     @routes.post("/backtest", response_model=models.Backtest)
@@ -60,6 +69,14 @@ def router(services: Services) -> APIRouter:
         return (
             answer(document) if output == "json" else table(document["trades"], output, f"{test_id}-trades")
         )
+
+    @routes.put("/backtest/results/{test_id}/note", response_model=Note)
+    async def note(test_id: str, given: Note) -> Response:
+        """Keep a note beside a run, in place of the one before; an empty one removes it."""
+        kept = await services.query(write_note, test_id, given.note)
+        if kept is None:
+            raise NotFound(f"there is no run {test_id!r}")
+        return answer({"note": kept})
 
     @routes.get("/sweeps", response_model=models.Runs)
     async def sweeps(

@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from dashboards.figures.equity import equity_layout
 from dashboards.figures.price import candle_trace, marker_trace, unit_label
@@ -66,6 +68,54 @@ def trades_figure(
         "uirevision": "keep",
     }
     return {"data": traces, "layout": shape}
+
+
+def returns_figure(returns: Sequence[float], scheme: Scheme) -> dict[str, Any]:
+    """How often a round trip ended with which return. returns: fractions, at least one. Bins are as wide as
+    Freedman and Diaconis say, losses and gains apart; a line stands at the mean."""
+    percents = np.array(returns) * 100
+    width = _bin_width(percents)
+    first = int(np.floor(percents.min() / width))
+    counts = np.bincount((np.floor(percents / width) - first).astype(np.int64))
+    begins = (np.arange(counts.size) + first) * width
+    mean = float(percents.mean())
+    bars = {
+        "type": "bar",
+        "x": (begins + width / 2).tolist(),
+        "y": counts.tolist(),
+        "width": width * 0.92,
+        "marker": {"color": [BOTH["up"] if begin >= 0 else BOTH["down"] for begin in begins.tolist()]},
+        "customdata": [[begin, begin + width] for begin in begins.tolist()],
+        "hovertemplate": "%{y:,} trades from %{customdata[0]:+.2f} to %{customdata[1]:+.2f}\u2009%"
+        "<extra></extra>",
+    }
+    top = int(counts.max())
+    line = {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [mean, mean],
+        "y": [0, top * 1.05],
+        "line": {"width": 1.5, "dash": "dot"},
+        "hovertemplate": f"Mean {mean:+.2f}\u2009%<extra></extra>",
+    }
+    title = {"text": "return of a round trip, %", "font": {"size": 11}, "standoff": 6}
+    shape = layout(scheme) | {
+        "hovermode": "closest",
+        "dragmode": False,
+        "showlegend": False,
+        "bargap": 0,
+        "xaxis": axis(scheme, tickformat="+.2~f", title=title, showspikes=False),
+        "yaxis": axis(scheme, side="right", nticks=5, tickformat=",d", rangemode="tozero", showspikes=False),
+        "annotations": [unit_label("trades", "y")],
+    }
+    return {"data": [bars, painted(line, scheme, line_color="text")], "layout": shape}
+
+
+def _bin_width(values: NDArray[np.float64]) -> float:
+    """2 · interquartile range / ∛n, at least a sixtieth of the whole range."""
+    quarters = np.quantile(values, [0.25, 0.75])
+    wide = 2 * float(quarters[1] - quarters[0]) / values.size ** (1 / 3)
+    return max(wide, float(np.ptp(values)) / 60) or 0.1
 
 
 def fills_of(trades: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -26,6 +26,7 @@ from dashboards.queries import runs as queries
 from dashboards.services import Services
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
+from pipelines.warehouse.run_notes import write_note
 from strategies import registry
 
 POLL_S = 0.1
@@ -107,6 +108,7 @@ def register(dash: Dash, services: Services) -> None:
     _register_form(dash)
     _register_run(dash, services)
     _register_view(dash, services)
+    _register_note(dash, services)
 
 
 def _register_form(dash: Dash) -> None:
@@ -258,6 +260,30 @@ def _register_view(dash: Dash, services: Services) -> None:
             return await services.query(results.result_view, run_id, "light" if scheme == "light" else "dark")
         except SQLAlchemyError as error:
             return failure("The result cannot be read", error)
+
+
+def _register_note(dash: Dash, services: Services) -> None:
+    @on(
+        dash,
+        Output("run-note", "error"),
+        Output("runs", "rowData", allow_duplicate=True),
+        Input("run-note", "value"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    async def keep(text: str | None, search: str | None) -> Any:
+        run_id = parameters(search).get("run", "")
+        try:
+            stored = await services.query(queries.run, run_id)
+            if stored is None or (stored["note"] or "") == (text or "").strip():  # it has just been drawn
+                return None, no_update
+            await services.query(write_note, run_id, text or "")
+        except BadInput as error:
+            return error.message, no_update
+        except SQLAlchemyError:
+            return "The database does not answer: the note is not kept.", no_update
+        services.wrote()
+        return None, [results.run_row(row) for row in await services.query(queries.runs)]
 
 
 PAGE = Page("/backtests", "Backtests", "backtest", layout, register)

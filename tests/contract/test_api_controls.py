@@ -9,6 +9,7 @@ from dashboards.api import models
 from pipelines.warehouse import tables
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
+from tests.research_seed import BACKTEST, fill_research
 
 pytestmark = pytest.mark.servers
 NOW_MS = 1_790_000_000_000
@@ -116,6 +117,20 @@ def test_a_backtest_runs_and_is_read_back(api):
     assert len(stored["equity"]) > 100
     listed = models.Runs.model_validate(api.get("/api/backtest/results").json)
     assert [run.id for run in listed.items] == [result.id]
+
+
+def test_a_note_is_kept_beside_its_run(api):
+    """It replaces the one before, an empty one removes it; a run that is not there, or a note that is too
+    long, is refused."""
+    fill_research(api.database, NOW_MS)
+    path = f"/api/backtest/results/{BACKTEST}"
+    assert api.get(path).json["note"] is None
+    assert api.put(f"{path}/note", {"note": " wider stop \x00"}).json == {"note": "wider stop"}
+    assert api.get(path).json["note"] == "wider stop"
+    assert api.put(f"{path}/note", {"note": "x" * 501}).status == 422
+    assert api.put(f"{path}/note", {"note": "  "}).status == 200
+    assert api.get(path).json["note"] is None
+    assert api.put("/api/backtest/results/none/note", {"note": "x"}).status == 404
 
 
 def test_a_backtest_that_cannot_run_names_the_field(api):

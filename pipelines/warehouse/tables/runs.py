@@ -26,6 +26,7 @@ strategy_runs = Table(
     Column("metrics", JSONB),
     Column("validation", JSONB, comment="how far a backtest or a walk-forward can be believed"),
     Column("error", Text),
+    Column("note", Text, comment="a person's words about the run"),
     created(),
     moment("finished_at"),
     Index("strategy_runs_created", "created_at"),

@@ -1,0 +1,76 @@
+"""A backtest's page, on a real PostgreSQL: what stands behind its numbers."""
+
+from datetime import UTC, datetime
+
+import polars as pl
+import pytest
+import sqlalchemy as sa
+
+from dashboards.queries import comparisons, runs
+from dashboards.results import result_view
+from dashboards.run_details import believed
+from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.run import execute
+from pipelines.warehouse import tables
+from pipelines.warehouse.database import engine
+from tests.dashboard_seed import seed
+from tests.research_seed import BACKTEST, fill_research
+
+pytestmark = pytest.mark.servers
+NOW_MS = round(datetime(2026, 3, 2, 12, tzinfo=UTC).timestamp() * 1000)
+ASKED = {
+    "strategy": "ema_crossover",
+    "symbol": "BTC-USDT",
+    "timeframe": "1m",
+    "parameters": {"fast_period": 3, "slow_period": 9},
+}
+
+
+@pytest.fixture
+def database(database_url):
+    """A migrated database with a seeded market."""
+    found = engine(database_url)
+    seed(found, NOW_MS, minutes=2_400)
+    yield found
+    found.dispose()
+    engine.cache_clear()
+
+
+def test_intervals_of_a_stored_run_are_those_of_a_validated_one(database, database_url):
+    """What the page computes from the stored curve and trades is what `--validate` says of the run itself."""
+    request = BacktestRequest.read(ASKED)
+    plain = execute(request, database_url)
+    trials = believed_of(database, plain.id)["sharpe"]["trials"]
+    judged = execute(request, database_url, validate=True, trials=trials, save=False).validation
+    found = believed_of(database, plain.id)
+    assert judged is not None
+    assert set(found["intervals"]) == {"sharpe", "total_return", "max_drawdown", "win_rate"}
+    for name, pair in found["intervals"].items():
+        assert pair == pytest.approx(judged["intervals"][name], rel=1e-9), name
+    assert found["returns"]["observations"] == judged["returns"]["observations"]
+    assert found["sharpe"]["probabilistic"] == pytest.approx(judged["sharpe"]["probabilistic"])
+
+
+def test_what_was_stored_with_a_run_is_shown_as_it_is(database, database_url):
+    """A validated run is not judged a second time."""
+    run = execute(BacktestRequest.read(ASKED), database_url, validate=True, trials=77)
+    assert believed_of(database, run.id)["sharpe"]["trials"] == 77
+
+
+def test_the_page_has_intervals_months_and_how_trades_ended(database):
+    """Of a run without round trips too, and of one whose curve was not kept."""
+    fill_research(database, NOW_MS)
+    shown = str(result_view(database, BACKTEST, "dark"))
+    for words in ("How sure is it?", "Months (UTC)", "No round trip was closed", "Stationary bootstrap"):
+        assert words in shown
+    with database.begin() as connection:
+        connection.execute(sa.delete(tables.backtest_equity))
+    assert "How sure is it?" not in str(result_view(database, BACKTEST, "dark"))
+
+
+def believed_of(database, run_id):
+    """What the page says of a stored run."""
+    run = runs.run(database, run_id)
+    curve = comparisons.run_curve(database, run_id)
+    assert isinstance(curve, pl.DataFrame)
+    return believed(database, run, curve, runs.run_trades(database, run_id))
