@@ -4,11 +4,12 @@ a status, bytes a page; and memory while pages come and go (MINUTES, none unless
 import asyncio
 import json
 import os
+import statistics
 import threading
 import time
-from bisect import bisect_right
 from collections.abc import Iterator
 from contextlib import contextmanager
+from decimal import Decimal
 from itertools import cycle, islice
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from websockets.asyncio.client import connect
 
 from tests.bench.dashboard_client import Client
 from tests.bench.dashboard_process import DRAWN, chromium, ranked, say, timed
+from tests.bench.lateness import Painted, Traded, lateness
 from tests.dashboard_server import until
 from tests.live_stack import LiveStack, live_stack
 from tests.stack import eventually
@@ -31,19 +33,20 @@ SECONDS = 60
 BOTS = 10
 SPEED = "10"
 """Of the market, so that it trades as often as a busy one."""
-AHEAD_MS = 100
-"""The page may have a trade before the listener beside it, by no more than this."""
 WATCHER = """() => {
   window.seen = [];
-  const price = document.getElementById("chart-price");
-  const painted = new MessageChannel();
-  painted.port1.onmessage = (event) => window.seen.push([Date.now(), event.data]);
-  new MutationObserver(() => {
-    const text = price.textContent;
-    requestAnimationFrame(() => painted.port2.postMessage(text));
-  }).observe(price, { childList: true, characterData: true, subtree: true });
+  const live = window.dash_clientside.tcpLive, price = document.getElementById("chart-price");
+  const take = live.chart, painted = new MessageChannel();
+  painted.port1.onmessage = (event) => window.seen.push([Date.now(), ...event.data]);
+  live.chart = (push, meta) => {
+    const done = take(push, meta);
+    const candle = push && push.candles && push.candles[push.candles.length - 1];
+    const shown = () => painted.port2.postMessage([candle.t, candle.v, price.textContent]);
+    if (candle) requestAnimationFrame(shown);
+    return done;
+  };
 }"""
-"""Notes each price when the frame that shows it has been painted."""
+"""Notes each candle that is pushed, and the price, when the frame after it has been painted."""
 
 
 @contextmanager
@@ -68,9 +71,9 @@ async def _all(tasks: list["asyncio.Task[None]"]) -> None:
 
 
 @contextmanager
-def trades(exchange: str, symbol: str) -> Iterator[list[tuple[float, float]]]:
-    """(wall ms, price) of each trade that the exchange sends, growing until the block ends."""
-    found: list[tuple[float, float]] = []
+def trades(exchange: str, symbol: str) -> Iterator[list[Traded]]:
+    """Each trade that the exchange sends, growing until the block ends."""
+    found: list[Traded] = []
     loop = asyncio.new_event_loop()
 
     async def listen() -> None:
@@ -79,7 +82,10 @@ def trades(exchange: str, symbol: str) -> Iterator[list[tuple[float, float]]]:
             await socket.send(json.dumps({"op": "subscribe", "args": [channel]}))
             async for text in socket:
                 now = time.time() * 1000
-                found.extend((now, float(row["px"])) for row in json.loads(text).get("data", []))
+                found.extend(
+                    Traded(now, int(row["ts"]), Decimal(row["px"]), Decimal(row["sz"]))
+                    for row in json.loads(text).get("data", [])
+                )
 
     task = loop.create_task(listen())
     thread = threading.Thread(target=lambda: loop.run_until_complete(_all([task])))
@@ -90,22 +96,6 @@ def trades(exchange: str, symbol: str) -> Iterator[list[tuple[float, float]]]:
         loop.call_soon_threadsafe(task.cancel)
         thread.join(30)
         loop.close()
-
-
-def lateness(traded: list[tuple[float, float]], seen: list[tuple[float, float]]) -> list[float]:
-    """ms of each trade until a price as new as its own, or newer, was painted. Trades that repeat the price
-    before them change no pixel and do not count."""
-    times = [at for at, _ in traded]
-    late, done = [], 0
-    for at, price in seen:
-        newest = bisect_right(times, at + AHEAD_MS)
-        shown = next((n for n in range(newest - 1, done - 1, -1) if traded[n][1] == price), None)
-        if shown is None:
-            continue
-        changed = (n for n in range(done, shown + 1) if n == 0 or traded[n][1] != traded[n - 1][1])
-        late += [max(0.0, at - traded[n][0]) for n in changed]
-        done = shown + 1
-    return late
 
 
 def _bots(stack: LiveStack) -> list[str]:
@@ -130,14 +120,15 @@ def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFi
             page.goto(f"{stack.dashboard}/?bot=bot_001")
             page.wait_for_selector(DRAWN)
             page.evaluate(WATCHER)
+            since = time.time() * 1000
             eventually(lambda: all(client.prices for client in others), 60, "a price on every page")
             before, used = [client.bytes_in for client in others], sum(server.cpu_times()[:2])
             page.wait_for_timeout(SECONDS * 1000)
             used = sum(server.cpu_times()[:2]) - used
             rates = [(c.bytes_in - b) / SECONDS / 1000 for c, b in zip(others, before, strict=True)]
-            seen = [(at, float(text.replace(",", ""))) for at, text in page.evaluate("window.seen")]
+            seen, end = [Painted(*row) for row in page.evaluate("window.seen")], time.time() * 1000
+            late = lateness([trade for trade in traded if trade.at < end], seen, since, end)
             clicks = _clicks(page, stack)
-        late = lateness(traded, seen)
         say(
             capsys,
             f"trade to pixel, {BOTS} bots, {CLIENTS} pages: {ranked(late)}",
@@ -176,4 +167,14 @@ def test_memory_while_pages_come_and_go(tmp_path: Path, capsys: pytest.CaptureFi
             found.append(server.memory_info().rss / 1e6)
         tenth = max(1, len(found) // 10)
         marks = " ".join(f"{size:.0f}" for size in found[::tenth])
-        say(capsys, f"memory over {MINUTES:g} min, {len(found) * CLIENTS} pages: {marks} MB")
+        slope = _slope(found[len(found) // 3 :], MINUTES * 60 / len(found))
+        say(
+            capsys,
+            f"memory over {MINUTES:g} min, {len(found) * CLIENTS} pages: {marks} MB",
+            f"of the last two thirds: {slope:+.1f} MB an hour",
+        )
+
+
+def _slope(sizes: list[float], every_s: float) -> float:
+    """The straight line through sizes that were taken every so many seconds, an hour."""
+    return statistics.linear_regression(range(len(sizes)), sizes).slope * 3600 / every_s
