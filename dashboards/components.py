@@ -1,10 +1,14 @@
 """Small pieces every page is made of: icons, panels, and the four faces of a panel."""
 
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
 from dash import dcc, html
+
+Card = tuple[str, str, str, str]
+"""Name, number, tone (a class), hint."""
 
 
 def icon(name: str) -> html.Span:
@@ -35,6 +39,21 @@ def failure(
         [html.H3([icon("alert"), title]), html.P(html.Code(cause[0])), html.P(remedy)],
         className="panel face failed",
         role="alert",
+    )
+
+
+def cards(found: Sequence[Card], size: str = "fit") -> html.Div:
+    """Numbers in a row. size: six, eight, or as many as fit."""
+    return html.Div(
+        [
+            html.Div(
+                [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
+                className="card",
+                title=hint,
+            )
+            for name, text, tone, hint in found
+        ],
+        className=f"cards {size}",
     )
 
 

@@ -8,6 +8,7 @@ import json
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from threading import Event
 from typing import Any
 
@@ -28,8 +29,24 @@ _LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecutio
 _BACKFILL = """mutation Launch($params: LaunchBackfillParams!) {
   launchPartitionBackfill(backfillParams: $params) {
     __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message } } }"""
+_RUNS = """query Runs($most: Int!) { runsOrError(limit: $most) { ... on Runs { results {
+  runId jobName status creationTime startTime endTime assetSelectionCount
+  assetSelection(limit: 1) { path } } } } }"""
 _STATE = """query State($id: String!) { partitionBackfillOrError(backfillId: $id) {
   ... on PartitionBackfill { status error { message } } } }"""
+
+
+@dataclass(frozen=True, slots=True)
+class DagsterRun:
+    """A run as its list shows it. name: the job, or what it materialises; status: Dagster's word; times:
+    epoch seconds, None before it began or ended."""
+
+    name: str
+    status: str
+    asked: float
+    began: float | None
+    ended: float | None
+    address: str
 
 
 class DagsterRuns:
@@ -57,6 +74,23 @@ class DagsterRuns:
         }
         said = self._ask(_LAUNCH, {"params": params}, ANSWER_S)["launchPipelineExecution"]
         return f"{self.url}/runs/{said['run']['runId']}" if said["__typename"] == "LaunchRunSuccess" else None
+
+    def newest(self, most: int) -> list[DagsterRun] | None:
+        """The newest runs, the newest first; None where Dagster of this installation is not up."""
+        if not self.is_up():
+            return None
+        rows = self._ask(_RUNS, {"most": most}, ANSWER_S)["runsOrError"].get("results", [])
+        return [
+            DagsterRun(
+                _named(row),
+                row["status"],
+                row["creationTime"],
+                row["startTime"],
+                row["endTime"],
+                f"{self.url}/runs/{row['runId']}",
+            )
+            for row in rows
+        ]
 
     def backfill(
         self, asset: str, partitions: Sequence[str], config: Mapping[str, Any], note: Callable[[str], None]
@@ -99,6 +133,14 @@ class DagsterRuns:
             raise Unavailable(f"Dagster refused: {answer.get('errors')}")
         data: dict[str, Any] = answer["data"]
         return data
+
+
+def _named(row: Mapping[str, Any]) -> str:
+    """`backup_job`; `candle_backfill`, `dbt_models and 11 more` for a run of assets without a job."""
+    if not row["jobName"].startswith("__") or not row["assetSelection"]:
+        return str(row["jobName"])
+    first, more = row["assetSelection"][0]["path"][-1], row["assetSelectionCount"] - 1
+    return f"{first} and {more} more" if more else str(first)
 
 
 def _read(request: urllib.request.Request, timeout_s: float) -> Any:

@@ -39,6 +39,15 @@ def measure(name: str, value: Number | None) -> str:
     return shown(name, value).replace("-", MINUS).replace("%", f"{THIN}%")
 
 
+def size(count: float) -> str:
+    """Bytes as people say them: `812 KB`, `1,204.3 TB`."""
+    for unit in ("B", "KB", "MB", "GB"):
+        if count < 1000:
+            return f"{count:,.0f} {unit}"
+        count /= 1000
+    return f"{count:,.1f} TB"
+
+
 def quantity(value: Number | None, digits: int = 8) -> str:
     """At most `digits` decimals, no trailing zeros, never an exponent."""
     if value is None or not isfinite(value):

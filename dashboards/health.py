@@ -7,8 +7,9 @@ from typing import Any
 from dash import html
 
 from core.timeframes import Timeframe
-from dashboards.components import moment
+from dashboards.components import Card, moment
 from dashboards.formatting import DASH
+from dashboards.formatting import size as size_words
 from dashboards.rows import epoch_ms
 
 UNCLOSED = ("open", "refilling")
@@ -29,9 +30,6 @@ RESOLUTIONS = {
 }
 HOUR_COUNTS = ("lost_ids", "reconnects", "silences")
 
-Card = tuple[str, str, str, str]
-"""Name, number, tone, hint."""
-
 
 def cards(
     feed: Mapping[str, Any],
@@ -49,7 +47,7 @@ def cards(
     provisional = sum(row["provisional"] for row in finality)
     unsettled = sum(row["resolved_at"] is None for row in differences)
     troubles = {name: sum(row[name] for row in quality) for name in HOUR_COUNTS}
-    size = sum(float(row["bytes"]) for row in lake)
+    held = sum(float(row["bytes"]) for row in lake)
     said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in troubles.items())
     return [
         (
@@ -82,7 +80,7 @@ def cards(
             "warn-text" if sum(troubles.values()) else "",
             f"Of the last hour: {said}",
         ),
-        ("Data lake", _bytes(size), "", f"{sum(row['files'] for row in lake):,} files"),
+        ("Data lake", size_words(held), "", f"{sum(row['files'] for row in lake):,} files"),
     ]
 
 
@@ -162,11 +160,3 @@ def finality_table(
         [html.Th(name, scope="col", className="right" if number else "") for number, name in enumerate(names)]
     )
     return html.Table([html.Thead(head), html.Tbody(body)], className="plain even")
-
-
-def _bytes(size: float) -> str:
-    for unit in ("B", "KB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:,.0f} {unit}"
-        size /= 1000
-    return f"{size:,.1f} TB"

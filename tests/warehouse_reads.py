@@ -74,6 +74,7 @@ def _pages() -> dict[str, Read]:
         "buys": lambda engine: bots.signal_rows(engine, BOT, 100, None, "buy"),
         "performance": lambda engine: bots.performance_rows(engine, BOT, 500),
         "performance, next page": lambda engine: bots.performance_rows(engine, BOT, 500, NOON),
+        "alerts": lambda engine: system.alerts(engine, NOON, NOON + timedelta(days=1)),
         "candles": lambda engine: market.candle_rows(engine, SYMBOL, "1m", 500),
         "candles of a stretch": lambda engine: market.candle_rows(
             engine, SYMBOL, "1m", 500, NOON, NOON + timedelta(hours=6)
@@ -85,7 +86,7 @@ def _pages() -> dict[str, Read]:
         "ends of a series": lambda engine: market.first_candle(engine, SYMBOL, "1m"),
         "recent trades": lambda engine: market.recent_trades(engine, SYMBOL, NOON),
         "stored days": lambda engine: data.coverage(engine, [SYMBOL], DAY, DAY + timedelta(days=3)),
-        "final candles": lambda engine: data.finality(engine, [SYMBOL], NOON),
+        "final candles": lambda engine: data.finality(engine, [SYMBOL], NOON, NOON + timedelta(days=1)),
         "a bot's curve": lambda engine: comparisons.bot_curve(
             engine, {"id": BOT, "symbol": SYMBOL, "timeframe": "1m"}
         ),

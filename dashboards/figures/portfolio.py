@@ -15,6 +15,9 @@ Period = Literal["day", "week", "month"]
 DAYS: dict[Period, int] = {"day": 1, "week": 7, "month": 30}
 TICKS: dict[Period, str] = {"day": "%b %d", "week": "%b %d", "month": "%b %Y"}
 WORDS: dict[Period, str] = {"day": "", "week": "week from %{x}<br>", "month": ""}
+WEEKDAYS = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"]
+LEAST_WEEKS, WEEKS = 5, 12
+"""Columns of the calendar: a young portfolio's days are no walls, and words still fit into all squares."""
 LEAST, MOST = 6, 60
 """Periods in view: a young portfolio's few bars stand at the right, not as one wall."""
 
@@ -39,6 +42,60 @@ def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme
         },
     ]
     return {"data": traces, "layout": equity_layout(scheme, quote)}
+
+
+def calendar_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
+    """days: as of `profit_figure`. A square a UTC day, a column a week from Monday, the newest at the right;
+    what a day made stands in it, and its colour says how much of the most that any day made or lost."""
+    made = {row["day"]: float(row["pnl"]) for row in days}
+    last = _begin(max(made), "week")
+    first = max(_begin(min(made), "week"), last - timedelta(weeks=WEEKS - 1))
+    first = min(first, last - timedelta(weeks=LEAST_WEEKS - 1))
+    weeks = [first + timedelta(weeks=n) for n in range((last - first).days // 7 + 1)]
+    dates = [[week + timedelta(days=weekday) for week in weeks] for weekday in range(7)]
+    values = [[made.get(day) for day in line] for line in dates]
+    most = max((abs(value) for line in values for value in line if value is not None), default=0.0) or 1.0
+    squares = {
+        "type": "heatmap",
+        "x": [f"{week:%b %d}" for week in weeks],
+        "y": WEEKDAYS,
+        "z": values,
+        "zmin": -most,
+        "zmax": most,
+        "xgap": 3,
+        "ygap": 3,
+        "showscale": False,
+        "hoverongaps": False,
+        "text": [[_short(value) for value in line] for line in values],
+        "texttemplate": "%{text}",
+        "textfont": {"size": 11},
+        "customdata": [[f"{day:%Y-%m-%d}" for day in line] for line in dates],
+        "hovertemplate": f"%{{customdata}}  %{{z:+,.2f}} {quote}<extra></extra>",
+    }
+    scale = [[0, "down"], [0.5, "raised"], [1, "up"]]
+    shape = layout(scheme) | {
+        "margin": {"l": 40, "r": 12, "t": 8, "b": 34},
+        "hovermode": "closest",
+        "dragmode": False,
+        "showlegend": False,
+        "xaxis": axis(
+            scheme, type="category", showgrid=False, showspikes=False, fixedrange=True, nticks=9, tickangle=0
+        ),
+        "yaxis": axis(
+            scheme, type="category", autorange="reversed", showgrid=False, showspikes=False, fixedrange=True
+        ),
+        "uirevision": "calendar",
+    }
+    return {"data": [painted(squares, scheme, colorscale=scale, textfont_color="text")], "layout": shape}
+
+
+def _short(value: float | None) -> str:
+    """`+12`, `−1.3k`: what fits into a square."""
+    if value is None:
+        return ""
+    size = abs(value)
+    text = f"{size / 1000:.1f}k" if size >= 1000 else f"{size:.0f}" if size >= 10 else f"{size:.1f}"
+    return text if not any(digit in text for digit in "123456789") else ("−" if value < 0 else "+") + text
 
 
 def profits(days: Sequence[dict[str, Any]], by: Period) -> list[tuple[date, float]]:

@@ -13,7 +13,7 @@ from core.timeframes import Timeframe
 from dashboards import health
 from dashboards.backfills import Backfills
 from dashboards.callbacks import on
-from dashboards.components import downloads, empty, failure, icon, panel
+from dashboards.components import cards, downloads, empty, failure, icon, panel
 from dashboards.figures.data import QUALITY_MINUTES, WORDS, coverage_figure, first_day, quality_figure
 from dashboards.figures.style import CONFIG
 from dashboards.forms import period_field
@@ -29,8 +29,8 @@ from pipelines.warehouse.quality import recent_quality
 
 EVERY_MS = 15_000
 FRESH_S = 5.0
-SETTLED_S = 120.0
-"""How old the counts of past days may be: they go through some 300,000 rows."""
+SETTLED_S = 600.0
+"""How old the counts of past days may be: they take some 300,000 rows, and change by backfills alone."""
 BACKFILLS_MS = 2_000
 SHOWN = 200
 QUIET = CONFIG | {"scrollZoom": False, "displayModeBar": False}
@@ -208,7 +208,7 @@ async def _read(services: Services, scheme: Scheme) -> tuple[Any, ...]:
     gaps = await services.query(system.gaps, SHOWN)
     differences = await services.query(system.differences, SHOWN)
     quality = await services.query(recent_quality, QUALITY_MINUTES)
-    finality = await services.query(queries.finality, symbols, day_start(now))
+    finality = await services.query(queries.finality, symbols, day_start(now), now)
     stored = await _coverage(services, symbols, begin, today)
     archived = await services.query(queries.archived, begin, today)
     lake = await services.query(system.lake_summary)
@@ -227,7 +227,7 @@ async def _read(services: Services, scheme: Scheme) -> tuple[Any, ...]:
         )
     )
     return (
-        _cards(health.cards(feed, gaps, finality, differences, quality, lake)),
+        cards(health.cards(feed, gaps, finality, differences, quality, lake), "six"),
         coverage,
         connections,
         health.finality_table(finality, await services.query(system.reconciled)),
@@ -246,20 +246,6 @@ async def _coverage(services: Services, symbols: list[str], begin: date, today: 
     key, ends = (*symbols, begin, done), (begin, recent - timedelta(days=1))
     settled = await services.share(SETTLED_S, key, queries.coverage, symbols, *ends)
     return [*settled, *await services.query(queries.coverage, symbols, recent, today)]
-
-
-def _cards(found: list[health.Card]) -> html.Div:
-    return html.Div(
-        [
-            html.Div(
-                [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
-                className="card",
-                title=hint,
-            )
-            for name, text, tone, hint in found
-        ],
-        className="cards six",
-    )
 
 
 def _graph(figure: dict[str, Any], name: str) -> dcc.Graph:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import dash_ag_grid as dag
 from dash import Dash, Input, Output, State, dcc, html, no_update
@@ -10,8 +10,9 @@ from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards.callbacks import on
-from dashboards.components import downloads, empty, failure, moment, panel, segment
-from dashboards.figures.portfolio import Period, combined_figure, profit_figure
+from dashboards.components import Card, downloads, empty, failure, moment, panel, segment
+from dashboards.components import cards as in_a_row
+from dashboards.figures.portfolio import Period, calendar_figure, combined_figure, profit_figure
 from dashboards.figures.style import CONFIG
 from dashboards.formatting import DASH, money, percent
 from dashboards.formatting import strategy as strategy_words
@@ -23,10 +24,11 @@ from dashboards.rows import epoch_ms
 from dashboards.services import Services
 from dashboards.theme import Scheme
 
-Card = tuple[str, str, str, str]
-"""Name, number, tone, hint."""
 EVERY_MS = 60_000
-PERIODS: tuple[Period, ...] = ("day", "week", "month")
+FRESH_S = 10.0
+"""How old it may be: the marts are built every quarter of an hour."""
+Shown = Period | Literal["calendar"]
+PERIODS: tuple[Shown, ...] = ("calendar", "day", "week", "month")
 UPPER, LOWER = "max(300px, 40vh - 20px)", "max(252px, 40vh - 68px)"
 """Heights of the equity and of what is below it: at 800 px all is in view, taller screens are filled."""
 QUOTE = "USDT"
@@ -49,12 +51,12 @@ def view(
     scheme: Scheme,
     live: Sequence[dict[str, Any]],
     now: datetime,
-    by: Period = "day",
+    by: Shown = "calendar",
 ) -> Any:
     """Cards, equity, daily profit and each bot's part; a designed face while there is nothing to sum.
 
     live: all bots as the live page shows them, for as long as the marts are not built; now: exchange time;
-    by: what a bar of profit covers
+    by: a square a day, or what a bar of profit covers
     """
     if not queries.built(engine):
         return live_view(live, queries.live_curve(engine, now), dagster_url, scheme) if live else _no_value()
@@ -84,7 +86,7 @@ def view(
                         className="wide",
                     ),
                     panel(
-                        _graph(profit_figure(days, by, QUOTE, scheme), "portfolio-daily", LOWER),
+                        _graph(_profit(days, by, scheme), "portfolio-daily", LOWER),
                         title="P&L (UTC)",
                         tools=html.Div(_periods(by), className="segments"),
                     ),
@@ -96,7 +98,13 @@ def view(
     )
 
 
-def _periods(chosen: Period) -> list[html.Span]:
+def _profit(days: Sequence[dict[str, Any]], by: Shown, scheme: Scheme) -> dict[str, Any]:
+    if by == "calendar":
+        return calendar_figure(days, QUOTE, scheme)
+    return profit_figure(days, by, QUOTE, scheme)
+
+
+def _periods(chosen: Shown) -> list[html.Span]:
     return [segment(name.capitalize(), f"{PAGE.path}?by={name}", name == chosen) for name in PERIODS]
 
 
@@ -137,7 +145,7 @@ def live_cards(bots: Sequence[dict[str, Any]]) -> html.Div:
     """The account in four numbers. bots: rows of the hub, at least one."""
     value, made, today = (sum(bot[name] for bot in bots) for name in ("value", "pnl", "pnl_today"))
     running = sum(bot["shown"] == "running" for bot in bots)
-    return _cards(
+    return in_a_row(
         [
             (f"Value, {QUOTE}", money(value), "", f"{len(bots)} bots, cash and coins at the last price"),
             ("P&L", money(made, signed=True), _tone(made), "Since the start, fees deducted"),
@@ -185,7 +193,7 @@ def cards(
         ("Max drawdown", percent(-deepest), "down" if deepest else "", "Of daily closing values"),
         _costs(days, bots),
     ]
-    return _cards(pairs)
+    return in_a_row(pairs)
 
 
 def _in_coins(points: Sequence[dict[str, Any]]) -> Card:
@@ -199,18 +207,6 @@ def _costs(days: list[dict[str, Any]], bots: list[dict[str, Any]]) -> Card:
     turnover = sum(float(day["turnover"] or 0) for day in days)
     share = percent(fees / turnover, 3, signed=False) if turnover else DASH
     return "Fees", money(fees), "", f"All fills: {share} of {money(turnover)} {QUOTE} bought and sold"
-
-
-def _cards(pairs: Sequence[Card]) -> html.Div:
-    found = [
-        html.Div(
-            [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
-            className="card",
-            title=hint,
-        )
-        for name, text, tone, hint in pairs
-    ]
-    return html.Div(found, className="cards fit")
 
 
 def table_rows(bots: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -273,14 +269,15 @@ def register(dash: Dash, services: Services) -> None:
         try:
             asked: Scheme = "light" if scheme == "light" else "dark"
             hub = services.hub
-            return await services.query(view, address, asked, hub.bots, hub.exchange_now(), _by(search))
+            key, given = (asked, _by(search)), (address, asked, hub.bots, hub.exchange_now(), _by(search))
+            return await services.share(FRESH_S, key, view, *given)
         except SQLAlchemyError as error:
             return failure("The portfolio cannot be read", error)
 
 
-def _by(search: str | None) -> Period:
+def _by(search: str | None) -> Shown:
     asked = parameters(search).get("by")
-    return next((name for name in PERIODS if name == asked), "day")
+    return next((name for name in PERIODS if name == asked), PERIODS[0])
 
 
 PAGE = Page("/portfolio", "Portfolio", "portfolio", layout, register)

@@ -1,16 +1,21 @@
 """The system page: what runs and since when it was heard of, what happened, and where the other tools are."""
 
+import asyncio
+from datetime import timedelta
 from typing import Any
 
 import dash_ag_grid as dag
-from dash import Dash, Input, Output, dcc, html, no_update
+from dash import Dash, Input, Output, State, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.errors import Unavailable
+from dashboards import platform
 from dashboards.api.documents import MAX_LIMIT
 from dashboards.callbacks import on
-from dashboards.components import downloads, failure, icon, moment, panel
+from dashboards.components import cards, downloads, failure, icon, moment, panel, segment
 from dashboards.feed import DAEMON_SILENT_MS
 from dashboards.grids import COLUMN, EVENT_COLUMNS, grid_options
+from dashboards.navigation import parameters
 from dashboards.pages.page import Page
 from dashboards.queries import system as queries
 from dashboards.rows import epoch_ms
@@ -19,6 +24,11 @@ from dashboards.services import Services
 EVERY_MS = 5_000
 FRESH_S = 2.0
 SHOWN_EVENTS = 200
+DAGSTER_MS = 10_000
+SHOWN_RUNS = 10
+LOAD_FRESH_S = 15.0
+"""How old the database's size and the counts of a day may be."""
+LEVELS = ((None, "All", ""), ("error", "Errors", "?level=error"), ("warning", "Warnings", "?level=warning"))
 
 CONNECTION_TROUBLES = {
     "lost_ids": "ids lost",
@@ -31,9 +41,12 @@ Component = tuple[str, str, str, int | None, str]
 
 
 async def layout(services: Services, query: dict[str, str]) -> Any:
-    """Components and links beside each other, events below; read again every five seconds."""
+    """Numbers on top, components beside Dagster's runs, events below; read again every five seconds."""
+    level = _level(query)
+    events = await services.query(queries.events, SHOWN_EVENTS, None, level)
     return html.Div(
         [
+            html.Div(html.Div(className="skeleton cards-skeleton"), id="system-cards"),
             html.Div(
                 [
                     panel(
@@ -41,7 +54,10 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                         title="Components",
                         className="wide",
                     ),
-                    panel(html.Ul(_links(services), className="links"), title="Other tools"),
+                    panel(
+                        html.Div(html.Div(className="skeleton components-skeleton"), id="dagster-runs"),
+                        title="Dagster runs",
+                    ),
                 ],
                 className="halves",
             ),
@@ -49,18 +65,26 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                 dag.AgGrid(
                     id="events",
                     columnDefs=EVENT_COLUMNS,
-                    rowData=event_rows(await services.query(queries.events, SHOWN_EVENTS)),
+                    rowData=event_rows(events),
                     getRowId="params.data.id",
                     defaultColDef=COLUMN,
-                    dashGridOptions=grid_options("Nothing has happened yet"),
+                    dashGridOptions=grid_options(f"No {level}" if level else "Nothing has happened yet"),
                     className="grid",
                     style={"height": "100%"},
                 ),
                 title="Events",
-                tools=downloads("/api/events", limit=MAX_LIMIT),
+                tools=[
+                    html.Div(
+                        [segment(word, f"{PAGE.path}{kept}", name == level) for name, word, kept in LEVELS],
+                        className="segments",
+                    ),
+                    downloads("/api/events", limit=MAX_LIMIT, **({"level": level} if level else {})),
+                ],
                 className="events",
             ),
+            html.Nav(_links(services), className="panel links", **{"aria-label": "Other tools"}),
             dcc.Interval(id="system-clock", interval=EVERY_MS),
+            dcc.Interval(id="dagster-clock", interval=DAGSTER_MS),
         ],
         className="system",
     )
@@ -153,7 +177,12 @@ def event_rows(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _links(services: Services) -> list[html.Li]:
+def _level(query: dict[str, str]) -> str | None:
+    """The kind of events that an address asks for; None for all."""
+    return next((name for name, _, _ in LEVELS if name and name == query.get("level")), None)
+
+
+def _links(services: Services) -> list[html.A]:
     settings = services.settings
     found = (
         ("Dagster", f"http://127.0.0.1:{settings.dagster_port}/", "backfills, archive, models, schedules"),
@@ -168,34 +197,49 @@ def _links(services: Services) -> list[html.Li]:
         ("Health", "/healthz", "for a supervisor"),
     )
     return [
-        html.Li(
-            [
-                html.A([icon("link"), name], href=address, target="_blank", rel="noopener"),
-                html.Span(about, className="muted small"),
-            ]
-        )
+        html.A([icon("link"), name], href=address, target="_blank", rel="noopener", title=about)
         for name, address, about in found
     ]
 
 
 def register(dash: Dash, services: Services) -> None:
-    """Keep components and events fresh."""
+    """Keep numbers, components, events and runs fresh."""
 
     @on(
         dash,
+        Output("system-cards", "children"),
         Output("components", "children"),
         Output("events", "rowData"),
         Input("system-clock", "n_intervals"),
+        Input("url", "search"),
+        State("url", "pathname"),
     )
-    async def read(_turn: int | None) -> Any:
+    async def read(_turn: int | None, search: str | None, pathname: str) -> Any:
+        if pathname.rstrip("/") != PAGE.path:
+            return no_update, no_update, no_update
+        hub, level = services.hub, _level(parameters(search))
         try:
             beats = await services.share(FRESH_S, "", queries.components)
-            events = await services.share(FRESH_S, "", queries.events, SHOWN_EVENTS)
+            events = await services.share(FRESH_S, level, queries.events, SHOWN_EVENTS, None, level)
+            day = (hub.now() - timedelta(days=1), hub.now())
+            alerts = await services.share(LOAD_FRESH_S, "", queries.alerts, *day)
+            load = await services.share(LOAD_FRESH_S, "", queries.database_load)
         except SQLAlchemyError as error:
-            return failure("The database does not answer", error), no_update
-        feed = services.hub.feed
-        rows = component_rows(beats, services.hub.feed_now_ms(), feed.database_error, feed.bus_error)
-        return components_table(rows), event_rows(events)
+            return no_update, failure("The database does not answer", error), no_update
+        numbers = cards(platform.cards(hub.feed.daemon, hub.bots, alerts, load), "eight")
+        rows = component_rows(beats, hub.feed_now_ms(), hub.feed.database_error, hub.feed.bus_error)
+        return numbers, components_table(rows), event_rows(events)
+
+    @on(dash, Output("dagster-runs", "children"), Input("dagster-clock", "n_intervals"))
+    async def follow(_turn: int | None) -> Any:
+        dagster = services.dagster
+        try:
+            runs = await services.shared.get(
+                "dagster runs", FRESH_S, lambda: asyncio.to_thread(dagster.newest, SHOWN_RUNS)
+            )
+        except Unavailable as error:
+            return failure("Dagster's runs cannot be read", error)
+        return platform.runs_list(runs, dagster.url)
 
 
 PAGE = Page("/system", "System", "system", layout, register)

@@ -31,7 +31,7 @@ select symbol, count(*) as candles, count(*) filter (where provisional) as provi
        count(*) filter (where revision > 0) as revised
 from market_data
 where exchange = :exchange and symbol = any(cast(:symbols as text[])) and timeframe = '1m'
-  and timestamp > :since
+  and timestamp > :since and timestamp <= :until
 group by 1 order by 1
 """).bindparams(exchange=EXCHANGE)
 
@@ -46,10 +46,11 @@ def archived(engine: Engine, first: date, last: date) -> list[dict[str, Any]]:
     return _read(engine, _LAKE, first=first, last=last)
 
 
-def finality(engine: Engine, symbols: list[str], since: datetime) -> list[dict[str, Any]]:
-    """Of each symbol's 1m candles since then: how many, and of them `provisional` (trades are missing),
-    `synthetic` (a minute without trades) and `revised` (issued again with other numbers)."""
-    return _read(engine, _FINALITY, symbols=symbols, since=since)
+def finality(engine: Engine, symbols: list[str], since: datetime, until: datetime) -> list[dict[str, Any]]:
+    """Of each symbol's 1m candles that closed after `since`, until `until`: how many, and of them
+    `provisional` (trades are missing), `synthetic` (a minute without trades) and `revised` (issued again with
+    other numbers)."""
+    return _read(engine, _FINALITY, symbols=symbols, since=since, until=until)
 
 
 def _read(engine: Engine, query: sa.TextClause, **values: Any) -> list[dict[str, Any]]:

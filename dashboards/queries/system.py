@@ -59,6 +59,28 @@ def events(
         return [dict(row) for row in rows.mappings()]
 
 
+def alerts(engine: Engine, since: datetime, until: datetime) -> dict[str, int]:
+    """Level → events of that time; what is only information is left out."""
+    columns = system_events.c
+    query = (
+        sa.select(columns.level, sa.func.count().label("events"))
+        .where(columns.timestamp.between(since, until), columns.level.in_(("warning", "error")))
+        .group_by(columns.level)
+    )
+    with engine.connect() as connection:
+        return {row.level: row.events for row in connection.execute(query)}
+
+
+def database_load(engine: Engine) -> dict[str, int]:
+    """Of this database: `bytes` on disk, `connections` open, and the `most` that the server takes."""
+    query = sa.text("""
+        select pg_database_size(current_database()) as bytes,
+               (select count(*) from pg_stat_activity where datname = current_database()) as connections,
+               current_setting('max_connections')::int as most""")
+    with engine.connect() as connection:
+        return dict(connection.execute(query).mappings().one())
+
+
 def freshness(engine: Engine) -> list[dict[str, Any]]:
     """First and last candle of every stored symbol and timeframe (an index skip scan, fast at any size)."""
     with engine.connect() as connection:

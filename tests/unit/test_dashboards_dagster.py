@@ -20,6 +20,7 @@ class Webserver:
 
     def __init__(self, folder):
         self.asked = []
+        self.runs = []
         self.launches = deque()
         self.states = deque()
         self._info = f"local_artifact_storage:\n  config:\n    base_dir: {folder}\nrun_storage: x\n"
@@ -46,6 +47,8 @@ class Webserver:
         """Refusals have the status 500, as Dagster's have."""
         if "instance" in query:
             return 200, {"instance": {"info": self._info}}
+        if "Runs(" in query:
+            return 200, {"runsOrError": {"results": self.runs[: variables["most"]]}}
         if "State(" in query:
             return 200, {"partitionBackfillOrError": {"status": self.states.popleft()}}
         self.asked.append(variables["params"])
@@ -95,6 +98,23 @@ def test_a_backfill_is_followed_to_its_end(webserver, tmp_path):
     assert row["address"].endswith("/runs/b/bf")
     assert webserver.asked[0]["partitionNames"] == ["2026-03-01|BTC-USDT", "2026-03-02|BTC-USDT"]
     backfills.jobs.close()
+
+
+def test_the_newest_runs_are_named_by_what_they_do(webserver, tmp_path, unused_port):
+    """A job by its name, assets without a job by the first of them; None where Dagster is away."""
+    runs = DagsterRuns(Settings(home=tmp_path, dagster_port=webserver.port))
+    row = {"status": "SUCCESS", "creationTime": 1.0, "startTime": 2.0, "endTime": None}
+    assets = {"jobName": "__ASSET_JOB", "assetSelection": [{"path": ["marts", "costs"]}]}
+    webserver.runs = [
+        row | {"runId": "a", "jobName": "backup_job", "assetSelection": None, "assetSelectionCount": 0},
+        row | {"runId": "b", "assetSelectionCount": 3, **assets},
+        row | {"runId": "c", "assetSelectionCount": 1, **assets},
+    ]
+    found = runs.newest(2)
+    assert [run.name for run in found] == ["backup_job", "costs and 2 more"]
+    assert found[0].address == f"{runs.url}/runs/a"
+    assert [run.name for run in runs.newest(3)][2] == "costs"
+    assert DagsterRuns(Settings(home=tmp_path, dagster_port=unused_port)).newest(2) is None
 
 
 def test_a_failed_backfill_says_where_to_look_and_a_refused_one_is_no_backfill(webserver, tmp_path):

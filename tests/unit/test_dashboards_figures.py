@@ -6,9 +6,9 @@ import plotly.graph_objects as go
 import polars as pl
 import pytest
 
-from dashboards.figures.portfolio import profit_figure, profits
+from dashboards.figures.portfolio import calendar_figure, profit_figure, profits
 from dashboards.figures.price import is_overlay, marker_text, marker_time, price_figure
-from dashboards.figures.run import equity_figure, fills_of, trades_figure
+from dashboards.figures.run import equity_figure, fills_of, returns_figure, trades_figure
 from dashboards.figures.style import painted
 from dashboards.theme import BOTH, DARK, LIGHT
 
@@ -135,3 +135,39 @@ def test_profit_is_summed_by_day_week_or_month(by, found):
     figure = profit_figure(days, by, "USDT", "dark")
     assert figure["data"][0]["y"] == [value for _, value in found]
     go.Figure(figure)
+
+
+def test_the_calendar_has_a_square_a_day():
+    """Weeks are columns from Monday, the newest at the right; days without profit are empty, not zero."""
+    made = {date(2026, 3, 2): 12.3, date(2026, 3, 4): -1_530.0, date(2026, 3, 10): 0.0}
+    figure = calendar_figure([{"day": day, "pnl": value} for day, value in made.items()], "USDT", "dark")
+    go.Figure(figure)
+    squares = figure["data"][0]
+    assert squares["x"] == ["Feb 09", "Feb 16", "Feb 23", "Mar 02", "Mar 09"]
+    monday, tuesday, wednesday = squares["z"][:3]
+    assert monday == [None, None, None, 12.3, None]
+    assert tuesday[-1] == 0.0
+    assert wednesday[3] == -1_530.0
+    assert (squares["text"][0][3], squares["text"][1][4], squares["text"][2][3]) == ("+12", "0.0", "−1.5k")
+    assert (squares["zmin"], squares["zmax"]) == (-1_530.0, 1_530.0)
+
+
+def test_an_old_calendar_shows_its_newest_weeks():
+    """As many as words fit into."""
+    days = [{"day": date(2025, 1, 1) + timedelta(days=n), "pnl": 1.0} for n in range(400)]
+    squares = calendar_figure(days, "USDT", "light")["data"][0]
+    assert len(squares["x"]) == 12
+    assert squares["customdata"][2][-1] == "2026-02-04"
+
+
+def test_returns_of_trades_are_counted_losses_and_gains_apart():
+    """Every trade is in a bar, no bar has both losses and gains; one trade is enough."""
+    returns = [-0.02, -0.011, -0.0001, 0.0, 0.004, 0.006, 0.03]
+    figure = returns_figure(returns, "dark")
+    go.Figure(figure)
+    bars, mean = figure["data"]
+    assert sum(bars["y"]) == len(returns)
+    losses = [count for count, (begin, _) in zip(bars["y"], bars["customdata"], strict=True) if begin < 0]
+    assert sum(losses) == 3
+    assert mean["x"][0] == pytest.approx(sum(returns) / len(returns) * 100)
+    go.Figure(returns_figure([0.01], "light"))
