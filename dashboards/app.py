@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -48,6 +49,8 @@ PAGES = (
 ASSETS = Path(__file__).parent / "assets"
 PACKED_FROM = 2_000
 """Bytes of an answer that is worth being compressed."""
+THREADS = 16
+"""Queries that are asked at once: they wait for PostgreSQL, not for a processor."""
 MCP = "_dash-mcp"
 """Dash on FastAPI reads requests only under addresses that begin so."""
 SUITES = "/_dash-component-suites"
@@ -130,6 +133,8 @@ def _pages(server: FastAPI, services: Services) -> Dash:
 
 @asynccontextmanager
 async def _lifespan(services: Services) -> AsyncIterator[None]:
+    # By itself asyncio has four threads more than cores: on a small machine slow queries hold up all others.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(THREADS, "query"))
     reader = asyncio.create_task(services.hub.run(), name="hub")
     try:
         yield

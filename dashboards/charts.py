@@ -38,8 +38,7 @@ def live_chart(
     engine: Engine, name: str | None, timeframe: str | None, scheme: str | None, exchange_now: datetime
 ) -> Drawn:
     """The chart of a bot (the first one if none is named) at its timeframe or another one."""
-    rows = bot_queries.overview(engine, day_start(exchange_now))
-    bot = next((row for row in rows if row["name"] == name), None) or (rows[0] if rows else None)
+    bot = _bot(engine, name, exchange_now)
     if bot is None:
         return Drawn(
             None, None, empty("No bot is selected", "The chart shows the market of the selected bot.")
@@ -67,6 +66,15 @@ def live_chart(
     )
     figure["layout"]["uirevision"] = f"{bot['name']} {frame.value}"
     return Drawn(figure, meta)
+
+
+def _bot(engine: Engine, name: str | None, exchange_now: datetime) -> dict[str, Any] | None:
+    """The named bot, else the first of all; None where there is none. Reading one costs a fraction of all."""
+    today = day_start(exchange_now)
+    named = bot_queries.overview(engine, today, name) if name else []
+    if named and named[0]["deleted_at"] is None:
+        return named[0]
+    return next(iter(bot_queries.overview(engine, today)), None)
 
 
 def indicator_frame(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:

@@ -71,17 +71,16 @@ def _listed(services: Services, query: dict[str, str]) -> list[Any]:
 
 async def _deleted(services: Services) -> Any:
     """Links to the bots that are gone from the list; nothing when there are none."""
-    rows = await services.query(queries.overview, day_start(services.hub.exchange_now()), None, True)
-    gone = [row for row in rows if row["deleted_at"] is not None]
+    gone = await services.query(queries.deleted)
     if not gone:
         return None
     links = [
         dcc.Link(
-            [html.Span(row["name"]), moment(epoch_ms(row["deleted_at"]))],
-            href=bot_view.address(row["name"], tab="trades"),
+            [html.Span(name), moment(epoch_ms(at))],
+            href=bot_view.address(name, tab="trades"),
             className="list-item row",
         )
-        for row in gone
+        for name, at in gone
     ]
     return html.Details([html.Summary(f"Deleted ({len(gone)})"), *links], className="deleted")
 
@@ -168,7 +167,9 @@ async def _view(services: Services, name: str, asked: dict[str, str]) -> Any:
         [
             bot_view.heading(row),
             html.Div(
-                await services.query(_summary, services, name), id="bot-summary", className="bot-summary"
+                await services.share(FRESH_S, name, _summary, services, name),
+                id="bot-summary",
+                className="bot-summary",
             ),
             bot_view.tabs(name, tab),
             content,

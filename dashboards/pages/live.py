@@ -155,7 +155,9 @@ def register(dash: Dash, services: Services) -> None:
     async def draw(search: str | None, _redraw: Any, session: str, scheme: str | None) -> Any:
         query = parameters(search)
         try:
-            asked = (query.get("bot"), query.get("timeframe"), scheme)
+            bots = services.hub.bots
+            name = query.get("bot") or (bots[0]["bot_id"] if bots else None)
+            asked = (name, query.get("timeframe"), scheme)
             drawn = await services.share(
                 FRESH_S,
                 (*asked, services.hub.epoch),

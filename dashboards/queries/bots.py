@@ -73,6 +73,13 @@ def bot(engine: Engine, name: str) -> dict[str, Any] | None:
         return dict(row) if row else None
 
 
+def deleted(engine: Engine) -> list[tuple[str, datetime]]:
+    """(name, when) of the bots that were deleted and not forgotten, by name."""
+    query = sa.select(bots.c.name, bots.c.deleted_at).where(bots.c.deleted_at.is_not(None))
+    with engine.connect() as connection:
+        return [(row.name, row.deleted_at) for row in connection.execute(query.order_by(bots.c.name))]
+
+
 def fills(
     engine: Engine,
     bot_id: int,

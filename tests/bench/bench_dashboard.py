@@ -115,4 +115,11 @@ def _load(url: str, asked: list[tuple[str, bytes | None]]) -> dict[str, list[flo
 
 
 def _name(path: str, body: bytes | None) -> str:
-    return path if body is None else str(json.loads(body)["output"])[:60]
+    """The route, or the callback's first output and, where it depends on that, the page it is for."""
+    if body is None:
+        return path
+    asked = json.loads(body)
+    parts = [part for part in asked["inputs"] + asked["state"] if isinstance(part, dict)]
+    given = {f"{part['id']}.{part['property']}": part.get("value") for part in parts}
+    of = "".join(str(given.get(name) or "") for name in ("url.pathname", "url.search"))
+    return f"{str(asked['output']).strip('.').split('...')[0][:40]} {of}"
