@@ -43,6 +43,7 @@ def import_file(
         raise BadInput(str(file), "no such file")
     from cli.stack.ensure import ensure
     from pipelines.backfill.imports import check_names, import_candles
+    from pipelines.clock import SystemClock
 
     check_names(exchange, symbol)
     settings = ensure(database=True)
@@ -55,6 +56,7 @@ def import_file(
         "open" if timestamps == "open" else "close",
         offset_ms,
         aggregate,
+        now_ms=SystemClock().now_ms(),
     )
     first, last = show_time(report.first_ms), show_time(report.last_ms)
     if as_json:
@@ -145,14 +147,18 @@ def archive(
     """Write raw trades of whole days to the lake as Parquet; a repeat changes nothing."""
     day = parse_day(date, "--date") if date is not None else None
     from cli.stack.ensure import ensure
-    from pipelines.lake.archive import archive_days
+    from pipelines.clock import SystemClock
+    from pipelines.lake.archive import archive_days, is_over
 
     settings = ensure(database=True)
+    database_url, now_ms = str(settings.database_url), SystemClock().now_ms()
     documents = []
-    for name, at, file in archive_days(str(settings.database_url), settings.lake_url, symbol, day, drop):
-        documents.append(_archive_document(name, str(at), file))
+    for name, at, file in archive_days(database_url, settings.lake_url, symbol, day, drop):
+        over = is_over(database_url, at, now_ms)
+        documents.append({**_archive_document(name, str(at), file), "over": over})
         if not as_json:
-            print(_archive_line(name, str(at), file))
+            unfinished = "" if over else "; the day is not over: repeat it then"
+            print(_archive_line(name, str(at), file) + unfinished)
     if as_json:
         print(json.dumps({"files": documents}))
     elif not documents:

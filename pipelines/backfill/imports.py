@@ -14,7 +14,8 @@ from core.timeframes import Timeframe
 from pipelines.backtest.files import read_candle_file
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.sql import to_ms
+from pipelines.warehouse.retention import present_ms
+from pipelines.warehouse.sql import to_datetime, to_ms
 
 BATCH = 10_000
 SYMBOL = re.compile(r"[A-Z0-9]+(-[A-Z0-9]+)+")
@@ -51,15 +52,19 @@ def import_candles(
     timestamps: Literal["open", "close"] = "close",
     offset_ms: int = 0,
     aggregate: bool = False,
+    *,
+    now_ms: int,
 ) -> ImportReport:
     """Store the candles of a file, all of them or, on an error, none. Repeating it changes nothing.
 
     timestamps: whether the file labels a candle by its open or its close, where it does not say
     offset_ms, aggregate: see `read_candle_file`
+    now_ms: wall clock; candles that end after it and after the exchange's own clock are refused
     """
     check_names(exchange, symbol)
     length = Timeframe.parse(timeframe)
-    frame, _ = read_candle_file(path, timestamps, timeframe, offset_ms, aggregate)
+    latest = to_datetime(present_ms(engine(database_url), now_ms))
+    frame, _ = read_candle_file(path, timestamps, timeframe, offset_ms, aggregate, latest)
     changed = 0
     with engine(database_url).begin() as connection:
         for part in frame.iter_slices(BATCH):

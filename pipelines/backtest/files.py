@@ -34,14 +34,15 @@ def read_candle_file(
     timeframe: str | None = None,
     offset_ms: int = 0,
     aggregate: bool = False,
+    latest: datetime | None = None,
 ) -> tuple[pl.DataFrame, DataReport]:
     """A file with columns timestamp, open, high, low, close, volume, and what had to be mended in it.
 
     timestamp: ISO 8601 (UTC where it names no zone) or epoch ms; of the close, or of the open with
     timestamps="open". A column close_datetime, close_time, open_datetime or open_time stands in for it.
     timeframe: None takes the shortest distance. offset_ms: how far times that name no zone are ahead of UTC.
-    aggregate: the file has shorter candles, of which those of `timeframe` are made. BadInput names file, line
-    and problem.
+    aggregate: the file has shorter candles, of which those of `timeframe` are made. latest: candles that end
+    later are refused. BadInput names file, line and problem.
     """
     path = Path(path)
     frame = _read(path)
@@ -57,6 +58,8 @@ def read_candle_file(
     length = Timeframe.parse(timeframe) if timeframe else timeframe_of(frame["timestamp"], path)
     moved_ms = length.ms if labels == "open" else _early_labels(frame["timestamp"])
     shifted = frame.with_columns(pl.col("timestamp") + pl.lit(timedelta(milliseconds=moved_ms)))
+    if latest is not None:
+        _refuse_unfinished(shifted["timestamp"], latest, path, aggregate)
     return checked(shifted, length, origin_of(path), moved_ms)
 
 
@@ -120,6 +123,18 @@ def _aggregated(frame: pl.DataFrame, labels: Labels, timeframe: str | None, path
         shift = timedelta(milliseconds=int(step) - _early_labels(frame["timestamp"]))  # type: ignore[arg-type]
         frame = frame.with_columns(pl.col("timestamp") - shift)
     return longer_candles(frame, Timeframe.parse(timeframe), path)
+
+
+def _refuse_unfinished(times: pl.Series, latest: datetime, path: Path, aggregated: bool) -> None:
+    late = (times > latest).arg_true()
+    if not late.len():
+        return
+    row = int(late[0])
+    problem = f"ends at {times[row]:%Y-%m-%dT%H:%M:%SZ}, and it is {latest:%Y-%m-%dT%H:%M:%SZ}"
+    if aggregated:
+        raise BadInput(str(path), f"the last candle {problem}: leave out the rows of what is not over")
+    remedy = "leave out what is not over; where all times are wrong, see --timestamps and --offset"
+    raise origin_of(path).error(row, f"the candle {problem}: {remedy}")
 
 
 def _names_a_zone(raw: pl.Series) -> bool:

@@ -54,15 +54,18 @@ _ROWS_OF_DAY = text("""
 
 def newest_ms(engine: Engine, wall_ms: int) -> int | None:
     """Time of the newest stored trade or candle, ms: the present of the exchange's clock, as stored; None
-    when nothing is. An imported row may be of the future: it is never later than the wall clock `wall_ms` or,
-    where that runs ahead, the exchange's clock as a process saw it last."""
+    when nothing is. A stored row may be of the future: what is returned is never later than `present_ms`."""
     states = table_states(engine, ("market_data", "raw_trades"))
     newest = max((state.newest_ms for state in states if state.newest_ms is not None), default=None)
-    if newest is None:
-        return None
+    return None if newest is None else min(newest, present_ms(engine, wall_ms))
+
+
+def present_ms(engine: Engine, wall_ms: int) -> int:
+    """The wall clock `wall_ms` or, where that runs ahead, the exchange's clock as a process saw it last, ms:
+    what is later did not happen yet."""
     with engine.connect() as connection:
         seen = connection.execute(_EXCHANGE_TIME).scalar()
-    return min(newest, max(wall_ms, 0 if seen is None else to_ms(seen)))
+    return max(wall_ms, 0 if seen is None else to_ms(seen))
 
 
 def bot_ids(connection: Connection) -> list[int]:

@@ -23,6 +23,8 @@ from pipelines.exchanges.sim.server import RunningSim, serve
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.coverage import candle_totals, missing_candles, trade_totals
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.health import beat
+from pipelines.warehouse.sql import to_datetime
 from pipelines.warehouse.trades import copy_trades
 
 pytestmark = pytest.mark.servers
@@ -283,7 +285,7 @@ async def test_matches_inside_stored_aggregates_are_not_stored_twice(database_ur
 def test_an_import_keeps_every_number(database_url: str, shared_data: Path):
     """A file labelled by the open is stored by the close, digit for digit; a repeat changes nothing."""
     path = shared_data / "candles" / "btcusdt_1m.csv"
-    report = import_candles(database_url, path, "binance", SYMBOL, "1m", "open")
+    report = import_candles(database_url, path, "binance", SYMBOL, "1m", "open", now_ms=NOW_MS)
     raw = pl.read_csv(path, infer_schema_length=0)
     assert (report.rows, report.changed) == (raw.height, raw.height)
     query = "SELECT timestamp, open, close, volume FROM market_data WHERE exchange = 'binance' ORDER BY 1"
@@ -294,4 +296,31 @@ def test_an_import_keeps_every_number(database_url: str, shared_data: Path):
     for name in ("open", "close", "volume"):
         found = [f"{getattr(r, name):f}".rstrip("0").rstrip(".") for r in rows]
         assert found == [t.rstrip("0").rstrip(".") if "." in t else t for t in raw[name]]
-    assert import_candles(database_url, path, "binance", SYMBOL, "1m", "open").changed == 0
+    assert import_candles(database_url, path, "binance", SYMBOL, "1m", "open", now_ms=NOW_MS).changed == 0
+
+
+def test_an_import_refuses_what_is_not_over(database_url: str, tmp_path: Path):
+    """A candle that ends after the present is named with file, line and remedy, and nothing of the file is
+    stored; the same goes for the last candle made of shorter ones. Where the exchange's clock is ahead of
+    this machine's, it is the present."""
+    path = tmp_path / "candles.csv"
+    times = [END_MS - 2 * MINUTE, END_MS - MINUTE, END_MS + MINUTE]
+    rows = [f"{at},1,2,0.5,1.5,7" for at in times]
+    path.write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]))
+
+    def load(now_ms: int, timeframe: str = "1m", aggregate: bool = False) -> int:
+        options = ("binance", SYMBOL, timeframe, "close", 0, aggregate)
+        return import_candles(database_url, path, *options, now_ms=now_ms).rows
+
+    with pytest.raises(
+        BadInput, match=r"candles.csv: line 4: .* and it is 2026-09-10T00:00:59Z: leave out"
+    ) as no:
+        load(END_MS + MINUTE - 1)
+    assert "--timestamps and --offset" in str(no.value)
+    with pytest.raises(
+        BadInput, match=r"candles.csv: the last candle ends at 2026-09-10T01:00:00Z, .* the rows"
+    ):
+        load(END_MS + HOUR - 1, "1h", aggregate=True)
+    assert candle_totals(engine(database_url)) == []
+    beat(engine(database_url), "collector", END_MS, END_MS + MINUTE, {})
+    assert load(END_MS) == 3

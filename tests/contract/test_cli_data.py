@@ -145,6 +145,10 @@ async def test_a_file_is_imported(tcp: Tcp, tmp_path: Path, database_url: str):
     refused = await tcp("data", "import", str(bad), *options)
     assert refused.code == 2
     assert "bad.csv" in refused.err
+    lines[-1] = "4092512460000,1,2,0.5,1.5,7"
+    bad.write_text("\n".join(lines))
+    future = await tcp("data", "import", str(bad), *options)
+    assert (future.code, future.out) == (2, "") and "bad.csv: line 6: the candle ends at 2099-" in future.err
     with engine(database_url).connect() as connection:
         stored = connection.execute(text("SELECT exchange, timestamp, volume FROM market_data")).all()
     assert [(row.exchange, row.volume) for row in stored] == [("binance", n) for n in range(5)]

@@ -46,7 +46,7 @@ def stored(database_url: str, tmp_path: Path) -> str:
     for seed, symbol in enumerate(("BTC-USDT", "ETH-USDT")):
         path = tmp_path / f"{symbol}.parquet"
         sample_candles(1_000, seed=seed).write_parquet(path)
-        import_candles(database_url, path, "elsewhere", symbol, "1m")
+        import_candles(database_url, path, "elsewhere", symbol, "1m", now_ms=4_000_000_000_000)
         path.unlink()
     return database_url
 
