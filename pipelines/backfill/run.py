@@ -95,7 +95,9 @@ async def _run(
     rest = make_rest(settings)
     try:
         if length is None:
-            return await backfill_trades(rest, database_url, symbol, start_ms, end_ms, on_progress)
+            return await backfill_trades(
+                rest, database_url, symbol, start_ms, end_ms, on_progress, lake_url=settings.lake_url
+            )
         return await backfill_candles(rest, database_url, symbol, length, start_ms, end_ms, on_progress)
     finally:
         await rest.close()

@@ -1,4 +1,5 @@
-"""Trades of the exchange's history into raw_trades: paged backwards, what is stored is skipped, resumable."""
+"""Trades of the exchange's history into raw_trades: paged backwards, what is stored or archived is skipped,
+resumable."""
 
 import asyncio
 from collections.abc import Sequence
@@ -10,6 +11,7 @@ from core.errors import BadInput
 from core.trades import Trade
 from pipelines.backfill.report import BackfillReport, OnProgress, Progress
 from pipelines.exchanges.base import ExchangeRest
+from pipelines.lake.covered import NO_RUNS, Runs, archived_runs
 from pipelines.warehouse.coverage import aggregated_ids, run_start
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.trades import copy_trades
@@ -26,18 +28,25 @@ async def backfill_trades(
     end_ms: int,
     on_progress: OnProgress | None = None,
     batch: int = BATCH,
+    lake_url: str | None = None,
 ) -> BackfillReport:
     """Store every match with start_ms <= time < end_ms, as far back as the exchange keeps them (3 months).
 
-    Goes from the newest to the oldest; where it meets an unbroken run of stored ids it jumps to its
-    beginning. `missing` counts ids inside the fetched range that the exchange left out, where they tell.
+    Goes from the newest to the oldest; where it meets an unbroken run of ids that are stored, or in the lake
+    at `lake_url`, it jumps to its beginning. `missing` counts ids inside the fetched range that the exchange
+    left out, where they tell.
     """
     if start_ms >= end_ms:
         raise BadInput("from", "must be before `to`")
     end = min(end_ms, await rest.server_time_ms() + 1)
     if start_ms >= end:
         raise BadInput("from", "is in the exchange's future")
-    work = _Work(engine_of(database_url), symbol, start_ms, end, batch, on_progress)
+    archived = (
+        await asyncio.to_thread(archived_runs, database_url, lake_url, symbol, start_ms, end)
+        if lake_url is not None
+        else NO_RUNS
+    )
+    work = _Work(engine_of(database_url), archived, symbol, start_ms, end, batch, on_progress)
     before: int | None = None
     while True:
         async with aclosing(rest.trade_pages(symbol, start_ms, end, before)) as pages:
@@ -67,6 +76,7 @@ class _Work:
     def __init__(
         self,
         engine: Engine,
+        archived: Runs,
         symbol: str,
         start_ms: int,
         end_ms: int,
@@ -76,6 +86,7 @@ class _Work:
         self.rows = 0
         self.missing = 0
         self._engine = engine
+        self._archived = archived
         self._symbol = symbol
         self._start_ms = start_ms
         self._end_ms = end_ms
@@ -85,25 +96,37 @@ class _Work:
         self._following: int | None = None
 
     async def take(self, page: Sequence[Trade]) -> int | None:
-        """Take in a page. Where stored trades go on from it without a hole: the first id of that run."""
+        """Take in a page. Where trades we have go on from it without a hole: the first id of that run."""
         self.missing += _holes(page, self._following)
         self._following = page[0].first_id
         self._pending.extend(page)
-        stored_from = await asyncio.to_thread(
-            run_start, self._engine, self._symbol, self._following - 1, self._start_ms, self._end_ms
-        )
-        if stored_from is not None:
-            self._following = stored_from
-        if stored_from is not None or len(self._pending) >= self._batch:
+        known_from = await asyncio.to_thread(self._known_from, self._following)
+        if known_from is not None:
+            self._following = known_from
+        if known_from is not None or len(self._pending) >= self._batch:
             await self.write(page[0].timestamp_ms)
-        return stored_from
+        return known_from
 
     async def write(self, reached_ms: int) -> None:
         """Store what is pending and tell how far back it reaches."""
-        self.rows += await asyncio.to_thread(_write, self._engine, self._pending)
+        fresh = [trade for trade in self._pending if self._archived.start_of(trade.trade_id) is None]
+        self.rows += await asyncio.to_thread(_write, self._engine, fresh)
         self._pending = []
         if self._on_progress is not None:
             self._on_progress(Progress(self._end_ms - reached_ms, self._end_ms - self._start_ms, self.rows))
+
+    def _known_from(self, following: int) -> int | None:
+        """The first id of the run, partly stored and partly archived, that ends before `following`."""
+        found = None
+        while (begin := self._run_start(following - 1)) is not None:
+            found = following = begin
+        return found
+
+    def _run_start(self, last_id: int) -> int | None:
+        archived = self._archived.start_of(last_id)
+        if archived is not None:
+            return archived
+        return run_start(self._engine, self._symbol, last_id, self._start_ms, self._end_ms)
 
 
 def _holes(page: Sequence[Trade], following: int | None) -> int:

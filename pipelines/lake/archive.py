@@ -1,21 +1,24 @@
 """A day of raw trades: Postgres → Parquet → read back and compared → manifest, then removed if asked."""
 
+import tempfile
 from collections.abc import Iterator
 from datetime import date
+from pathlib import Path
 
 import msgspec
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from core.errors import Unavailable
+from pipelines.lake.covered import runs_of
 from pipelines.lake.days import each_once, read_sound, write_day
-from pipelines.lake.files import RAW_TRADES
-from pipelines.lake.store import LakeStore, open_store
+from pipelines.lake.files import RAW_TRADES, write_trades
+from pipelines.lake.store import LakeStore, open_store, sha256_of
 from pipelines.warehouse.archive import delete_trades_of_day, read_trades_of_day, traded_symbols
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.health import exchange_ms
 from pipelines.warehouse.lake_files import LakeFile, find_files, locked_day, replace_files
-from pipelines.warehouse.sql import EXCHANGE
-from pipelines.warehouse.trade_days import drop_empty_day, stored_days
+from pipelines.warehouse.sql import EXCHANGE, to_ms
+from pipelines.warehouse.trade_days import day_bounds, drop_empty_day, stored_days
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
@@ -52,7 +55,7 @@ def archive_raw_trades(
             stored = read_trades_of_day(connection, symbol, date)
             sound = _archived(store, old, stored)
             table = each_once([*sound.values(), stored])
-            if not table.num_rows:
+            if not table.num_rows and not sound:
                 return ArchivedFile(None, 0, 0, None, None, None, False, 0)
             new = write_day(store, table, symbol, date, whole=any(file.whole for file in sound))
             replace_files(connection, old, new)
@@ -91,18 +94,37 @@ def archive_days(
             yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
 
+def is_over(database_url: str, day: date, wall_ms: int) -> bool:
+    """Whether the exchange's clock has left that UTC day behind. Before, an archive holds only its beginning,
+    and has to be repeated. wall_ms: this machine's clock, see `exchange_ms`."""
+    return to_ms(day_bounds(day)[1]) <= exchange_ms(engine(database_url), wall_ms)
+
+
 def _archived(store: LakeStore, old: list[LakeFile], stored: pa.Table) -> dict[LakeFile, pa.Table]:
     """The trades of the files that are sound. One that is not can only be made good from Postgres, if the
     same trades are still there; it goes to the quarantine then."""
     sound = read_sound(store, old)
-    ids = stored["trade_id"]
     for file in old:
         if file in sound:
             continue
-        covers = stored.num_rows >= file.rows and (
-            pc.min(ids).as_py() <= file.min_trade_id and pc.max(ids).as_py() >= file.max_trade_id
-        )
-        if not covers:
+        if not _covers(stored, file):
             raise Unavailable(f"{file.path} is missing or damaged, and Postgres no longer has its trades")
         store.set_aside(file.path)
     return sound
+
+
+def _covers(stored: pa.Table, file: LakeFile) -> bool:
+    """Whether every match of a file that cannot be read is stored: the rows have each id from its first to
+    its last, or make the same file again."""
+    if not stored.num_rows:
+        return False
+    if file.min_trade_id is None or file.max_trade_id is None:
+        return True
+    runs = runs_of(stored["trade_id"].to_numpy(), stored["count"].to_numpy())
+    start = runs.start_of(file.min_trade_id)
+    if start is not None and start == runs.start_of(file.max_trade_id):
+        return True
+    with tempfile.TemporaryDirectory(prefix="tcp-lake-") as folder:
+        path = Path(folder) / "day"
+        write_trades(stored, path)
+        return sha256_of(path) == file.sha256

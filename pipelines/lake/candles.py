@@ -12,7 +12,7 @@ from pipelines.lake.files import CANDLES, candles_path, write_parquet
 from pipelines.lake.store import LakeStore, open_store, sha256_of
 from pipelines.warehouse.archive import read_candles_of_month
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.lake_files import LakeFile, find_files, replace_files
+from pipelines.warehouse.lake_files import LakeFile, find_files, locked_month, replace_files
 from pipelines.warehouse.sql import EXCHANGE
 
 
@@ -34,7 +34,7 @@ def export_candles(
     Repeating it changes nothing; when candles were added or revised, a new file takes the old one's place.
     """
     store, first = open_store(lake_url), month.replace(day=1)
-    with engine(database_url).begin() as connection:
+    with locked_month(engine(database_url), symbol, timeframe, first) as connection, connection.begin():
         table = read_candles_of_month(connection, symbol, timeframe, first)
         folder = candles_path(EXCHANGE, symbol, timeframe, first, "")
         old = [

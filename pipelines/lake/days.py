@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -15,6 +17,7 @@ from pipelines.lake.store import LakeStore, sha256_of
 from pipelines.warehouse.archive import TRADES_SCHEMA
 from pipelines.warehouse.lake_files import LakeFile
 from pipelines.warehouse.sql import EXCHANGE
+from pipelines.warehouse.trade_days import day_bounds
 
 SORT = [("timestamp", "ascending"), ("trade_id", "ascending")]
 
@@ -48,20 +51,27 @@ def each_once(tables: Sequence[pa.Table]) -> pa.Table:
     came alone (REST, bulk files) or inside an aggregate (the feed).
     """
     trades = pa.concat_tables([table.cast(TRADES_SCHEMA) for table in tables])
-    last = trades["trade_id"].to_numpy()
-    first = last - trades["count"].to_numpy() + 1
-    order = np.lexsort((-last, first))  # stable: an earlier table's row goes first
+    ids = trades["trade_id"].to_numpy()
+    kept = ids_once(ids, trades["count"].to_numpy())
+    if len(kept) == len(ids) and is_in_order(trades["timestamp"].to_numpy(), ids):
+        return trades
+    return trades.take(pa.array(kept)).sort_by(SORT)
+
+
+def ids_once(last: npt.NDArray[Any], counts: npt.NDArray[Any]) -> npt.NDArray[np.intp]:
+    """The places of the rows that stay, in order of their ids, see `each_once`."""
+    first = last - counts + 1
+    order = np.lexsort((-last, first))  # stable: an earlier row goes first
     reached = np.maximum.accumulate(last[order])
     fresh = np.ones(len(order), dtype=bool)
     fresh[1:] = last[order][1:] > reached[:-1]
-    if fresh.all() and is_in_order(trades["timestamp"].to_numpy(), trades["trade_id"].to_numpy()):
-        return trades
-    return trades.take(pa.array(order[fresh])).sort_by(SORT)
+    return order[fresh]
 
 
 def write_day(store: LakeStore, table: pa.Table, symbol: str, day: date, whole: bool) -> LakeFile:
     """Write a day's trades and read them back; what the store has must be what was meant, or Unavailable is
-    raised and the file is gone again. whole: the exchange's own record of the day is in it."""
+    raised and the file is gone again. whole: the exchange's own record of the day is in it. A day without a
+    trade has no ids, and the time of its beginning."""
     file = store.write(
         lambda sha256: trades_path(EXCHANGE, symbol, day, sha256), lambda path: write_trades(table, path)
     )
@@ -71,6 +81,7 @@ def write_day(store: LakeStore, table: pa.Table, symbol: str, day: date, whole: 
         store.remove(file.path)
         raise Unavailable(f"{file.path}: does not read back as it was written")
     ids, times = (pc.min_max(table[name]).as_py() for name in ("trade_id", "timestamp"))
+    start, _ = day_bounds(day)
     return LakeFile(
         path=file.path,
         dataset=RAW_TRADES,
@@ -79,8 +90,8 @@ def write_day(store: LakeStore, table: pa.Table, symbol: str, day: date, whole: 
         date=day,
         rows=table.num_rows,
         bytes=file.bytes,
-        min_timestamp=times["min"],
-        max_timestamp=times["max"],
+        min_timestamp=times["min"] or start,
+        max_timestamp=times["max"] or start,
         min_trade_id=ids["min"],
         max_trade_id=ids["max"],
         sha256=file.sha256,

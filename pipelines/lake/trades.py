@@ -6,6 +6,7 @@ import polars as pl
 from sqlalchemy import Engine
 
 from core.errors import Unavailable
+from pipelines.lake.days import ids_once
 from pipelines.lake.files import RAW_TRADES
 from pipelines.lake.store import LakeStore, open_store
 from pipelines.warehouse.lake_files import find_files
@@ -19,7 +20,7 @@ def read_all_trades(
     engine: Engine, lake_url: str, symbol: str, start_ms: int, end_ms: int, exchange: str | None = None
 ) -> pl.DataFrame:
     """timestamp, trade_id, price, size of the trades in [start_ms, end_ms), oldest first: those of the
-    database and those of archived days, each once.
+    database and those of archived days, each match once, alone or inside an aggregate.
 
     exchange: None is the one in force. Floats: never for money. Unavailable when a file of the manifest is
     not there.
@@ -30,13 +31,14 @@ def read_all_trades(
         files = find_files(connection, RAW_TRADES, exchange or EXCHANGE, symbol)
     wanted = [file.path for file in files if file.min_timestamp < end and file.max_timestamp >= start]
     if not wanted:
-        return stored
+        return stored.drop("count")
     store = open_store(lake_url)
     archived = pl.concat(_read(store, path) for path in wanted).filter(
         pl.col("timestamp").is_between(start, end, closed="left")
     )
-    fresh = stored.join(archived, on=["timestamp", "trade_id"], how="anti")
-    return pl.concat([archived, fresh]).sort("timestamp", "trade_id")
+    both = pl.concat([archived, stored])
+    kept = ids_once(both["trade_id"].to_numpy(), both["count"].to_numpy())
+    return both.drop("count")[kept].sort("timestamp", "trade_id")
 
 
 def _read(store: LakeStore, path: str) -> pl.DataFrame:

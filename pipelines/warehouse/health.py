@@ -3,13 +3,16 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from sqlalchemy import Engine, func
+from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from pipelines.warehouse.sql import to_datetime
+from pipelines.warehouse.sql import to_datetime, to_ms
 from pipelines.warehouse.tables import heartbeats, system_events
 
 Level = Literal["info", "warning", "error"]
+
+FRESH_MS = 300_000
+"""A process that has said nothing for five minutes knows no present."""
 
 
 def beat(
@@ -25,6 +28,21 @@ def beat(
     update = {name: row.excluded[name] for name in ("timestamp", "exchange_time", "details")}
     with engine.begin() as connection:
         connection.execute(row.on_conflict_do_update(index_elements=["component"], set_=update))
+
+
+def exchange_ms(engine: Engine, wall_ms: int) -> int:
+    """The exchange's present, ms since the epoch: its clock as a living process saw it last, or else the wall
+    clock `wall_ms`. A simulated exchange may be anywhere."""
+    latest = (
+        select(heartbeats.c.exchange_time)
+        .where(heartbeats.c.exchange_time.is_not(None))
+        .where(heartbeats.c.timestamp > to_datetime(wall_ms - FRESH_MS))
+        .order_by(heartbeats.c.timestamp.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        seen = connection.execute(latest).scalar()
+    return wall_ms if seen is None else to_ms(seen)
 
 
 def record_event(

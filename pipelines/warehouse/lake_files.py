@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import date, datetime
 
 import msgspec
@@ -51,10 +51,21 @@ def find_files(
     return [_lake_file(row) for row in connection.execute(query)]
 
 
-@contextmanager
-def locked_day(engine: Engine, symbol: str, day: date) -> Iterator[Connection]:
+def locked_day(engine: Engine, symbol: str, day: date) -> AbstractContextManager[Connection]:
     """A connection outside any transaction, whose holder alone writes the lake's trades of that day."""
-    key = {"key": f"{EXCHANGE} {symbol} {day}"}
+    return _locked(engine, f"{EXCHANGE} {symbol} {day}")
+
+
+def locked_month(
+    engine: Engine, symbol: str, timeframe: str, first: date
+) -> AbstractContextManager[Connection]:
+    """The same for the lake's candles of the month beginning at `first`."""
+    return _locked(engine, f"{EXCHANGE} {symbol} {timeframe} {first}")
+
+
+@contextmanager
+def _locked(engine: Engine, name: str) -> Iterator[Connection]:
+    key = {"key": name}
     with engine.connect() as connection:
         # Before the transaction: its snapshot must show what the one before it committed.
         connection.execute(text("SELECT pg_advisory_lock(hashtextextended(:key, 7205))"), key)

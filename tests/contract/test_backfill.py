@@ -20,6 +20,8 @@ from pipelines.exchanges.okx.requests import Requester
 from pipelines.exchanges.okx.rest import OkxRest
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import RunningSim, serve
+from pipelines.lake.archive import archive_raw_trades
+from pipelines.lake.trades import read_all_trades
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.coverage import candle_totals, missing_candles, trade_totals
 from pipelines.warehouse.database import engine
@@ -258,6 +260,28 @@ async def test_an_interrupted_backfill_of_trades_goes_on(database_url: str, sim:
     totals = trade_totals(engine(database_url))[0]
     assert (totals.rows, totals.missing_ids) == (kept + report.rows, 0)
     assert rest.pages < totals.rows / 100 - 5
+
+
+async def test_archived_trades_are_not_fetched_again(database_url: str, rest: Counting, tmp_path: Path):
+    """A day that was archived and dropped is skipped whole, between trades that are stored, and backtests see
+    every match once; a day whose file is damaged is fetched again."""
+    start, end, lake = END_MS - 2 * HOUR, END_MS + 10 * MINUTE, str(tmp_path)
+
+    async def fetch() -> int:
+        return (await backfill_trades(rest, database_url, SYMBOL, start, end, lake_url=lake)).rows
+
+    rows = await fetch()
+    day = to_datetime(start).date()
+    file = archive_raw_trades(database_url, lake, SYMBOL, day, drop=True)
+    pages = rest.pages
+    assert await fetch() == 0 and rest.pages - pages <= 2
+    assert trade_totals(engine(database_url))[0].rows == rows - file.dropped
+    assert read_all_trades(engine(database_url), lake, SYMBOL, start, end).height == rows
+    with engine(database_url).begin() as connection:
+        connection.execute(text("DELETE FROM raw_trades"))
+    assert await fetch() == rows - file.dropped
+    (tmp_path / str(file.path)).write_bytes(b"damaged")
+    assert await fetch() == file.dropped
 
 
 async def test_matches_inside_stored_aggregates_are_not_stored_twice(database_url: str, rest: Counting):

@@ -23,10 +23,11 @@ from pipelines.lake.candles import export_candles
 from pipelines.lake.compact import Compaction, compact_lake
 from pipelines.lake.status import data_status
 from pipelines.lake.store import LocalStore, open_store, sha256_of
+from pipelines.lake.trades import read_all_trades
 from pipelines.lake.verify import verify_lake
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.lake_files import find_files, replace_files
+from pipelines.warehouse.lake_files import find_files, locked_month, replace_files
 from pipelines.warehouse.trade_days import made_days
 from pipelines.warehouse.trades import copy_trades
 
@@ -152,6 +153,23 @@ def test_late_trades_join_the_archived_ones(database_url: str, tmp_path: Path):
     assert verify_lake(database_url, str(tmp_path)).findings == []
 
 
+def test_a_match_that_is_archived_and_in_an_aggregate_counts_once(database_url: str, tmp_path: Path):
+    """Matches of the lake that Postgres has inside an aggregate of the feed: backtests get them once."""
+    matches = day_of_trades(20)
+    store(database_url, matches)
+    archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    inside = matches[8:10]  # of one instant
+    size = sum((match.size for match in inside), Decimal(0))
+    last = inside[-1]
+    store(
+        database_url, [Trade(SYMBOL, last.trade_id, last.timestamp_ms, last.price, size, last.side, count=2)]
+    )
+    frame = read_all_trades(engine(database_url), str(tmp_path), SYMBOL, MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS)
+    assert frame.columns == ["timestamp", "trade_id", "price", "size"]
+    assert frame["trade_id"].to_list() == [n for n in range(1_000, 1_020) if n != 1_008]
+    assert frame["size"].sum() == pytest.approx(float(sum(match.size for match in matches)), rel=1e-12)
+
+
 def test_a_trade_that_is_committed_while_its_day_is_being_dropped_stays(database_url: str, tmp_path: Path):
     """The drop waits for a writer of the archived day, sees its trade and leaves the day."""
     store(database_url, day_of_trades())
@@ -215,6 +233,29 @@ def test_a_damaged_archive_is_never_built_upon(database_url: str, tmp_path: Path
     with pytest.raises(Unavailable, match="missing or damaged"):
         archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
     assert stored_ids(database_url) == {10_500}
+
+
+def test_a_damaged_archive_is_made_good_by_its_own_trades_only(database_url: str, tmp_path: Path):
+    """As many trades as it had, from its first id to beyond its last, but not all of its ids: the file stays,
+    and so do the rows. Where ids were never without a hole, rows that make the same file again will do."""
+    trades = day_of_trades()
+    store(database_url, trades)
+    file = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    (tmp_path / str(file.path)).write_bytes(b"PAR1 broken")
+    with engine(database_url).begin() as connection:
+        connection.execute(text("DELETE FROM raw_trades WHERE trade_id = 1200"))
+    store(database_url, [trade(9_500, MIDNIGHT_MS + 7)])
+    with pytest.raises(Unavailable, match="no longer has its trades"):
+        archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
+    assert len(stored_ids(database_url)) == 500
+    assert (tmp_path / str(file.path)).read_bytes() == b"PAR1 broken"
+    with engine(database_url).begin() as connection:
+        connection.execute(text("DELETE FROM raw_trades WHERE trade_id = 10500"))
+        connection.execute(text("DELETE FROM lake_files"))
+    (tmp_path / str(file.path)).unlink()
+    holed = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
+    (tmp_path / str(holed.path)).write_bytes(b"PAR1 broken")
+    assert archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY).sha256 == holed.sha256
 
 
 def test_verify_names_what_is_wrong(database_url: str, tmp_path: Path):
@@ -325,6 +366,31 @@ def test_a_month_of_candles_is_exported_exactly(database_url: str, tmp_path: Pat
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == [tmp_path / str(new.path)]
     assert verify_lake(database_url, lake).findings == []
     assert export_candles(database_url, lake, SYMBOL, Timeframe.H1, date(2026, 1, 1)).path is None
+
+
+def test_two_exports_of_a_month_take_turns(database_url: str, tmp_path: Path):
+    """One that waits reads the candles as they are when its turn comes: a newer file is never replaced by an
+    older reading."""
+    label = int(datetime(2026, 11, 1, 1, tzinfo=UTC).timestamp() * 1000)
+    numbers = [Decimal(n) for n in (3, 5, 1, 4, 7)]
+    own, month = engine(database_url), date(2026, 11, 1)
+
+    def put(volume: int) -> None:
+        candle = Candle(SYMBOL, Timeframe.H1, label, *numbers[:4], Decimal(volume), source="exchange")
+        with own.begin() as connection:
+            upsert_candles(connection, [candle])
+
+    put(7)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    with ThreadPoolExecutor(1) as thread, own.connect() as watcher:
+        with locked_month(own, SYMBOL, Timeframe.H1, month):
+            export = thread.submit(export_candles, database_url, str(tmp_path), SYMBOL, Timeframe.H1, month)
+            while not export.done() and not watcher.scalar(waiting):
+                watcher.rollback()
+            put(8)
+        file = export.result()
+    (row,) = pq.read_table(tmp_path / str(file.path), partitioning=None).to_pylist()
+    assert row["volume"] == 8
 
 
 def test_status_adds_up(database_url: str, tmp_path: Path):
