@@ -1,6 +1,7 @@
 """Trades of the exchange's history by its bulk files: UTC+8 days, cut to UTC days, into the lake."""
 
 import asyncio
+import contextlib
 from collections.abc import Sequence
 from datetime import date, timedelta
 from enum import Enum
@@ -92,7 +93,7 @@ async def backfill_bulk_trades(
         await work.run([day for day in days if day not in whole], on_progress)
     finally:
         await work.stop()
-    if not work.files and not whole and all(day in work.missing for day in days):
+    if not (work.files or work.damaged or whole):
         await _refuse_unlisted(rest, symbol)
     return work.report(start_ms, end_ms, end, [day for day in days if day in whole])
 
@@ -177,7 +178,8 @@ class _Work:
             return
         rows = _cut(tables, day)
         self.missing_ids += self._holes(rows, day)
-        if rows.num_rows:
+        # A whole day without a trade has a file too: it is known that there is nothing to fetch.
+        if rows.num_rows or len(tables) == len(halves):
             file = await asyncio.to_thread(
                 store_day,
                 self._database_url,
@@ -193,21 +195,30 @@ class _Work:
         """The trades of a UTC+8 day."""
         if not may_exist(day, self._now_ms):
             return _No.YET
-        for reading in range(READINGS):
+        readings = 0
+        while readings < READINGS:
             path = await self._downloads.fetch(self._symbol, day)
             if path is None:
                 return _No.FILE if must_exist(day, self._now_ms) else _No.YET
             try:
                 return await asyncio.to_thread(read_bulk_file, path, self._symbol, day_start_ms(day))
+            except FileNotFoundError:
+                continue  # Another backfill of the same days was done with it.
             except DamagedFile as error:
-                if reading < READINGS - 1:
+                readings += 1
+                if readings < READINGS:
                     path.unlink(missing_ok=True)
-                    continue
-                self._quarantine.mkdir(parents=True, exist_ok=True)
-                kept = self._quarantine / path.name
-                path.replace(kept)
-                self.damaged.append(f"{kept}: {error}")
+                else:
+                    self.damaged.append(f"{self._set_aside(path)}: {error}")
         return _No.SOUND_FILE
+
+    def _set_aside(self, path: Path) -> Path:
+        """Where a damaged file is kept; another backfill of the same days may have put it there."""
+        self._quarantine.mkdir(parents=True, exist_ok=True)
+        kept = self._quarantine / path.name
+        with contextlib.suppress(FileNotFoundError):
+            path.replace(kept)
+        return kept
 
     def _forget(self, day: date, later: Sequence[date]) -> None:
         """Files that no later day needs leave memory and the disk."""

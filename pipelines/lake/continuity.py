@@ -87,13 +87,10 @@ def unexplained(hole: Hole, known: Sequence[tuple[int, int]]) -> int:
     return sum(end - start + 1 for start, end in left)
 
 
-def missing_days(earlier: date, later: date, elsewhere: set[date]) -> list[date]:
-    """The days between two files that have no file, and are not in `elsewhere` either; none where there are
-    more than `LONGEST_GAP_DAYS` between them."""
-    if (later - earlier).days > LONGEST_GAP_DAYS:
-        return []
-    between = [earlier + timedelta(days=number) for number in range(1, (later - earlier).days)]
-    return [day for day in between if day not in elsewhere]
+def days_between(earlier: date, later: date) -> list[date] | None:
+    """The days between those of two files; None where they are more than `LONGEST_GAP_DAYS` apart."""
+    apart = (later - earlier).days
+    return None if apart > LONGEST_GAP_DAYS else [earlier + timedelta(days=n) for n in range(1, apart)]
 
 
 def differing_minutes(

@@ -18,9 +18,9 @@ from pipelines.exchanges.ccxt.traits import traits_of
 from pipelines.lake.continuity import (
     Day,
     Hole,
+    days_between,
     differing_minutes,
     hole_between,
-    missing_days,
     read_day,
     unexplained,
 )
@@ -72,9 +72,11 @@ def verify_lake(
     store = open_store(lake_url)
     with engine(database_url).connect() as connection:
         files = find_files(connection, symbol=symbol, day=day)
-        findings, days, unreadable = [], defaultdict(list), defaultdict(set)
+        findings, days, unreadable, empty = [], defaultdict(list), defaultdict(set), defaultdict(set)
         for file in files:
             looked_at = _look_at(store, file)
+            if file.dataset == RAW_TRADES and not file.rows:
+                empty[file.symbol].add(file.date)
             if isinstance(looked_at, Finding):
                 findings.append(looked_at)
                 unreadable[file.symbol].add(file.date)
@@ -83,7 +85,7 @@ def verify_lake(
         compared = 0
         for name, of_symbol in days.items():
             of_symbol.sort(key=lambda each: each.file.date)
-            findings += _continuity(connection, name, of_symbol, unreadable[name])
+            findings += _continuity(connection, name, of_symbol, unreadable[name], empty[name])
             count, differing = _candles(connection, name, of_symbol)
             compared, findings = compared + count, findings + differing
     if symbol is None and day is None:
@@ -95,7 +97,7 @@ def verify_lake(
 
 
 def _look_at(store: LakeStore, file: LakeFile) -> Finding | Day | None:
-    """What is wrong with a file, or the day of trades that it is; None for sound candles."""
+    """What is wrong with a file, or the day of trades that it is; None for sound candles and empty days."""
     with store.local(file.path) as path:
         if not path.is_file():
             return Finding("missing", file.path, f"{file.rows} rows are gone")
@@ -103,11 +105,11 @@ def _look_at(store: LakeStore, file: LakeFile) -> Finding | Day | None:
         if digest != file.sha256:
             return Finding("damaged", file.path, f"sha256 is {digest}, the manifest says {file.sha256}")
         try:
-            problem = _trades_problem(file, path) if file.dataset == RAW_TRADES else _rows_problem(file, path)
+            has_trades = file.dataset == RAW_TRADES and file.rows > 0
+            problem = _rows_problem(file, path) or (_trades_problem(file, path) if has_trades else None)
             if problem is not None:
                 return Finding("damaged", file.path, problem)
-            is_ours = (file.dataset, file.exchange) == (RAW_TRADES, EXCHANGE)
-            return read_day(file, path) if is_ours else None
+            return read_day(file, path) if has_trades and file.exchange == EXCHANGE else None
         except (pa.ArrowInvalid, OSError) as error:
             return Finding("damaged", file.path, f"cannot be read: {str(error).splitlines()[0]}")
 
@@ -136,10 +138,10 @@ def _trades_problem(file: LakeFile, path: Path) -> str | None:
 
 
 def _continuity(
-    connection: Connection, symbol: str, days: list[Day], unreadable: set[date]
+    connection: Connection, symbol: str, days: list[Day], unreadable: set[date], empty: set[date]
 ) -> Iterator[Finding]:
     """Ids that are nowhere or twice, in the files of a symbol in order of their days. unreadable: days whose
-    files have a finding of their own."""
+    files have a finding of their own; empty: days of which it is known that they have no trade."""
     if not traits_of(EXCHANGE).consecutive_ids:
         return
     known = unfillable_ids(connection, symbol)
@@ -149,9 +151,10 @@ def _continuity(
             yield Finding("damaged", day.file.path, f"{day.repeated} trade ids are in more than one row")
         yield from (finding for hole in day.holes if (finding := _gap(day, hole, known)) is not None)
     for earlier, later in pairwise(days):
-        lost = missing_days(earlier.file.date, later.file.date, elsewhere)
+        between = days_between(earlier.file.date, later.file.date)
+        lost = [day for day in between or [] if day not in elsewhere | empty]
         hole = hole_between(earlier, later)
-        if hole is None or (not lost and (later.file.date - earlier.file.date).days > 1):
+        if hole is None or between is None or (not lost and not empty.issuperset(between)):
             continue
         if (finding := _gap(later, hole, known)) is not None:
             no_file = f"; no file of {', '.join(map(str, lost))}" if lost else ""

@@ -1,7 +1,9 @@
 """Backfills by bulk files from the simulated exchange: every match once, whole UTC days, nothing guessed."""
 
+import io
 import resource
-from collections.abc import AsyncIterator, Iterator
+import zipfile
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -23,6 +25,8 @@ from pipelines.exchanges.okx.rest import OkxRest
 from pipelines.exchanges.sim.options import BulkLayout, SimOptions
 from pipelines.exchanges.sim.server import RunningSim, serve
 from pipelines.lake.archive import archive_raw_trades
+from pipelines.lake.covered import archived_runs
+from pipelines.lake.query import query_lake
 from pipelines.lake.verify import verify_lake
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.lake_files import find_files
@@ -58,9 +62,16 @@ class Rig:
         self.downloads, self.quarantine = folder / "bulk", folder / "quarantine"
         self.rest = OkxRest(sim.rest_url, Requester(sim.rest_url, budgets={}))
 
-    async def run(self, first: date, last: date, symbol: str = SYMBOL, repair: bool = False) -> BulkReport:
+    async def run(
+        self,
+        first: date,
+        last: date,
+        symbol: str = SYMBOL,
+        repair: bool = False,
+        kind: type[BulkDownloads] = BulkDownloads,
+    ) -> BulkReport:
         """Both days included."""
-        downloads = BulkDownloads(self.cdn.url, self.downloads, sleep=no_sleep)
+        downloads = kind(self.cdn.url, self.downloads, sleep=no_sleep)
         end_ms = ms(last + timedelta(days=1))
         try:
             return await backfill_bulk_trades(
@@ -187,6 +198,65 @@ async def test_a_damaged_file_is_set_aside_and_the_other_days_are_stored(rig: Ri
     assert (await rig.run(*days(15, 18))).written == days(16, 17)
 
 
+class Raced(BulkDownloads):
+    """Another backfill of the same days is done with each file, twice, before it can be read here."""
+
+    async def fetch(self, symbol: str, day: date) -> Path | None:
+        path = await super().fetch(symbol, day)
+        if path is not None and not (mark := path.with_suffix(".twice")).exists():
+            (mark if (once := path.with_suffix(".once")).exists() else once).touch()
+            path.unlink()
+        return path
+
+
+async def test_another_backfill_of_the_same_days_does_no_harm(rig: Rig):
+    """A file that the other one has removed is fetched again, as often as it takes: nothing is damaged."""
+    report = await rig.run(*days(16, 17), kind=Raced)
+    assert (report.written, report.damaged) == (days(16, 17), [])
+    assert rig.cdn.asked == {name(number): 3 for number in (16, 17, 18)}
+
+
+def without(*silent: date) -> Callable[[bytes], bytes]:
+    """A bulk file whose market did not trade on those UTC days."""
+
+    def spoil(body: bytes) -> bytes:
+        with zipfile.ZipFile(io.BytesIO(body)) as archive:
+            (table,) = archive.namelist()
+            header, *rows = archive.read(table).decode().splitlines()
+        at = header.split(",").index("created_time")
+        kept = [
+            row
+            for row in rows
+            if datetime.fromtimestamp(int(row.split(",")[at]) / 1000, UTC).date() not in silent
+        ]
+        made = io.BytesIO()
+        with zipfile.ZipFile(made, "w") as archive:
+            archive.writestr(table, "\n".join([header, *kept]))
+        return made.getvalue()
+
+    return spoil
+
+
+async def test_a_day_without_a_trade_is_fetched_once(rig: Rig):
+    """The exchange's files of the day are there and nobody traded: an empty file says so, nothing is fetched
+    again, and the other commands take it for what it is."""
+    silent = without(FIRST)
+    rig.cdn.spoiled = {name(16): silent, name(17): silent}
+    report = await rig.run(FIRST, FIRST)
+    assert (report.written, report.rows, report.is_complete) == ([FIRST], 0, True)
+    asked = rig.cdn.asked.copy()
+    assert (await rig.run(FIRST, FIRST)).already == [FIRST] and rig.cdn.asked == asked
+    lake = str(rig.lake)
+    assert verify_lake(rig.database_url, lake).findings == []
+    archived = archive_raw_trades(rig.database_url, lake, SYMBOL, FIRST, drop=True)
+    assert (archived.rows, archived.written) == (0, False) and rig.whole() == {FIRST: True}
+    assert query_lake(rig.database_url, lake, "SELECT count(*) AS rows FROM raw_trades")["rows"].item() == 0
+    assert archived_runs(rig.database_url, lake, SYMBOL, ms(FIRST), NOW_MS).firsts.size == 0
+    await rig.run(*days(15, 17))
+    ((kind, detail),) = ((f.kind, f.detail) for f in verify_lake(rig.database_url, lake).findings)
+    assert kind == "gap" and "no file of" not in detail
+
+
 async def test_a_download_that_breaks_off_is_repeated(rig: Rig):
     """A body shorter than its announced length never becomes a file."""
     cut = [True]
@@ -291,8 +361,11 @@ async def test_a_disk_that_takes_no_more_is_one_error(rig: Rig):
 
 
 async def test_a_symbol_of_which_nothing_is_known_is_named(rig: Rig):
-    """Neither listed nor a file of it: BadInput. A range that has not begun: BadInput too."""
+    """Neither listed nor a file of it, whether its days are past or not due yet: BadInput. A range that has
+    not begun: BadInput too."""
     with pytest.raises(BadInput, match="symbol: 'NO-SUCH' is not listed"):
         await rig.run(*days(10, 11), symbol="NO-SUCH")
+    with pytest.raises(BadInput, match="symbol: 'NO-SUCH' is not listed"):
+        await rig.run(*days(20, 21), symbol="NO-SUCH")
     with pytest.raises(BadInput, match="from: is in the exchange's future"):
         await rig.run(date(2026, 10, 1), date(2026, 10, 2))

@@ -48,7 +48,8 @@ def read_bulk_file(path: Path, symbol: str, day_start_ms: int) -> pa.Table:
     """The trades of a bulk file as SCHEMA, prices and sizes exact.
 
     symbol: whose file it is, where its rows tell; day_start_ms: begin of its day, which the rows' times must
-    be near. DamagedFile for anything else.
+    be near. DamagedFile for anything else; FileNotFoundError when it is gone, because a backfill of the same
+    days was done with it.
     """
     table = _parsed(_unpacked(path), path.name)
     if "symbol" in table.column_names:
@@ -80,9 +81,6 @@ def _unpacked(path: Path) -> bytes:
             return archive.read(tables[0])
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise DamagedFile(f"{path.name}: not a whole zip: {error}") from None
-    except FileNotFoundError:
-        # Another backfill of the same days was done with it.
-        raise DamagedFile(f"{path.name}: gone before it was read") from None
 
 
 def _decoded(header: bytes) -> str:
