@@ -16,7 +16,8 @@ BULK_VERIFIED = VERIFIED._replace(asset_key=dg.AssetKey("bulk_trades"))
 NO_DAY_MISSING = dg.AssetCheckSpec(
     name="no_day_is_missing",
     asset="raw_trade_archive",
-    description="Each asked day has trades, here or in the lake.",
+    description="Each asked day has trades, here or in the lake; a warning for a day that is not over: "
+    "materialize it again then.",
 )
 BULK_NO_DAY_MISSING = dg.AssetCheckSpec(
     name=NO_DAY_MISSING.name,
@@ -56,8 +57,8 @@ def none_missing(
     days: Sequence[str], check: dg.AssetCheckSpec = NO_DAY_MISSING, pending: Sequence[str] = ()
 ) -> dg.AssetCheckResult:
     """Fails and names the days, where any are missing; each as "SYMBOL DATE". pending: days that could not be
-    there yet; where there are only such it warns."""
-    named = [*days, *pending]
+    there, or not be whole, yet; where there are only such it warns."""
+    named = list(dict.fromkeys([*days, *pending]))
     return dg.AssetCheckResult(
         check_name=check.name,
         asset_key=check.asset_key,
