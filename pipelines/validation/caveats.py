@@ -92,6 +92,8 @@ def _costs(validation: dict[str, Any]) -> Iterator[str]:
         yield "At twice the costs the profit is gone."
     if earned.get(0.0, 0) > 0 >= earned.get(1.0, 1):
         yield "Profitable only without costs."
+    if earned and 2.0 not in earned:
+        yield "Twice the costs were not tried: a sale would bring nothing."
 
 
 def _count(number: int, noun: str) -> str:

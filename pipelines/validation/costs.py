@@ -1,6 +1,6 @@
 """What a run would have been worth had trading cost nothing, what it did cost, or twice that."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import polars as pl
@@ -19,13 +19,30 @@ SHOWN = ("total_return", "sharpe", "max_drawdown", "trades", "fees")
 def cost_sensitivity(
     strategy: Strategy, piece: Stretch, market: Market, path: pl.DataFrame | None = None
 ) -> list[dict[str, Any]]:
-    """The run at each multiple of its costs: multiple, fee, slippage and the metrics of `SHOWN`."""
+    """The run at each multiple of its costs that it bears: multiple, fee, slippage and the metrics of
+    `SHOWN`."""
     table = []
-    for multiple in MULTIPLES:
+    for multiple in bearable([market], piece.candles.slice(piece.warm)):
         costing = dearer(market, multiple)
         metrics = run(strategy, piece.candles, costing, piece.warm, path, piece.volumes).metrics
         table.append(cost_row(multiple, market, metrics))
     return table
+
+
+def bearable(markets: Iterable[Market], candles: pl.DataFrame) -> list[float]:
+    """Those of `MULTIPLES` at which a sale still brings something on these candles, in every of the markets:
+    below 1 slippage and impact, below every price the spread. The costs themselves are always among them."""
+    lowest, own = float(candles["low"].min() or 0), list(markets)  # type: ignore[arg-type]
+    return [
+        multiple
+        for multiple in MULTIPLES
+        if multiple <= 1 or all(_leaves_something(dearer(market, multiple), lowest) for market in own)
+    ]
+
+
+def _leaves_something(market: Market, lowest: float) -> bool:
+    spread, impact = (market.execution.spread, market.execution.impact) if market.execution else (0.0, 0.0)
+    return market.slippage + impact < 1 and spread < lowest
 
 
 def dearer(market: M, multiple: float) -> M:

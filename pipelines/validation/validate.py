@@ -28,6 +28,8 @@ from strategies.base import Strategy
 Floats = NDArray[np.float64]
 LEAST_PERIODS, LEAST_TRADES = 10, 10
 """Below these a bootstrap would only repeat the few it has."""
+NOTHING = 1e-9
+"""Part of the cash at the start below which an account has lost everything, but for rounding."""
 
 
 def validate(
@@ -52,7 +54,8 @@ def describe(outcome: Outcome, market: Market, trials: Trials | None) -> dict[st
     """All of it that needs no further run of the strategy."""
     periods = periods_of(outcome.equity, market.cash, market.candle_ms)
     pnl = outcome.trades["pnl"].to_numpy()
-    gains = pnl / (market.cash + np.concatenate(([0.0], np.cumsum(pnl)))[:-1])
+    before = market.cash + np.concatenate(([0.0], np.cumsum(pnl)))[:-1]
+    gains = np.divide(pnl, before, out=np.zeros(pnl.size), where=before > NOTHING * market.cash)
     length = bootstrap.optimal_block_length(periods.returns)
     ordered = trade_order(gains)
     tested = timing_test(*_positions(outcome, market))

@@ -21,7 +21,7 @@ from pipelines.sweep.axes import declared
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.space import Space
 from pipelines.validation.caveats import caveats
-from pipelines.validation.costs import MULTIPLES, cost_row, dearer
+from pipelines.validation.costs import bearable, cost_row, dearer
 from pipelines.validation.trials import Trials
 from pipelines.validation.validate import describe
 from pipelines.walk_forward.result import Walked, WalkForwardResult
@@ -156,7 +156,8 @@ def _result(
     data: DataReport,
     trials: Trials | None,
 ) -> WalkForwardResult:
-    at_costs = {multiple: tested(choices, whole, request, multiple) for multiple in MULTIPLES}
+    multiples = bearable((applied(request, choice.values) for choice in choices), whole.candles)
+    at_costs = {multiple: tested(choices, whole, request, multiple) for multiple in multiples}
     parts, market = at_costs[1.0], applied(request, {})
     costs = [cost_row(m, market, stitched(done, market).metrics) for m, done in at_costs.items()]
     record = _record(request, choices, stitched(parts, market), data, trials, costs)

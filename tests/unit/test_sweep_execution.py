@@ -145,3 +145,7 @@ def test_a_walk_forward_trains_and_tests_with_them() -> None:
     assert found.record.request.execution is not None
     free = execute_walk_forward(request(grid=grid), windows, candles=QUARTERS)
     assert found.record.final_value < free.record.final_value
+    dear = {"execution": {"spread": 0.6 * float(QUARTERS["low"].min() or 0)}}  # type: ignore[arg-type]
+    record = execute_walk_forward(request(grid=grid, **dear), windows, candles=QUARTERS).record.to_document()
+    assert [row["multiple"] for row in record["validation"]["costs"]] == [0, 1]
+    assert any("Twice the costs" in warning for warning in record["validation"]["warnings"])

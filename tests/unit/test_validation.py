@@ -129,6 +129,21 @@ def test_caveats_name_what_flatters(candles: pl.DataFrame) -> None:
         assert ("No slippage" in " ".join(document["validation"]["warnings"])) == named
 
 
+@pytest.mark.parametrize("part", ["spread", "impact"])
+def test_no_run_is_made_where_a_sale_would_bring_nothing(candles: pl.DataFrame, part: str) -> None:
+    """Twice a spread of more than half the lowest price, or twice an impact that takes half of it, is no
+    market: that row is left out and the caveats say so; less than that stays."""
+    lowest = float(candles["low"].min() or 0)  # type: ignore[arg-type]
+    given = {"spread": (0.49 * lowest, 0.51 * lowest), "impact": (0.44, 0.45)}[part]
+    for value, multiples in zip(given, ([0, 1, 2], [0, 1]), strict=True):
+        document = validated(candles, slippage=0.05, execution={part: value}).to_document()
+        rows = document["validation"]["costs"]
+        assert [row["multiple"] for row in rows] == multiples
+        assert all(row["total_return"] >= -1 for row in rows)
+        told = any("Twice the costs" in one for one in document["validation"]["warnings"])
+        assert told == (len(multiples) == 2)
+
+
 def test_luck_of_a_sweep_is_that_of_all_its_rows() -> None:
     """Taken in piece by piece, the spread is that of the whole; rows without a ratio count as trials."""
     ratios = np.random.default_rng(3).normal(1.0, 2.0, 300)
