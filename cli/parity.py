@@ -48,6 +48,8 @@ def _shown(report: "ParityReport") -> str:
         lines.append(
             f"{report.remembered} buys vetoed by limits that remember what came before the replay: taken over"
         )
+    if report.unjudged:
+        lines.append(f"{', '.join(report.unjudged)} is not judged: what the day began with is not known")
     if report.changed is not None:
         lines.append(
             f"its configuration changed after {report.changed}: what was before is compared by --to "

@@ -73,7 +73,8 @@ class ParityReport:
     bot began, after the first · held_up: orders taken away by people · balances: at `end`, quote currency ·
     broker: of a real one the signals alone are compared · changed: the last candle that another configuration
     judged, which is compared on its own (None: there was no other) · remembered: buys vetoed by limits that
-    remember more than the replay, taken over
+    remember more than the replay, taken over · unjudged: limits of which nothing else is known,
+    so that the replay never reaches them
     """
 
     bot: str
@@ -93,6 +94,7 @@ class ParityReport:
     broker: str = "paper"
     changed: str | None = None
     remembered: int = 0
+    unjudged: tuple[str, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -166,7 +168,7 @@ def compare_history(
         ),
         *_balance_differences(between(history.values, start, end), replayed, rounding),
     ]
-    valued = among(between(history.values, None, inside["timestamp"][-1]), replayed).tail(1)
+    valued = _valued(history, inside["timestamp"][-1], replayed)
     return ParityReport(
         bot=history.row.name,
         strategy=strategy.name,
@@ -189,7 +191,20 @@ def compare_history(
         broker=config.broker,
         changed=changed,
         remembered=vetoed.height,
+        unjudged=("max_daily_loss",) if history.is_cut and config.risk.max_daily_loss else (),
     )
+
+
+def _valued(history: BotHistory, last: datetime, replayed: pl.DataFrame) -> pl.DataFrame:
+    """The newest balance up to that candle. BadInput where retention left none."""
+    found = among(between(history.values, None, last), replayed).tail(1)
+    if found.is_empty():
+        raise BadInput(
+            "--to",
+            f"no balance of {history.row.name} up to {iso(last)} is kept: `tcp data prune` thins them; give "
+            "a later --to",
+        )
+    return found
 
 
 @dataclass(frozen=True)

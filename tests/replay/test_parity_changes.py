@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from cli.parity import _shown
 from core.bot_states import Actual
 from core.candles import Candle
 from core.errors import BadInput
@@ -118,6 +119,8 @@ def test_limits_remember_what_was_before_a_change(
     assert report.differences == []
     assert report.changed is not None
     assert report.remembered > 0 if seed != 5 else report.fills > 20
+    assert report.unjudged == (("max_daily_loss",) if "max_daily_loss" in risk else ())
+    assert ("max_daily_loss is not judged" in _shown(report)) == ("max_daily_loss" in risk)
 
 
 def test_what_decides_nothing_is_no_change(engine: Engine) -> None:

@@ -6,6 +6,7 @@ from datetime import datetime
 import pytest
 from sqlalchemy import Engine, text
 
+from core.errors import BadInput
 from live.bots.bot import Bot
 from pipelines.backtest.live_parity import check_bot
 from pipelines.backtest.result import iso
@@ -78,3 +79,16 @@ def test_pruned_holds_are_no_missing_signals(engine: Engine) -> None:
         lost = "DELETE FROM signals WHERE timestamp = :at"
         assert connection.execute(text(lost), {"at": to_datetime(CANDLES[-9].close_ms)}).rowcount == 1
     assert [found.what for found in check_bot(url, "alpha").differences] == ["signal_type"]
+
+
+def test_a_stretch_without_a_kept_balance_is_refused(engine: Engine) -> None:
+    """Nothing tells what the account had then: the error says so; one that ends later is compared."""
+    bench.add_bot(engine, "alpha")
+    _live(engine, BEGINS, STOPS)
+    url, gone = str(engine.url.render_as_string(hide_password=False)), CANDLES[STOPS - 50].close_ms
+    with engine.begin() as connection:
+        lost = "DELETE FROM bot_performance WHERE timestamp <= :at"
+        assert connection.execute(text(lost), {"at": to_datetime(gone)}).rowcount > 100
+    with pytest.raises(BadInput, match=r"--to: no balance of alpha up to .* is kept"):
+        check_bot(url, "alpha", end_ms=gone)
+    assert check_bot(url, "alpha").differences == []
