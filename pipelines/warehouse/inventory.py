@@ -3,9 +3,9 @@
 from collections.abc import Iterable
 
 import msgspec
-from sqlalchemy import Engine, func, select, text
+from sqlalchemy import DateTime, Engine, Text, bindparam, cast, func, select, text
 
-from pipelines.warehouse.sql import to_ms
+from pipelines.warehouse.sql import to_datetime, to_ms
 from pipelines.warehouse.tables import heartbeats, metadata
 
 _TIME_COLUMNS = {
@@ -26,6 +26,7 @@ _ESTIMATE = text("""
 """)
 
 # The newest row by the indexes there are: a probe for each series, symbol or bot instead of the whole table.
+# An import may have rows of the future: they are nobody's newest.
 _NEWEST = {
     "market_data": text("""
         WITH RECURSIVE series AS (
@@ -38,7 +39,8 @@ _NEWEST = {
                 ORDER BY exchange, symbol, timeframe LIMIT 1) AS n
         )
         SELECT max((SELECT max(timestamp) FROM market_data AS m WHERE m.exchange = s.exchange
-                    AND m.symbol = s.symbol AND m.timeframe = s.timeframe)) FROM series AS s
+                    AND m.symbol = s.symbol AND m.timeframe = s.timeframe
+                    AND m.timestamp <= CAST(:until AS timestamptz))) FROM series AS s
     """),
     "raw_trades": text("""
         WITH RECURSIVE found AS (
@@ -49,16 +51,21 @@ _NEWEST = {
                 ORDER BY exchange, symbol LIMIT 1) AS n
         )
         SELECT max((SELECT timestamp FROM raw_trades AS t WHERE t.exchange = f.exchange
-                    AND t.symbol = f.symbol ORDER BY trade_id DESC LIMIT 1)) FROM found AS f
+                    AND t.symbol = f.symbol AND t.timestamp <= CAST(:until AS timestamptz)
+                    ORDER BY trade_id DESC LIMIT 1)) FROM found AS f
     """),
     **{
         name: text(
             "SELECT max((SELECT max(timestamp) "  # noqa: S608 - the names below
-            f"FROM {name} AS t WHERE t.bot_id = b.id)) FROM bots AS b"
+            f"FROM {name} AS t WHERE t.bot_id = b.id AND t.timestamp <= CAST(:until AS timestamptz)))"
+            " FROM bots AS b"
         )
         for name in ("signals", "orders", "trades", "bot_performance")
     },
 }
+
+
+_UNTIL = cast(bindparam("until", type_=Text), DateTime(timezone=True))
 
 
 class TableState(msgspec.Struct, frozen=True):
@@ -69,14 +76,16 @@ class TableState(msgspec.Struct, frozen=True):
     rows_estimate: int
 
 
-def table_states(engine: Engine, tables: Iterable[str]) -> list[TableState]:
-    """The state of each table of schema public."""
+def table_states(engine: Engine, tables: Iterable[str], until_ms: int | None = None) -> list[TableState]:
+    """The state of each table of schema public; until_ms: rows of a later time are not its newest."""
     states = []
+    until = "infinity" if until_ms is None else to_datetime(until_ms).isoformat()
     with engine.connect() as connection:
         for name in tables:
             table = metadata.tables[name]
             column = _TIME_COLUMNS.get(name, "timestamp")
-            newest = connection.scalar(_NEWEST.get(name, select(func.max(table.c[column]))))
+            newest_of = _NEWEST.get(name, select(func.max(table.c[column])).where(table.c[column] <= _UNTIL))
+            newest = connection.scalar(newest_of, {"until": until})
             rows = connection.scalar(_ESTIMATE, {"name": f"public.{name}"})
             states.append(TableState(name, None if newest is None else to_ms(newest), int(rows or 0)))
     return states

@@ -59,7 +59,8 @@ def tick(parsed_home: Path, database_url: str) -> Iterator[Tick]:
 
 
 def test_tables_are_reported_while_the_daemon_lives(tick: Tick, database_url: str):
-    """No heartbeat, no report; with one, each table that has rows once, and again only after it grew."""
+    """No heartbeat, no report; with one, each table that has rows once, and again only after it grew. A candle
+    of the future is no growth and hides none, nor does a cursor that was led there by one."""
     assert tick()["skipped"] == "no heartbeat of the daemon yet"
     now_ms = time.time_ns() // 1_000_000
     connections = engine(database_url)
@@ -70,6 +71,7 @@ def test_tables_are_reported_while_the_daemon_lives(tick: Tick, database_url: st
     )
     with connections.begin() as connection:
         connection.execute(insert, {"at": 1_780_000_020})
+        connection.execute(insert, {"at": 4_070_908_860})
     first = tick()
     assert first["events"] == [["market_data", 1_780_000_020]]
     assert tick(first["cursor"])["events"] == []
@@ -77,6 +79,15 @@ def test_tables_are_reported_while_the_daemon_lives(tick: Tick, database_url: st
         connection.execute(insert, {"at": 1_780_000_620})
     second = tick(first["cursor"])
     assert second["events"] == [["market_data", 1_780_000_620]]
+    beat(connections, "live", now_ms, now_ms + 7_200_000, {})
+    with connections.begin() as connection:
+        connection.execute(insert, {"at": now_ms // 1000 + 3_600})
+    ahead = tick(json.dumps({"market_data": 4_070_908_860_000}))
+    assert ahead["skipped"] is not None
+    beat(connections, "live", now_ms, now_ms + 9_000_000, {})
+    with connections.begin() as connection:
+        connection.execute(insert, {"at": now_ms // 1000 + 8_400})
+    assert tick(ahead["cursor"])["events"] != []
 
 
 def test_a_daemon_that_went_silent_reports_nothing(tick: Tick, database_url: str):

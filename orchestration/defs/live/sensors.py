@@ -13,9 +13,12 @@ REPORT_SECONDS = 300
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def daemon_heartbeat(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Report each of the daemon's tables that grew, with its newest row; the cursor keeps what was said."""
+    """Report each of the daemon's tables that grew, with its newest row; the cursor keeps what was said. Rows of
+    the future, which an import may have brought, neither count nor hide those that come."""
+    from pipelines.clock import SystemClock
     from pipelines.warehouse.database import engine
     from pipelines.warehouse.inventory import heartbeat_age_s, table_states
+    from pipelines.warehouse.retention import present_ms
 
     connections = engine(warehouse_url())
     age = heartbeat_age_s(connections, "live")
@@ -23,10 +26,11 @@ def daemon_heartbeat(context: dg.SensorEvaluationContext) -> dg.SensorResult | d
         return dg.SkipReason(
             "no heartbeat of the daemon yet" if age is None else f"last heartbeat {age:.0f} s ago"
         )
-    reported = json.loads(context.cursor or "{}")
+    now_ms = present_ms(connections, SystemClock().now_ms())
+    reported = {table: min(newest, now_ms) for table, newest in json.loads(context.cursor or "{}").items()}
     grown = [
         state
-        for state in table_states(connections, REPORTED)
+        for state in table_states(connections, REPORTED, now_ms)
         if state.newest_ms is not None
         and state.newest_ms >= reported.get(state.table, 0) + REPORT_SECONDS * 1000
     ]
