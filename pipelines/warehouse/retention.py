@@ -25,21 +25,39 @@ _HOLDS = text("""
       AND NOT EXISTS (SELECT 1 FROM orders WHERE signal_id = s.id)
       AND NOT EXISTS (SELECT 1 FROM trades WHERE signal_id = s.id)
 """)
-# The highest and the lowest stay beside the last: a restarted bot reads its peak from them, and the
-# drawdown of the whole history is theirs. What closes on the hour belongs to the hour before.
+# Beside the last of each hour stay its highest and lowest, the one that is deepest below the peak so far, and
+# that peak: a restarted bot reads its peak from them, and the deepest drawdown of its life is that of all its
+# snapshots. Its first stays because its life is counted from there. What closes on the hour belongs to the
+# hour before.
 _SNAPSHOTS = text("""
-    DELETE FROM bot_performance AS p USING (
-        SELECT timestamp,
+    WITH life AS (
+        SELECT (SELECT min(timestamp) FROM bot_performance WHERE bot_id = :bot_id) AS first_at,
+               greatest(b.virtual_balance, (
+                   SELECT max(total_value) FROM bot_performance
+                   WHERE bot_id = :bot_id AND timestamp <= :after
+               )) AS peak
+        FROM bots AS b WHERE b.id = :bot_id
+    ), old AS (
+        SELECT timestamp, total_value, date_trunc('hour', timestamp - interval '1 microsecond') AS hour,
+               greatest(life.peak, max(total_value) OVER (ORDER BY timestamp)) AS peak
+        FROM bot_performance CROSS JOIN life
+        WHERE bot_id = :bot_id AND timestamp > :after AND timestamp <= :until
+    ), depths AS (
+        SELECT *, first_value(peak) OVER (PARTITION BY hour ORDER BY total_value / peak, timestamp) AS fell_from
+        FROM old
+    ), ranked AS (
+        SELECT timestamp, total_value = fell_from AS is_peak,
                row_number() OVER (PARTITION BY hour ORDER BY timestamp DESC) AS last,
                row_number() OVER (PARTITION BY hour ORDER BY total_value DESC, timestamp) AS highest,
-               row_number() OVER (PARTITION BY hour ORDER BY total_value, timestamp) AS lowest
-        FROM (
-            SELECT timestamp, total_value, date_trunc('hour', timestamp - interval '1 microsecond') AS hour
-            FROM bot_performance WHERE bot_id = :bot_id AND timestamp > :after AND timestamp <= :until
-        ) AS old
-    ) AS ranked
-    WHERE p.bot_id = :bot_id AND p.timestamp = ranked.timestamp
-      AND least(ranked.last, ranked.highest, ranked.lowest) > 1
+               row_number() OVER (PARTITION BY hour ORDER BY total_value, timestamp) AS lowest,
+               row_number() OVER (PARTITION BY hour ORDER BY total_value / peak, timestamp) AS deepest,
+               row_number() OVER (PARTITION BY hour, total_value = fell_from ORDER BY timestamp) AS reached
+        FROM depths
+    )
+    DELETE FROM bot_performance AS p USING ranked, life
+    WHERE p.bot_id = :bot_id AND p.timestamp = ranked.timestamp AND p.timestamp > life.first_at
+      AND least(ranked.last, ranked.highest, ranked.lowest, ranked.deepest) > 1
+      AND NOT (ranked.is_peak AND ranked.reached = 1)
 """)
 _EVENTS = (
     text("DELETE FROM system_events WHERE timestamp < :before"),
@@ -94,7 +112,8 @@ def thin_signals(connection: Connection, bot_id: int, after: datetime, until: da
 
 
 def thin_snapshots(connection: Connection, bot_id: int, after: datetime, until: datetime) -> int:
-    """Leave the last, the highest and the lowest snapshot of each hour; returns how many went."""
+    """Leave of each hour the last, the highest and the lowest snapshot and the deepest drawdown with its peak,
+    and the bot's first; returns how many went."""
     return connection.execute(_SNAPSHOTS, {"bot_id": bot_id, "after": after, "until": until}).rowcount
 
 

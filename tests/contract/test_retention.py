@@ -7,16 +7,19 @@ import sys
 from datetime import date, timedelta
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import Engine, text
 
 from config.settings import PROJECT_ROOT, Settings
+from core.metrics import drawdown
 from core.timeframes import Timeframe
 from pipelines.lake.archive import archive_days
 from pipelines.retention import PrunedDay, prune
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.sql import to_ms
 from pipelines.warehouse.trade_days import made_days
 from tests.big_tables import DAYS, START_MS, fill
 
@@ -133,6 +136,59 @@ def test_of_a_bot_stay_its_decisions_and_what_a_restart_and_a_chart_need(filled,
     assert count(filled, "SELECT count(*) FROM bot_performance WHERE timestamp = '2025-09-01 01:00+00'") == 50
     again = prune(wanted, NOW_MS)
     assert (again.signals, again.snapshots) == (0, 0)
+
+
+WALK = """
+    INSERT INTO bot_performance (bot_id, timestamp, total_value, cash_balance, crypto_balance, total_trades,
+                                 winning_trades, total_fees)
+    SELECT 7, timestamptz '2025-09-02' + n * interval '1 minute', value, value, 0, 0, 0, 0
+    FROM unnest(CAST(:values AS numeric[])) WITH ORDINALITY AS walk (value, n)
+"""
+
+
+def history(own: Engine) -> tuple[tuple[float, float], int, float]:
+    """Deepest and longest drawdown of the bot, and the first and the last of its snapshots."""
+    with own.connect() as connection:
+        rows = connection.execute(
+            text("SELECT timestamp, total_value FROM bot_performance WHERE bot_id = 7 ORDER BY timestamp")
+        ).all()
+    at_ms = np.array([to_ms(row.timestamp) for row in rows], dtype=np.int64)
+    value = np.array([float(row.total_value) for row in rows])
+    return drawdown(value, at_ms, 10_000.0, 60_000), int(at_ms[0]), float(value[-1])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_the_deepest_drawdown_of_a_life_outlives_its_detail(database_url, tmp_path, seed):
+    """Wherever in an hour it began and ended: depth, first snapshot and last value are those of before, though
+    nine of ten snapshots are gone. A second call removes nothing."""
+    own = engine(database_url)
+    chance = np.random.default_rng(seed)
+    steep = np.where(np.arange(600) == 345, 0.97, 1.0)  # a fall inside an hour, after which it recovers
+    walk = 10_000 * np.cumprod(1 + chance.normal(0, 0.004, 600)) * steep
+    with own.begin() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO bots (id, name, strategy_name, symbol, timeframe, status, config, "
+                "virtual_balance, current_balance) "
+                "VALUES (7, 'b', 's', 'BTC-USDT', '1m', 'active', '{}', 10000, 10000)"
+            )
+        )
+        connection.execute(text(WALK), {"values": [round(value, 6) for value in walk.tolist()]})
+        connection.execute(
+            text(
+                "INSERT INTO market_data "
+                "(exchange, symbol, timeframe, timestamp, open, high, low, close, volume, source) "
+                "VALUES ('okx', 'BTC-USDT', '1m', '2025-09-10', 1, 1, 1, 1, 1, 'trades')"
+            )
+        )
+    (depth, _), first_ms, last = history(own)
+    wanted = settings(database_url, tmp_path, bot_detail_days=3)
+    removed = prune(wanted, NOW_MS).snapshots
+    assert removed is not None
+    assert 540 < removed < 580
+    (kept_depth, _), kept_first_ms, kept_last = history(own)
+    assert (kept_depth, kept_first_ms, kept_last) == (depth, first_ms, last)
+    assert prune(wanted, NOW_MS).snapshots == 0
 
 
 def test_what_is_young_stays_and_events_age_by_the_wall_clock(filled, database_url, tmp_path):
