@@ -43,7 +43,8 @@ _SNAPSHOTS = text("""
         FROM bot_performance CROSS JOIN life
         WHERE bot_id = :bot_id AND timestamp > :after AND timestamp <= :until
     ), depths AS (
-        SELECT *, first_value(peak) OVER (PARTITION BY hour ORDER BY total_value / peak, timestamp) AS fell_from
+        SELECT *, first_value(peak) OVER (PARTITION BY hour ORDER BY total_value / peak, timestamp)
+                  AS fell_from
         FROM old
     ), ranked AS (
         SELECT timestamp, total_value = fell_from AS is_peak,
@@ -112,8 +113,8 @@ def thin_signals(connection: Connection, bot_id: int, after: datetime, until: da
 
 
 def thin_snapshots(connection: Connection, bot_id: int, after: datetime, until: datetime) -> int:
-    """Leave of each hour the last, the highest and the lowest snapshot and the deepest drawdown with its peak,
-    and the bot's first; returns how many went."""
+    """Leave of each hour the last, the highest and the lowest snapshot and the deepest drawdown with its
+    peak, and the bot's first; returns how many went."""
     return connection.execute(_SNAPSHOTS, {"bot_id": bot_id, "after": after, "until": until}).rowcount
 
 

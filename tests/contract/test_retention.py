@@ -159,8 +159,8 @@ def history(own: Engine) -> tuple[tuple[float, float], int, float]:
 
 @pytest.mark.parametrize("seed", range(4))
 def test_the_deepest_drawdown_of_a_life_outlives_its_detail(database_url, tmp_path, seed):
-    """Wherever in an hour it began and ended: depth, first snapshot and last value are those of before, though
-    nine of ten snapshots are gone. A second call removes nothing."""
+    """Wherever in an hour it began and ended: depth, first snapshot and last value are those of before,
+    though nine of ten snapshots are gone. A second call removes nothing."""
     own = engine(database_url)
     chance = np.random.default_rng(seed)
     steep = np.where(np.arange(600) == 345, 0.97, 1.0)  # a fall inside an hour, after which it recovers

@@ -59,8 +59,8 @@ def tick(parsed_home: Path, database_url: str) -> Iterator[Tick]:
 
 
 def test_tables_are_reported_while_the_daemon_lives(tick: Tick, database_url: str):
-    """No heartbeat, no report; with one, each table that has rows once, and again only after it grew. A candle
-    of the future is no growth and hides none, nor does a cursor that was led there by one."""
+    """No heartbeat, no report; with one, each table that has rows once, and again only after it grew. A
+    candle of the future is no growth and hides none, nor does a cursor that was led there by one."""
     assert tick()["skipped"] == "no heartbeat of the daemon yet"
     now_ms = time.time_ns() // 1_000_000
     connections = engine(database_url)

@@ -13,8 +13,8 @@ REPORT_SECONDS = 300
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def daemon_heartbeat(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Report each of the daemon's tables that grew, with its newest row; the cursor keeps what was said. Rows of
-    the future, which an import may have brought, neither count nor hide those that come."""
+    """Report each of the daemon's tables that grew, with its newest row; the cursor keeps what was said. Rows
+    of the future, which an import may have brought, neither count nor hide those that come."""
     from pipelines.clock import SystemClock
     from pipelines.warehouse.database import engine
     from pipelines.warehouse.inventory import heartbeat_age_s, table_states
