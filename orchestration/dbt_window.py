@@ -1,6 +1,6 @@
 """The days a dbt run builds its microbatch models for."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 
 
 def event_times(database_url: str, full_refresh: bool = False) -> list[str]:
@@ -11,7 +11,20 @@ def event_times(database_url: str, full_refresh: bool = False) -> list[str]:
     from pipelines.warehouse.database import engine
     from pipelines.warehouse.model_days import unbuilt_days
 
-    first, last = unbuilt_days(engine(database_url), full_refresh)
-    window = ["--event-time-start", first.isoformat()]
-    window += ["--event-time-end", (last + timedelta(days=1)).isoformat()]
+    window = _window(*unbuilt_days(engine(database_url), full_refresh))
     return [*window, "--full-refresh"] if full_refresh else window
+
+
+def days_since(database_url: str, first: date) -> list[str]:
+    """Arguments that build every day from `first` on in place, and leave those before as they are; none where
+    no bot has lived since."""
+    from pipelines.warehouse.database import engine
+    from pipelines.warehouse.model_days import unbuilt_days
+
+    _, last = unbuilt_days(engine(database_url), everything=True)
+    return _window(first, last) if first <= last else []
+
+
+def _window(first: date, last: date) -> list[str]:
+    end = last + timedelta(days=1)
+    return ["--event-time-start", first.isoformat(), "--event-time-end", end.isoformat()]

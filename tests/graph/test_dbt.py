@@ -101,8 +101,9 @@ def test_an_empty_warehouse_builds_and_every_unit_test_passes(database_url: str,
 
 def test_the_marts_equal_an_independent_calculation(database_url: str, dbt_home: Path):
     """Daily profit, statistics, drawdowns, exposure and portfolio of random bots, to the last digit that
-    matters, built in three steps: half of the time; the days that were not seen yet, one of which cannot be
-    written while later ones can; and that one again with those after it."""
+    matters, built in three steps: half of the time; the days that were not seen yet, in one of which the
+    curve cannot be written, so that the days after it have peaks without its highs; and that one again with
+    those after it."""
     history = bot_history.invent(seed=7)
     half = bot_history.START + timedelta(days=1, hours=15)
     with engine(database_url).begin() as connection:
@@ -114,16 +115,18 @@ def test_the_marts_equal_an_independent_calculation(database_url: str, dbt_home:
     refused = "ADD CONSTRAINT not_this_day CHECK (day <> '2026-03-04')"
     with engine(database_url).begin() as connection:
         bot_history.store(connection, history, half, half + timedelta(days=9))
-        connection.execute(text(f"ALTER TABLE intermediate.int_equity_stretches {refused}"))
-    assert event_times(database_url)[1::2] == ["2026-03-02", "2026-03-06"]
-    with pytest.raises(Unavailable, match="dbt build failed"):
-        build(dbt_home, database_url)
+        connection.execute(text(f"ALTER TABLE intermediate.int_equity_curve {refused}"))
+    window = event_times(database_url)
+    assert window[1::2] == ["2026-03-02", "2026-03-06"]
+    with pytest.raises(Unavailable, match="dbt run failed"):
+        run_dbt(["run", "--quiet", "--select", "int_equity_curve", *window], dbt_home, database_url)
+    run_dbt(["run", "--quiet", "--select", "int_equity_stretches", *window], dbt_home, database_url)
     days = read(database_url, "SELECT DISTINCT day FROM intermediate.int_equity_stretches ORDER BY 1")
     assert [row["day"].day for row in days] == [1, 2, 3, 5]
 
     with engine(database_url).begin() as connection:
-        connection.execute(text("ALTER TABLE intermediate.int_equity_stretches DROP CONSTRAINT not_this_day"))
-    assert event_times(database_url)[1::2] == ["2026-03-04", "2026-03-05"]
+        connection.execute(text("ALTER TABLE intermediate.int_equity_curve DROP CONSTRAINT not_this_day"))
+    assert event_times(database_url)[1::2] == ["2026-03-04", "2026-03-06"]
     assert rebuild_redefined(dbt_home, database_url) == []
     build(dbt_home, database_url)
     assert results(dbt_home) == {"model": {"success"}, "test": {"pass"}}
@@ -151,8 +154,8 @@ OLDER = """
 def test_models_of_an_older_project_are_built_anew(database_url: str, dbt_home: Path):
     """Tables with columns, types and rows of another definition, one of them a view now, and a view with
     other columns: the next build makes all days by the present definition, leaves the model that did not
-    change alone, and notes what it did. A view that is made again stays there meanwhile, with all that reads
-    it."""
+    change alone, and notes what it did; views are there again before the models below them are built. A view
+    that is made again stays there meanwhile, with all that reads it."""
     history = bot_history.invent(seed=13)
     with engine(database_url).begin() as connection:
         bot_history.store_bots(connection, history)
@@ -163,12 +166,46 @@ def test_models_of_an_older_project_are_built_anew(database_url: str, dbt_home: 
         connection.execute(text(OLDER))
     assert rebuild_redefined(dbt_home, database_url) == ["int_equity_curve", "int_equity_stretches"]
     assert read(database_url, "SELECT candles FROM intermediate.int_candle_days") == [{"candles": 7}]
+    for view in ("marts.bot_equity_curve", "intermediate.int_daily_equity"):
+        assert read(database_url, f"SELECT count(*) > 10 AS whole FROM {view}") == [{"whole": True}]
     build(dbt_home, database_url)
     assert_marts(database_url, history)
     rows = "SELECT count(*) AS rows FROM marts.bot_equity_curve"
     curve = read(database_url, rows)
     run_dbt(["run", "--quiet", "--select", "stg_bots"], dbt_home, database_url)
     assert read(database_url, rows) == curve
+
+
+THINNED = """
+    DELETE FROM bot_performance WHERE timestamp <= '2026-03-03' AND extract(minute FROM timestamp) > 0;
+    UPDATE intermediate.int_equity_curve SET peak_value = peak_value * 2 WHERE day > '2026-03-02';
+    UPDATE intermediate.int_equity_stretches SET max_drawdown = max_drawdown * 100 WHERE day > '2026-03-02';
+    UPDATE model_builds SET fingerprint = 'older' WHERE relation LIKE 'intermediate.int_equity_%'
+"""
+
+
+def test_an_upgrade_keeps_what_retention_left_in_the_models_alone(database_url: str, dbt_home: Path):
+    """Days whose snapshots were thinned keep their rows when the models of an older project are built anew,
+    those since then are made again; a full refresh is of what is left."""
+    history = bot_history.invent(seed=5)
+    with engine(database_url).begin() as connection:
+        bot_history.store_bots(connection, history)
+        bot_history.store(connection, history, bot_history.START, bot_history.START + timedelta(days=9))
+    build(dbt_home, database_url)
+    snapshots = "SELECT count(*) AS snapshots FROM intermediate.int_equity_curve"
+    before = read(database_url, snapshots)
+    with engine(database_url).begin() as connection:
+        connection.execute(text(THINNED))
+    rebuild_redefined(dbt_home, database_url)
+    assert read(database_url, snapshots) == before
+    build(dbt_home, database_url)
+    assert_marts(database_url, history)
+    with engine(database_url).begin() as connection:
+        connection.execute(text("UPDATE model_builds SET fingerprint = 'older'"))
+    rebuild_redefined(dbt_home, database_url, everything=True)
+    assert read(database_url, snapshots) == read(
+        database_url, "SELECT count(*) AS snapshots FROM bot_performance"
+    )
 
 
 def test_a_definition_is_known_by_all_that_makes_its_rows(parsed_home: Path):

@@ -30,7 +30,7 @@ def dbt_models(context: dg.AssetExecutionContext, dbt: DbtCliResource, config: M
     home, database_url = settings().home.resolve(), warehouse_url()
     # The resource hands this process's environment to dbt; a run has a process of its own.
     os.environ.update(dbt_environment(home, database_url))
-    if rebuilt := rebuild_redefined(home, database_url):
+    if rebuilt := rebuild_redefined(home, database_url, config.full_refresh):
         context.log.info(f"built anew, since their definitions changed: {', '.join(rebuilt)}")
     # Unit tests judge the formulas, not the data: the test suite runs them, not every quarter of an hour.
     build = ["build", "--exclude-resource-type", "unit_test"]
