@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from cli.stack.deserted import deserted
 from cli.stack.findings import Finding
 from cli.stack.home import Home
 from cli.stack.plan import Plan
@@ -29,6 +30,7 @@ def disk_findings(plan: Plan) -> Iterator[Finding]:
     yield _notifications(plan)
     yield _backups(plan.home)
     yield _spool(plan.home)
+    yield _deserted()
 
 
 def database_findings(plan: Plan) -> Iterator[Finding]:
@@ -174,3 +176,10 @@ def _spool(home: Home) -> Finding:
         return Finding("spool", None, f"set aside as damaged or refused: {', '.join(map(str, damaged[:3]))}")
     size = sum(path.stat().st_size for path in files) / 1e6
     return Finding("spool", True, f"{size:.1f} MB wait in {folder}" if size >= 0.1 else "empty")
+
+
+def _deserted() -> Finding:
+    found = [str(folder) for folder in deserted()]
+    remedy = "their TCP_HOME is gone, or was moved and not started since; remove what nobody needs"
+    text = f"{len(found)}, such as {', '.join(found[:3])}: {remedy}" if found else "none"
+    return Finding("databases without a home", None if found else True, text)

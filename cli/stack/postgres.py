@@ -9,6 +9,7 @@ from pathlib import Path
 
 from cli.stack.accounts import Account, data_folder, own, programs_for, server_account
 from cli.stack.archive_folder import archive_options, finish_recovery, make_archive, system_identifier
+from cli.stack.deserted import sign
 from cli.stack.ports import LOOPBACK, remembered_port
 from cli.stack.secret import secret, write_private
 from core.errors import BadInput, Unavailable
@@ -53,6 +54,8 @@ class PostgresServer:
         check_version(self.data, self.home)
         if not (self.data / "PG_VERSION").exists():
             self._make_data()
+        if self.account.name is not None:
+            sign(self.folder, self.home)
         if self._archive is not None:
             make_archive(self.archive_in_use(), self.account)
 
