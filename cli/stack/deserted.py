@@ -1,4 +1,4 @@
-"""Databases below /var/lib whose home is gone: under root a deleted home leaves its data behind (ADR 0001)."""
+"""Databases below /var/lib whose home is gone: under root a deleted home leaves its data (ADR 0001)."""
 
 import os
 from collections.abc import Iterator
