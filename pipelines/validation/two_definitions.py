@@ -9,20 +9,33 @@ from typing import Any
 import numpy as np
 from sqlalchemy import Engine
 
-from core.metrics import DAY_MS, cagr, daily_equity, drawdown, of_trades, returns, sharpe, sortino, volatility
-from core.timeframes import Timeframe
-from pipelines.warehouse.mart_metrics import History, backtest_marts, bot_history, bot_marts
+from core.metrics import DAY_MS
+from pipelines.validation.bot_numbers import Life, Number, day_of
+from pipelines.validation.group_numbers import Account, places, portfolio_days, strategies
+from pipelines.warehouse.mart_metrics import (
+    History,
+    are_built,
+    bot_history,
+    bot_marts,
+    exact_values,
+    mart_rows,
+    run_marts,
+)
 
 TOLERANCE = 1e-9
 """Relative, and absolute below 1: SQL sums in another order than numpy."""
-BACKTESTS = 200
-DAYS_A_YEAR = 365
-Number = float | int | Decimal | None
+RUNS = 200
+"""Of each kind the newest ones are compared: runs that are done do not change."""
+OF_BACKTESTS = ("total_return", "sharpe", "max_drawdown", "win_rate", "profit_factor", "closed_trades")
+OF_WALKS = ("total_return", "sharpe", "max_drawdown")
+Row = Mapping[str, Any]
+Told = tuple[str, Mapping[str, Number], Row]
+"""Of what, what Python says, and the row of the mart."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """One metric of a bot or a backtest that the two definitions tell differently."""
+    """One metric that the two definitions tell differently; None where one of them does not know the row."""
 
     of: str
     metric: str
@@ -32,68 +45,145 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """bots, backtests and metrics that were compared; differences among them."""
+    """bots, runs and metrics that were compared; differences among them."""
 
     bots: int
-    backtests: int
+    runs: int
     metrics: int
     differences: list[Difference]
 
 
 def compare_definitions(engine: Engine) -> Comparison:
-    """Profit, returns, win rate, drawdown, Sharpe and the rest of every bot, and of the newest backtests."""
-    bots, runs = bot_marts(engine), backtest_marts(engine, BACKTESTS)
-    told = [(f"bot {row['bot_name']}", of_bot(row, _history(engine, row)), row) for row in bots]
-    told += [(f"backtest {row['run_id']}", of_backtest(row), row) for row in runs]
+    """Every bot's profit, returns, drawdown, Sharpe, exposure and the rest, the whole and by the day; the
+    portfolio's growth; who stands where; and what the newest backtests and walk-forwards said of themselves.
+    Of days that retention thinned, exposure is not compared."""
+    if not are_built(engine):
+        return Comparison(0, 0, 0, [])
+    bots = bot_marts(engine)
+    lives = {bot["bot_id"]: Life.of(bot, _history(engine, bot)) for bot in bots}
+    backtests, walks = run_marts(engine, "backtest"), run_marts(engine, "walk-forward")
+    told = [
+        *_of_bots(engine, bots, lives),
+        *_of_groups(engine, bots, lives, backtests, walks),
+        *((f"backtest {run['run_id']}", of_backtest(run), run) for run in backtests[:RUNS]),
+        *((f"walk-forward {run['run_id']}", of_walk(run), run) for run in walks[:RUNS]),
+    ]
     return Comparison(
         len(bots),
-        len(runs),
+        len(backtests[:RUNS]) + len(walks[:RUNS]),
         sum(len(python) for _, python, _ in told),
-        [found for of, python, dbt in told for found in _differing(of, python, dbt)],
+        [found for one in told for found in _differing(*one)],
     )
 
 
-def of_bot(mart: Mapping[str, Any], history: History) -> dict[str, Number]:
-    """A bot's metrics by `core.metrics`, ratios as fractions, money in quote currency.
+def of_backtest(run: Row) -> dict[str, Number]:
+    """What the engine reported of a backtest that the mart has too."""
+    metrics = run["metrics"] or {}
+    return {**{name: metrics.get(name) for name in OF_BACKTESTS}, "pnl": run["ended_with"] - run["cash"]}
 
-    mart: only its starting cash and timeframe are taken
-    """
-    cash, candle_ms = float(mart["cash"]), Timeframe(mart["timeframe"]).ms
-    at_ms, value = history.at_ms, history.value
-    daily = returns(daily_equity(value, at_ms), cash)
-    span = int(at_ms[-1] - at_ms[0]) + candle_ms
-    closed = [fill["pnl"] for fill in history.fills if fill["pnl"] is not None]
-    trips = of_trades(np.array(closed, dtype=np.float64))
+
+def of_walk(run: Row) -> dict[str, Number]:
+    """What a walk-forward reported of its record, and its windows on average."""
+    metrics = run["metrics"] or {}
+    tested = [window["total_return"] for window in run["tested"]]
     return {
-        "total_return": float(value[-1] / cash - 1),
-        "cagr": cagr(float(value[-1] / cash), span) if span >= DAY_MS else None,
-        "sharpe": sharpe(daily, DAYS_A_YEAR),
-        "sortino": sortino(daily, DAYS_A_YEAR),
-        "volatility": volatility(daily, DAYS_A_YEAR),
-        "max_drawdown": -drawdown(value, at_ms, cash, candle_ms)[0],
-        **{name: trips[name] for name in ("win_rate", "profit_factor", "expectancy")},
-        "closed_trades": len(closed),
-        "realised_pnl": sum(closed, Decimal(0)),
-        "fees": sum((fill["fees"] for fill in history.fills), Decimal(0)),
+        **{name: metrics.get(name) for name in OF_WALKS},
+        "windows": len(tested),
+        "average_train_return": _mean([window["total_return"] for window in run["trained"]]),
+        "average_test_return": _mean(tested),
+        "share_profitable": sum(earned > 0 for earned in tested) / len(tested),
     }
 
 
-def of_backtest(row: Mapping[str, Any]) -> dict[str, Number]:
-    """What the engine reported of a backtest that the mart calculates too."""
+def _of_bots(engine: Engine, bots: list[dict[str, Any]], lives: Mapping[int, Life]) -> Iterator[Told]:
+    by_bot: dict[int, list[Row]] = {bot["bot_id"]: [] for bot in bots}
+    for row in mart_rows(engine, "bot_exposure_daily"):
+        by_bot[row["bot_id"]].append(row)
+    for bot in bots:
+        life, name = lives[bot["bot_id"]], f"bot {bot['bot_name']}"
+        days = life.days()
+        snapshots = {day: numbers["snapshots"] for day, numbers in days.items()}
+        told = {row["day"]: row for row in by_bot[bot["bot_id"]]}
+        # Retention leaves fewer snapshots than the models were made of, never more.
+        thinned = {day for day, row in told.items() if snapshots.get(day, 0) < row["snapshots"]}
+        yield name, life.numbers(is_whole=not thinned), bot
+        for day, numbers in days.items():
+            if day not in thinned:
+                yield f"{name} on {day}", numbers, told.get(day, {})
+
+
+def _of_groups(
+    engine: Engine,
+    bots: list[dict[str, Any]],
+    lives: Mapping[int, Life],
+    backtests: list[dict[str, Any]],
+    walks: list[dict[str, Any]],
+) -> Iterator[Told]:
+    accounts = {bot["bot_id"]: _account(engine, bot, lives[bot["bot_id"]]) for bot in bots}
+    portfolio = {row["day"]: row for row in mart_rows(engine, "portfolio_daily")}
+    for day, numbers in portfolio_days(accounts.values()).items():
+        yield f"portfolio on {day}", numbers, portfolio.get(day, {})
+
+    leaders = mart_rows(engine, "bot_leaderboard")
+    standings = [_standing(row, accounts.get(row["bot_id"]), lives.get(row["bot_id"])) for row in leaders]
+    ranks = places([(standing["total_return"],) for standing in standings])
+    for row, standing, place in zip(leaders, standings, ranks, strict=True):
+        yield f"standing of {row['bot_name']}", {**standing, "place": place}, row
+
+    known = {row["strategy_name"]: row for row in mart_rows(engine, "strategy_leaderboard")}
+    of_bots = [
+        {**standing, "strategy_name": row["strategy_name"], "cash": row["starting_value"]}
+        for row, standing in zip(leaders, standings, strict=True)
+    ]
+    of_runs = [{**of_backtest(run), "strategy_name": run["strategy_name"]} for run in backtests]
+    of_walks = [{**of_walk(run), "strategy_name": run["strategy_name"]} for run in walks]
+    for name, numbers in strategies(of_bots, of_runs, of_walks).items():
+        yield f"strategy {name}", numbers, known.get(name, {})
+
+
+def _account(engine: Engine, bot: Row, life: Life) -> Account:
+    at_ms = life.history.at_ms
+    number = (at_ms - 1) // DAY_MS
+    last = at_ms[np.append(number[1:] != number[:-1], True)].tolist()
+    values = exact_values(engine, bot["bot_id"], last)
+    return Account(
+        life.cash,
+        {day_of((moment - 1) // DAY_MS): value for moment, value in zip(last, values, strict=True)},
+        frozenset(day_of(fill["at_ms"] // DAY_MS) for fill in life.history.fills),
+    )
+
+
+def _standing(row: Row, account: Account | None, life: Life | None) -> dict[str, Any]:
+    """A bot of the leaderboard; one that has no snapshot yet has what it began with, and no trips."""
+    if account is None or life is None:
+        nothing = dict.fromkeys(("win_rate", "profit_factor"))
+        zero = dict.fromkeys(("realised_pnl", "fees", "pnl"), Decimal(0))
+        rest = {"total_return": 0.0, "drawdown": 0.0, "max_drawdown": 0.0, "closed_trades": 0}
+        return {"current_value": row["starting_value"], **nothing, **zero, **rest}
+    depths, earned = life.depths(), account.value - account.cash
+    trips = {name: number for name, number in life.trips().items() if name != "expectancy"}
     return {
-        "total_return": (row["metrics"] or {}).get("total_return"),
-        "pnl": row["final_value"] - row["cash"],
+        "current_value": account.value,
+        "pnl": earned,
+        "total_return": float(earned) / float(account.cash),
+        "drawdown": float(depths[-1]),
+        "max_drawdown": max(float(depths.max()), 0.0),
+        **trips,
     }
 
 
-def _history(engine: Engine, mart: Mapping[str, Any]) -> History:
-    return bot_history(engine, mart["bot_id"], mart["last_at"], mart["last_fill_at"])
+def _history(engine: Engine, bot: Row) -> History:
+    return bot_history(engine, bot["bot_id"], bot["last_at"], bot["last_fill_at"])
 
 
-def _differing(of: str, python: Mapping[str, Number], dbt: Mapping[str, Number]) -> Iterator[Difference]:
+def _mean(values: list[float]) -> float | None:
+    return sum(values) / len(values) if values else None
+
+
+def _differing(of: str, python: Mapping[str, Number], dbt: Row) -> Iterator[Difference]:
     for metric, value in python.items():
-        if not _equal(value, dbt[metric]):
-            yield Difference(of, metric, value, dbt[metric])
+        if not _equal(value, dbt.get(metric)):
+            yield Difference(of, metric, value, dbt.get(metric))
 
 
 def _equal(one: Number, other: Number) -> bool:

@@ -9,15 +9,24 @@ from orchestration.resources import warehouse_url
 @dg.asset_check(
     asset=dg.AssetKey(["marts", "bot_risk"]),
     additional_deps=[
-        dg.AssetKey(["marts", "bot_trade_statistics"]),
-        dg.AssetKey(["marts", "backtest_summary"]),
+        dg.AssetKey(["marts", name])
+        for name in (
+            "backtest_summary",
+            "bot_exposure_daily",
+            "bot_leaderboard",
+            "bot_trade_statistics",
+            "portfolio_daily",
+            "strategy_leaderboard",
+            "walk_forward_summary",
+        )
     ],
     automation_condition=EVERY_NIGHT,
     pool="dbt",
 )
 def dbt_and_python_agree() -> dg.AssetCheckResult:
-    """Profit, return, win rate, drawdown, Sharpe and the rest of every bot, calculated anew in Python from
-    the stored snapshots and fills, and returns of the newest backtests: equal to 1e-9."""
+    """Profit, return, win rate, drawdown, Sharpe, exposure and the rest of every bot, of its days, of the
+    portfolio and of the leaderboards, calculated anew in Python from the stored snapshots and fills, and what
+    the newest backtests and walk-forwards said of themselves: equal to 1e-9."""
     from pipelines.validation.two_definitions import compare_definitions
     from pipelines.warehouse.database import engine
 
@@ -33,7 +42,7 @@ def dbt_and_python_agree() -> dg.AssetCheckResult:
         passed=not compared.differences,
         metadata={
             "bots": compared.bots,
-            "backtests": compared.backtests,
+            "runs": compared.runs,
             "metrics": compared.metrics,
             "differing": len(compared.differences),
             "differences": dg.MetadataValue.table(rows, dg.TableSchema(columns)),
