@@ -54,9 +54,9 @@ screenshots: $(READY) browser ## Photograph every page in both themes, at two wi
 	@mkdir -p $${FOLDER:-screenshots} && SCREENSHOTS=$${FOLDER:-screenshots} \
 		$(VENV)/bin/pytest -q -p no:randomly tests/e2e/test_every_page.py
 
-soak: $(READY) ## A week of crashes, chaos, memory, stack, bots and kills, MINUTES (30) each; WHAT=week for one
+soak: $(READY) ## A week of crashes, chaos, memory, stack, bots, kills, backfill, MINUTES (30) each; WHAT=week for one
 	@$(VENV)/bin/python -m tests.e2e.soak --what $${WHAT:-all} --minutes $${MINUTES:-30} \
-		--rate $${RATE:-5000} --hours $${HOURS:-72} $${SPEED:+--speed $$SPEED}
+		--rate $${RATE:-5000} --hours $${HOURS:-72} --months $${MONTHS:-24} $${SPEED:+--speed $$SPEED}
 
 audit: $(READY) ## Ask a vulnerability service, over the internet, about every pinned version
 	@$(VENV)/bin/uv tool run pip-audit --require-hashes --disable-pip -r requirements.lock

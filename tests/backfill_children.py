@@ -2,7 +2,7 @@
 
 import asyncio
 import multiprocessing
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -44,15 +44,24 @@ def run_and_kill(child: Child, arguments: tuple[object, ...], after: int | None)
     return process.exitcode == 0
 
 
-def candles(told: Connection, rest_url: str, database_url: str, symbol: str, start: int, end: int) -> None:
-    """Minutes of [start, end), in small batches."""
+def candles(
+    told: Connection,
+    rest_url: str,
+    database_url: str,
+    symbols: Sequence[str],
+    start: int,
+    end: int,
+    batch: int,
+) -> None:
+    """Minutes of [start, end), in batches."""
 
     async def run() -> None:
         rest = OkxRest(rest_url, Requester(rest_url, budgets={}))
         try:
-            await backfill_candles(
-                rest, database_url, symbol, Timeframe.M1, start, end, _teller(told), batch=100
-            )
+            for symbol in symbols:
+                await backfill_candles(
+                    rest, database_url, symbol, Timeframe.M1, start, end, _teller(told), batch
+                )
         finally:
             await rest.close()
 

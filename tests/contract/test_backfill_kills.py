@@ -40,7 +40,7 @@ async def test_candles_killed_ten_times(database_url: str, sim: RunningSim):
     and what was stored before a kill was not fetched again."""
     dice = random.Random(5)
     start = END_MS - 4 * DAY
-    arguments = (sim.rest_url, database_url, SYMBOL, start, END_MS)
+    arguments = (sim.rest_url, database_url, (SYMBOL,), start, END_MS, 100)
     for _ in range(KILLS):
         assert not await asyncio.to_thread(run_and_kill, candles, arguments, dice.randint(1, 4))
     assert await asyncio.to_thread(run_and_kill, candles, arguments, None)
