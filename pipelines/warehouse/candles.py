@@ -45,7 +45,8 @@ _WRITE = """
             (old.open, old.high, old.low, old.close, old.volume)
             IS DISTINCT FROM (excluded.open, excluded.high, excluded.low, excluded.close, excluded.volume)
             OR (old.provisional AND NOT excluded.provisional)
-            THEN 1 ELSE 0 END
+            THEN 1 ELSE 0 END,
+        changed_at = now()
     WHERE {}
     RETURNING symbol, timeframe, (extract(epoch FROM timestamp) * 1000)::bigint AS close_ms, revision
 """

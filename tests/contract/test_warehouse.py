@@ -103,11 +103,15 @@ def test_candles_keep_every_digit_and_come_back_as_a_frame_by_close_time(databas
 
 
 def test_a_candle_with_other_numbers_is_a_revision_and_a_repeat_is_nothing(database_url):
+    """A revision is noted with its time, by which models count the candle's day again."""
     key = ("BTC-USDT", Timeframe.M1, candle().close_ms)
+    changed = text("SELECT changed_at = now() FROM market_data")
     with database.engine(database_url).begin() as connection:
         assert candles.upsert_candles(connection, [candle(provisional=True)]) == {key: 0}
         assert candles.upsert_candles(connection, [candle(provisional=True)]) == {}
+        assert connection.scalar(changed) is None
         assert candles.upsert_candles(connection, [candle()]) == {key: 1}
+        assert connection.scalar(changed) is True
         assert candles.upsert_candles(connection, [candle(volume=Decimal(2))]) == {key: 2}
         assert candles.upsert_candles(connection, [candle(volume=Decimal(2))]) == {}
 

@@ -1,5 +1,5 @@
--- Counted again are the days to which candles came since the last build, wherever a backfill put them, the
--- newest two, which the exchange may still revise, and those that a reconciliation mended.
+-- Counted again are the days to which candles came or in which any changed since the last build, wherever a
+-- backfill put them and whatever changed them: time is the wall clock's here, candles may be of any.
 {{ config(
     materialized='incremental',
     incremental_strategy='delete+insert',
@@ -13,27 +13,18 @@ with candles as not materialized (
     select * from {{ ref('stg_market_data') }}
 ),
 
-differences as (
-    select * from {{ ref('stg_candle_differences') }}
-),
-
 {% if is_incremental() -%}
 built as (
     select
         -- a row is visible a while after the time it carries
-        coalesce(max(last_stored_at), '-infinity') - interval '10 minutes' as stored_at,
-        max(last_closed_at) - interval '2 days' as closed_at
+        coalesce(max(last_changed_at), '-infinity') - interval '10 minutes' as until
     from {{ this }}
 ),
 
 touched as (
     select distinct candles.exchange, candles.symbol, candles.timeframe, candles.day
     from candles
-    where candles.stored_at >= (select built.stored_at from built) or candles.closed_at > (select built.closed_at from built)
-    union
-    select differences.exchange, differences.symbol, differences.timeframe, differences.day
-    from differences
-    where differences.resolved_at > (select built.closed_at from built)
+    where candles.stored_at >= (select built.until from built) or candles.changed_at >= (select built.until from built)
 ),
 
 of_touched_days as (
@@ -72,7 +63,7 @@ final as (
         sum(trades_count)::bigint as trades_count,
         min(closed_at) as first_closed_at,
         max(closed_at) as last_closed_at,
-        max(stored_at) as last_stored_at
+        max(greatest(stored_at, changed_at)) as last_changed_at
     from of_touched_days
     group by exchange, symbol, timeframe, day
 )

@@ -18,7 +18,8 @@ final as (
         source,
         revision,
         provisional,
-        created_at as stored_at
+        created_at as stored_at,
+        changed_at
     from source
 )
 

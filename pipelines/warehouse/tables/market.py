@@ -46,6 +46,9 @@ market_data = Table(
     Column("revision", Integer, nullable=False, server_default="0"),
     Column("provisional", Boolean, nullable=False, server_default="false"),
     created(),
+    moment("changed_at", comment="when it was written again; null: never"),
+    Index("market_data_created_brin", "created_at", postgresql_using="brin"),
+    Index("market_data_changed_brin", "changed_at", postgresql_using="brin"),
 )
 
 raw_trades = Table(
