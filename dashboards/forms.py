@@ -7,6 +7,7 @@ A field has the id {"type": kind, "name": property}; properties of nested object
 import json
 from collections.abc import Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 import dash_mantine_components as dmc
@@ -42,8 +43,10 @@ def parameter_fields(
     ]
 
 
+@lru_cache(maxsize=64)
 def properties(model: type[BaseModel]) -> dict[str, Schema]:
-    """Name → schema of everything that a document of this model may say, nested objects laid flat."""
+    """Name → schema of everything that a document of this model may say, nested objects laid flat. Read only:
+    it is made once for each model."""
     document = model.model_json_schema()
     found: dict[str, Schema] = {}
     _collect(document, document.get("$defs", {}), "", found)

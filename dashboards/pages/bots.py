@@ -45,7 +45,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             html.Aside(
                 [
                     head,
-                    html.Div(_listed(services, query), id="bots-list", className="bot-list"),
+                    html.Div(await _listed(services, query), id="bots-list", className="bot-list"),
                     html.Div(await _deleted(services), id="bots-deleted"),
                 ],
                 className="panel side-list",
@@ -60,13 +60,8 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
     )
 
 
-def _listed(services: Services, query: dict[str, str]) -> list[Any]:
-    chosen = "" if query.get("new") else query.get("bot")
-    found = bot_list(services.hub.bots, chosen, bot_view.PATH)
-    if chosen == "":
-        for row in found:
-            row.className = row.className.replace(" selected", "")
-    return found
+async def _listed(services: Services, query: dict[str, str]) -> list[Any]:
+    return await bot_list(services, "" if query.get("new") else query.get("bot"), bot_view.PATH)
 
 
 async def _deleted(services: Services) -> Any:
@@ -112,7 +107,7 @@ def _register_list(dash: Dash, services: Services) -> None:
         prevent_initial_call=True,
     )
     async def redraw(_redraw: Any, _changed: Any, search: str | None) -> Any:
-        return _listed(services, parameters(search)), await _deleted(services)
+        return await _listed(services, parameters(search)), await _deleted(services)
 
 
 def _register_view(dash: Dash, services: Services) -> None:

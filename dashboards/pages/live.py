@@ -20,6 +20,7 @@ from dashboards.services import Services
 TIMEFRAMES = tuple(Timeframe)
 FRESH_S = 1.0
 """How old a drawn chart may be: the stream brings what came since."""
+LISTED_S = 10.0
 ACTIONS = (("start", "play", "Start"), ("pause", "pause", "Pause"), ("stop", "stop", "Stop"))
 WORDS = {
     "running": "Running",
@@ -38,12 +39,13 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
     """The page for the selection in the address: ?bot=bot_001&timeframe=5m."""
     selected = query.get("bot")
     bots = services.hub.bots
+    listed = await bot_list(services, selected)
     return html.Div(
         [
             html.Aside(
                 [
                     html.Header([html.H2("Bots"), html.Span("", id="bots-count", className="muted")]),
-                    html.Div(bot_list(bots, selected), id="bot-list", className="bot-list"),
+                    html.Div(listed, id="bot-list", className="bot-list"),
                 ],
                 className="panel bots",
                 **{"aria-label": "Bots"},
@@ -71,13 +73,25 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
     )
 
 
-def bot_list(bots: list[dict[str, Any]], selected: str | None, path: str = "/") -> list[Any]:
-    """One row a bot, a link to it on the page at `path`. The browser keeps words, colours and buttons up to
-    date from the stream."""
+async def bot_list(services: Services, selected: str | None, path: str = "/") -> list[Any]:
+    """One row a bot, a link to it on the page at `path`; made once for all who see the same. The browser
+    keeps words, colours and buttons up to date from the stream. selected: None is the first, "" none."""
+    hub = services.hub
+    key = ("bot list", hub.bots_version, selected, path)
+
+    async def made() -> list[Any]:
+        return bot_rows(hub.bots, selected, path)
+
+    return await services.shared.get(key, LISTED_S, made)
+
+
+def bot_rows(bots: list[dict[str, Any]], selected: str | None, path: str) -> list[Any]:
+    """As `bot_list`."""
     if not bots:
         make = dcc.Link([icon("plus"), "New bot"], href="/bots?new=1", className="button primary")
         return [empty("No bots yet", "A bot trades one symbol by one strategy, with simulated money.", make)]
-    return [_bot_row(bot, bot["bot_id"] == (selected or bots[0]["bot_id"]), path) for bot in bots]
+    chosen = bots[0]["bot_id"] if selected is None else selected
+    return [_bot_row(bot, bot["bot_id"] == chosen, path) for bot in bots]
 
 
 def _bot_row(bot: dict[str, Any], selected: bool, path: str) -> html.Div:
@@ -181,7 +195,7 @@ def register(dash: Dash, services: Services) -> None:
         prevent_initial_call=True,
     )
     async def redraw_list(_redraw: Any, search: str | None) -> Any:
-        return bot_list(services.hub.bots, parameters(search).get("bot"))
+        return await bot_list(services, parameters(search).get("bot"))
 
     in_browser(
         dash,

@@ -119,7 +119,7 @@ def _name(path: str, body: bytes | None) -> str:
     if body is None:
         return path
     asked = json.loads(body)
-    parts = [part for part in asked["inputs"] + asked["state"] if isinstance(part, dict)]
+    parts = [part for part in asked["inputs"] + asked.get("state", []) if isinstance(part, dict)]
     given = {f"{part['id']}.{part['property']}": part.get("value") for part in parts}
     of = "".join(str(given.get(name) or "") for name in ("url.pathname", "url.search"))
     return f"{str(asked['output']).strip('.').split('...')[0][:40]} {of}"
