@@ -17,7 +17,7 @@ from core.timeframes import Timeframe
 from dashboards.components import empty, panel
 from dashboards.figures.comparison import curves_figure, differences_figure
 from dashboards.figures.style import CONFIG
-from dashboards.formatting import DASH, measure
+from dashboards.formatting import DASH, measure, percent
 from dashboards.formatting import strategy as strategy_words
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import comparisons as queries
@@ -241,10 +241,7 @@ def _significance(found: dict[str, Any], names: dict[str, str], scheme: Scheme) 
     against = names[found["benchmark"]]
     lines = []
     for row in found["differences"]:
-        numbers = [
-            DASH if row[name] is None else measure("total_return", row[name])
-            for name in ("difference", "low", "high")
-        ]
+        numbers = [percent(row[name], 1) for name in ("difference", "low", "high")]
         p = DASH if row["p_corrected"] is None else f"{row['p_corrected']:.3f}"
         lines.append(
             html.Tr(
@@ -257,7 +254,8 @@ def _significance(found: dict[str, Any], names: dict[str, str], scheme: Scheme) 
                 ]
             )
         )
-    heads = (f"Against {against}", "A year", f"{found['confidence']:.0%} interval", "p", "Verdict")
+    sure = percent(found["confidence"], 0, False)
+    heads = (f"Against {against}", "A year", f"{sure} interval", "p", "Verdict")
     head = [html.Th(text, scope="col", className="right" if n else "") for n, text in enumerate(heads)]
     said = f"{found['observations']:,} common {found['period']} returns, stationary bootstrap, p corrected"
     best = found["superior"]

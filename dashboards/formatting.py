@@ -36,7 +36,8 @@ def measure(name: str, value: Number | None) -> str:
     """A metric of core.metrics as all pages write it: `+1.24 %`, `1.83`, `12`."""
     if name in PERCENT and value is not None and abs(float(value)) > ABSURD:
         return f"{MINUS if value < 0 else ''}> {ABSURD * 100:,}{THIN}%"
-    return shown(name, value).replace("-", MINUS).replace("%", f"{THIN}%")
+    text = shown(name, value).replace("-", MINUS).replace("%", f"{THIN}%")
+    return text if any(digit in text for digit in "123456789") else text.lstrip(f"+{MINUS}")
 
 
 def size(count: float) -> str:

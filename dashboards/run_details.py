@@ -76,7 +76,7 @@ def sure_table(run: Run, found: Mapping[str, Any]) -> html.Div:
         )
         for name, value, more in lines
     ]
-    heads = ("", "Found", f"{CONFIDENCE:.0%} interval".replace("%", f"{THIN}%"))
+    heads = ("", "Found", f"{percent(CONFIDENCE, 0, False)} interval")
     head = [html.Th(text, scope="col", className="right" if n else "") for n, text in enumerate(heads)]
     returns = found["returns"]
     said = (

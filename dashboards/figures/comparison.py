@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from dashboards.figures.price import unit_label
+from dashboards.figures.price import unit_label, zone_label
 from dashboards.figures.style import axis, layout, painted
 from dashboards.theme import SERIES, Scheme, tokens
 
@@ -28,7 +28,7 @@ def curves_figure(curves: Sequence[tuple[str, pl.DataFrame]], scheme: Scheme) ->
         "xaxis": axis(scheme, type="date", hoverformat="%Y-%m-%d %H:%M UTC"),
         "yaxis": axis(scheme, side="right", tickformat="+.2~f", fixedrange=True)
         | {"zeroline": True, "zerolinecolor": tokens(scheme)["border"]},
-        "annotations": [unit_label("%", "y")],
+        "annotations": [unit_label("%", "y"), zone_label()],
         "showlegend": True,
     }
     return {"data": traces, "layout": shape}

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime, timedelta
 from typing import Any
 
-from dashboards.figures.price import unit_label
+from dashboards.figures.price import unit_label, zone_label
 from dashboards.figures.style import axis, layout, painted
 from dashboards.theme import SERIES, Scheme
 
@@ -110,7 +110,7 @@ def quality_figure(rows: Sequence[Mapping[str, Any]], scheme: Scheme) -> dict[st
         "dragmode": False,
         "xaxis": axis(scheme, type="date", hoverformat="%H:%M UTC", range=view),
         "yaxis": axis(scheme, side="right", rangemode="tozero", nticks=5),
-        "annotations": [unit_label("ms", "y")],
+        "annotations": [unit_label("ms", "y"), zone_label()],
     }
     return {"data": traces, "layout": shape}
 

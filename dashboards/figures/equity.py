@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from dashboards.figures.price import unit_label
+from dashboards.figures.price import unit_label, zone_label
 from dashboards.figures.style import axis, layout
 from dashboards.theme import Scheme
 
@@ -15,6 +15,6 @@ def equity_layout(scheme: Scheme, quote: str) -> dict[str, Any]:
         "yaxis2": axis(
             scheme, side="right", domain=[0, 0.24], fixedrange=True, nticks=3, ticksuffix="\u2009%"
         ),
-        "annotations": [unit_label(quote, "y"), unit_label("drawdown", "y2")],
+        "annotations": [unit_label(quote, "y"), unit_label("drawdown", "y2"), zone_label()],
         "uirevision": "keep",
     }

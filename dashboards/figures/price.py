@@ -90,7 +90,7 @@ def marker_trace(
     return {
         "type": "scatter",
         "mode": "markers",
-        "name": "▲ Buy" if buying else "▼ Sell",
+        "name": "Buy" if buying else "Sell",
         "x": [marker_time(fill["t"], timeframe_ms) for fill in mine],
         "y": [fill["price"] for fill in mine],
         "text": [marker_text(fill, decimals, base, quote) for fill in mine],

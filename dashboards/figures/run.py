@@ -8,7 +8,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from dashboards.figures.equity import equity_layout
-from dashboards.figures.price import candle_trace, marker_trace, unit_label
+from dashboards.figures.price import candle_trace, marker_trace, unit_label, zone_label
 from dashboards.figures.style import axis, layout, painted
 from dashboards.theme import BOTH, Scheme
 
@@ -64,7 +64,7 @@ def trades_figure(
     shape |= {
         "xaxis": axis(scheme, type="date", rangeslider={"visible": False}, hoverformat="%Y-%m-%d %H:%M UTC"),
         "yaxis": axis(scheme, side="right", tickformat=f",.{decimals}f", fixedrange=False),
-        "annotations": [unit_label(quote, "y")],
+        "annotations": [unit_label(quote, "y"), zone_label()],
         "uirevision": "keep",
     }
     return {"data": traces, "layout": shape}

@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from dashboards.formatting import decimals_of, guess_decimals, money, percent, quantity, strategy
+from dashboards.formatting import decimals_of, guess_decimals, measure, money, percent, quantity, strategy
 
 
 @pytest.mark.parametrize(
@@ -31,6 +31,14 @@ def test_percent_and_quantity():
     assert percent(None) == "—"
     assert quantity(0.00001) == "0.00001"
     assert quantity(1200.5) == "1,200.5"
+
+
+def test_nothing_has_no_sign():
+    """A fall of zero is not a rise."""
+    assert measure("max_drawdown", 0.0) == "0.00\u2009%"
+    assert measure("total_return", -0.000001) == "0.00\u2009%"
+    assert measure("total_return", -0.0123) == "−1.23\u2009%"
+    assert measure("trades", 0) == "0"
 
 
 def test_decimals_follow_the_tick():
