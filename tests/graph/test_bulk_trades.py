@@ -1,8 +1,5 @@
 """Days of trades through Dagster: proven ones are written, damaged and missing ones fail their check."""
 
-import asyncio
-import os
-import sys
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -10,7 +7,6 @@ from decimal import Decimal
 import pytest
 from aiohttp import web
 
-from config.settings import PROJECT_ROOT
 from core.trades import Side, Trade
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import serve
@@ -18,6 +14,7 @@ from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import beat
 from pipelines.warehouse.trades import copy_trades
 from tests.bulk_files import cdn_before
+from tests.graph.outside import run_beside
 
 pytestmark = pytest.mark.servers
 
@@ -72,27 +69,16 @@ async def test_days_are_written_pending_or_damaged(database_url, tmp_path):
         cdn.spoiled["ETC-USDT-trades-2026-09-18.zip"] = lambda body: body[:-30]
         for lost in ("13", "14"):
             cdn.spoiled[f"ETC-USDT-trades-2026-09-{lost}.zip"] = lambda _: web.Response(status=404)
-        outer = {
-            name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))
-        }
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-W", "ignore", "-c", RUN),
-            cwd=PROJECT_ROOT,
-            env={
-                **outer,
-                "TCP_HOME": str(tmp_path),
-                "TCP_DATABASE_URL": database_url,
-                "TCP_LAKE_URL": str(tmp_path / "lake"),
-                "TCP_OKX_REST_URL": cdn.url,
-                "TCP_SYMBOLS": "ETC-USDT",
-            },
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
+        out = await run_beside(
+            RUN,
+            TCP_HOME=tmp_path,
+            TCP_DATABASE_URL=database_url,
+            TCP_LAKE_URL=tmp_path / "lake",
+            TCP_OKX_REST_URL=cdn.url,
+            TCP_SYMBOLS="ETC-USDT",
         )
-        out, err = await process.communicate()
     await sim.close()
-    assert process.returncode == 0, err.decode()
-    lines = out.decode().strip().splitlines()
+    lines = out.strip().splitlines()
     written, pending, damaged, missing, archived, empty, begun, candles, spoiled, repaired = lines
     assert written == "2026-09-16 True 1 [] [] True []"
     assert pending == "2026-09-20 True 0 ['ETC-USDT 2026-09-20'] [] WARN ['ETC-USDT 2026-09-20']"

@@ -1,18 +1,15 @@
 """Sweeps of Dagster on a Dask cluster."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
 from cli.stack.ports import free_port
-from config.settings import PROJECT_ROOT
 from pipelines.warehouse.database import engine
 from tests.cluster import dask_cluster
+from tests.graph.outside import run_outside
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(300)]
 
@@ -48,19 +45,9 @@ def test_workers_walk_the_sweep(database_url: str, tmp_path: Path, unused_port: 
         connection.execute(text(CANDLES))
     with dask_cluster(unused_port, tmp_path, workers=1) as cluster:
         nobody = f"127.0.0.1:{free_port()}"
-        outer = {
-            name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))
-        }
-        done = subprocess.run(
-            (sys.executable, "-W", "ignore", "-c", RUN, cluster.address, nobody),
-            cwd=PROJECT_ROOT,
-            env={**outer, "TCP_HOME": str(tmp_path), "TCP_DATABASE_URL": database_url},
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    assert done.returncode == 0, done.stderr
-    walked, refused = (json.loads(line) for line in done.stdout.strip().splitlines())
+        settings = {"TCP_HOME": tmp_path, "TCP_DATABASE_URL": database_url}
+        said = run_outside("-c", RUN, cluster.address, nobody, **settings)
+    walked, refused = (json.loads(line) for line in said.strip().splitlines())
     assert walked == [9, 0]
     assert nobody in refused
     with engine(database_url).connect() as connection:

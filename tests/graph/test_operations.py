@@ -1,14 +1,10 @@
 """The backups that Dagster makes, and what it removes."""
 
-import os
-import subprocess
-import sys
-
 import pytest
 from sqlalchemy import text
 
-from config.settings import PROJECT_ROOT
 from pipelines.warehouse.database import engine
+from tests.graph.outside import run_outside
 
 pytestmark = pytest.mark.servers
 
@@ -25,17 +21,8 @@ print(failed.success, failed.failure_data_for_node("base_backup").user_failure_d
 
 def test_backup_is_tried_and_a_mistake_is_one_line(database_url, tmp_path):
     """The run says what was written and tried; without an archive a base backup names the setting."""
-    outer = {name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))}
-    done = subprocess.run(
-        (sys.executable, "-W", "ignore", "-c", RUN),
-        cwd=PROJECT_ROOT,
-        env={**outer, "TCP_HOME": str(tmp_path), "TCP_DATABASE_URL": database_url},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    backup, mistake = done.stdout.strip().splitlines()
+    said = run_outside("-c", RUN, TCP_HOME=tmp_path, TCP_DATABASE_URL=database_url)
+    backup, mistake = said.strip().splitlines()
     verified, rows, file = backup.split(" ", 2)
     assert verified == "True" and int(rows) >= 1
     assert file.startswith(str(tmp_path / "backups"))
@@ -73,16 +60,7 @@ def test_what_is_too_old_goes(database_url, tmp_path):
     but for those of partitions."""
     with engine(database_url).begin() as connection:
         connection.execute(text(EVENTS))
-    outer = {name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))}
-    done = subprocess.run(
-        (sys.executable, "-W", "ignore", "-c", OLD),
-        cwd=PROJECT_ROOT,
-        env={**outer, "TCP_HOME": str(tmp_path), "TCP_DATABASE_URL": database_url, "TCP_EVENTS_DAYS": "3"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.split() == ["False", "3", "2", "new", "partition", "running"]
+    said = run_outside("-c", OLD, TCP_HOME=tmp_path, TCP_DATABASE_URL=database_url, TCP_EVENTS_DAYS=3)
+    assert said.split() == ["False", "3", "2", "new", "partition", "running"]
     with engine(database_url).connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM system_events")) == 2

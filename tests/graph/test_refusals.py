@@ -1,18 +1,15 @@
 """What cannot be fetched fails its run at once, with the reason."""
 
-import asyncio
 import json
-import os
-import sys
 from datetime import UTC, datetime
 
 import pytest
 from sqlalchemy import text
 
-from config.settings import PROJECT_ROOT
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import serve
 from pipelines.warehouse.database import engine
+from tests.graph.outside import run_beside
 
 pytestmark = pytest.mark.servers
 
@@ -36,25 +33,16 @@ async def test_a_delisted_symbol_and_a_day_to_come_are_refused(database_url, tmp
     """Candles, trades and bulk files of a symbol that the exchange does not list any more, and of a day it
     has not reached: one line, no retry, no row."""
     sim = await serve(SimOptions(start_ms=NOW_MS, speed=0.000_001, rate_limit=0))
-    outer = {name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "ignore", "-c", RUN),
-        cwd=PROJECT_ROOT,
-        env={
-            **outer,
-            "TCP_HOME": str(tmp_path),
-            "TCP_DATABASE_URL": database_url,
-            "TCP_LAKE_URL": str(tmp_path / "lake"),
-            "TCP_OKX_REST_URL": sim.rest_url,
-            "TCP_SYMBOLS": "ETC-USDT,GONE-USDT",
-        },
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
+    out = await run_beside(
+        RUN,
+        TCP_HOME=tmp_path,
+        TCP_DATABASE_URL=database_url,
+        TCP_LAKE_URL=tmp_path / "lake",
+        TCP_OKX_REST_URL=sim.rest_url,
+        TCP_SYMBOLS="ETC-USDT,GONE-USDT",
     )
-    out, err = await process.communicate()
     await sim.close()
-    assert process.returncode == 0, err.decode()
-    ends = [json.loads(line) for line in out.decode().splitlines()]
+    ends = [json.loads(line) for line in out.splitlines()]
     assert [(success, retried) for success, retried, _ in ends] == [(False, 0)] * 6
     for number, (_, _, reason) in enumerate(ends):
         assert ("future" if number % 2 else "GONE-USDT") in reason, reason
