@@ -31,6 +31,15 @@ def sweep_versions(config_dir: Path) -> dict[str, str]:
     }
 
 
+def changed_ns(config_dir: Path, name: str) -> int:
+    """When the file was written, renamed or put there last, ns since the epoch; no tool sets this time back.
+    0 where it is gone."""
+    try:
+        return (config_dir / "sweeps" / name).stat().st_ctime_ns
+    except FileNotFoundError:
+        return 0
+
+
 def sweep_requests(config_dir: Path, chosen: str, given: dict[str, Any]) -> dict[str, SweepRequest]:
     """Name → request: of the files, with what is given over what they say, or the one that is given whole."""
     if not chosen and "strategy" in given:

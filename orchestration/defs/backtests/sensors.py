@@ -9,7 +9,7 @@ import dagster as dg
 from config.settings import settings
 from orchestration.defs.backtests.schedules import sweep_job
 from orchestration.resources import page_url, warehouse_url
-from orchestration.sweeps import sweep_versions
+from orchestration.sweeps import changed_ns, sweep_versions
 
 if TYPE_CHECKING:
     from pipelines.warehouse.finished_runs import FinishedRun
@@ -72,8 +72,8 @@ def _materialization(table: str, runs: "list[FinishedRun]") -> dg.AssetMateriali
 
 @dg.sensor(job=sweep_job, minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
 def new_sweep_files(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-    """Run a sweep when its file of config/sweeps is new or changed. Files that were there before are left to
-    the night; a file that makes no sense fails its run with the reason."""
+    """Run a sweep when its file of config/sweeps is new or changed, be it back to what it was. Files that
+    were there before are left to the night; a file that makes no sense fails its run with the reason."""
     versions = sweep_versions(settings().config_dir)
     known = None if context.cursor is None else json.loads(context.cursor)
     new = [] if known is None else [name for name, version in versions.items() if known.get(name) != version]
@@ -82,7 +82,7 @@ def new_sweep_files(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg
     return dg.SensorResult(
         run_requests=[
             dg.RunRequest(
-                run_key=f"{name}-{versions[name]}",
+                run_key=f"{name}-{versions[name]}-{changed_ns(settings().config_dir, name)}",
                 run_config={"ops": {"sweeps": {"config": {"file": name}}}},
                 tags={"sweep_file": name},
             )
