@@ -209,6 +209,28 @@ def compact(as_json: bool = JSON) -> None:
 
 
 @app.command()
+def adopt(as_json: bool = JSON) -> None:
+    """Take in days of trades that the manifest does not know: files put into the lake by hand, or all of them
+    where the database was lost. Each is proven first. Exit 1 if any is refused."""
+    from cli.stack.ensure import ensure
+    from pipelines.clock import SystemClock
+    from pipelines.lake.adopt import adopt_files
+
+    settings = ensure(database=True)
+    done = adopt_files(str(settings.database_url), settings.lake_url, SystemClock().now_ms())
+    if as_json:
+        adopted = [{"path": path, "kept": kept} for path, kept in done.adopted]
+        refused = [{"path": path, "reason": reason} for path, reason in done.refused]
+        print(json.dumps({"adopted": adopted, "refused": refused}))
+    else:
+        for path, reason in done.refused:
+            print(f"refused: {path}: {reason}")
+        print(f"{len(done.adopted):,} files taken in, {len(done.refused):,} refused")
+    if done.refused:
+        raise typer.Exit(1)
+
+
+@app.command()
 def prune(
     dry_run: bool = typer.Option(False, "--dry-run", help="Count only; remove nothing."), as_json: bool = JSON
 ) -> None:

@@ -38,8 +38,8 @@ def compact_lake(database_url: str, lake_url: str, now_ms: int) -> Compaction:
     if there and {file.path for file in files}.isdisjoint(there):
         raise BadInput(
             "TCP_LAKE_URL",
-            f"the database knows none of its {len(there):,} files: name the lake of this database, "
-            "or the database of this lake (TCP_DATABASE_URL)",
+            f"the database knows none of its {len(there):,} files: name the lake of this database, or the "
+            "database of this lake (TCP_DATABASE_URL); `tcp data adopt` enters its trades in this one",
         )
     days: dict[tuple[str, date], int] = defaultdict(int)
     for file in files:

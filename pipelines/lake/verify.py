@@ -35,6 +35,8 @@ from pipelines.warehouse.trade_days import stored_days
 
 Kind = Literal["missing", "damaged", "gap", "differs", "garbage"]
 
+UNKNOWN = "not in the manifest: `tcp data adopt` takes a day of trades in, `tcp data compact` sets it aside"
+
 
 class Finding(msgspec.Struct, frozen=True):
     """One thing that is wrong.
@@ -90,9 +92,7 @@ def verify_lake(
             compared, findings = compared + count, findings + differing
     if symbol is None and day is None:
         known = {file.path for file in files}
-        findings += [
-            Finding("garbage", path, "not in the manifest") for path in store.paths() if path not in known
-        ]
+        findings += [Finding("garbage", path, UNKNOWN) for path in store.paths() if path not in known]
     return Verification(len(files), sum(file.rows for file in files), compared, findings)
 
 
