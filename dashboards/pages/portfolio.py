@@ -268,8 +268,9 @@ def register(dash: Dash, services: Services) -> None:
         address = f"http://127.0.0.1:{services.settings.dagster_port}/"
         try:
             asked: Scheme = "light" if scheme == "light" else "dark"
-            hub = services.hub
-            key, given = (asked, _by(search)), (address, asked, hub.bots, hub.exchange_now(), _by(search))
+            hub, by = services.hub, _by(search)
+            key = (asked, by, await services.query(queries.built))
+            given = (address, asked, hub.bots, hub.exchange_now(), by)
             return await services.share(FRESH_S, key, view, *given)
         except SQLAlchemyError as error:
             return failure("The portfolio cannot be read", error)
