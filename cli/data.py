@@ -1,6 +1,7 @@
 """`tcp data`: what is stored, candle files in, raw trades out to the lake."""
 
 import json
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True)
 
 JSON = typer.Option(False, "--json", help="Print one JSON document.")
+_AGAIN = "`tcp backfill trades --source bulk --repair`, or `tcp backfill trades` and `tcp data archive`"
+REMEDIES = {
+    "missing": f"fetch the day again: {_AGAIN}",
+    "damaged": f"the file is kept when the day is fetched again: {_AGAIN}",
+    "gap": "`tcp backfill trades` and `tcp data archive` with those days",
+}
+"""What to do about findings, by kind."""
 
 
 @app.command("import")
@@ -97,6 +105,9 @@ def verify(
 
     settings = ensure(database=True)
     found = verify_lake(str(settings.database_url), settings.lake_url, symbol, day)
+    if not found.files and (symbol is not None or date is not None):
+        asked = " of ".join(part for part in (symbol, date) if part is not None)
+        raise BadInput("--symbol" if symbol else "--date", f"the lake has no file of {asked}")
     if as_json:
         findings = [{"kind": f.kind, "path": f.path, "detail": f.detail} for f in found.findings]
         counts = {"files": found.files, "rows": found.rows, "candles": found.candles}
@@ -104,6 +115,8 @@ def verify(
     else:
         for finding in found.findings:
             print(f"{finding.kind}: {finding.path}: {finding.detail}")
+        for kind in dict.fromkeys(finding.kind for finding in found.findings if finding.kind in REMEDIES):
+            print(f"{kind}? {REMEDIES[kind]}")
         counted = f"{found.files:,} files, {found.rows:,} rows, {found.candles:,} stored minutes compared"
         print(f"{counted}: {'sound' if found.sound else 'NOT SOUND'}")
     if not found.sound:
@@ -152,6 +165,8 @@ def archive(
 
     settings = ensure(database=True)
     database_url, now_ms = str(settings.database_url), SystemClock().now_ms()
+    if day is not None and not is_over(database_url, day - timedelta(days=1), now_ms):
+        raise BadInput("--date", f"{day} has not begun at the exchange")
     documents = []
     for name, at, file in archive_days(database_url, settings.lake_url, symbol, day, drop):
         over = is_over(database_url, at, now_ms)

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pyarrow as pa
 
-from core.errors import Unavailable
+from core.errors import BadInput, Unavailable
 from pipelines.lake.covered import runs_of
 from pipelines.lake.days import each_once, read_sound, write_day
 from pipelines.lake.files import RAW_TRADES, write_trades
@@ -85,12 +85,15 @@ def archive_days(
     database_url: str, lake_url: str, symbol: str | None = None, day: date | None = None, drop: bool = False
 ) -> Iterator[tuple[str, date, ArchivedFile]]:
     """Archive one day or, without `day`, every stored day that is over (a later trade is stored), of one
-    symbol or of all; yields (symbol, day, result) as each is done."""
+    symbol or of all; yields (symbol, day, result) as each is done. BadInput when nothing of `symbol` is
+    stored."""
     with engine(database_url).connect() as connection:
         symbols = [symbol] if symbol is not None else traded_symbols(connection)
-        days = {name: [day] if day is not None else stored_days(connection, name)[:-1] for name in symbols}
+        days = {name: [day] if day is not None else stored_days(connection, name) for name in symbols}
+    if symbol is not None and not days[symbol]:
+        raise BadInput("--symbol", f"no trades of {symbol!r} are stored; `tcp data status` lists what is")
     for name, wanted in days.items():
-        for each in wanted:
+        for each in wanted if day is not None else wanted[:-1]:
             yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
 
@@ -108,7 +111,10 @@ def _archived(store: LakeStore, old: list[LakeFile], stored: pa.Table) -> dict[L
         if file in sound:
             continue
         if not _covers(stored, file):
-            raise Unavailable(f"{file.path} is missing or damaged, and Postgres no longer has its trades")
+            raise Unavailable(
+                f"{file.path} is missing or damaged, and Postgres no longer has its trades: "
+                "fetch them again with `tcp backfill trades`"
+            )
         store.set_aside(file.path)
     return sound
 
