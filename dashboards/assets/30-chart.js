@@ -4,6 +4,7 @@
   "use strict";
   const F = window.tcpFormat;
   const KEPT = 3000;
+  const FITS_MS = 80; // after the last of several moves
   const UP = "#26a69a66", DOWN = "#ef535066";
 
   function graphOf(id) {
@@ -123,10 +124,15 @@
     draw(graph);
   }
 
-  // The server fits the axis to what is in view at first: only another view, or what came since, is drawn again.
+  function same(now, wanted) {
+    return Boolean(now) && now[0] === wanted[0] && now[1] === wanted[1];
+  }
+
+  // The server fits the axes to what is in view at first: only another view, or what came since, is drawn again.
   function settle(graph) {
-    const found = fit(graph), now = graph.layout.yaxis.range;
-    if (found && !(now && now[0] === found.y[0] && now[1] === found.y[1])) refit(graph);
+    const found = graph._fullLayout && graph.layout ? fit(graph) : null;
+    if (!found || (same(graph.layout.yaxis.range, found.y) && same(graph.layout.yaxis2.range, found.y2))) return;
+    window.Plotly.relayout(graph, { "yaxis.range": found.y, "yaxis2.range": found.y2 });
   }
 
   function follow(graph, before, frameMs) {
@@ -178,18 +184,22 @@
     }, Math.max(graph._dragging ? 100 : 0, last.at + 2 * last.took - performance.now()));
   }
 
+  // Whether Dash listens already: it does once the first drawing is done, to this event last.
+  function isBound(graph) {
+    return Boolean(graph._ev) && graph._ev.listeners("plotly_unhover").length > 0;
+  }
+
+  // Dash answers each zoom and pan by drawing the whole chart again, to keep a copy of its axes: nobody reads it,
+  // and what the reader looks at is kept without. So its ear goes when ours comes.
   function attach(graph) {
     if (graph.tcpAttached) return;
     graph.tcpAttached = true;
-    let waiting = false;
+    graph.removeAllListeners("plotly_relayout");
+    let timer = 0;
     graph.on("plotly_relayout", (change) => {
-      if (!Object.keys(change).some((key) => key.startsWith("xaxis")) || waiting) return;
-      waiting = true;
-      requestAnimationFrame(() => {
-        waiting = false;
-        const found = fit(graph);
-        if (found) window.Plotly.relayout(graph, { "yaxis.range": found.y, "yaxis2.range": found.y2 });
-      });
+      if (!Object.keys(change).some((key) => key.startsWith("xaxis"))) return;
+      clearTimeout(timer);
+      timer = setTimeout(() => settle(graph), FITS_MS);
     });
   }
 
@@ -198,5 +208,5 @@
     return prices && prices.x.length ? asMs(prices.x[0]) : Infinity;
   }
 
-  window.tcpChart = { graphOf, apply, attach, refit, settle, fit, firstMs, setCandle };
+  window.tcpChart = { graphOf, apply, attach, isBound, refit, settle, fit, firstMs, setCandle };
 })();

@@ -138,8 +138,8 @@
     const box = S.by("chart-box");
     if (drawing !== live.drawing || !box) return;
     const graph = C.graphOf("price-chart");
-    if (!graph || !graph.layout || graph.layout.uirevision !== revision || !window.Plotly || !graph._fullLayout) {
-      setTimeout(() => whenDrawn(drawing, revision), 60);
+    if (!graph || !graph.layout || graph.layout.uirevision !== revision || !C.isBound(graph)) {
+      setTimeout(() => whenDrawn(drawing, revision), 30);
       return;
     }
     C.attach(graph);

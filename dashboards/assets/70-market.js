@@ -49,8 +49,8 @@
     const box = S.by("market-box");
     if (drawing !== market.drawing || !box) return;
     const graph = C.graphOf("market-chart");
-    if (!graph || !graph.layout || graph.layout.uirevision !== revision || !window.Plotly || !graph._fullLayout) {
-      setTimeout(() => whenDrawn(drawing, revision), 60);
+    if (!graph || !graph.layout || graph.layout.uirevision !== revision || !C.isBound(graph)) {
+      setTimeout(() => whenDrawn(drawing, revision), 30);
       return;
     }
     C.attach(graph);

@@ -114,6 +114,7 @@ def test_selection_lives_in_the_address_and_zoom_survives_updates(page, dashboar
     until(lambda: page.evaluate(f"{plot}.data[0].x.length") > 0, 20, "the chart")
     times = page.evaluate(f"{plot}.data[0].x.slice(-120)")
     zoom = [times[0], times[40]]
+    page.evaluate(f"{plot}.on('plotly_react', () => {{ window.again = true; }})")
     page.evaluate(f"zoom => Plotly.relayout({plot}, {{'xaxis.range': zoom}})", zoom)
     Publisher(redis_url).send("market:BTC-USDT", _running_candle(70_001.2))
     expect(page.locator("#chart-price")).to_have_text("70,001.2")
@@ -122,6 +123,9 @@ def test_selection_lives_in_the_address_and_zoom_survives_updates(page, dashboar
         f"{plot}.layout.xaxis.range.map(x => typeof x === 'number' ? x : Date.parse(x + 'Z'))"
     )
     assert [round(value / MINUTE_MS) for value in seen] == [round(value / MINUTE_MS) for value in zoom]
+    fitted = f"(() => tcpChart.fit({plot}).y[0] === {plot}.layout.yaxis.range[0])()"
+    until(lambda: page.evaluate(fitted), 20, "a price axis that fits what is in view")
+    assert not page.evaluate("window.again"), "a zoom drew the whole chart a second time"
 
 
 def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
