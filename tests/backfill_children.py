@@ -10,6 +10,7 @@ from core.timeframes import Timeframe
 from pipelines.backfill.bulk import backfill_bulk_trades
 from pipelines.backfill.candles import backfill_candles
 from pipelines.backfill.report import Progress
+from pipelines.backfill.trades import backfill_trades
 from pipelines.exchanges.okx.bulk import BulkDownloads
 from pipelines.exchanges.okx.requests import Requester
 from pipelines.exchanges.okx.rest import OkxRest
@@ -62,6 +63,21 @@ def candles(
                 await backfill_candles(
                     rest, database_url, symbol, Timeframe.M1, start, end, _teller(told), batch
                 )
+        finally:
+            await rest.close()
+
+    asyncio.run(run())
+
+
+def trades(
+    told: Connection, rest_url: str, database_url: str, symbol: str, start: int, end: int, batch: int
+) -> None:
+    """The matches of [start, end) by page."""
+
+    async def run() -> None:
+        rest = OkxRest(rest_url, Requester(rest_url, budgets={}))
+        try:
+            await backfill_trades(rest, database_url, symbol, start, end, _teller(told), batch)
         finally:
             await rest.close()
 

@@ -17,7 +17,7 @@ from pipelines.lake.store import sha256_of
 from pipelines.lake.verify import verify_lake
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.lake_files import find_files
-from tests.backfill_children import bulk_trades, candles, run_and_kill
+from tests.backfill_children import bulk_trades, candles, run_and_kill, trades
 
 pytestmark = pytest.mark.servers
 
@@ -53,6 +53,27 @@ async def test_candles_killed_ten_times(database_url: str, sim: RunningSim):
     assert [(round(row.timestamp.timestamp() * 1000), *row[1:]) for row in rows] == [
         (c.close_ms, c.open, c.high, c.low, c.close, c.volume, 0) for c in whole
     ]
+
+
+async def test_trades_killed_ten_times(database_url: str, sim: RunningSim):
+    """Six days of matches, page by page from the newest on: after ten kills and a last run every match is
+    there once, as the exchange has it."""
+    start = END_MS - 6 * DAY
+    arguments = (sim.rest_url, database_url, SYMBOL, start, END_MS, 100)
+    for _ in range(KILLS):
+        # It tells when it has skipped what is stored, and after each batch.
+        assert not await asyncio.to_thread(run_and_kill, trades, arguments, 2)
+    assert await asyncio.to_thread(run_and_kill, trades, arguments, None)
+    rest = OkxRest(sim.rest_url, Requester(sim.rest_url, budgets={}))
+    pages = [page async for page in rest.trade_pages(SYMBOL, start, END_MS)]
+    await rest.close()
+    query = "SELECT trade_id, timestamp, price, size, side FROM raw_trades ORDER BY trade_id"
+    with engine(database_url).connect() as connection:
+        rows = connection.execute(text(query)).all()
+    assert [(row.trade_id, round(row.timestamp.timestamp() * 1000), *row[2:]) for row in rows] == [
+        (t.trade_id, t.timestamp_ms, t.price, t.size, t.side.value) for page in reversed(pages) for t in page
+    ]
+    assert len(rows) > 100 * (KILLS + 2)
 
 
 async def test_bulk_files_killed_ten_times(database_url: str, sim: RunningSim, tmp_path: Path):

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import web
 
 from core.errors import BadInput, Unavailable
+from core.instruments import Instrument
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from pipelines.backfill.bulk import BulkReport, backfill_bulk_trades
@@ -321,6 +322,28 @@ async def test_overlapping_sources_count_every_match_once(rig: Rig):
     assert sum(row["size"] for row in table) == volume
     assert rig.whole() == {FIRST: True}
     assert verify_lake(rig.database_url, str(rig.lake)).findings == []
+
+
+class Delisted(OkxRest):
+    """The exchange when it has taken every pair off its list."""
+
+    async def instruments(self) -> list[Instrument]:
+        return []
+
+
+async def test_a_delisted_symbol_has_the_days_that_it_traded(rig: Rig):
+    """Its files of the past are fetched; the days after its last one are missing, by name, and nothing that
+    is stored goes."""
+    await rig.rest.close()
+    rig.rest = Delisted(rig.cdn.url, Requester(rig.cdn.url, budgets={}))
+    rig.cdn.spoiled = {name(number): lambda _: web.Response(status=404) for number in (17, 18)}
+    report = await rig.run(*days(15, 17))
+    assert (report.written, report.missing) == (days(15, 16), days(16, 17))
+    assert rig.whole() == {days(15)[0]: True, days(16)[0]: False}
+    later = await rig.run(*days(17, 17))
+    assert (later.written, later.missing) == ([], days(17))
+    with pytest.raises(BadInput, match="is not listed by the exchange, and it has no files of it"):
+        await rig.run(*days(20, 21), symbol="ETH-USDT")
 
 
 @contextmanager
