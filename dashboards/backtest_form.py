@@ -112,7 +112,7 @@ def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
         html.Footer(
             [
                 html.Button(
-                    [icon("play"), html.Span("Run", id="run-label")],
+                    [icon("play"), html.Span("Run", id="run-label"), html.Span("", id="run-elapsed")],
                     id="run",
                     className="button primary wide",
                 ),

@@ -213,16 +213,14 @@ SERIES_COLUMNS: list[dict[str, Any]] = [
 ]
 
 RUN_COLUMNS: list[dict[str, Any]] = [
-    time("created_ms", "Run", minWidth=128),
-    text("strategy", "Strategy", minWidth=100, tooltipField="strategy"),
-    text("parameters", "Parameters", flex=1.6, minWidth=96, tooltipField="parameters"),
-    text("symbol", "Symbol", minWidth=86, maxWidth=110),
-    text("timeframe", "TF", minWidth=46, maxWidth=64, headerTooltip="Timeframe"),
-    text("period", "Period", minWidth=128, cellClass="numeric"),
-    number("total_return", "Return", "tcpPercent(params.value)", minWidth=76, cellClassRules=SIGNED),
-    number("sharpe", "Sharpe", "tcpMoney(params.value)", minWidth=66),
-    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=74),
-    number("trades", "Trades", "tcpCount(params.value)", "Round trips", minWidth=64),
+    time("created_ms", "Run", minWidth=98, valueFormatter={"function": "tcpShort(params.value)"}),
+    text("strategy", "Strategy", flex=1.8, minWidth=140, tooltipField="strategy"),
+    text("market", "Market", minWidth=112),
+    text("period", "Period", minWidth=104, cellClass="numeric", tooltipField="period"),
+    number("total_return", "Return", "tcpPercent(params.value)", minWidth=86, cellClassRules=SIGNED),
+    number("sharpe", "Sharpe", "tcpMoney(params.value)", minWidth=64),
+    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=78),
+    number("trades", "Trades", "tcpCount(params.value)", "Round trips", minWidth=62),
     text("note", "Note", flex=1.2, minWidth=84, tooltipField="note"),
 ]
 

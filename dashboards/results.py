@@ -242,11 +242,9 @@ def run_row(run: dict[str, Any]) -> dict[str, Any]:
     return {
         "id": run["id"],
         "created_ms": epoch_ms(run["created_at"]),
-        "strategy": strategy(run["strategy_name"]),
-        "symbol": run["symbol"],
-        "timeframe": run["timeframe"],
-        "period": _period(run["start_time"], run["end_time"]),
-        "parameters": ", ".join(described(run["parameters"])),
+        "strategy": " · ".join([strategy(run["strategy_name"]), *described(run["parameters"])]),
+        "market": f"{run['symbol']} {run['timeframe']}",
+        "period": _period(run["start_time"], run["end_time"], run["created_at"].year),
         "total_return": metrics.get("total_return"),
         "sharpe": metrics.get("sharpe"),
         "max_drawdown": metrics.get("max_drawdown"),
@@ -261,10 +259,10 @@ def _return(trade: dict[str, Any]) -> float | None:
     return trade["pnl"] / paid if trade["pnl"] is not None and paid else None
 
 
-def _period(start: datetime | None, end: datetime | None) -> str:
-    """Two days; the second one without its year where that is the first one's."""
-    if start is not None and end is not None and start.year == end.year:
-        return f"{start:%Y-%m-%d} – {end:%m-%d}"
+def _period(start: datetime | None, end: datetime | None, year: int) -> str:
+    """Two days; without their year where both are of the given one."""
+    if start is not None and end is not None and start.year == end.year == year:
+        return f"{start:%m-%d} – {end:%m-%d}"
     return f"{_date(start)} – {_date(end)}"
 
 

@@ -8,6 +8,7 @@ dagfuncs.tcpQuantity = (value) => tcpFormat.quantity(value);
 dagfuncs.tcpPlain = (value) => (value === null || value === undefined ? "none" : typeof value === "number" ? tcpFormat.quantity(value) : String(value));
 dagfuncs.tcpTime = (ms) => (ms ? tcpFormat.local(ms) : "—");
 dagfuncs.tcpMinute = (ms) => (ms ? tcpFormat.local(ms).slice(0, 16) : "—");
+dagfuncs.tcpShort = (ms) => (ms ? tcpFormat.local(ms).slice(5, 16) : "—");
 dagfuncs.tcpUtc = (ms) => (ms ? tcpFormat.utc(ms) : "");
 dagfuncs.tcpState = (value) => (value ? value[0].toUpperCase() + value.slice(1) : "—");
 dagfuncs.tcpSignal = (row) => {
