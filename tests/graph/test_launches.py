@@ -18,6 +18,7 @@ from core.trades import Side, Trade
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.trades import copy_trades
+from tests.dashboard_server import running
 from tests.graph.dagster_stack import SYMBOLS, DagsterStack, wait
 from tests.graph.dagster_ui import launch_from_launchpad, materialize, show_lineage
 
@@ -291,3 +292,26 @@ def test_the_ui_shows_the_lineage_from_the_market_to_a_page(dagster_stack: Dagst
         "feed_quality_daily",
     ):
         expect(page.get_by_text(name, exact=True).first).to_be_visible()
+
+
+@pytest.mark.browser
+def test_a_long_backtest_is_launched_from_the_dashboard(
+    dagster_stack: DagsterStack, page: Page, redis_url: str, unused_port: int
+):
+    """More than half a million candles are handed to Dagster: the page leads to the run and lists its result,
+    the system page shows how it ended."""
+    store_candles(dagster_stack, "DOGE-USDT", 600)
+    given = {"form-symbol": "DOGE-USDT", "form-period": ["2025-01-01", "2026-05-29"]}
+    home, port = dagster_stack.home, dagster_stack.port
+    with running(dagster_stack.database_url, redis_url, unused_port, home, dagster_port=port) as dashboard:
+        page.goto(f"{dashboard.url}/backtests")
+        page.locator("#run").wait_for()
+        for field, value in given.items():
+            page.evaluate("([id, value]) => dash_clientside.set_props(id, { value })", [field, value])
+        page.locator("#run").click()
+        link = page.locator("#toasts").get_by_role("link", name="see it there")
+        run = dagster_stack.ended(str(link.get_attribute("href")).rpartition("/")[2])
+        assert (run["status"], run["errors"]) == ("SUCCESS", [])
+        expect(page.locator('#runs [col-id="market"]', has_text="DOGE-USDT")).to_be_visible()
+        page.goto(f"{dashboard.url}/system")
+        expect(page.locator("#dagster-runs li", has_text="backtest_job").first).to_contain_text("Done")
