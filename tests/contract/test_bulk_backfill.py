@@ -188,13 +188,18 @@ async def test_404_is_not_yet_until_three_days_have_passed(rig: Rig):
 
 
 async def test_a_damaged_file_is_set_aside_and_the_other_days_are_stored(rig: Rig):
-    """Fetched once more first; then kept as it came in the quarantine, named with its problem."""
+    """Fetched once more first; then kept as it came in the quarantine, named with its problem, beside what
+    came damaged in another way."""
+    rig.cdn.spoiled = {name(17): lambda body: body[:-40]}
+    await rig.run(*days(17, 17))
+    rig.cdn.asked.clear()
     rig.cdn.spoiled = {name(17): lambda body: body[:-30]}
     report = await rig.run(*days(15, 18))
     assert (report.written, report.missing) == (days(15, 18), [])
     (damaged,) = report.damaged
     assert "not a whole zip" in damaged and rig.cdn.asked[name(17)] == 2
-    assert (rig.quarantine / name(17)).stat().st_size > 0
+    kept = sorted(rig.quarantine.glob(f"{name(17)[:-4]}.*.zip"), key=lambda path: path.stat().st_size)
+    assert kept[1].stat().st_size - kept[0].stat().st_size == 10 and str(kept[1]) in damaged
     rig.cdn.spoiled = {}
     assert (await rig.run(*days(15, 18))).written == days(16, 17)
 
