@@ -65,6 +65,7 @@ async def test_postgres_away_for_two_seconds_loses_nothing(database_url):
         await until(lambda: collector.health()["received_trades"] > away_at + 300)
         await proxy.restore()
         await until(lambda: closed_through(database_url) >= target)
+        await until(lambda: not provisional(database_url) and not missing(collector))
     engine_of(proxy.url).dispose()
     assert_complete(database_url, tape, MIDNIGHT, target)
 
@@ -109,6 +110,7 @@ async def test_trades_refused_by_a_full_queue_are_asked_for_again(database_url):
         await until(lambda: collector.health()["refused_trades"] > 100)
         await proxy.restore()
         await until(lambda: closed_through(database_url) >= target)
+        await until(lambda: not provisional(database_url) and not missing(collector))
     engine_of(proxy.url).dispose()
     assert_complete(database_url, tape, MIDNIGHT, target)
 
