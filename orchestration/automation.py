@@ -7,6 +7,7 @@ import dagster as dg
 
 QUARTER_HOUR = "*/15 * * * *"
 NIGHT = "40 4 * * *"
+HOUR = "20 * * * *"
 
 _new_rows: dg.AutomationCondition[Any] = dg.AutomationCondition.any_deps_updated()
 _never_built: dg.AutomationCondition[Any] = dg.AutomationCondition.missing()
@@ -24,10 +25,20 @@ WITH_WHAT_IT_READS: dg.AutomationCondition[Any] = dg.AutomationCondition.eager()
 EVERY_NIGHT: dg.AutomationCondition[Any] = dg.AutomationCondition.on_cron(NIGHT)
 """Once after 04:40 UTC, when what it looks at was built since."""
 
+EVERY_HOUR: dg.AutomationCondition[Any] = (
+    dg.AutomationCondition.cron_tick_passed(HOUR) & ~_running
+).with_label("every hour, whether or not anything came")
+"""Of what looks at tables that may have stopped growing."""
+
 FRESH_EVERY_NIGHT = dg.FreshnessPolicy.time_window(
     fail_window=timedelta(days=2), warn_window=timedelta(hours=26)
 )
 """Of what a schedule makes each night: a night without it is a warning, two are a failure."""
+
+FRESH_EVERY_WEEK = dg.FreshnessPolicy.time_window(
+    fail_window=timedelta(days=15), warn_window=timedelta(days=8)
+)
+"""The same of what is made on Sundays."""
 
 automation = dg.AutomationConditionSensorDefinition(
     "automation",

@@ -18,6 +18,7 @@ from orchestration.defs.lake.assets import raw_trade_archive
 from orchestration.defs.lake.bulk import bulk_trades
 from orchestration.defs.lake.schedules import archive_job, archive_of_yesterday
 from orchestration.defs.live.assets import live_tables
+from orchestration.defs.live.checks import source_freshness
 from orchestration.defs.live.sensors import daemon_heartbeat, failures_to_events
 from orchestration.defs.market_data.assets import candle_backfill, trade_backfill
 from orchestration.defs.market_data.checks import last_whole_day_is_sound
@@ -56,7 +57,7 @@ defs = dg.Definitions(
         *live_tables,
         *dashboard_pages,
     ],
-    asset_checks=[dbt_and_python_agree, last_whole_day_is_sound],
+    asset_checks=[dbt_and_python_agree, last_whole_day_is_sound, source_freshness],
     jobs=[
         candle_backfill_job,
         archive_job,

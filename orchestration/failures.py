@@ -9,7 +9,7 @@ from config.files import ConfigError
 from core.errors import BadInput
 
 OUTAGE_RETRIES = dg.RetryPolicy(max_retries=3, delay=10, backoff=dg.Backoff.EXPONENTIAL)
-"""For calls to the exchange: 10, 20 and 40 s, longer than a restart of it takes."""
+"""For calls to the exchange and to the database: 10, 20 and 40 s, longer than a restart of either takes."""
 
 
 @contextmanager

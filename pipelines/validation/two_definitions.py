@@ -1,5 +1,6 @@
 """Metrics are defined twice, in `core.metrics` and in the dbt models: here they are laid side by side."""
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -96,7 +97,7 @@ def of_walk(run: Row) -> dict[str, Number]:
 
 
 def _of_bots(engine: Engine, bots: list[dict[str, Any]], lives: Mapping[int, Life]) -> Iterator[Told]:
-    by_bot: dict[int, list[Row]] = {bot["bot_id"]: [] for bot in bots}
+    by_bot: dict[int, list[Row]] = defaultdict(list)
     for row in mart_rows(engine, "bot_exposure_daily"):
         by_bot[row["bot_id"]].append(row)
     for bot in bots:

@@ -28,6 +28,7 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             "materializable": node.is_materializable,
             "partitions": _dimensions(node.partitions_def),
             "pools": sorted(node.pools or []),
+            "retries": _retries(definitions, key),
             "single_run": node.backfill_policy is not None
             and node.backfill_policy.max_partitions_per_run is None,
             "checks": sorted(check.name for check in node.check_keys),
@@ -61,6 +62,13 @@ def describe(definitions: dg.Definitions) -> dict[str, Any]:
             for sensor in repository.sensor_defs
         },
     }
+
+
+def _retries(definitions: dg.Definitions, key: dg.AssetKey) -> int:
+    asset = definitions.get_repository_def().assets_defs_by_key.get(key)
+    if asset is None or not asset.is_executable:
+        return 0
+    return 0 if asset.op.retry_policy is None else asset.op.retry_policy.max_retries
 
 
 def _window(policy: dg.FreshnessPolicy | None) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import text
+from sqlalchemy.exc import IntegrityError
 
 from core.errors import BadInput, Unavailable
 from orchestration.dbt_command import run_dbt
@@ -19,6 +20,7 @@ from orchestration.dbt_window import event_times
 from orchestration.docs_site import build_site, make_server
 from pipelines.validation.two_definitions import compare_definitions
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.tables import metadata
 from tests.graph import bot_history
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
@@ -185,28 +187,36 @@ THINNED = """
 """
 
 
+MADE = """
+    SELECT (SELECT (count(*), sum(peak_value), sum(drawdown)::numeric(20, 9))::text
+            FROM intermediate.int_equity_curve) AS curve,
+           (SELECT (count(*), sum(max_drawdown)::numeric(20, 9))::text
+            FROM intermediate.int_equity_stretches) AS stretches
+"""
+
+
 def test_an_upgrade_keeps_what_retention_left_in_the_models_alone(database_url: str, dbt_home: Path):
     """Days whose snapshots were thinned keep their rows when the models of an older project are built anew,
-    those since then are made again; a full refresh is of what is left."""
+    and those since then are made again: all is as it was. Of what is left there would be less. No snapshot
+    can be there twice."""
     history = bot_history.invent(seed=5)
     with engine(database_url).begin() as connection:
         bot_history.store_bots(connection, history)
         bot_history.store(connection, history, bot_history.START, bot_history.START + timedelta(days=9))
-    build(dbt_home, database_url)
-    snapshots = "SELECT count(*) AS snapshots FROM intermediate.int_equity_curve"
-    before = read(database_url, snapshots)
+    assert rebuild_redefined(dbt_home, database_url) == []
+    chosen = ["--select", "+int_equity_stretches", *event_times(database_url)]
+    run_dbt(["run", "--quiet", *chosen], dbt_home, database_url)
+    (before,) = read(database_url, MADE)
     with engine(database_url).begin() as connection:
         connection.execute(text(THINNED))
+    assert read(database_url, MADE) != [before]
     rebuild_redefined(dbt_home, database_url)
-    assert read(database_url, snapshots) == before
-    build(dbt_home, database_url)
-    assert_marts(database_url, history)
-    with engine(database_url).begin() as connection:
-        connection.execute(text("UPDATE model_builds SET fingerprint = 'older'"))
-    rebuild_redefined(dbt_home, database_url, everything=True)
-    assert read(database_url, snapshots) == read(
-        database_url, "SELECT count(*) AS snapshots FROM bot_performance"
-    )
+    assert read(database_url, MADE) == [before]
+    left = "SELECT count(*) < (SELECT count(*) FROM intermediate.int_equity_curve) AS fewer"
+    assert read(database_url, f"{left} FROM bot_performance") == [{"fewer": True}]
+    curve = "intermediate.int_equity_curve"
+    with pytest.raises(IntegrityError), engine(database_url).begin() as connection:
+        connection.execute(text(f"INSERT INTO {curve} SELECT * FROM {curve} LIMIT 1"))
 
 
 def test_a_definition_is_known_by_all_that_makes_its_rows(parsed_home: Path):
@@ -364,7 +374,8 @@ def test_the_docs_site_serves_lineage_from_one_page(database_url: str, dbt_home:
 
 
 def test_every_column_of_every_model_is_described(parsed_home: Path):
-    """No model, source, exposure or column of a mart without a description; every unit test is a sentence."""
+    """No model, source, exposure or column without a description; every unit test is a sentence; what a row
+    of an intermediate model is, is tested, and of a mart a key."""
     manifest = json.loads((parsed_home / "dbt" / "manifest.json").read_text(encoding="utf-8"))
     models = [node for node in manifest["nodes"].values() if node["resource_type"] == "model"]
     silent = [
@@ -376,9 +387,25 @@ def test_every_column_of_every_model_is_described(parsed_home: Path):
     described = [*models, *manifest["sources"].values(), *manifest["exposures"].values()]
     assert silent == []
     assert [node["name"] for node in described if not node["description"]] == []
+    of_tables = {
+        source["name"]: {name for name, column in source["columns"].items() if column["description"]}
+        for source in manifest["sources"].values()
+    }
+    assert of_tables == {name: set(metadata.tables[name].columns.keys()) for name in of_tables}
     assert [
         test["name"] for test in manifest["unit_tests"].values() if len(test["description"] or "") < 40
     ] == []
+    unique = {
+        test["attached_node"].rpartition(".")[2]
+        for test in manifest["nodes"].values()
+        if test["resource_type"] == "test" and test["test_metadata"]["name"].startswith("unique")
+    }
+    assert {node["name"] for node in models if node["schema"] == "intermediate"} <= unique
+    tables = [
+        node for node in models if node["schema"] == "marts" and node["config"]["materialized"] != "view"
+    ]
+    keyless = [node["name"] for node in tables if "primary_key" not in json.dumps(node)]
+    assert keyless == []
     marts = [node for node in models if node["schema"] == "marts"]
     assert len(marts) >= 7
     assert all(node["config"]["contract"]["enforced"] for node in marts)

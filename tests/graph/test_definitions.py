@@ -1,34 +1,20 @@
 """The shape of the asset graph, pinned."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from config.settings import PROJECT_ROOT
 from dashboards.app import PAGES
+from tests.graph.outside import run_outside
 
 GOLDEN = Path(__file__).parent / "golden.json"
 
 
 def load(home: Path, *command: str) -> str:
     """Standard output of a fresh interpreter with its own home and no server named."""
-    environment = {
-        name: value for name, value in os.environ.items() if not name.startswith(("TCP_", "DAGSTER_"))
-    }
-    done = subprocess.run(
-        (sys.executable, *command),
-        cwd=PROJECT_ROOT,
-        env={**environment, "TCP_HOME": str(home)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    return run_outside(*command, TCP_HOME=home)
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +53,9 @@ def test_every_page_of_the_dashboard_is_an_exposure(parsed_home: Path):
 
 def test_models_are_built_when_the_tables_they_read_grew(parsed_home: Path, found):
     """All models are requested together at the first quarter of an hour and none at the second; when
-    snapshots of bots grew after it, exactly the models below them, at the third and not before."""
-    requested = json.loads(load(parsed_home, "-m", "tests.graph.automate"))
+    snapshots of bots grew after it, exactly the models below them, at the third and not before. Whether
+    tables are late is looked at each hour, though nothing came."""
+    requested, checked = json.loads(load(parsed_home, "-m", "tests.graph.automate"))
     models = [key for key in found["assets"] if key.startswith(("staging/", "intermediate/", "marts/"))]
     assert requested[:5] == [[], models, [], [], []]
     below = {"staging/stg_bot_performance"}
@@ -76,6 +63,26 @@ def test_models_are_built_when_the_tables_they_read_grew(parsed_home: Path, foun
         below |= more
     assert requested[5] == sorted(below)
     assert len(models) > len(below) > 10
+    late = [
+        f"{name}: dbt_source_is_fresh" for name in ("bot_performance", "market_data", "raw_trades", "signals")
+    ]
+    assert checked == [[], [], [], late, [], []]
+
+
+LINKS = """
+import dagster as dg
+from orchestration.definitions import defs
+graph = defs.get_repository_def().asset_graph
+print(graph.get(dg.AssetKey(["dashboard", "data_page"])).metadata["page"].value)
+print(graph.get(dg.AssetKey(["marts", "feed_quality_daily"])).metadata["pages"].value)
+"""
+
+
+def test_models_link_to_the_pages_that_show_them(parsed_home: Path):
+    """Where the dashboard is configured to be, not where it usually is."""
+    page, pages = run_outside("-c", LINKS, TCP_HOME=parsed_home, TCP_DASHBOARD_PORT=8999).splitlines()
+    assert page == "http://127.0.0.1:8999/data"
+    assert pages == f"[Data]({page})"
 
 
 def test_every_deferred_import_of_an_asset_exists(parsed_home: Path):

@@ -7,7 +7,7 @@
     lookback=1,
     begin='2026-01-01',
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['bot_id', 'snapshot_at']}, {'columns': ['day'], 'type': 'brin'}],
+    indexes=[{'columns': ['bot_id', 'snapshot_at'], 'unique': true}, {'columns': ['day'], 'type': 'brin'}],
 ) }}
 
 with bots as (

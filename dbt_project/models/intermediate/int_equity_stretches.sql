@@ -8,7 +8,7 @@
     lookback=1,
     begin='2026-01-01',
     on_schema_change='append_new_columns',
-    indexes=[{'columns': ['bot_id', 'day']}, {'columns': ['day'], 'type': 'brin'}],
+    indexes=[{'columns': ['bot_id', 'day', 'peak_value'], 'unique': true}, {'columns': ['day'], 'type': 'brin'}],
 ) }}
 
 with curve as (

@@ -4,6 +4,7 @@ import dagster as dg
 
 from config.settings import settings
 from core.errors import BadInput
+from orchestration.automation import FRESH_EVERY_NIGHT, FRESH_EVERY_WEEK
 from orchestration.defs.backtests.config import BacktestConfig, SweepConfig, WalkForwardConfig
 from orchestration.defs.backtests.metadata import best_table, logged, walk_metadata
 from orchestration.failures import mistakes_fail_at_once
@@ -32,7 +33,12 @@ def backtest(context: dg.AssetExecutionContext, config: BacktestConfig) -> dg.Ma
     )
 
 
-@dg.asset(deps=[dg.AssetKey(["public", "market_data"])], group_name="backtests", kinds={"python", "postgres"})
+@dg.asset(
+    deps=[dg.AssetKey(["public", "market_data"])],
+    group_name="backtests",
+    kinds={"python", "postgres"},
+    freshness_policy=FRESH_EVERY_NIGHT,
+)
 def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The sweeps of config/sweeps, or of the launchpad, over stored candles; every combination a row of
     sweep_results. With a scheduler the workers of a Dask cluster walk them."""
@@ -62,7 +68,12 @@ def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.Materia
     )
 
 
-@dg.asset(deps=[dg.AssetKey(["public", "market_data"])], group_name="backtests", kinds={"python", "postgres"})
+@dg.asset(
+    deps=[dg.AssetKey(["public", "market_data"])],
+    group_name="backtests",
+    kinds={"python", "postgres"},
+    freshness_policy=FRESH_EVERY_WEEK,
+)
 def walk_forward(context: dg.AssetExecutionContext, config: WalkForwardConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The sweeps of config/sweeps, or of the launchpad, trained on one stretch of the stored candles and
     tested on the next, over and over. A market with too few candles for that is told, and left out."""

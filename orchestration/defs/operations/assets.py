@@ -3,8 +3,9 @@
 import dagster as dg
 from pydantic import Field
 
-from orchestration.automation import FRESH_EVERY_NIGHT
-from orchestration.failures import mistakes_fail_at_once
+from config.settings import settings
+from orchestration.automation import FRESH_EVERY_NIGHT, FRESH_EVERY_WEEK
+from orchestration.failures import OUTAGE_RETRIES, mistakes_fail_at_once
 from orchestration.tcp_command import run_tcp
 
 
@@ -21,7 +22,12 @@ class BaseBackupConfig(dg.Config):
     keep: int = Field(2, ge=1, description="Newest base backups that stay, with the WAL since them")
 
 
-@dg.asset(group_name="operations", kinds={"postgres", "file"}, freshness_policy=FRESH_EVERY_NIGHT)
+@dg.asset(
+    group_name="operations",
+    kinds={"postgres", "file"},
+    freshness_policy=FRESH_EVERY_NIGHT,
+    retry_policy=OUTAGE_RETRIES,
+)
 def database_backup(config: BackupConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The whole database as a file of pg_dump in TCP_HOME/backups, tried on a scratch server."""
     options = ("--keep", str(config.keep), *(("--verify",) if config.verify else ()))
@@ -39,7 +45,12 @@ def database_backup(config: BackupConfig) -> dg.MaterializeResult:  # type: igno
     )
 
 
-@dg.asset(group_name="operations", kinds={"postgres", "file"})
+@dg.asset(
+    group_name="operations",
+    kinds={"postgres", "file"},
+    freshness_policy=FRESH_EVERY_WEEK if settings().wal_archive is not None else None,
+    retry_policy=OUTAGE_RETRIES,
+)
 def base_backup(config: BaseBackupConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The embedded server's files in TCP_WAL_ARCHIVE: any later second can be recovered from them."""
     with mistakes_fail_at_once():

@@ -55,7 +55,7 @@ def old_data(config: OldDataConfig) -> dg.MaterializeResult:  # type: ignore[typ
     )
 
 
-@dg.asset(group_name="operations", kinds={"dagster"})
+@dg.asset(group_name="operations", kinds={"dagster"}, freshness_policy=FRESH_EVERY_NIGHT)
 def run_history(context: dg.AssetExecutionContext, config: RunHistoryConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Runs that ended long ago leave Dagster's database: models alone make 96 a day. Runs of partitions stay,
     because they say which days are there."""

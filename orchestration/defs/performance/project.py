@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache
 from typing import Any
+from urllib.parse import urlsplit
 
 import dagster as dg
 from dagster_dbt import DagsterDbtTranslator, DbtProject
@@ -12,6 +13,7 @@ from dagster_dbt import DagsterDbtTranslator, DbtProject
 from config.settings import settings
 from orchestration.automation import ON_NEW_ROWS, WITH_WHAT_IT_READS
 from orchestration.dbt_command import ensure_manifest
+from orchestration.resources import page_url
 
 FRESH = dg.FreshnessPolicy.time_window(fail_window=timedelta(days=1), warn_window=timedelta(hours=1))
 
@@ -34,8 +36,13 @@ class Translator(DagsterDbtTranslator):
     def get_asset_spec(
         self, manifest: Mapping[str, Any], unique_id: str, project: DbtProject | None
     ) -> dg.AssetSpec:
-        """Marts are to be fresh: built every quarter of an hour while the daemon lives."""
+        """A model links to the pages that show it. Marts are to be fresh: built every quarter of an hour
+        while the daemon lives."""
         spec = super().get_asset_spec(manifest, unique_id, project)
+        shown = [exposure for exposure in manifest["exposures"].values() if unique_id in _shows(exposure)]
+        if shown:
+            links = ", ".join(f"[{exposure['label']}]({_url(exposure)})" for exposure in shown)
+            spec = spec.merge_attributes(metadata={"pages": dg.MetadataValue.md(links)})
         if spec.key.path[0] != "marts":
             return spec
         return spec.replace_attributes(freshness_policy=FRESH)
@@ -60,12 +67,22 @@ def exposed_pages() -> Iterator[dg.AssetSpec]:
     for exposure in manifest()["exposures"].values():
         yield dg.AssetSpec(
             key=dg.AssetKey(["dashboard", exposure["name"]]),
-            deps=[_key(translator, node) for node in exposure["depends_on"]["nodes"]],
+            deps=[_key(translator, node) for node in _shows(exposure)],
             description=exposure["description"],
             group_name="dashboard",
             kinds={"dash"},
-            metadata={"page": dg.MetadataValue.url(exposure["url"])},
+            metadata={"page": dg.MetadataValue.url(_url(exposure))},
         )
+
+
+def _shows(exposure: Mapping[str, Any]) -> list[str]:
+    nodes: list[str] = exposure["depends_on"]["nodes"]
+    return nodes
+
+
+def _url(exposure: Mapping[str, Any]) -> str:
+    """Of the page where the dashboard is; dbt's documentation knows the usual port."""
+    return page_url(settings(), urlsplit(exposure["url"]).path)
 
 
 def _key(translator: Translator, node: str) -> dg.AssetKey:
