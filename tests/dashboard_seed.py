@@ -45,6 +45,14 @@ BOTS = (
     ("bot_005", "ema_crossover", "ETH-USDT", {"fast_period": 20, "slow_period": 60}),
 )
 CASH = 10_000.0
+DAEMON = {
+    "clock_rate": 1.0,
+    "feed": "live",
+    "pending_trades": 3,
+    "last_commit_ms": 7.9,
+    "bus_waiting": 0,
+    "rss_mb": 158.2,
+}
 FEE = 0.001
 
 
@@ -60,7 +68,7 @@ def seed(engine: Engine, now_ms: int, minutes: int = 1600) -> None:
                 upsert_candles(connection, rolled(walk, timeframe))
     for name, strategy, symbol, parameters in BOTS:
         _bot(engine, name, strategy, symbol, parameters, now_ms)
-    beat(engine, "live", now_ms, now_ms, {"clock_rate": 1.0, "feed": "live"})
+    beat(engine, "live", now_ms, now_ms, DAEMON)
     beat(engine, "collector", now_ms, now_ms, {"state": "live"})
     record_event(engine, "info", "collector", "connected", "connected to the exchange", now_ms=now_ms)
     record_event(engine, "warning", "collector", "gap", "12 trades of ETH-USDT were refilled", now_ms=now_ms)
@@ -370,7 +378,7 @@ def _store(engine: Engine, symbol: str, close_ms: int, bar: list[float]) -> None
 
 
 def _beat(engine: Engine, wall_ms: int, exchange_ms: int, rate: float) -> None:
-    beat(engine, "live", wall_ms, exchange_ms, {"clock_rate": rate, "feed": "live"})
+    beat(engine, "live", wall_ms, exchange_ms, DAEMON | {"clock_rate": rate})
     states = {"active": "running", "paused": "paused", "stopped": "stopped"}
     now = datetime.fromtimestamp(wall_ms / 1000, UTC)
     with engine.begin() as connection:

@@ -31,6 +31,7 @@ VIEWS = (
     View("bots-orders", "/bots?bot=bot_001&tab=orders", ("#bot-rows .ag-overlay-no-rows-center",)),
     View("bots-trades", "/bots?bot=bot_001&tab=trades", (f"#bot-rows {ROWS}",)),
     View("bots-crashes", "/bots?bot=bot_001&tab=crashes", (".bot-frame",)),
+    View("bots-crash", "/bots?bot=bot_002&tab=crashes", ("pre.code",)),
     View("bots-history", "/bots?bot=bot_001&tab=history", (".bot-frame .panel",)),
     View("bots-log", "/bots?bot=bot_001&tab=log", ("#bot-log",)),
     View("portfolio", "/portfolio", (f"#portfolio-equity {GRAPH}", f"#portfolio-bots {ROWS}")),

@@ -13,6 +13,7 @@ from axe_playwright_python.sync_playwright import Axe
 from tests.dashboard_marts import fill_marts
 from tests.dashboard_seed import market_running, seed
 from tests.dashboard_server import running, until
+from tests.dashboard_showcase import fill_showcase
 from tests.page_views import VIEWS
 from tests.research_seed import fill_research
 
@@ -37,7 +38,8 @@ def dashboard(database_url, redis_url, unused_port, tmp_path):
         now_ms = time.time_ns() // 1_000_000
         seed(client.database, now_ms, minutes=1600)
         fill_research(client.database, now_ms)
-        fill_marts(client.database)
+        fill_marts(client.database, rows=False)
+        fill_showcase(client.database, database_url, now_ms)
         until(lambda: client.get("/metrics").text.count("tcp_bot_value{") == 5, 60, "the bots")
         with market_running(client.database, redis_url):
             yield client
