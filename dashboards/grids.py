@@ -213,15 +213,22 @@ SERIES_COLUMNS: list[dict[str, Any]] = [
 ]
 
 RUN_COLUMNS: list[dict[str, Any]] = [
-    time("created_ms", "Run", minWidth=98, valueFormatter={"function": "tcpShort(params.value)"}),
-    text("strategy", "Strategy", flex=1.8, minWidth=140, tooltipField="strategy"),
-    text("market", "Market", minWidth=112),
-    text("period", "Period", minWidth=104, cellClass="numeric", tooltipField="period"),
-    number("total_return", "Return", "tcpPercent(params.value)", minWidth=86, cellClassRules=SIGNED),
-    number("sharpe", "Sharpe", "tcpMoney(params.value)", minWidth=64),
-    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=78),
-    number("trades", "Trades", "tcpCount(params.value)", "Round trips", minWidth=62),
-    text("note", "Note", flex=1.2, minWidth=84, tooltipField="note"),
+    time(
+        "created_ms",
+        "Run",
+        width=110,
+        minWidth=98,
+        flex=0,
+        valueFormatter={"function": "tcpShort(params.value)"},
+    ),
+    text("strategy", "Strategy", flex=1.8, minWidth=130, tooltipField="strategy"),
+    text("market", "Market", width=118, flex=0),
+    text("period", "Period", width=122, flex=0, cellClass="numeric", tooltipField="period"),
+    number("total_return", "Return", "tcpPercent(params.value)", width=88, flex=0, cellClassRules=SIGNED),
+    number("sharpe", "Sharpe", "tcpMoney(params.value)", width=72, minWidth=64, flex=0),
+    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", width=82, flex=0),
+    number("trades", "Trades", "tcpCount(params.value)", "Round trips", width=68, minWidth=60, flex=0),
+    text("note", "Note", flex=1.2, minWidth=76, tooltipField="note"),
 ]
 
 
@@ -266,15 +273,17 @@ def window_columns() -> list[dict[str, Any]]:
 
 
 PORTFOLIO_COLUMNS: list[dict[str, Any]] = [
-    text("bot", "Bot", minWidth=68, cellClass="strong"),
-    text("strategy", "Strategy", minWidth=116, tooltipField="strategy"),
-    number("current_value", "Value (USDT)", "tcpMoney(params.value)", "Cash and coins", minWidth=106),
-    number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=58),
-    number("day_pnl", "P&L today", "tcpMoney(params.value, true)", minWidth=86, cellClassRules=SIGNED),
-    number("pnl", "P&L", "tcpMoney(params.value, true)", minWidth=80, cellClassRules=SIGNED),
-    number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=84, cellClassRules=SIGNED),
-    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=84),
-    number("fees", "Fees", "tcpMoney(params.value)", "All fills", minWidth=60),
+    text("bot", "Bot", minWidth=82, cellClass="strong", tooltipField="bot"),
+    text("strategy", "Strategy", minWidth=112, tooltipField="strategy"),
+    number("current_value", "Value, USDT", "tcpMoney(params.value)", "Cash and coins", minWidth=98),
+    number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=54),
+    number(
+        "day_pnl", "Today", "tcpMoney(params.value, true)", "P&L today", minWidth=76, cellClassRules=SIGNED
+    ),
+    number("pnl", "P&L", "tcpMoney(params.value, true)", minWidth=96, cellClassRules=SIGNED),
+    number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=88, cellClassRules=SIGNED),
+    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=80),
+    number("fees", "Fees", "tcpMoney(params.value)", "All fills", minWidth=64),
 ]
 
 EVENT_COLUMNS: list[dict[str, Any]] = [

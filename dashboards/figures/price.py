@@ -37,7 +37,7 @@ def price_figure(
             traces.append(indicator_trace(indicators, name, position, below, decimals))
     shape = layout(scheme)
     shape |= _axes(scheme, lower > 0, times, timeframe_ms, decimals, candles)
-    shape["annotations"] = [unit_label(quote, "y"), unit_label(base, "y2"), zone_label()]
+    shape["annotations"] = [unit_label(quote, "y"), pane_label(base, "y2"), zone_label()]
     shape["uirevision"] = "keep"
     shape["meta"] = {"timeframe_ms": timeframe_ms, "shown": SHOWN, "decimals": decimals}
     return {"data": traces, "layout": shape}
@@ -164,10 +164,16 @@ def unit_label(text: str, axis_name: str) -> dict[str, Any]:
     }
 
 
+def pane_label(text: str, axis_name: str) -> dict[str, Any]:
+    """The unit of a low pane, inside its left corner: above its ticks the labels of the pane over it end."""
+    corner = {"x": 0, "xanchor": "left", "yanchor": "top", "yshift": 2, "xshift": 2}
+    return unit_label(text, axis_name) | corner
+
+
 def zone_label() -> dict[str, Any]:
     """The zone of a time axis, at its end: charts are UTC as the candles' days are, tables the reader's."""
     corner = {"xref": "paper", "yref": "paper", "x": 1, "y": 0, "xanchor": "left", "yanchor": "top"}
-    return {"text": "UTC", **corner, "xshift": 4, "yshift": -6, "showarrow": False, "font": {"size": 10}}
+    return {"text": "UTC", **corner, "xshift": 36, "yshift": -6, "showarrow": False, "font": {"size": 10}}
 
 
 def fitted(seen: pl.DataFrame) -> tuple[list[float] | None, list[float] | None]:
