@@ -20,6 +20,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 DAY_MS = 86_400_000
 YEAR_MS = 365 * DAY_MS
+FLAT = 1e-15
+"""Deviation of equal returns, which differ by their rounding, about 1e-16 of 1."""
 
 METRICS = (
     "total_return",
@@ -138,8 +140,7 @@ def sharpe(returned: Floats, periods: float) -> float | None:
     if returned.size < 2:
         return None
     mean, deviation = float(returned.mean()), float(returned.std(ddof=1))
-    # Equal returns differ by their rounding, about 1e-16 of 1.
-    return None if deviation <= 1e-15 else mean / deviation * sqrt(periods)
+    return None if deviation <= FLAT else mean / deviation * sqrt(periods)
 
 
 def sortino(returned: Floats, periods: float) -> float | None:

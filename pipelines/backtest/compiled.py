@@ -4,6 +4,7 @@ Numba keeps compiled code beside its source and notices when that file changes, 
 changes whose functions were compiled in. So the code is kept under a name made of all kernel sources.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from functools import lru_cache
@@ -45,6 +46,9 @@ def cache_folder() -> Path:
 
 
 numba.config.CACHE_DIR = str(cache_folder())
+# Threads that are done sleep. By default they ask for more for some milliseconds, on a core that Polars, or
+# another process, could have.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def njit(function: F) -> F:
@@ -152,3 +156,14 @@ def _lowest(typing: Any, word: Any) -> Any:
 
 lowest: Callable[[np.uint64], int] = intrinsic(_lowest)
 """In a kernel: the place of the lowest bit of a word that is not 0."""
+
+
+def _highest(typing: Any, word: Any) -> Any:
+    def made(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.sub(ir.IntType(64)(63), builder.ctlz(arguments[0], ir.IntType(1)(1)))
+
+    return types.int64(types.int64), made
+
+
+highest: Callable[[int], int] = intrinsic(_highest)
+"""In a kernel: the place of the highest bit of a number above 0."""

@@ -7,9 +7,11 @@ import numpy as np
 from core.timeframes import Timeframe
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.candles import Stretch
+from pipelines.backtest.request import Market
 from pipelines.sweep.lines import LINES_BYTES, Pair, compute, crossing_pair, lines_at_once, parts
 from pipelines.sweep.prices import Prices
 from pipelines.sweep.request import SweepRequest
+from pipelines.sweep.walk import Costs
 from strategies.base import Strategy
 from strategies.indicators.base import Indicator
 
@@ -26,23 +28,26 @@ def walk_pairs(
     integers: Ints,
     report: Callable[[int, int], None],
 ) -> bool:
-    """Walk every pair into its row of the states; False, with the states spoilt, when a line has holes."""
+    """Walk every pair into its row of the states; False, with the states spoilt, when a line has holes, or
+    few pairs share one: such lines are computed on the way."""
     from pipelines.sweep.events import finish_all
 
-    distinct = list(dict.fromkeys(indicator for pair in pairs for indicator in pair))
-    alphas = [_plain_ema(indicator) for indicator in distinct]
-    if None not in alphas:
-        periods = np.array(alphas, np.float64)
-        _walk_emas(pairs, distinct, periods, piece, prices, request, floats, integers, report)
+    number: dict[Indicator, int] = {}
+    chosen = np.array([[number.setdefault(line, len(number)) for line in pair] for pair in pairs], np.int64)
+    if len(number) > max(2, len(pairs) // 2):
+        return False
+    periods = [_plain_ema(line) for line in number]
+    if None not in periods:
+        _walk_emas(chosen, np.array(periods, np.float64), piece, prices, request, floats, integers, report)
     elif not _walk_computed(pairs, piece, prices, request, floats, integers, report):
         return False
-    finish_all(floats, integers, *costs(request), *prices.arrays())
+    finish_all(floats, integers, costs(request), prices)
     return True
 
 
-def costs(request: SweepRequest) -> tuple[float, float, bool, int]:
-    """The kernels' arguments about fills."""
-    return request.fee, request.slippage, request.pays_in_quote, request.candle_ms
+def costs(request: Market) -> Costs:
+    """Of a fill, as the kernels want them."""
+    return Costs(request.fee, request.slippage, request.pays_in_quote)
 
 
 def cannot_look_ahead(strategy: Strategy) -> bool:
@@ -62,8 +67,7 @@ def _plain_ema(indicator: Indicator) -> int | None:
 
 
 def _walk_emas(
-    pairs: list[Pair],
-    distinct: list[Indicator],
+    chosen: Ints,
     periods: Floats,
     piece: Stretch,
     prices: Prices,
@@ -78,13 +82,12 @@ def _walk_emas(
 
     from pipelines.sweep.events import BLOCK, ema_lines, walk_crossings
 
-    number = {indicator: n for n, indicator in enumerate(distinct)}
-    chosen = np.array([[number[one], number[two]] for one, two in pairs], np.int64)
-    groups = min(len(pairs), 4 * numba.get_num_threads())
+    count = chosen.shape[0]
+    groups = min(count, 4 * numba.get_num_threads())
     values = piece.candles["close"].to_numpy(writable=True)
-    step = max(1, LINES_BYTES // 4 // (8 * len(distinct) * BLOCK)) * BLOCK
-    lines = np.empty((len(distinct), min(step, values.size) + 1))
-    carried = np.zeros(len(distinct))
+    step = max(1, LINES_BYTES // 4 // (8 * periods.size * BLOCK)) * BLOCK
+    lines = np.empty((periods.size, min(step, values.size) + 1))
+    carried = np.zeros(periods.size)
     alphas, known = 2 / (periods + 1), (periods - 1).astype(np.int64)
     for begin in range(0, values.size, step):
         end = min(begin + step, values.size)
@@ -99,10 +102,10 @@ def _walk_emas(
             groups,
             known,
             piece.warm,
-            *costs(request),
-            *prices.arrays(),
+            costs(request),
+            prices,
         )
-        report(len(pairs) * end // values.size, len(pairs))
+        report(count * end // values.size, count)
 
 
 def _walk_computed(
@@ -140,8 +143,8 @@ def _walk_computed(
                 groups,
                 computed[1],
                 piece.warm,
-                *costs(request),
-                *prices.arrays(),
+                costs(request),
+                prices,
             )
             floats[rows], integers[rows] = states, wholes
             done += len(some)

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 
 from pipelines.backtest.account import Floats, Ints
 from pipelines.backtest.compiled import borrowed, lowest, njit, njit_inlined, njit_parallel, sides
-from pipelines.sweep.prices import FILLED_AT, REFUSED
-from pipelines.sweep.walk import QUANTITY, WAITS, enter, fill, finish, hear, leave
+from pipelines.sweep.prices import FILLED_AT, REFUSED, Prices, lent
+from pipelines.sweep.walk import QUANTITY, WAITS, Costs, enter, fill, finish, hear, leave
 
 Bytes = NDArray[np.uint8]
 
@@ -47,20 +47,12 @@ def _walk_group(
     pairs: Ints,
     first_known: Ints,
     warm: int,
-    fee: float,
-    slippage: float,
-    pays_in_quote: bool,
-    candle_ms: int,
-    look: Floats,
-    close: Floats,
-    far: Floats,
-    higher: Ints,
-    day_end: Ints,
+    costs: Costs,
+    prices: Prices,
 ) -> None:
     """Combinations start … stop − 1 of `walk_crossings`."""
     states, wholes, lines, pairs = borrowed(states), borrowed(wholes), borrowed(lines), borrowed(pairs)
-    look, close, far = borrowed(look), borrowed(close), borrowed(far)
-    higher, day_end, first_known = borrowed(higher), borrowed(day_end), borrowed(first_known)
+    first_known, prices = borrowed(first_known), lent(prices)
     for block in range(max(warm, offset + 1), until, BLOCK):
         end = min(block + BLOCK, until)
         for c in range(start, stop):
@@ -75,11 +67,8 @@ def _walk_group(
                     bit = found & (~found + np.uint64(1))
                     found ^= bit
                     if 0 <= whole[WAITS] <= at:
-                        fill(
-                            state, whole, fee, slippage, pays_in_quote, candle_ms, look, close, far, higher,
-                            day_end,
-                        )  # fmt: skip
-                    hear(state, whole, at, (above & bit) != 0, look)
+                        fill(state, whole, costs, prices)
+                    hear(state, whole, at, (above & bit) != 0, prices)
 
 
 @njit_parallel
@@ -93,54 +82,31 @@ def walk_crossings(
     groups: int,
     first_known: Ints,
     warm: int,
-    fee: float,
-    slippage: float,
-    pays_in_quote: bool,
-    candle_ms: int,
-    look: Floats,
-    close: Floats,
-    far: Floats,
-    higher: Ints,
-    day_end: Ints,
+    costs: Costs,
+    prices: Prices,
 ) -> None:
     """Buy where line pairs[c, 0] crosses above line pairs[c, 1], sell where it crosses below.
 
     lines: indicator rows over the candles offset … until − 1, of which the first is only looked back at;
     first_known: of each line, its first candle with a value; groups: parts of the combinations that are
-    walked at the same time; warm: candles at the head that are not traded; the other arrays over the traded
-    ones (see `Prices`), which say where the order of a crossing is filled. What is under way at the end is
-    left to `finish_all`.
+    walked at the same time; warm: candles at the head that are not traded; the prices are of the traded
+    ones, and say where the order of a crossing is filled. What is under way at the end is left to
+    `finish_all`.
     """
     for group in numba.prange(groups):
         start, stop = pairs.shape[0] * group // groups, pairs.shape[0] * (group + 1) // groups
         _walk_group(
-            start, stop, states, wholes, lines, offset, until, pairs, first_known, warm, fee, slippage,
-            pays_in_quote, candle_ms, look, close, far, higher, day_end,
-        )  # fmt: skip
+            start, stop, states, wholes, lines, offset, until, pairs, first_known, warm, costs, prices
+        )
 
 
 @njit_parallel
-def finish_all(
-    states: Floats,
-    wholes: Ints,
-    fee: float,
-    slippage: float,
-    pays_in_quote: bool,
-    candle_ms: int,
-    look: Floats,
-    close: Floats,
-    far: Floats,
-    higher: Ints,
-    day_end: Ints,
-) -> None:
+def finish_all(states: Floats, wholes: Ints, costs: Costs, prices: Prices) -> None:
     """The end of the candles for every combination; an order that could still be filled is filled."""
     for c in numba.prange(states.shape[0]):
-        if 0 <= wholes[c, WAITS] < close.size:
-            fill(
-                states[c], wholes[c], fee, slippage, pays_in_quote, candle_ms, look, close, far, higher,
-                day_end,
-            )  # fmt: skip
-        finish(states[c], wholes[c], candle_ms, look, close, far, higher, day_end)
+        if 0 <= wholes[c, WAITS] < prices.close.size:
+            fill(states[c], wholes[c], costs, prices)
+        finish(states[c], wholes[c], prices)
 
 
 @njit_parallel
@@ -188,26 +154,18 @@ def walk_flags(
     buy: Bytes,
     sell: Bytes,
     warm: int,
-    fee: float,
-    slippage: float,
-    pays_in_quote: bool,
-    candle_ms: int,
-    look: Floats,
-    close: Floats,
-    far: Floats,
-    higher: Ints,
-    day_end: Ints,
+    costs: Costs,
+    prices: Prices,
 ) -> None:
     """One combination along its signals.
 
     buy, sell: a byte for each candle, of which the first `warm` are not traded, not 0 where to act and never
-    both; their length is a multiple of 8. The other arrays are over the traded candles.
+    both; their length is a multiple of 8. The prices are of the traded candles.
     """
     state, whole, buy, sell = borrowed(state), borrowed(whole), borrowed(buy), borrowed(sell)
-    look, close, far = borrowed(look), borrowed(close), borrowed(far)
-    higher, day_end = borrowed(higher), borrowed(day_end)
-    buys, sells = buy.view(np.uint64), sell.view(np.uint64)
-    t, until = warm, warm + close.size
+    prices = lent(prices)
+    look, buys, sells = prices.look, buy.view(np.uint64), sell.view(np.uint64)
+    t, until = warm, warm + prices.close.size
     while True:
         flat = state[QUANTITY] == 0.0
         t = _next(buy, buys, t, until) if flat else _next(sell, sells, t, until)
@@ -226,9 +184,7 @@ def walk_flags(
                 continue
             t = filled
         if flat:
-            enter(state, whole, filled - warm, fee, slippage, pays_in_quote, look, close, day_end)
+            enter(state, whole, filled - warm, costs, prices)
         else:
-            leave(
-                state, whole, filled - warm, fee, slippage, candle_ms, look, close, far, higher, day_end,
-            )  # fmt: skip
-    finish(state, whole, candle_ms, look, close, far, higher, day_end)
+            leave(state, whole, filled - warm, costs, prices)
+    finish(state, whole, prices)

@@ -27,6 +27,8 @@ from pipelines.sweep.operations import (
     from_past,
     two_recursions,
 )
+from pipelines.sweep.prices import Prices
+from pipelines.sweep.walk import Costs
 
 BLOCK = 4096
 """Candles of a block: the registers of a program stay in the processor's cache."""
@@ -180,25 +182,15 @@ def walk_programs(
     columns: Floats,
     warm: int,
     fine: Bytes,
-    fee: float,
-    slippage: float,
-    pays_in_quote: bool,
-    candle_ms: int,
-    look: Floats,
-    close: Floats,
-    far: Floats,
-    higher: Ints,
-    day_end: Ints,
+    costs: Costs,
+    prices: Prices,
 ) -> None:
-    """Walk each program's signals into its row of the states; the arrays are those of `events`."""
+    """Walk each program's signals into its row of the states, as `events` does."""
     size = (columns.shape[1] + 7) // 8 * 8
     for p in numba.prange(starts.size - 1):
         buy, sell = np.zeros(size, np.uint8), np.zeros(size, np.uint8)
         own, own_numbers = code[starts[p] : starts[p + 1]], numbers[starts[p] : starts[p + 1]]
         if signals(own, own_numbers, registers, conditions, columns, warmups[p], buy, sell):
-            walk_flags(
-                states[p], wholes[p], buy, sell, warm, fee, slippage, pays_in_quote, candle_ms, look, close,
-                far, higher, day_end,
-            )  # fmt: skip
+            walk_flags(states[p], wholes[p], buy, sell, warm, costs, prices)
         else:
             fine[p] = 0

@@ -1,20 +1,21 @@
 """What the walks look up about prices, computed once for all combinations."""
 
-from dataclasses import dataclass, fields
-from typing import Any
+from typing import NamedTuple
 
+import numba
 import numpy as np
 import polars as pl
 
 from core.metrics import DAY_MS
 from pipelines.backtest.account import Bools, Floats, Ints
-from pipelines.backtest.compiled import njit
+from pipelines.backtest.candles import epoch_ms
+from pipelines.backtest.compiled import borrowed, njit, njit_inlined, njit_parallel
 from pipelines.backtest.guarded import with_trades
 from pipelines.backtest.risk import Risk
 
-SPAN_BITS = 5
+SPAN_BITS = 4
 SPAN = 1 << SPAN_BITS
-"""Candles of a block of `near_ranges`; inside one a stretch is looked through."""
+"""Candles of a block of `_near_ranges`; inside one a stretch is looked through."""
 
 
 # Columns of `Prices.look`. A candle's look-ups lie beside each other: a trade touches three candles. FILL:
@@ -23,44 +24,36 @@ SPAN = 1 << SPAN_BITS
 # REFUSED: 1 where so many candles before it had no trade that nothing is bought; SUM_TO and SQUARES_TO:
 # running sums of the close's return and of its square over candles 1 … t, and in SUM_LOST and SQUARES_LOST
 # what their roundings lost, without which a crash would take the digits of all that comes after it; DAY_OF:
-# number of UTC days that ended before the candle; NEAR: the first of the six of `near_ranges`.
+# number of UTC days that ended before the candle; NEAR: the first of the six of `_near_ranges`.
 CLOSE, FILL, FILLED_AT, REFUSED, SUM_TO, SUM_LOST, SQUARES_TO, SQUARES_LOST, DAY_OF, CLOSE_MS, NEAR = range(
     11
 )
 LOOK = NEAR + 6
 
 
-@dataclass(frozen=True)
-class Prices:
-    """Arrays over the candles that are traded.
+class Prices(NamedTuple):
+    """Arrays over the candles that are traded, for the kernels.
 
     look: a row for each candle, see above; close: its own column; far: lowest and highest close and deepest
-    drawdown of blocks, see `far_ranges`; higher: the next candle whose close is as high or higher (n: none);
-    day_end: last candle of each UTC day
+    drawdown of blocks, see `_far_ranges`; day_end: last candle of each UTC day; candle_ms: length of a candle
     """
 
     look: Floats
     close: Floats
     far: Floats
-    higher: Ints
     day_end: Ints
-
-    def arrays(self) -> tuple[Any, ...]:
-        """All of them, in the order of the kernels' arguments."""
-        return tuple(getattr(self, field.name) for field in fields(self))
+    candle_ms: int
 
 
-def prepare(candles: pl.DataFrame, fill_next: bool, volumes: bool | None = None) -> Prices:
+def prepare(candles: pl.DataFrame, fill_next: bool, candle_ms: int, volumes: bool | None = None) -> Prices:
     """The look-ups for a candle frame; volumes: see `guarded.with_trades`."""
     close = candles["close"].to_numpy(writable=True)
-    close_ms = candles["timestamp"].dt.epoch("ms").to_numpy(writable=True)
+    opened = candles["open"].to_numpy(writable=True) if fill_next else close
     look, ends = np.empty((close.size, LOOK)), np.empty(close.size, np.int64)
-    days = look_ups(
-        close, candles["open"].to_numpy(writable=True) if fill_next else close, close_ms, look, ends
-    )
-    orders_fill(with_trades(candles["volume"], volumes), fill_next, Risk().max_silent_candles, look)
-    near_ranges(close, look)
-    return Prices(look, close, far_ranges(look), next_higher(close), ends[:days].copy())
+    far = np.empty((_levels(close.size) + 1, _blocks(close.size), 3))
+    traded, most_silent = with_trades(candles["volume"], volumes), Risk().max_silent_candles
+    days = look_ups(close, opened, epoch_ms(candles), traded, fill_next, most_silent, look, far, ends)
+    return Prices(look, close, far, ends[:days].copy(), candle_ms)
 
 
 @njit
@@ -71,11 +64,47 @@ def exactly(total: float, part: float) -> tuple[float, float]:
     return both, (total - (both - own)) + (part - own)
 
 
+@njit_parallel
+def look_ups(
+    close: Floats,
+    fill: Floats,
+    close_ms: Ints,
+    traded: Bools,
+    fill_next: bool,
+    most_silent: int,
+    look: Floats,
+    far: Floats,
+    ends: Ints,
+) -> int:
+    """Fill `look`, `far`, and `ends` with the last candle of each UTC day; how many.
+
+    traded: candles with a trade; most_silent: without one in a row, 0 for no limit
+    """
+    days = np.zeros(1, np.int64)
+    for part in numba.prange(2):
+        if part == 0:
+            days[0] = _running(close, fill, close_ms, traded, fill_next, most_silent, look, ends)
+        else:
+            _near_ranges(close, look)
+            _far_ranges(look, far)
+    return int(days[0])
+
+
 @njit
-def look_ups(close: Floats, fill: Floats, close_ms: Ints, look: Floats, ends: Ints) -> int:
-    """Fill the columns of `look` before NEAR, and `ends` with the last candle of each UTC day; how many."""
+def _running(
+    close: Floats,
+    fill: Floats,
+    close_ms: Ints,
+    traded: Bools,
+    fill_next: bool,
+    most_silent: int,
+    look: Floats,
+    ends: Ints,
+) -> int:
+    """The columns of `look` before NEAR, and `ends`; how many days."""
     total = squares = total_lost = squares_lost = 0.0
-    days = 0
+    days, today = 0, (close_ms[0] - 1) // DAY_MS
+    silent, waiting = 0, 0  # waiting: the first candle whose orders nobody has filled yet
     for t in range(close.size):
         if t > 0:
             change = close[t] / close[t - 1] - 1.0
@@ -83,40 +112,34 @@ def look_ups(close: Floats, fill: Floats, close_ms: Ints, look: Floats, ends: In
             total_lost += lost
             squares, lost = exactly(squares, change * change)
             squares_lost += lost
-            if (close_ms[t] - 1) // DAY_MS != (close_ms[t - 1] - 1) // DAY_MS:
+            day = (close_ms[t] - 1) // DAY_MS
+            if day != today:
                 ends[days] = t - 1
-                days += 1
+                days, today = days + 1, day
+        silent = 0 if traded[t] else silent + 1
         row = look[t]
         row[CLOSE], row[FILL], row[CLOSE_MS] = close[t], fill[t], close_ms[t]
         row[SUM_TO], row[SUM_LOST], row[DAY_OF] = total, total_lost, days
         row[SQUARES_TO], row[SQUARES_LOST] = squares, squares_lost
+        row[REFUSED] = 1.0 if 0 < most_silent < silent else 0.0
+        row[FILLED_AT] = close.size if fill_next else t
+        if fill_next and traded[t]:
+            for before in range(waiting, t):
+                look[before, FILLED_AT] = t
+            waiting = t
     ends[days] = close.size - 1
     return days + 1
 
 
 @njit
-def orders_fill(traded: Bools, fill_next: bool, most_silent: int, look: Floats) -> None:
-    """Fill the columns FILLED_AT and REFUSED: when an order meets its price, and what the risk gate of an
-    account without a risk block refuses. traded: candles with a trade; most_silent: without one in a row, 0
-    for no limit."""
-    after = traded.size
-    for t in range(traded.size - 1, -1, -1):
-        look[t, FILLED_AT] = after if fill_next else t
-        if traded[t]:
-            after = t
-    silent = 0
-    for t in range(traded.size):
-        silent = 0 if traded[t] else silent + 1
-        look[t, REFUSED] = 1.0 if 0 < most_silent < silent else 0.0
-
-
-@njit
-def near_ranges(close: Floats, look: Floats) -> None:
+def _near_ranges(close: Floats, look: Floats) -> None:
     """For each candle (lowest, highest, deepest drawdown as a ratio) from it to the end of its block of
-    `SPAN` candles, and the same from the block's start to it; into the columns of `look` from NEAR on."""
+    `SPAN` candles, and the same from the block's start to it; into the columns of `look` from NEAR on.
+
+    The last block first: another thread begins at the other end of the rows."""
     n, found = close.size, look[:, NEAR:]
-    for start in range(0, n, SPAN):
-        end = min(start + SPAN, n)
+    for block in range((n - 1) // SPAN, -1, -1):
+        start, end = block * SPAN, min(block * SPAN + SPAN, n)
         low = high = close[end - 1]
         worst = 1.0
         for t in range(end - 1, start - 1, -1):
@@ -132,6 +155,16 @@ def near_ranges(close: Floats, look: Floats) -> None:
             found[t, 3], found[t, 4], found[t, 5] = low, high, worst
 
 
+def _blocks(candles: int) -> int:
+    """Blocks of `SPAN` candles."""
+    return (candles + SPAN - 1) // SPAN
+
+
+def _levels(candles: int) -> int:
+    """Levels of `far_ranges` over the blocks: 2^levels is at least their number."""
+    return max(1, (_blocks(candles) - 1).bit_length())
+
+
 @njit
 def joined(one: Floats, two: Floats, out: Floats) -> None:
     """(lowest, highest, deepest drawdown) of two neighbouring stretches, the earlier first."""
@@ -140,18 +173,14 @@ def joined(one: Floats, two: Floats, out: Floats) -> None:
 
 
 @njit
-def far_ranges(look: Floats) -> Floats:
+def _far_ranges(look: Floats, far: Floats) -> None:
     """far[0] is (lowest, highest, deepest drawdown) of each block; far[1 + level, b] the same of the blocks
     between b and the middle of its group of 2^(level+1): towards the middle from the left, from it to the
     right.
 
     Any blocks l < r are then two entries of one level, that of the highest bit in which l and r differ.
     """
-    n = (look.shape[0] + SPAN - 1) // SPAN
-    levels = 1
-    while (1 << levels) < n:
-        levels += 1
-    far = np.empty((levels + 1, n, 3))
+    levels, n = far.shape[0] - 1, far.shape[1]
     for b in range(n):
         far[0, b] = look[b * SPAN, NEAR : NEAR + 3]
     for level in range(levels):
@@ -164,17 +193,15 @@ def far_ranges(look: Floats) -> Floats:
             own[middle] = far[0, middle]
             for b in range(middle + 1, min(middle + half, n)):
                 joined(own[b - 1], far[0, b], own[b])
-    return far
 
 
-@njit
-def next_higher(close: Floats) -> Ints:
-    """For each candle the next one whose close is as high or higher; n where there is none."""
-    n = close.size
-    found = np.empty(n, np.int64)
-    for t in range(n - 1, -1, -1):
-        k = t + 1
-        while k < n and close[k] < close[t]:
-            k = found[k]
-        found[t] = k
-    return found
+@njit_inlined
+def lent(prices: Prices) -> Prices:
+    """In a kernel: the same without owners, see `compiled.borrowed`."""
+    return Prices(
+        borrowed(prices.look),
+        borrowed(prices.close),
+        borrowed(prices.far),
+        borrowed(prices.day_end),
+        prices.candle_ms,
+    )

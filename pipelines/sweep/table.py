@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from core.metrics import METRICS, YEAR_MS
+from core.metrics import FLAT, METRICS, YEAR_MS
 from pipelines.backtest.account import Floats, Ints
 from pipelines.sweep import walk as w
 from pipelines.sweep.prices import CLOSE_MS, Prices
@@ -13,9 +13,9 @@ from pipelines.sweep.prices import CLOSE_MS, Prices
 COUNTS = ("trades", "closed_trades")
 
 
-def metrics_of(floats: Floats, integers: Ints, prices: Prices, cash: float, candle_ms: int) -> dict[str, Any]:
+def metrics_of(floats: Floats, integers: Ints, prices: Prices, cash: float) -> dict[str, Any]:
     """Metric → column, by the formulas of `core.metrics`; NaN where undefined."""
-    n, days = prices.close.size, prices.day_end.size
+    n, days, candle_ms = prices.close.size, prices.day_end.size, prices.candle_ms
     span_ms = prices.look[-1, CLOSE_MS] - prices.look[0, CLOSE_MS] + candle_ms
     trades = integers[:, w.TRADES]
     ratio = floats[:, w.EQUITY] / cash
@@ -31,8 +31,8 @@ def metrics_of(floats: Floats, integers: Ints, prices: Prices, cash: float, cand
         columns = {
             "total_return": ratio - 1,
             "cagr": growth,
-            "sharpe": day_mean / day_deviation * np.sqrt(365),
-            "sharpe_bar": bar_mean / bar_deviation * np.sqrt(YEAR_MS / candle_ms),
+            "sharpe": _sharpe(day_mean, day_deviation, 365),
+            "sharpe_bar": _sharpe(bar_mean, bar_deviation, YEAR_MS / candle_ms),
             "sortino": day_mean / downside * np.sqrt(365),
             "calmar": growth / np.abs(depth),
             "volatility": day_deviation * np.sqrt(365),
@@ -69,6 +69,12 @@ def table_of(
         column = pl.Series(name, defined, nan_to_null=True)
         columns.append(column.cast(pl.Int64) if name in COUNTS else column)
     return pl.DataFrame([parameters["point"], *columns, pl.Series("error", errors, dtype=pl.String)])
+
+
+def _sharpe(mean: Floats, deviation: Floats, a_year: float) -> Floats:
+    """See `core.metrics.sharpe`."""
+    ratio: Floats = np.where(deviation > FLAT, mean / deviation, np.nan) * np.sqrt(a_year)
+    return ratio
 
 
 def _deviation(spread: Floats, count: Any) -> Floats:

@@ -63,7 +63,8 @@ class Walker:
     @cached_property
     def _prices(self) -> Prices:
         piece = self._piece
-        return prepare(piece.candles.slice(piece.warm), self._request.fill == "open", piece.volumes)
+        request, traded = self._request, piece.candles.slice(piece.warm)
+        return prepare(traded, request.fill == "open", request.candle_ms, piece.volumes)
 
     @cached_property
     def _shared(self) -> SharedColumns:
@@ -93,8 +94,7 @@ class Walker:
         if not walked:
             floats, integers = new_states(len(strategies), self._request.cash)
             errors = self._each(strategies, floats, integers, report)
-        request = self._request
-        return metrics_of(floats, integers, self._prices, request.cash, request.candle_ms), errors
+        return metrics_of(floats, integers, self._prices, self._request.cash), errors
 
     def _each(
         self, strategies: Sequence[Strategy], floats: Floats, integers: Ints, report: Report
@@ -102,7 +102,7 @@ class Walker:
         from pipelines.sweep.events import walk_flags
         from pipelines.sweep.machine import walk_programs
 
-        left, arguments = set(range(len(strategies))), (*costs(self._request), *self._prices.arrays())
+        left, arguments = set(range(len(strategies))), (costs(self._request), self._prices)
         for batch in self._shared.batches(strategies):
             fine = np.ones(len(batch.numbers), np.uint8)
             states, wholes = floats[batch.numbers], integers[batch.numbers]
@@ -132,7 +132,7 @@ class Walker:
 
 
 def _pairs(strategies: Sequence[Strategy]) -> list[Pair] | None:
-    """The two lines of each, if all they do is to trade the crossings of lines that several of them share."""
+    """The two lines of each, if all they do is to trade their crossings."""
     pairs = []
     for strategy in strategies:
         try:
@@ -142,6 +142,4 @@ def _pairs(strategies: Sequence[Strategy]) -> list[Pair] | None:
         if pair is None:
             return None
         pairs.append(pair)
-    if len({line for pair in pairs for line in pair}) > max(2, len(pairs) // 2):
-        return None  # lines that few share are computed on the way
     return pairs

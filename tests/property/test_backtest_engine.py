@@ -232,11 +232,11 @@ def test_walking_events_equals_walking_candles(
     from pipelines.sweep.walk import new_states
 
     candles, strategy, request = situation
-    prices = prepare(candles, request.fill == "open")
+    prices = prepare(candles, request.fill == "open", request.candle_ms)
     floats, integers = new_states(1, request.cash)
     signals = SharedColumns(candles, None, 4).signals(strategy)
-    walk_flags(floats[0], integers[0], *signals, 0, *costs(request), *prices.arrays())
-    columns = metrics_of(floats, integers, prices, request.cash, request.candle_ms)
+    walk_flags(floats[0], integers[0], *signals, 0, costs(request), prices)
+    columns = metrics_of(floats, integers, prices, request.cash)
     single = run(strategy, candles, request).metrics
     for metric in METRICS:
         value = float(columns[metric][0])
@@ -264,6 +264,33 @@ def test_a_crash_takes_no_digits_of_what_comes_after_it(left: float) -> None:
         single = execute(BacktestRequest(strategy="rsi_reversion", parameters=own, **MARKET), candles=candles)
         for metric in METRICS:
             assert same(row[metric], single.metrics[metric]), metric
+
+
+def test_an_account_that_moves_by_roundings_alone_has_no_ratio() -> None:
+    """Closes that differ in their last digit are the same close, for a sweep as for a backtest."""
+    close = pl.when(pl.int_range(pl.len()) % 3 == 0).then(float(np.nextafter(100.0, 101))).otherwise(100.0)
+    candles = sample_candles(500).with_columns(**dict.fromkeys(("open", "high", "low", "close"), close))
+    candles = candles.with_columns(high=pl.max_horizontal("high", "close"), volume=1.0)
+    market = MARKET | {"strategy": "buy_and_hold", "fee": 0.0, "fill": "close"}
+    (row,) = execute_sweep(SweepRequest(grid={"risk_percentage": [0.01]}, **market), candles=candles).rows(
+        named=True
+    )
+    assert execute(BacktestRequest(**market), candles=candles).metrics["sharpe_bar"] is None
+    assert (row["trades"], row["sharpe_bar"]) == (1, None)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1e-5, 1e-7, 1e-9])
+def test_returns_have_the_digits_that_prices_have(size: float) -> None:
+    """A price has 16 digits, so a return of 1e-9 has seven of them in a sweep and in a backtest."""
+    moves = np.random.default_rng(8).normal(0.0, size, 4_000)
+    close, candles = pl.Series(100 * np.cumprod(1 + moves)), sample_candles(4_000)
+    candles = candles.with_columns(**dict.fromkeys(("open", "high", "low", "close"), close))
+    market = MARKET | {"strategy": "ema_crossover", "fee": 0.0}
+    grid = {"fast_period": [5, 9], "slow_period": [20, 45]}
+    for row in execute_sweep(SweepRequest(grid=grid, **market), candles=candles).iter_rows(named=True):
+        own = {name: row[name] for name in grid}
+        single = execute(BacktestRequest(parameters=own, **market), candles=candles)
+        assert same(row["sharpe_bar"], single.metrics["sharpe_bar"], max(1e-9, 1e-14 / size))
 
 
 def test_no_strategy_is_left_out() -> None:

@@ -182,7 +182,7 @@ def test_what_is_not_known_is_left_to_polars() -> None:
 @lru_cache
 def prices_of(seed: int) -> Prices:
     """Look-ups of some made-up candles."""
-    return prepare(sample_candles(5 * SPAN * SPAN + 1, seed=seed), fill_next=True)
+    return prepare(sample_candles(5 * SPAN * SPAN + 1, seed=seed), True, 60_000)
 
 
 @given(st.integers(0, 5 * SPAN * SPAN), st.integers(0, 5 * SPAN * SPAN), st.integers(1, 3))

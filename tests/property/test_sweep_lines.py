@@ -1,5 +1,6 @@
 """The sweep's own EMA recursion, and sweeps cut into parts, change nothing."""
 
+import time
 from typing import Any
 
 import numpy as np
@@ -101,3 +102,17 @@ def test_the_best_comes_first() -> None:
         column = execute_sweep(request, candles=candles)[metric].drop_nulls()
         assert column.is_sorted(descending=metric != "fees")
         assert isinstance(column, pl.Series)
+
+
+def test_threads_that_are_done_sleep() -> None:
+    """After a sweep no thread goes on asking for work, which would take a core from whoever has some."""
+    request = SweepRequest(
+        strategy="ema_crossover", symbol="B", timeframe="1m", grid={"fast_period": "2:20:3"}
+    )
+    idle = 0.0
+    for _ in range(10):
+        execute_sweep(request, candles=sample_candles(400))
+        began = time.process_time()
+        time.sleep(0.05)
+        idle += time.process_time() - began
+    assert idle < 0.01
