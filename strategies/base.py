@@ -127,9 +127,11 @@ class IndicatorStrategy(Strategy, Generic[P]):
         return indicator.timeframe.ms // own.ms
 
     def _candles(self, needed: int, indicator: Indicator) -> int:
+        if indicator.timeframe is None:
+            return needed
         ratio = self.ratio(indicator)
         # The first higher candle of a stretch may have begun before it, and the last may not be over.
-        return needed if ratio == 1 else (needed + 2) * ratio
+        return (needed + 2) * ratio
 
     @cached_property
     def warmup(self) -> int:

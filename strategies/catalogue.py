@@ -15,7 +15,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.machinery import FileFinder, SourceFileLoader
@@ -34,6 +34,7 @@ SHIPPED = "strategies"
 OWN = "my_strategies"
 
 _Version = tuple[int, int]
+_Listing = dict[str, _Version]
 _Found = dict[str, type[Strategy]]
 _Places = dict[str, list[tuple[Path, type[Strategy]]]]
 
@@ -71,7 +72,7 @@ class Catalogue:
         self._folders = {SHIPPED: shipped}
         if own is not None and own.resolve() != shipped.resolve():
             self._folders[OWN] = own.resolve()
-        self._versions: dict[Path, _Version] = {}
+        self._listed: dict[str, _Listing] = {}
         self._found: dict[Path, _Found] = {}
         self._broken: dict[Path, Problem] = {}
         self._places_seen: _Places = {}
@@ -134,25 +135,21 @@ class Catalogue:
         """Load what is new or changed, forget what is gone; whether there was any."""
         anything = False
         for package, folder in self._folders.items():
-            now = dict(_files(folder))
-            before = {path: seen for path, seen in self._versions.items() if path.parent == folder}
+            now, before = _listing(folder), self._listed.get(package, {})
             if now == before:
                 continue
             anything = True
-            changed = {path for path, version in now.items() if before.get(path) != version}
-            for path in before.keys() - now.keys():
-                self._forget(path)
+            changed = {name for name, version in now.items() if before.get(name) != version}
+            for name in before.keys() - now.keys():
+                self._found.pop(folder / name, None)
+                self._broken.pop(folder / name, None)
             if package == OWN:
                 _open_package(folder)
                 changed = set(now)  # they may import each other
-            for path in sorted(changed):
-                self._load(package, path, again=path in before)
-                self._versions[path] = now[path]
+            for name in sorted(changed):
+                self._load(package, folder / name, again=name in before)
+            self._listed[package] = now
         return anything
-
-    def _forget(self, path: Path) -> None:
-        for kept in (self._versions, self._found, self._broken):
-            kept.pop(path, None)
 
     def _load(self, package: str, path: Path, again: bool) -> None:
         name = f"{package}.{path.stem}"
@@ -230,18 +227,20 @@ def _load_anew(name: str, path: Path) -> ModuleType:
     return module
 
 
-def _files(folder: Path) -> Iterator[tuple[Path, _Version]]:
+def _listing(folder: Path) -> _Listing:
+    """The modules of a folder by name."""
+    found: _Listing = {}
     try:
-        with os.scandir(folder) as entries:
-            modules = sorted(e.name for e in entries if e.name.endswith(".py") and e.name[0] not in "._")
+        entries = os.scandir(folder)
     except (FileNotFoundError, NotADirectoryError):
-        return
-    for name in modules:
-        try:
-            status = (folder / name).stat()
-        except FileNotFoundError:
-            continue  # removed between listing and looking
-        yield folder / name, (status.st_mtime_ns, status.st_size)
+        return found
+    with entries:
+        for entry in entries:
+            if entry.name.endswith(".py") and entry.name[0] not in "._":
+                with suppress(FileNotFoundError):  # removed between listing and looking
+                    status = entry.stat()
+                    found[entry.name] = status.st_mtime_ns, status.st_size
+    return found
 
 
 def _defined(module: ModuleType) -> _Found:

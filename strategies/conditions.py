@@ -9,6 +9,7 @@ from functools import lru_cache
 import polars as pl
 
 Line = str | float | pl.Expr
+_PLAIN = (str, float, int)
 
 
 def line(value: Line) -> pl.Expr:
@@ -35,9 +36,9 @@ def becomes(condition: pl.Expr) -> pl.Expr:
 
 
 def _crosses(upper: Line, lower: Line) -> pl.Expr:
-    if isinstance(upper, pl.Expr) or isinstance(lower, pl.Expr):
-        return _crossing(line(upper), line(lower))
-    return _kept_crossing(upper, lower)
+    if isinstance(upper, _PLAIN) and isinstance(lower, _PLAIN):
+        return _kept_crossing(upper, lower)
+    return _crossing(line(upper), line(lower))
 
 
 @lru_cache(maxsize=4_096, typed=True)

@@ -58,6 +58,8 @@ def checked(
     for one time.
     """
     refuse_values(candles, origin)
+    if _unbroken(candles["timestamp"], timeframe):
+        return candles, DataReport(candles.height, labels_moved_ms=moved_ms)
     _refuse_times(candles, timeframe, origin)
     numbered, unsorted, duplicates = candles, 0, 0
     steps = np.diff(candles["timestamp"].to_physical().to_numpy())
@@ -73,6 +75,14 @@ def checked(
         step = numbered["timestamp"].diff().drop_nulls().min()
         raise BadInput("timeframe", f"{origin.name} has candles {step!s} apart, not {timeframe}")
     return numbered, DataReport(candles.height, duplicates, unsorted, missing, gaps, moved_ms)
+
+
+def _unbroken(times: pl.Series, timeframe: Timeframe) -> bool:
+    """Whether each candle follows the one before, on the timeframe's grid, as most do."""
+    if times.null_count() or not times.len():
+        return False
+    closed, length = times.dt.epoch("us").to_numpy(), timeframe.ms * 1000
+    return bool(closed[0] % length == 0 and (closed[1:] - closed[:-1] == length).all())
 
 
 def holes(times: pl.Series, timeframe: Timeframe) -> tuple[int, int]:
@@ -109,12 +119,12 @@ def refuse_values(candles: pl.DataFrame, origin: Origin) -> None:
 
 
 def _fine(candles: pl.DataFrame) -> bool:
-    """Whether no row has a wrong value, all at once; NaN is above everything and so fails one of the
-    comparisons. Which row is wrong, and how, takes longer to say."""
-    low, high, open_, close, volume = (pl.col(name) for name in ("low", "high", "open", "close", "volume"))
+    """Whether no row has a wrong value, all at once; NaN, which a missing one is too, fails every
+    comparison. Which row is wrong, and how, takes longer to say."""
+    open_, high, low, close, volume = (candles[name].to_numpy() for name in (*PRICES, "volume"))
     inside = (low <= open_) & (open_ <= high) & (low <= close) & (close <= high)
     usual = (low >= LEAST_PRICE) & (high <= MOST) & (volume >= 0) & (volume <= MOST)
-    return candles.select((inside & usual).all(ignore_nulls=False)).item() is True
+    return bool((inside & usual).all())
 
 
 def _refuse_times(candles: pl.DataFrame, timeframe: Timeframe, origin: Origin) -> None:

@@ -76,10 +76,10 @@ class InMemory:
 
     def put(self, number: int, table: pl.DataFrame) -> None:
         """Keep a chunk's rows, or the best of all so far."""
-        failures = table.filter(pl.col("error").is_not_null())
-        self.rows, self.failed = self.rows + table.height, self.failed + failures.height
-        if failures.height and len(self._failures) < BEST:
-            self._failures.append(failures.head(BEST))
+        failed = table.height - table["error"].null_count()
+        self.rows, self.failed = self.rows + table.height, self.failed + failed
+        if failed and len(self._failures) < BEST:
+            self._failures.append(table.filter(pl.col("error").is_not_null()).head(BEST))
         self._tables.append(table)
         if self._most is not None:
             self._tables = [self._sorted().head(self._most)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import numpy as np
 import polars as pl
 
 from core.errors import BadInput
@@ -175,7 +176,8 @@ class _Run:
         """Every chunk that is not there yet, kept and recorded as it comes."""
         for chunks in self.search.rounds():
             for chunk, table in executor.walk(self._missing(chunks, record), self._within):
-                numbered = table.with_columns(n=pl.int_range(table.height) + chunk.number * STRIDE)
+                numbers = np.arange(table.height) + chunk.number * STRIDE
+                numbered = table.hstack([pl.Series("n", numbers, dtype=pl.Int64)])
                 self.results.put(chunk.number, numbered)
                 record(chunk.number, numbered)
                 self._passed(chunk, table)

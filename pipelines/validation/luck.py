@@ -21,9 +21,9 @@ class Luck:
 
     def add(self, sharpe: pl.Series) -> None:
         """Some more of them; one without a ratio is a trial too (Chan's update of mean and spread)."""
-        found = sharpe.drop_nulls()
-        mean = float(found.mean() or 0.0)  # type: ignore[arg-type]
-        self.join(Luck(sharpe.len(), found.len(), mean, float(((found - mean) ** 2).sum())))
+        found = sharpe.drop_nulls().to_numpy()
+        mean = float(found.mean()) if found.size else 0.0
+        self.join(Luck(sharpe.len(), found.size, mean, float(((found - mean) ** 2).sum())))
 
     def join(self, other: "Luck") -> None:
         """Those of another one, too."""
