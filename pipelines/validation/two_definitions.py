@@ -13,6 +13,7 @@ from sqlalchemy import Engine
 from core.metrics import DAY_MS
 from pipelines.validation.bot_numbers import Life, Number, day_of
 from pipelines.validation.group_numbers import Account, places, portfolio_days, strategies
+from pipelines.validation.run_numbers import Row, of_backtest, of_pair, of_sweep, of_walk
 from pipelines.warehouse.mart_metrics import (
     History,
     are_built,
@@ -21,15 +22,15 @@ from pipelines.warehouse.mart_metrics import (
     exact_values,
     mart_rows,
     run_marts,
+    sweep_rows,
 )
 
 TOLERANCE = 1e-9
 """Relative, and absolute below 1: SQL sums in another order than numpy."""
 RUNS = 200
 """Of each kind the newest ones are compared: runs that are done do not change."""
-OF_BACKTESTS = ("total_return", "sharpe", "max_drawdown", "win_rate", "profit_factor", "closed_trades")
-OF_WALKS = ("total_return", "sharpe", "max_drawdown")
-Row = Mapping[str, Any]
+SWEEPS = 5
+"""They have up to 100,000 rows each."""
 Told = tuple[str, Mapping[str, Number], Row]
 """Of what, what Python says, and the row of the mart."""
 
@@ -56,44 +57,30 @@ class Comparison:
 
 def compare_definitions(engine: Engine) -> Comparison:
     """Every bot's profit, returns, drawdown, Sharpe, exposure and the rest, the whole and by the day; the
-    portfolio's growth; who stands where; and what the newest backtests and walk-forwards said of themselves.
-    Of days that retention thinned, exposure is not compared."""
+    portfolio's growth; who stands where; what the newest backtests, walk-forwards and sweeps said of
+    themselves; and each bot beside its backtest. Of days that retention thinned, exposure is not compared."""
     if not are_built(engine):
         return Comparison(0, 0, 0, [])
     bots = bot_marts(engine)
     lives = {bot["bot_id"]: Life.of(bot, _history(engine, bot)) for bot in bots}
     backtests, walks = run_marts(engine, "backtest"), run_marts(engine, "walk-forward")
+    finished = [sweep for sweep in mart_rows(engine, "sweep_summary") if sweep["finished_at"] is not None]
+    newest = sorted(finished, key=lambda sweep: sweep["finished_at"])[-SWEEPS:]
+    sweeps = [(sweep, sweep_rows(engine, sweep["sweep_id"])) for sweep in newest]
     told = [
         *_of_bots(engine, bots, lives),
         *_of_groups(engine, bots, lives, backtests, walks),
         *((f"backtest {run['run_id']}", of_backtest(run), run) for run in backtests[:RUNS]),
         *((f"walk-forward {run['run_id']}", of_walk(run), run) for run in walks[:RUNS]),
+        *((f"sweep {sweep['sweep_id']}", of_sweep(rows), sweep) for sweep, rows in sweeps),
+        *_of_pairs(engine, lives, backtests),
     ]
     return Comparison(
         len(bots),
-        len(backtests[:RUNS]) + len(walks[:RUNS]),
+        len(backtests[:RUNS]) + len(walks[:RUNS]) + len(sweeps),
         sum(len(python) for _, python, _ in told),
         [found for one in told for found in _differing(*one)],
     )
-
-
-def of_backtest(run: Row) -> dict[str, Number]:
-    """What the engine reported of a backtest that the mart has too."""
-    metrics = run["metrics"] or {}
-    return {**{name: metrics.get(name) for name in OF_BACKTESTS}, "pnl": run["ended_with"] - run["cash"]}
-
-
-def of_walk(run: Row) -> dict[str, Number]:
-    """What a walk-forward reported of its record, and its windows on average."""
-    metrics = run["metrics"] or {}
-    tested = [window["total_return"] for window in run["tested"]]
-    return {
-        **{name: metrics.get(name) for name in OF_WALKS},
-        "windows": len(tested),
-        "average_train_return": _mean([window["total_return"] for window in run["trained"]]),
-        "average_test_return": _mean(tested),
-        "share_profitable": sum(earned > 0 for earned in tested) / len(tested),
-    }
 
 
 def _of_bots(engine: Engine, bots: list[dict[str, Any]], lives: Mapping[int, Life]) -> Iterator[Told]:
@@ -142,6 +129,16 @@ def _of_groups(
         yield f"strategy {name}", numbers, known.get(name, {})
 
 
+def _of_pairs(engine: Engine, lives: Mapping[int, Life], backtests: list[dict[str, Any]]) -> Iterator[Told]:
+    runs = {run["run_id"]: run for run in backtests}
+    for row in mart_rows(engine, "backtest_versus_live"):
+        yield (
+            f"backtest and life of {row['bot_name']}",
+            of_pair(runs.get(row["run_id"]), lives.get(row["bot_id"])),
+            row,
+        )
+
+
 def _account(engine: Engine, bot: Row, life: Life) -> Account:
     at_ms = life.history.at_ms
     number = (at_ms - 1) // DAY_MS
@@ -175,10 +172,6 @@ def _standing(row: Row, account: Account | None, life: Life | None) -> dict[str,
 
 def _history(engine: Engine, bot: Row) -> History:
     return bot_history(engine, bot["bot_id"], bot["last_at"], bot["last_fill_at"])
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
 
 
 def _differing(of: str, python: Mapping[str, Number], dbt: Row) -> Iterator[Difference]:

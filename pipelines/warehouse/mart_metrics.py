@@ -12,7 +12,14 @@ from sqlalchemy import Engine, text
 
 from pipelines.warehouse.sql import to_datetime
 
-Mart = Literal["bot_exposure_daily", "bot_leaderboard", "portfolio_daily", "strategy_leaderboard"]
+Mart = Literal[
+    "backtest_versus_live",
+    "bot_exposure_daily",
+    "bot_leaderboard",
+    "portfolio_daily",
+    "strategy_leaderboard",
+    "sweep_summary",
+]
 
 _BUILT = text("SELECT to_regclass('marts.bot_risk') IS NOT NULL")
 _BOTS = text("""
@@ -35,6 +42,10 @@ _VALUES = text("""
 _FILLS = text("""
     SELECT (extract(epoch FROM timestamp) * 1000)::bigint AS at_ms, fees, pnl
     FROM trades WHERE bot_id = :bot_id AND timestamp <= :until ORDER BY timestamp, id
+""")
+_COMBINATIONS = text("""
+    SELECT (metrics ->> 'sharpe')::float8 AS sharpe, (metrics ->> 'total_return')::float8 AS earned
+    FROM sweep_results WHERE sweep_id = :sweep_id ORDER BY n
 """)
 _OF_RUNS = {
     "backtest": text("""
@@ -109,3 +120,10 @@ def run_marts(engine: Engine, kind: Literal["backtest", "walk-forward"]) -> list
     """The finished runs of a kind, as the mart and as the engine tell them, the newest first."""
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(_OF_RUNS[kind]).mappings()]
+
+
+def sweep_rows(engine: Engine, sweep_id: str) -> list[tuple[float | None, float | None]]:
+    """Sharpe ratio and return of each combination of a sweep, by its place."""
+    with engine.connect() as connection:
+        rows = connection.execute(_COMBINATIONS, {"sweep_id": sweep_id})
+        return [(row.sharpe, row.earned) for row in rows]

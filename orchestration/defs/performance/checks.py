@@ -12,11 +12,13 @@ from orchestration.resources import warehouse_url
         dg.AssetKey(["marts", name])
         for name in (
             "backtest_summary",
+            "backtest_versus_live",
             "bot_exposure_daily",
             "bot_leaderboard",
             "bot_trade_statistics",
             "portfolio_daily",
             "strategy_leaderboard",
+            "sweep_summary",
             "walk_forward_summary",
         )
     ],
@@ -26,7 +28,7 @@ from orchestration.resources import warehouse_url
 def dbt_and_python_agree() -> dg.AssetCheckResult:
     """Profit, return, win rate, drawdown, Sharpe, exposure and the rest of every bot, of its days, of the
     portfolio and of the leaderboards, calculated anew in Python from the stored snapshots and fills, and what
-    the newest backtests and walk-forwards said of themselves: equal to 1e-9."""
+    the newest backtests, walk-forwards and sweeps said of themselves: equal to 1e-9."""
     from pipelines.validation.two_definitions import compare_definitions
     from pipelines.warehouse.database import engine
 
