@@ -144,6 +144,7 @@ def _document(report: "BackfillReport") -> dict[str, Any]:
         "rows": report.rows,
         "already": report.already,
         "missing": report.missing,
+        "begin": None if report.begin_ms is None else show_time(report.begin_ms),
     }
 
 
@@ -152,7 +153,8 @@ def _line(report: "BackfillReport") -> str:
     when = f"{show_time(report.requested_start_ms)} to {show_time(report.end_ms)}"
     already = f", {report.already:,} were there" if report.already else ""
     missing = f", {report.missing:,} the exchange does not have" if report.missing else ""
-    return f"{what}, {when}: {report.rows:,} fetched{already}{missing}"
+    late = "" if report.begin_ms is None else f"; the exchange keeps none before {show_time(report.begin_ms)}"
+    return f"{what}, {when}: {report.rows:,} fetched{already}{missing}{late}"
 
 
 def bulk_document(report: "BulkReport") -> dict[str, Any]:

@@ -22,6 +22,8 @@ class BackfillReport(msgspec.Struct, frozen=True):
     end_ms: where it really ended (the exchange's present, when that came first)
     rows: fetched and written; already: candles that were stored before (0 for trades)
     missing: candles or trade ids that the exchange does not have either
+    begin_ms: the time of the first trade, where the exchange keeps none from before it although older ones
+        were asked for; None where the backfill reaches back as far as it was to
     """
 
     kind: str
@@ -33,6 +35,7 @@ class BackfillReport(msgspec.Struct, frozen=True):
     rows: int
     already: int
     missing: int
+    begin_ms: int | None = None
 
 
 OnProgress = Callable[[Progress], None]

@@ -12,7 +12,7 @@ from core.trades import Trade
 from pipelines.backfill.report import BackfillReport, OnProgress, Progress
 from pipelines.exchanges.base import ExchangeRest
 from pipelines.lake.covered import NO_RUNS, Runs, archived_runs
-from pipelines.warehouse.coverage import aggregated_ids, run_start
+from pipelines.warehouse.coverage import aggregated_ids, first_time, run_start
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.trades import copy_trades
 
@@ -34,7 +34,7 @@ async def backfill_trades(
 
     Goes from the newest to the oldest; where it meets an unbroken run of ids that are stored, or in the lake
     at `lake_url`, it jumps to its beginning. `missing` counts ids inside the fetched range that the exchange
-    left out, where they tell.
+    left out, where they tell. BadInput when it keeps no trades from as long ago as that.
     """
     if start_ms >= end_ms:
         raise BadInput("from", "must be before `to`")
@@ -57,6 +57,7 @@ async def backfill_trades(
             else:
                 break
     await work.write(start_ms)
+    begin_ms = await _late_begin(rest, work, symbol, start_ms) if rest.consecutive_ids else None
     return BackfillReport(
         kind="trades",
         symbol=symbol,
@@ -67,7 +68,24 @@ async def backfill_trades(
         rows=work.rows,
         already=0,
         missing=work.missing if rest.consecutive_ids else 0,
+        begin_ms=begin_ms,
     )
+
+
+async def _late_begin(rest: ExchangeRest, work: "_Work", symbol: str, start_ms: int) -> int | None:
+    """The time of the first trade, if it is the oldest that the exchange keeps: there an exchange that
+    numbers its trades ends its pages without a word."""
+    if work.goes_on_in_lake:
+        return None
+    async with aclosing(rest.trade_pages(symbol, 0, start_ms, work.following)) as pages:
+        async for _ in pages:
+            return None
+    if work.following is None:
+        raise BadInput(
+            "from",
+            f"the exchange keeps no trades of {symbol} from before it; see `--source bulk` for older ones",
+        )
+    return await asyncio.to_thread(work.first_time)
 
 
 class _Work:
@@ -85,6 +103,9 @@ class _Work:
     ) -> None:
         self.rows = 0
         self.missing = 0
+        self.following: int | None = None
+        self.goes_on_in_lake = archived.firsts.size > 0
+        """Archived trades may go on before those that were taken in: how old they are is not known here."""
         self._engine = engine
         self._archived = archived
         self._symbol = symbol
@@ -93,19 +114,25 @@ class _Work:
         self._batch = batch
         self._on_progress = on_progress
         self._pending: list[Trade] = []
-        self._following: int | None = None
 
     async def take(self, page: Sequence[Trade]) -> int | None:
         """Take in a page. Where trades we have go on from it without a hole: the first id of that run."""
-        self.missing += _holes(page, self._following)
-        self._following = page[0].first_id
+        self.missing += _holes(page, self.following)
+        self.following = page[0].first_id
         self._pending.extend(page)
-        known_from = await asyncio.to_thread(self._known_from, self._following)
+        known_from = await asyncio.to_thread(self._known_from, self.following)
+        self.goes_on_in_lake = known_from is not None and self._archived.start_of(known_from) is not None
         if known_from is not None:
-            self._following = known_from
+            self.following = known_from
         if known_from is not None or len(self._pending) >= self._batch:
             await self.write(page[0].timestamp_ms)
         return known_from
+
+    def first_time(self) -> int | None:
+        """The time of the first trade that was taken in or skipped, ms."""
+        if self.following is None:
+            return None
+        return first_time(self._engine, self._symbol, self.following, self._start_ms, self._end_ms)
 
     async def write(self, reached_ms: int) -> None:
         """Store what is pending and tell how far back it reaches."""

@@ -43,6 +43,10 @@ _STORED = text("""
       AND timestamp >= :start AND timestamp < :end
 """)
 
+_FIRST = text("""
+    SELECT timestamp FROM raw_trades WHERE exchange = :exchange AND symbol = :symbol AND trade_id >= :first_id
+      AND timestamp >= :start AND timestamp < :end ORDER BY trade_id LIMIT 1
+""")
 _AGGREGATES = text("""
     SELECT trade_id, count FROM raw_trades
     WHERE exchange = :exchange AND symbol = :symbol AND count > 1
@@ -120,6 +124,20 @@ def run_start(engine: Engine, symbol: str, last_id: int, start_ms: int, end_ms: 
             return None
         row = connection.execute(_RUN, {**parameters, "last_id": last_id}).one()
     return int(row.first_id)
+
+
+def first_time(engine: Engine, symbol: str, first_id: int, start_ms: int, end_ms: int) -> int | None:
+    """Time of the first stored trade from `first_id` on, among those of [start_ms, end_ms), ms."""
+    parameters = {
+        "exchange": EXCHANGE,
+        "symbol": symbol,
+        "first_id": first_id,
+        "start": to_datetime(start_ms),
+        "end": to_datetime(end_ms),
+    }
+    with engine.connect() as connection:
+        found = connection.execute(_FIRST, parameters).scalar()
+    return None if found is None else to_ms(found)
 
 
 def aggregated_ids(connection: Connection, trades: Sequence[Trade]) -> set[int]:

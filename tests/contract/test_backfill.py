@@ -262,6 +262,34 @@ async def test_an_interrupted_backfill_of_trades_goes_on(database_url: str, sim:
     assert rest.pages < totals.rows / 100 - 5
 
 
+class Forgetful(OkxRest):
+    """The exchange keeps nothing from before `kept_ms`."""
+
+    kept_ms = END_MS - HOUR
+
+    async def _trade_page(self, symbol: str, kind: int, after: int) -> list[Trade]:
+        page = await super()._trade_page(symbol, kind, after)
+        return [trade for trade in page if trade.timestamp_ms >= self.kept_ms]
+
+
+async def test_trades_that_the_exchange_has_forgotten_are_told(database_url: str, sim: RunningSim):
+    """It keeps three months of them: where more is asked for the report says from when on there are any, the
+    first time and when it is repeated; a range that it has forgotten wholly is refused, and of one that it
+    has nothing is said."""
+    rest = Forgetful(sim.rest_url, Requester(sim.rest_url, budgets={}))
+    report = await backfill_trades(rest, database_url, SYMBOL, END_MS - 2 * HOUR, END_MS)
+    totals = trade_totals(engine(database_url))[0]
+    assert report.rows == totals.rows > 100
+    assert report.begin_ms == totals.first_ms >= END_MS - HOUR
+    again = await backfill_trades(rest, database_url, SYMBOL, END_MS - 2 * HOUR, END_MS)
+    assert (again.rows, again.begin_ms) == (0, report.begin_ms)
+    inside = await backfill_trades(rest, database_url, SYMBOL, END_MS - HOUR // 2, END_MS)
+    assert inside.begin_ms is None
+    with pytest.raises(BadInput, match="from: the exchange keeps no trades of BTC-USDT from before it"):
+        await backfill_trades(rest, database_url, SYMBOL, END_MS - 3 * HOUR, END_MS - 2 * HOUR)
+    await rest.close()
+
+
 async def test_archived_trades_are_not_fetched_again(database_url: str, rest: Counting, tmp_path: Path):
     """A day that was archived and dropped is skipped whole, between trades that are stored, and backtests see
     every match once; a day whose file is damaged is fetched again."""

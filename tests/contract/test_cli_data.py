@@ -79,6 +79,7 @@ async def test_a_day_of_candles(tcp: Tcp):
         "rows": 288,
         "already": 0,
         "missing": 0,
+        "begin": None,
     }
     again = await tcp(*command, "--from", "2026-09-08T00:00:00Z", "--to", "2026-09-09T02:00:00+02:00")
     assert (again.document["rows"], again.document["already"]) == (0, 288)

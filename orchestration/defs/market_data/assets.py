@@ -97,6 +97,7 @@ def _fetch(
 ) -> tuple[Stretch, int, int, int]:
     """One stretch: itself, where it ended (ms), rows written, rows the exchange lacks. Logs its progress."""
     from pipelines.backfill.run import run_backfill
+    from pipelines.warehouse.sql import to_datetime
 
     report = run_backfill(
         settings(),
@@ -107,7 +108,12 @@ def _fetch(
         stretch.end_ms,
         on_progress=told(context, stretch.symbol),
     )
-    context.log.info(f"{stretch.symbol} {stretch.first} to {stretch.last}: {report.rows} rows written")
+    what = f"{stretch.symbol} {stretch.first} to {stretch.last}"
+    context.log.info(f"{what}: {report.rows} rows written")
+    if report.begin_ms is not None:
+        context.log.warning(
+            f"{what}: the exchange keeps no trades from before {to_datetime(report.begin_ms)}"
+        )
     return stretch, report.end_ms, report.rows, report.missing
 
 
