@@ -36,9 +36,10 @@ def read_all_trades(
     archived = pl.concat(_read(store, path) for path in wanted).filter(
         pl.col("timestamp").is_between(start, end, closed="left")
     )
-    both = pl.concat([archived, stored])
-    kept = ids_once(both["trade_id"].to_numpy(), both["count"].to_numpy())
-    return both.drop("count")[kept].sort("timestamp", "trade_id")
+    if stored.height:
+        both = pl.concat([archived, stored])
+        archived = both[ids_once(both["trade_id"].to_numpy(), both["count"].to_numpy())]
+    return archived.drop("count").sort("timestamp", "trade_id")
 
 
 def _read(store: LakeStore, path: str) -> pl.DataFrame:
