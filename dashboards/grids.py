@@ -274,7 +274,7 @@ def window_columns() -> list[dict[str, Any]]:
 
 PORTFOLIO_COLUMNS: list[dict[str, Any]] = [
     text("bot", "Bot", minWidth=82, cellClass="strong", tooltipField="bot"),
-    text("strategy", "Strategy", minWidth=112, tooltipField="strategy"),
+    text("strategy", "Strategy", minWidth=122, tooltipField="strategy"),
     number("current_value", "Value, USDT", "tcpMoney(params.value)", "Cash and coins", minWidth=98),
     number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=54),
     number(
