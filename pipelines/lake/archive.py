@@ -1,18 +1,15 @@
 """A day of raw trades: Postgres → Parquet → read back and compared → manifest, then removed if asked."""
 
-import tempfile
 from collections.abc import Iterator
 from datetime import date
-from pathlib import Path
 
 import msgspec
 import pyarrow as pa
 
 from core.errors import BadInput, Unavailable
-from pipelines.lake.covered import runs_of
-from pipelines.lake.days import each_once, read_sound, write_day
-from pipelines.lake.files import RAW_TRADES, write_trades
-from pipelines.lake.store import LakeStore, open_store, sha256_of
+from pipelines.lake.days import covers, each_once, read_sound, write_day
+from pipelines.lake.files import RAW_TRADES
+from pipelines.lake.store import LakeStore, open_store
 from pipelines.warehouse.archive import delete_trades_of_day, read_trades_of_day, traded_symbols
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import exchange_ms
@@ -110,27 +107,10 @@ def _archived(store: LakeStore, old: list[LakeFile], stored: pa.Table) -> dict[L
     for file in old:
         if file in sound:
             continue
-        if not _covers(stored, file):
+        if not covers(stored, file):
             raise Unavailable(
                 f"{file.path} is missing or damaged, and Postgres no longer has its trades: "
                 "fetch them again with `tcp backfill trades`"
             )
         store.set_aside(file.path)
     return sound
-
-
-def _covers(stored: pa.Table, file: LakeFile) -> bool:
-    """Whether every match of a file that cannot be read is stored: the rows have each id from its first to
-    its last, or make the same file again."""
-    if not stored.num_rows:
-        return False
-    if file.min_trade_id is None or file.max_trade_id is None:
-        return True
-    runs = runs_of(stored["trade_id"].to_numpy(), stored["count"].to_numpy())
-    start = runs.start_of(file.min_trade_id)
-    if start is not None and start == runs.start_of(file.max_trade_id):
-        return True
-    with tempfile.TemporaryDirectory(prefix="tcp-lake-") as folder:
-        path = Path(folder) / "day"
-        write_trades(stored, path)
-        return sha256_of(path) == file.sha256

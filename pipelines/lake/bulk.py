@@ -5,7 +5,7 @@ from datetime import date
 import pyarrow as pa
 
 from core.errors import Unavailable
-from pipelines.lake.days import each_once, is_sound, read_sound, write_day
+from pipelines.lake.days import covers, each_once, is_sound, read_sound, write_day
 from pipelines.lake.files import RAW_TRADES
 from pipelines.lake.store import LakeStore
 from pipelines.warehouse.archive import TRADES_SCHEMA
@@ -48,15 +48,15 @@ def store_day(
 ) -> LakeFile:
     """Put a UTC day's trades (TRADES_SCHEMA) into the lake beside those that it has already.
 
-    whole: these are all trades of the day. A damaged file of the day is replaced by a whole record only, and
-    kept in the quarantine; otherwise Unavailable.
+    whole: these are all trades of the day. A damaged file of the day is replaced only by a whole record, or
+    by trades that have all of its ids, and kept in the quarantine; otherwise Unavailable.
     """
     with locked_day(engine(database_url), symbol, day) as connection, connection.begin():
         old = find_files(connection, RAW_TRADES, EXCHANGE, symbol, day)
         sound = read_sound(store, old)
         for file in old:
             if file not in sound:
-                if not whole:
+                if not whole and not covers(trades, file):
                     raise Unavailable(f"{file.path} is missing or damaged; see `tcp data verify`")
                 store.set_aside(file.path)
         table = each_once([*sound.values(), trades])

@@ -1,5 +1,6 @@
 """A UTC day of trades in the lake: several sources become one table, and the table one proven file."""
 
+import tempfile
 from collections.abc import Sequence
 from datetime import date
 from pathlib import Path
@@ -12,6 +13,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from core.errors import Unavailable
+from pipelines.lake.covered import runs_of
 from pipelines.lake.files import RAW_TRADES, is_in_order, trades_path, write_trades
 from pipelines.lake.store import LakeStore, sha256_of
 from pipelines.warehouse.archive import TRADES_SCHEMA
@@ -97,3 +99,20 @@ def write_day(store: LakeStore, table: pa.Table, symbol: str, day: date, whole: 
         sha256=file.sha256,
         whole=whole,
     )
+
+
+def covers(trades: pa.Table, file: LakeFile) -> bool:
+    """Whether every match of a file that cannot be read is among the trades: they have each id from its first
+    to its last, or make the same file again."""
+    if not trades.num_rows:
+        return False
+    if file.min_trade_id is None or file.max_trade_id is None:
+        return True
+    runs = runs_of(trades["trade_id"].to_numpy(), trades["count"].to_numpy())
+    start = runs.start_of(file.min_trade_id)
+    if start is not None and start == runs.start_of(file.max_trade_id):
+        return True
+    with tempfile.TemporaryDirectory(prefix="tcp-lake-") as folder:
+        path = Path(folder) / "day"
+        write_trades(trades, path)
+        return sha256_of(path) == file.sha256

@@ -389,6 +389,37 @@ def test_a_file_put_into_the_lake_by_hand_joins_its_day(database_url: str, tmp_p
     assert len(list((tmp_path / "lake" / "quarantine").rglob("mine.parquet.*"))) == 1
 
 
+def test_a_manifest_of_before_is_brought_up_to_date(database_url: str, tmp_path: Path):
+    """The database was restored from a backup: its row names a file that a newer one of the day has replaced
+    since. The newer one is taken in if it has all of the older one's ids; else both stay as they are."""
+    trades, lake = day_of_trades(), str(tmp_path)
+    store(database_url, trades[:400])
+    archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True)
+    own = engine(database_url)
+    with own.connect() as connection:
+        (before,) = find_files(connection)
+    store(database_url, trades[400:])
+    archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True)
+    with own.connect() as connection:
+        (after,) = find_files(connection)
+    for known, told in (
+        (msgspec.structs.replace(before, min_trade_id=999), "missing or damaged"),
+        (before, None),
+    ):
+        with own.begin() as connection:
+            connection.execute(text("DELETE FROM lake_files"))
+            replace_files(connection, [], known)
+        done = adopt_files(database_url, lake, NOW_MS)
+        if told is None:
+            assert done == Adoption([(after.path, after.path)], [])
+        else:
+            ((path, reason),) = done.refused
+            assert path == after.path and told in reason and (tmp_path / path).is_file()
+    with own.connect() as connection:
+        assert find_files(connection) == [after]
+    assert verify_lake(database_url, lake).findings == []
+
+
 def test_files_that_are_no_day_of_trades_are_refused(database_url: str, tmp_path: Path):
     """Each by its path and reason; all stay where they are, and the manifest is as it was."""
     store(database_url, day_of_trades(20))
