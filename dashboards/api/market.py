@@ -1,5 +1,6 @@
 """Routes for market data: candles, and whether the data is whole and fresh."""
 
+import asyncio
 from datetime import datetime
 from typing import Annotated
 
@@ -69,20 +70,23 @@ def router(services: Services) -> APIRouter:
         of every series, holes in the trades, how far candles were compared with the exchange's and the newest
         that differed, the lake's files."""
         since_ms = services.hub.feed_now_ms() - DAEMON_SILENT_MS
-        said = await services.query(daemon_details, since_ms)
+        reads = {
+            "quality": services.query(recent_quality, QUALITY_MINUTES),
+            "components": services.query(system.components),
+            "series": services.query(system.freshness),
+            "gaps": services.query(system.gaps),
+            "reconciled": services.query(system.reconciled),
+            "differences": services.query(system.differences, DIFFERENCES),
+            "lake": services.query(system.lake_summary),
+        }
+        said, *found = await asyncio.gather(services.query(daemon_details, since_ms), *reads.values())
         return answer(
             {
                 "connections": said.get("connections", []),
                 "clock": said.get("clock"),
                 "books": said.get("books"),
-                "quality": await services.query(recent_quality, QUALITY_MINUTES),
                 "feed": services.hub.feed.document(services.hub.feed_now_ms()),
-                "components": await services.query(system.components),
-                "series": await services.query(system.freshness),
-                "gaps": await services.query(system.gaps),
-                "reconciled": await services.query(system.reconciled),
-                "differences": await services.query(system.differences, DIFFERENCES),
-                "lake": await services.query(system.lake_summary),
+                **dict(zip(reads, found, strict=True)),
             }
         )
 
