@@ -50,7 +50,9 @@ def trades(
     source: str = typer.Option(
         "rest", help="rest: by page, into Postgres; bulk: daily files, into the lake."
     ),
-    repair: bool = typer.Option(False, "--repair", help="With bulk: fetch lost and damaged days again."),
+    repair: bool = typer.Option(
+        False, "--repair", help="With bulk: read the days that are there, fetch damaged ones again."
+    ),
     as_json: bool = JSON,
 ) -> None:
     """Fetch every trade between two times.

@@ -80,7 +80,7 @@ async def backfill_bulk_trades(
     """Store every trade of the UTC days that touch [start_ms, end_ms), as far as the exchange has files.
 
     A day that the lake has whole is left alone, so a second run fetches nothing and one that was killed goes
-    on where it was; with `repair` one whose file was lost or damaged is fetched again. A bulk file that is
+    on where it was; with `repair` one whose file is damaged is fetched again. A bulk file that is
     damaged goes to the folder `quarantine`. BadInput for a symbol with neither a file nor a listing.
     """
     now_ms = await rest.server_time_ms()

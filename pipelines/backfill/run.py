@@ -43,7 +43,7 @@ def run_bulk_backfill(
 ) -> BulkReport:
     """Put the trades of the exchange's bulk files, of the UTC days that touch [start, end), into the lake.
 
-    repair: fetch days again whose file in the lake was lost or damaged
+    repair: fetch days again whose file in the lake is damaged, not only those whose file is lost
     BadInput for a user's mistake, Unavailable when the exchange fails.
     """
     return asyncio.run(

@@ -36,11 +36,12 @@ def bulk_trades(rows: pa.Table) -> pa.Table:
 
 
 def whole_days(database_url: str, store: LakeStore, symbol: str, check: bool = False) -> set[date]:
-    """The UTC days of which the lake has the exchange's own record; with `check` only those whose file is
-    still what the manifest says, which reads all of them."""
+    """The UTC days of which the lake has the exchange's own record in a file that is there; with `check` only
+    those whose file is still what the manifest says, which reads all of them."""
     with engine(database_url).connect() as connection:
         files = [file for file in find_files(connection, RAW_TRADES, EXCHANGE, symbol) if file.whole]
-    return {file.date for file in files if not check or is_sound(store, file)}
+    there = set(store.paths()) if files else set()
+    return {file.date for file in files if file.path in there and (not check or is_sound(store, file))}
 
 
 def store_day(

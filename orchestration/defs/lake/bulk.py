@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class BulkConfig(dg.Config):
     """How to fetch; the days and symbols are the partitions."""
 
-    repair: bool = Field(False, description="Fetch days again whose file in the lake was lost or damaged")
+    repair: bool = Field(False, description="Fetch days again whose file in the lake is damaged")
 
 
 @dg.asset(
