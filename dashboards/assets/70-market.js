@@ -160,6 +160,19 @@
       if (range) ask([asMs(graph.layout.xaxis.range[0]), asMs(graph.layout.xaxis.range[1])]);
       return range ? NONE() : market.redraws;
     },
+    choices(kept, ready) {
+      const own = Object.keys(kept || {}), group = (name, items) => ({ group: name, items });
+      return [...(own.length ? [group("Yours", own)] : []), group("Ready", Object.keys(ready))];
+    },
+    take(name, ready, kept) { return (kept || {})[name] || ready[name] || NONE(); },
+    // The button keeps what is shown under its own words, or forgets it when it is kept already.
+    keep(clicks, shown, kept) {
+      const words = (shown || []).join(", "), now = { ...kept };
+      const clicked = window.dash_clientside.callback_context.triggered_id === "market-keep";
+      if (clicked && words in now) delete now[words];
+      else if (clicked && words) now[words] = shown;
+      return [clicked ? now : NONE(), words in now ? "Forget" : "Keep", !words];
+    },
     remember(symbol, timeframe, shown) {
       const query = new URLSearchParams({ symbol, timeframe });
       if (shown && shown.length) query.set("show", shown.join(","));

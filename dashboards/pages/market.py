@@ -50,6 +50,8 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                 ],
                 className="side-column",
             ),
+            dcc.Store(id="market-ready", data={name: [*lines] for name, lines in market.TEMPLATES.items()}),
+            dcc.Store(id="market-kept", storage_type="local", data={}),
             dcc.Store(id="market-view"),
             dcc.Store(id="market-meta"),
             dcc.Store(id="market-redraw"),
@@ -79,7 +81,7 @@ def _tools(symbols: list[str], symbol: str, timeframe: str | None, shown: list[s
             data=list(market.TEMPLATES),
             placeholder="None",
             clearable=True,
-            w=116,
+            w=132,
             size="xs",
         ),
         dmc.TagsInput(
@@ -92,6 +94,13 @@ def _tools(symbols: list[str], symbol: str, timeframe: str | None, shown: list[s
             clearable=True,
             className="grow",
             size="xs",
+        ),
+        html.Button(
+            "Keep",
+            id="market-keep",
+            className="button",
+            disabled=not shown,
+            title="These indicators as a template of yours, in this browser",
         ),
     ]
 
@@ -239,14 +248,38 @@ def _register_chart(dash: Dash, services: Services) -> None:
         initial=False,
     )
 
-    @on(
+    _register_templates(dash)
+
+
+def _register_templates(dash: Dash) -> None:
+    """Ready ones and those that people keep: all of it stays in the browser."""
+    in_browser(
         dash,
+        "tcpMarket.choices",
+        Output("market-template", "data"),
+        Input("market-kept", "data"),
+        State("market-ready", "data"),
+    )
+    in_browser(
+        dash,
+        "tcpMarket.take",
         Output("market-show", "value"),
         Input("market-template", "value"),
-        prevent_initial_call=True,
+        State("market-ready", "data"),
+        State("market-kept", "data"),
+        initial=False,
     )
-    async def take_template(name: str | None) -> Any:
-        return list(market.TEMPLATES.get(name or "", ()))
+    in_browser(
+        dash,
+        "tcpMarket.keep",
+        Output("market-kept", "data"),
+        Output("market-keep", "children"),
+        Output("market-keep", "disabled"),
+        Input("market-keep", "n_clicks"),
+        Input("market-show", "value"),
+        State("market-kept", "data"),
+        initial=False,
+    )
 
 
 def _register_side(dash: Dash, services: Services) -> None:
