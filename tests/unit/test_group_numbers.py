@@ -1,0 +1,43 @@
+"""Bots together, and who stands where: by hand."""
+
+from datetime import date
+from decimal import Decimal
+
+import pytest
+
+from pipelines.validation.group_numbers import Account, places, portfolio_days
+
+FIRST, SECOND, THIRD = (date(2026, 3, day) for day in (1, 2, 3))
+
+
+def account(cash: int, closings: dict[date, int], fills: frozenset[date] = frozenset()) -> Account:
+    return Account(Decimal(cash), {day: Decimal(value) for day, value in closings.items()}, fills)
+
+
+def test_equals_share_a_place_and_what_is_unknown_comes_last():
+    """The largest is first, the place after two equals is left out, differences beyond 12 digits are none."""
+    assert places([(0.1,), (None,), (0.3,), (0.1 + 1e-15,), (0.0,)]) == [2, 5, 1, 2, 4]
+    assert places([(None, 0.2), (0.1, None), (None, 0.3)]) == [3, 1, 2]
+
+
+def test_a_bot_that_joins_brings_cash_and_one_that_stands_still_keeps_its_value():
+    """1000 grow by a tenth, then 1100 + 1100 lose a tenth; the bot without a snapshot stands with what it
+    had, from its first fill on."""
+    days = portfolio_days(
+        [account(1000, {FIRST: 1100, THIRD: 1100}), account(1100, {THIRD: 880}, frozenset({SECOND}))]
+    )
+    assert [(row["closing_value"], row["pnl"], row["cumulative_pnl"]) for row in days.values()] == [
+        (1100, 100, 100),
+        (2200, 0, 100),
+        (1980, -220, -120),
+    ]
+    assert [row["growth"] for row in days.values()] == pytest.approx([1.1, 1.1, 0.99])
+    assert [row["drawdown"] for row in days.values()] == pytest.approx([0, 0, 0.1])
+
+
+def test_a_portfolio_that_lost_everything_is_at_the_bottom_for_good():
+    """Nothing is divided by what is gone, and a bot that never lived is no part of it."""
+    days = portfolio_days([account(10, {FIRST: 0, SECOND: 0}), account(99, {})])
+    assert list(days) == [FIRST, SECOND]
+    assert days[SECOND]["drawdown"] == pytest.approx(1)
+    assert portfolio_days([]) == {}
