@@ -16,8 +16,10 @@ from werkzeug.serving import make_server
 
 from core.errors import BadInput, Unavailable
 from core.trades import Side, Trade
+from pipelines.lake.adopt import adopt_files
 from pipelines.lake.archive import archive_raw_trades
 from pipelines.lake.compact import compact_lake
+from pipelines.lake.covered import archived_runs
 from pipelines.lake.query import query_lake
 from pipelines.lake.store import open_store
 from pipelines.lake.trades import read_all_trades
@@ -101,6 +103,25 @@ def test_a_lost_and_a_damaged_object_are_alarms(database_url: str, bucket: Any):
     assert [bucket.Object(key).get()["Body"].read() for key in aside] == [b"damaged"]
     bucket.Object(f"lake/{file.path}").delete()
     assert [finding.kind for finding in verify_lake(database_url, url).findings] == ["missing"]
+
+
+def test_objects_without_a_manifest_are_adopted(database_url: str, bucket: Any):
+    """A day of trades comes back into the manifest as it is, and its ids count as known; what is none is
+    refused and stays."""
+    url = f"s3://{bucket.name}/lake"
+    stored(database_url)
+    file = archive_raw_trades(database_url, url, SYMBOL, DAY, drop=True)
+    bucket.put_object(Key="lake/raw_trades/stray.parquet", Body=b"")
+    with engine(database_url).begin() as connection:
+        connection.execute(text("DELETE FROM lake_files"))
+    before, now_ms = keys(bucket), MIDNIGHT_MS + 86_400_000
+    done = adopt_files(database_url, url, now_ms)
+    assert done.adopted == [(file.path, file.path)]
+    assert [path for path, _ in done.refused] == ["raw_trades/stray.parquet"]
+    assert keys(bucket) == before
+    runs = archived_runs(database_url, url, SYMBOL, MIDNIGHT_MS, now_ms)
+    assert (runs.firsts.tolist(), runs.lasts.tolist()) == ([0], [299])
+    assert (runs.start_of(299), runs.start_of(300), runs.start_of(-1)) == (0, None, None)
 
 
 def test_compacting_sets_unknown_objects_aside(database_url: str, bucket: Any):
