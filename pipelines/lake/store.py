@@ -59,7 +59,7 @@ class LakeStore(Protocol):
 
 
 class LocalStore:
-    """A folder. A file is written under a temporary name, synced, renamed, and its folder synced."""
+    """A folder. A file is written under a temporary name, synced, renamed, and its folders synced."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -113,12 +113,15 @@ class LocalStore:
             size = temporary.stat().st_size
             path = name(digest)
             target = self.root / path
+            new = [folder for folder in target.parents if not folder.exists()]
             target.parent.mkdir(parents=True, exist_ok=True)
             _sync(temporary)
             temporary.rename(target)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync(target.parent)
+        # A new folder is only there after a crash when the one it is in was synced, too.
+        for folder in (target.parent, *(folder.parent for folder in new)):
+            _sync(folder)
         return StoredFile(path, size, digest)
 
 
