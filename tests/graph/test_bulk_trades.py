@@ -26,7 +26,7 @@ from pathlib import Path
 import dagster as dg
 from orchestration.defs.lake.bulk import BulkConfig, bulk_trades
 from orchestration.defs.lake.assets import raw_trade_archive
-from orchestration.defs.market_data.assets import candle_backfill
+from orchestration.defs.market_data.assets import candle_backfill, trade_backfill
 
 def run(asset, day, repair=False):
     key = dg.MultiPartitionKey({"date": day, "symbol": "ETC-USDT"})
@@ -49,6 +49,9 @@ key = dg.MultiPartitionKey({"date": "2026-09-21", "symbol": "ETC-USDT"})
 done = dg.materialize([candle_backfill], partition_key=key)
 (days,) = [c for c in done.get_asset_check_evaluations() if c.check_name == "days_have_their_rows"]
 print(days.passed, days.severity.name, days.metadata["rows"].value, days.metadata["days_not_over"].value)
+done = dg.materialize([trade_backfill], partition_key=key)
+(trades,) = done.get_asset_check_evaluations()
+print(trades.passed, trades.severity.name, trades.metadata["days_not_over"].value)
 (file,) = Path(os.environ["TCP_LAKE_URL"]).rglob("*2026-09-16*/*.parquet")
 file.write_bytes(b"PAR1 broken")
 run(bulk_trades, "2026-09-16")
@@ -79,7 +82,7 @@ async def test_days_are_written_pending_or_damaged(database_url, tmp_path):
         )
     await sim.close()
     lines = out.strip().splitlines()
-    written, pending, damaged, missing, archived, empty, begun, candles, spoiled, repaired = lines
+    written, pending, damaged, missing, archived, empty, begun, candles, trades, spoiled, repaired = lines
     assert written == "2026-09-16 True 1 [] [] True []"
     assert pending == "2026-09-20 True 0 ['ETC-USDT 2026-09-20'] [] WARN ['ETC-USDT 2026-09-20']"
     assert damaged.startswith("2026-09-18 False 0 [] ['") and "not a whole zip" in damaged
@@ -88,5 +91,6 @@ async def test_days_are_written_pending_or_damaged(database_url, tmp_path):
     assert empty == "2026-09-17 True [] ERROR ['ETC-USDT 2026-09-17']"
     assert begun == "2026-09-21 True [] WARN ['ETC-USDT 2026-09-21']"
     assert candles == "False WARN 720 ['ETC-USDT 2026-09-21']"
+    assert trades == "False WARN ['ETC-USDT 2026-09-21']"
     assert spoiled.startswith("2026-09-16 False 0 [] ['damaged: ")
     assert repaired == "2026-09-16 True 1 [] [] True []"
