@@ -87,10 +87,9 @@ def summary(result: "BacktestResult") -> str:
         f"{result.request.cash:,.2f} became {result.final_value:,.2f}",
         "",
     ]
-    intervals = (result.validation or {}).get("intervals", {})
     for name, value in result.metrics.items():
-        known = intervals.get(name)
-        lines.append(f"{name:<22} {shown(name, value):>16}" + (f"   {between(name, known)}" if known else ""))
+        known = between(name, result.validation or {}, none="")
+        lines.append(f"{name:<22} {shown(name, value):>16}   {known}".rstrip())
     mended = {name: value for name, value in document["data"].items() if name != "rows" and value}
     if mended:
         lines += ["", "data: " + ", ".join(f"{name} {value:,}" for name, value in mended.items())]

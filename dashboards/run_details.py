@@ -13,14 +13,13 @@ from core.statistics.bootstrap import CONFIDENCE, RESAMPLES, optimal_block_lengt
 from core.timeframes import Timeframe
 from dashboards.formatting import DASH, MINUS, THIN, measure, percent
 from pipelines.reports.calendar import monthly
-from pipelines.reports.wording import titled
+from pipelines.reports.wording import PACE, between, titled
 from pipelines.validation.periods import Periods, periods_of
 from pipelines.validation.trials import Trials
 from pipelines.validation.validate import intervals, sharpe_of
 from pipelines.warehouse.trials import read_trials
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-PACE = {"day": "daily", "hour": "hourly", "candle": "candles'"}
 SURE = ("total_return", "sharpe", "max_drawdown", "win_rate")
 Run = Mapping[str, Any]
 
@@ -54,8 +53,7 @@ def sure_table(run: Run, found: Mapping[str, Any]) -> html.Div:
     """Each number with the interval that its own past allows, and what many tries leave of it."""
     metrics, sharpe = run["metrics"] or {}, found["sharpe"]
     lines = [
-        (titled(name), measure(name, metrics.get(name)), between(name, found["intervals"].get(name)))
-        for name in SURE
+        (titled(name), measure(name, metrics.get(name)), between(name, found, measure, DASH)) for name in SURE
     ]
     tried = sharpe["trials"]
     lines += [
@@ -89,11 +87,6 @@ def sure_table(run: Run, found: Mapping[str, Any]) -> html.Div:
             html.P(said, className="muted small padded"),
         ]
     )
-
-
-def between(name: str, pair: Sequence[float] | None) -> str:
-    """`−1.20 % … +3.40 %`, or a dash."""
-    return DASH if pair is None else f"{measure(name, pair[0])} … {measure(name, pair[1])}"
 
 
 def months_table(curve: pl.DataFrame, cash: float) -> html.Div:

@@ -10,12 +10,11 @@ from pipelines.backtest.result import BacktestResult
 from pipelines.reports.calendar import monthly
 from pipelines.reports.charts import Line, fall, lines
 from pipelines.reports.page import caveats, folded, page, paragraph, section, table, tiles
-from pipelines.reports.wording import between, shown, titled
+from pipelines.reports.wording import PACE, between, shown, titled
 from pipelines.validation.caveats import caveats as said_of
 
 MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 MOST_TRADES = 2_000
-PACE = {"day": "daily", "hour": "hourly", "candle": "candles'"}
 Document = dict[str, Any]
 
 
@@ -40,23 +39,23 @@ def heading(title: str, document: Document) -> Iterator[str]:
 def body(result: BacktestResult, document: Document, parts: Sequence[int] = ()) -> Iterator[str]:
     """Everything under the heading. parts: see `charts.lines`."""
     validation = document.get("validation") or {}
-    yield summary(document["metrics"], validation.get("intervals", {}))
+    yield summary(document["metrics"], validation)
     yield section("Equity", equity_chart(result.equity, document["initial_cash"], parts))
     yield section("Months", months(result.equity, document["initial_cash"]))
-    yield section("Metrics", metrics(document["metrics"], validation.get("intervals", {})))
+    yield section("Metrics", metrics(document["metrics"], validation))
     yield from believed(validation)
     yield section("Trades", trades(result.trades))
     yield section("Assumptions", assumptions(document, validation))
 
 
-def summary(values: Document, intervals: Document) -> str:
+def summary(values: Document, validation: Document) -> str:
     """The numbers one looks for first, with their intervals."""
     names = ("total_return", "buy_and_hold_return", "sharpe", "max_drawdown", "win_rate", "trades")
     return tiles(
         (
             titled(name),
             shown(name, values.get(name)),
-            between(name, intervals[name]) if intervals.get(name) else "",
+            between(name, validation, none=""),
         )
         for name in names
     )
@@ -80,11 +79,11 @@ def months(equity: pl.DataFrame, cash: float) -> str:
     return table(("", *MONTHS, "Year"), rows, frozenset(range(1, 14)))
 
 
-def metrics(values: Document, intervals: Document) -> str:
+def metrics(values: Document, validation: Document) -> str:
     """Every metric, with its interval where there is one."""
+    intervals = validation.get("intervals", {})
     rows = [
-        [titled(n), shown(n, v), between(n, intervals.get(n)) if n in intervals else ""]
-        for n, v in values.items()
+        [titled(n), shown(n, v), between(n, validation) if n in intervals else ""] for n, v in values.items()
     ]
     return table(("", "Value", "95 % interval" if intervals else ""), rows)
 

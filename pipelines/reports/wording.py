@@ -1,5 +1,6 @@
 """Numbers and names as people read them."""
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
 SIGNED = frozenset(
@@ -22,6 +23,7 @@ PERCENT = SIGNED | frozenset(
 )
 COUNTS = frozenset(("trades", "closed_trades", "winning_streak", "losing_streak"))
 DURATIONS = frozenset(("max_drawdown_duration", "average_holding"))
+PACE = {"day": "daily", "hour": "hourly", "candle": "candles'"}
 NAMES = {
     "cagr": "CAGR",
     "sqn": "SQN",
@@ -57,6 +59,18 @@ def titled(name: str) -> str:
     return NAMES.get(name) or name.replace("_", " ").capitalize()
 
 
-def between(name: str, pair: list[float] | None) -> str:
-    """An interval; a dash where there is none."""
-    return "—" if pair is None else f"{shown(name, pair[0])} … {shown(name, pair[1])}"
+def between(
+    name: str, found: Mapping[str, Any], shown: Callable[[str, Any], str] = shown, none: str = "—"
+) -> str:
+    """A metric's interval, of `pipelines.validation.validate`; `none` where there is none.
+
+    It says what was resampled where that is not what the metric is of: a Sharpe ratio is of daily returns, a
+    drawdown of candles. shown: writes a value
+    """
+    pair = (found.get("intervals") or {}).get(name)
+    if pair is None:
+        return none
+    text, period = f"{shown(name, pair[0])} … {shown(name, pair[1])}", found["returns"]["period"]
+    if name == "sharpe" and period != "day":
+        return f"{PACE[period]} {shown(name, found['sharpe']['value'])}: {text}"
+    return f"{PACE[period]}: {text}" if name == "max_drawdown" and period != "candle" else text

@@ -11,7 +11,9 @@ import numpy as np
 import polars as pl
 import pytest
 
+from cli.backtest import summary
 from core.errors import BadInput
+from dashboards.run_details import sure_table
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
 from pipelines.backtest.run import execute
@@ -21,7 +23,7 @@ from pipelines.reports.charts import Line, lines
 from pipelines.reports.comparison import comparison_report
 from pipelines.reports.page import table
 from pipelines.reports.walk_forward import verdict, walk_forward_report
-from pipelines.reports.wording import shown
+from pipelines.reports.wording import between, shown
 from pipelines.reports.write import check_target, write_report
 from pipelines.sweep.request import SweepRequest
 from pipelines.validation.compare import Record, compare
@@ -97,6 +99,35 @@ def test_a_backtest_report_stands_alone_and_tells_all(result: BacktestResult) ->
     assert "<b>BTC</b>-USDT" in text  # escaped: text, not markup
     for warning in (result.validation or {})["warnings"]:
         assert warning in text
+
+
+def test_an_interval_stands_beside_the_number_that_was_resampled(result: BacktestResult) -> None:
+    """Five days have a daily Sharpe ratio and an interval of hourly returns: with it is the hourly ratio."""
+    found = result.validation or {}
+    assert found["returns"]["period"] == "hour"
+    low, high = found["intervals"]["sharpe"]
+    said = f"hourly {found['sharpe']['value']:,.2f}: {low:,.2f} … {high:,.2f}"
+    assert low < found["sharpe"]["value"] < high
+    deepest, least = found["intervals"]["max_drawdown"]
+    drawdown = f"hourly: {deepest:+.2%} … {least:+.2%}"
+    for text in (text_of(backtest_report(result)), summary(result)):
+        assert said in text
+        assert drawdown in text
+    page = str(sure_table({"metrics": result.metrics}, found))
+    assert said.replace("-", "−") in page
+
+
+def test_ratios_of_days_need_no_word_more() -> None:
+    """With thirty days the interval is of daily returns, as the ratio is; the drawdown is of candles."""
+    found = {
+        "returns": {"period": "day"},
+        "intervals": {"sharpe": [-1.0, 2.0], "max_drawdown": [-0.2, -0.1], "win_rate": None},
+        "sharpe": {"value": 0.5},
+    }
+    assert between("sharpe", found) == "-1.00 … 2.00"
+    assert between("max_drawdown", found) == "daily: -20.00% … -10.00%"
+    assert between("win_rate", found) == "—"
+    assert between("fees", {}, none="") == ""
 
 
 def test_a_run_without_trades_or_validation_has_a_report(candles: pl.DataFrame) -> None:
