@@ -43,6 +43,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 S = TypeVar("S", bound=State)
+_SIGNALS = frozenset(SignalType)
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -88,7 +89,7 @@ class StepStrategy(IndicatorStrategy[P], Generic[P, S]):
     lookback: ClassVar[int] = 0
     memory: ClassVar[int | None] = None
     outputs: ClassVar[tuple[str, ...]] = ()
-    state_model: ClassVar[type[State]]
+    state_model: ClassVar[type[State]] = State
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -176,8 +177,13 @@ class StepStrategy(IndicatorStrategy[P], Generic[P, S]):
             now = at_ms - 1
             read = dict(zip(names, next(values), strict=True)) if names else {}
             decision = self.on_candle(Step(at_ms, opened, high, low, close, volume, read), state)
-            if not isinstance(decision, Decision) or not decision.shown.keys() <= known:
-                raise BadInput(f"strategy {self.name}", _misanswer(decision, self.outputs))
+            if (
+                not isinstance(decision, Decision)
+                or not isinstance(decision.state, self.state_model)
+                or decision.signal not in _SIGNALS
+                or not decision.shown.keys() <= known
+            ):
+                raise BadInput(f"strategy {self.name}", _misanswer(decision, self.state_model, self.outputs))
             state = decision.state
             rows.add(decision)
         return rows
@@ -212,15 +218,19 @@ class _Rows(Generic[S]):
         confidence = [float(decision.confidence) for decision in self._decisions]
         shown = [[decision.shown.get(name) for decision in self._decisions] for name in outputs]
         return [
-            pl.Series("buy", [signal is SignalType.BUY for signal in signals], dtype=pl.Boolean),
-            pl.Series("sell", [signal is SignalType.SELL for signal in signals], dtype=pl.Boolean),
+            pl.Series("buy", [signal == SignalType.BUY for signal in signals], dtype=pl.Boolean),
+            pl.Series("sell", [signal == SignalType.SELL for signal in signals], dtype=pl.Boolean),
             pl.Series("confidence", confidence, dtype=pl.Float64),
             *(pl.Series(name, values, dtype=pl.Float64) for name, values in zip(outputs, shown, strict=True)),
         ]
 
 
-def _misanswer(decision: object, outputs: tuple[str, ...]) -> str:
+def _misanswer(decision: object, state_model: type[State], outputs: tuple[str, ...]) -> str:
     if not isinstance(decision, Decision):
         return f"on_candle returned {type(decision).__name__}; a Decision is needed"
+    if not isinstance(decision.state, state_model):
+        return f"on_candle's state is {type(decision.state).__name__}; a {state_model.__name__} is needed"
+    if decision.signal not in _SIGNALS:
+        return f"on_candle's signal is {decision.signal!r}; needed: {', '.join(SignalType)}"
     unknown = ", ".join(decision.shown.keys() - set(outputs))
     return f"shows {unknown}, which is not among its outputs ({', '.join(outputs) or 'none'})"

@@ -102,6 +102,19 @@ def test_signals_are_those_of_a_loop() -> None:
     assert set(judged["confidence"]) == {0.25}
 
 
+def test_a_signal_may_be_written_as_text() -> None:
+    """A decision of "buy" is a buy: it trades as the enumeration's does."""
+
+    class Texts(BuyTheThird):
+        def on_candle(self, candle: Step, state: Streak) -> Decision[Streak]:
+            decision = super().on_candle(candle, state)
+            return Decision(decision.state, str(decision.signal), 0.25, decision.shown)  # type: ignore[arg-type]
+
+    candles = sample_candles(400)
+    assert evaluate(Texts(), candles).equals(evaluate(BuyTheThird(), candles))
+    assert evaluate(Texts(), candles)["buy"].any()
+
+
 def test_it_is_named_and_has_parameters_and_a_state() -> None:
     """Name, parameter class and state class come from the class statement, as for every strategy."""
     assert BuyTheThird.name == snake_case("BuyTheThird") == "buy_the_third"
@@ -183,9 +196,19 @@ def test_windows_are_declared() -> None:
     [
         (None, "NoneType"),
         (Decision(Streak(), shown={"secret": 1.0}), "secret"),
+        (Decision(Streak(), "Buy"), "signal is 'Buy'; needed: "),  # type: ignore[arg-type]
+        (Decision(Counted(3)), "state is Counted; a Streak is needed"),
+        (Decision({"falls": 3}), "state is dict; a Streak is needed"),  # type: ignore[type-var]
         (ZeroDivisionError("oh"), "ZeroDivisionError: oh"),
     ],
-    ids=["nothing", "an output not declared", "an exception"],
+    ids=[
+        "nothing",
+        "an output not declared",
+        "no signal",
+        "another state",
+        "no state",
+        "an exception",
+    ],
 )
 def test_a_wrong_answer_is_named(answer: object, said: str) -> None:
     """What on_candle must not do is one line that names the strategy."""
