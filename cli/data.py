@@ -161,12 +161,14 @@ def archive(
     day = parse_day(date, "--date") if date is not None else None
     from cli.stack.ensure import ensure
     from pipelines.clock import SystemClock
-    from pipelines.lake.archive import archive_days, is_over
+    from pipelines.lake.archive import archive_days, check_over, is_over
 
     settings = ensure(database=True)
     database_url, now_ms = str(settings.database_url), SystemClock().now_ms()
     if day is not None and not is_over(database_url, day - timedelta(days=1), now_ms):
         raise BadInput("--date", f"{day} has not begun at the exchange")
+    if day is not None and drop:
+        check_over(database_url, [day], now_ms)
     documents = []
     for name, at, file in archive_days(database_url, settings.lake_url, symbol, day, drop):
         over = is_over(database_url, at, now_ms)

@@ -1,10 +1,11 @@
 """A day of raw trades: Postgres → Parquet → read back and compared → manifest, then removed if asked."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import date
 
 import msgspec
 import pyarrow as pa
+from sqlalchemy import Connection
 
 from core.errors import BadInput, Unavailable
 from pipelines.lake.days import covers, each_once, read_sound, write_day
@@ -16,6 +17,7 @@ from pipelines.warehouse.health import exchange_ms
 from pipelines.warehouse.lake_files import LakeFile, find_files, locked_day, replace_files
 from pipelines.warehouse.sql import EXCHANGE, to_ms
 from pipelines.warehouse.trade_days import day_bounds, drop_empty_day, stored_days
+from pipelines.warehouse.trade_marks import mark_day
 
 
 class ArchivedFile(msgspec.Struct, frozen=True):
@@ -41,8 +43,9 @@ def archive_raw_trades(
 ) -> ArchivedFile:
     """Put the UTC day's stored trades of `symbol` into the lake; `drop` then removes them from Postgres.
 
-    Repeating it changes nothing. When trades came in after an earlier archive, the day is written anew from
-    both. A file that does not read back as it was written raises Unavailable, and nothing is removed.
+    The last trade of each minute stays as a mark, which a restart goes on from. Repeating it changes nothing.
+    When trades came in after an earlier archive, the day is written anew from both. A file that does not read
+    back as it was written raises Unavailable, and nothing is removed.
     """
     store = open_store(lake_url)
     own = engine(database_url).execution_options(isolation_level="REPEATABLE READ")
@@ -56,7 +59,7 @@ def archive_raw_trades(
                 return ArchivedFile(None, 0, 0, None, None, None, False, 0)
             new = write_day(store, table, symbol, date, whole=any(file.whole for file in sound))
             replace_files(connection, old, new)
-            dropped = delete_trades_of_day(connection, symbol, date) if drop else 0
+            dropped = _drop(connection, symbol, date) if drop else 0
             if drop and dropped != stored.num_rows:
                 raise Unavailable(f"{symbol} {date}: {dropped} rows to remove, {stored.num_rows} archived")
         if drop:
@@ -94,10 +97,22 @@ def archive_days(
             yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
 
+def check_over(database_url: str, days: Iterable[date], wall_ms: int) -> None:
+    """BadInput for a day that is still running: its trades are needed, and nobody may drop them."""
+    for day in days:
+        if not is_over(database_url, day, wall_ms):
+            raise BadInput("drop", f"{day} is not over: leave its trades in Postgres until then")
+
+
 def is_over(database_url: str, day: date, wall_ms: int) -> bool:
     """Whether the exchange's clock has left that UTC day behind. Before, an archive holds only its beginning,
     and has to be repeated. wall_ms: this machine's clock, see `exchange_ms`."""
     return to_ms(day_bounds(day)[1]) <= exchange_ms(engine(database_url), wall_ms)
+
+
+def _drop(connection: Connection, symbol: str, day: date) -> int:
+    mark_day(connection, symbol, day)
+    return delete_trades_of_day(connection, symbol, day)
 
 
 def _archived(store: LakeStore, old: list[LakeFile], stored: pa.Table) -> dict[LakeFile, pa.Table]:

@@ -1,14 +1,19 @@
 """Where a symbol goes on when what is stored and what the exchange's REST tells do not meet."""
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
 from live.collector.start import Opened, open_stream
+from pipelines.lake.archive import archive_raw_trades
+from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.trades import copy_trades
 from tests.exchange import FakeExchange, aggregated
@@ -77,3 +82,18 @@ async def test_a_start_anew_in_a_minute_that_is_partly_stored_stores_the_rest_of
     assert stored_matches(database_url) == (100, 100)
     assert found.stream.trades == 100
     assert found.too_large is None
+
+
+async def test_trades_that_left_for_the_lake_are_gone_on_from(database_url: str, tmp_path: Path) -> None:
+    """Every stored trade was archived and dropped, also those of a minute that was not released yet: what
+    came after the last released minute is a gap, which is refilled, and no minute begins in its middle."""
+    tape = matches(1_000)
+    store(database_url, tape[:600])
+    first = Candle(SYMBOL, Timeframe.M1, NOON + 60_000, *[Decimal(100)] * 4, Decimal(300), trades_count=300)
+    with engine_of(database_url).begin() as connection:
+        upsert_candles(connection, [first])
+    day = datetime.fromtimestamp(NOON // 1000, UTC).date()
+    assert archive_raw_trades(database_url, str(tmp_path), SYMBOL, day, drop=True).dropped == 600
+    found = await opened(database_url, StandingExchange(tape, NOON + 200_000))
+    assert [(gap.first_id, gap.last_id) for gap in found.stream.continuity.gaps] == [(1_301, 1_500)]
+    assert found.stream.continuity.last_id == tape[-1].trade_id and found.too_large is None

@@ -30,16 +30,17 @@ def raw_trade_archive(context: dg.AssetExecutionContext, config: ArchiveConfig) 
     """A UTC day of raw_trades of a symbol as one verified, zstd-compressed Parquet file in the lake; of a day
     that is not over its beginning, and a check says so."""
     from pipelines.clock import SystemClock
-    from pipelines.lake.archive import archive_raw_trades, is_over
+    from pipelines.lake.archive import archive_raw_trades, check_over, is_over
 
     lake_url = settings().lake_url
     days = [(keys["symbol"], date.fromisoformat(keys["date"])) for keys in days_and_symbols(context)]
     with mistakes_fail_at_once():
-        database_url = warehouse_url()
+        database_url, now_ms = warehouse_url(), SystemClock().now_ms()
+        if config.drop:
+            check_over(database_url, {day for _, day in days}, now_ms)
         files = [
             archive_raw_trades(database_url, lake_url, symbol, day, drop=config.drop) for symbol, day in days
         ]
-    now_ms = SystemClock().now_ms()
     unfinished = [f"{symbol} {day}" for symbol, day in days if not is_over(database_url, day, now_ms)]
     empty = [f"{symbol} {day}" for (symbol, day), file in zip(days, files, strict=True) if file.path is None]
     return dg.MaterializeResult(
