@@ -170,7 +170,7 @@ def archive(
     if day is not None and drop:
         check_over(database_url, [day], now_ms)
     documents = []
-    for name, at, file in archive_days(database_url, settings.lake_url, symbol, day, drop):
+    for name, at, file in archive_days(database_url, settings.lake_url, symbol, day, drop, wall_ms=now_ms):
         over = is_over(database_url, at, now_ms)
         documents.append({**_archive_document(name, str(at), file), "over": over})
         if not as_json:

@@ -82,18 +82,27 @@ def archive_raw_trades(
 
 
 def archive_days(
-    database_url: str, lake_url: str, symbol: str | None = None, day: date | None = None, drop: bool = False
+    database_url: str,
+    lake_url: str,
+    symbol: str | None = None,
+    day: date | None = None,
+    drop: bool = False,
+    *,
+    wall_ms: int,
 ) -> Iterator[tuple[str, date, ArchivedFile]]:
-    """Archive one day or, without `day`, every stored day that is over (a later trade is stored), of one
-    symbol or of all; yields (symbol, day, result) as each is done. BadInput when nothing of `symbol` is
-    stored."""
+    """Archive one day or, without `day`, every stored day that is over (a later trade is stored, or the
+    exchange's clock says so), of one symbol or of all; yields (symbol, day, result) as each is done.
+
+    wall_ms: this machine's clock, see `is_over`. BadInput when nothing of `symbol` is stored.
+    """
     with engine(database_url).connect() as connection:
         symbols = [symbol] if symbol is not None else traded_symbols(connection)
         days = {name: [day] if day is not None else stored_days(connection, name) for name in symbols}
     if symbol is not None and not days[symbol]:
         raise BadInput("--symbol", f"no trades of {symbol!r} are stored; `tcp data status` lists what is")
     for name, wanted in days.items():
-        for each in wanted if day is not None else wanted[:-1]:
+        running = day is None and bool(wanted) and not is_over(database_url, wanted[-1], wall_ms)
+        for each in wanted[:-1] if running else wanted:
             yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
 

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from config.settings import PROJECT_ROOT
 from pipelines.exchanges.sim.options import SimOptions
 from pipelines.exchanges.sim.server import serve
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.health import beat
 
 pytestmark = pytest.mark.servers
 
@@ -112,14 +114,18 @@ async def test_wrong_use_is_one_line_and_exit_code_2(tcp: Tcp, arguments: tuple[
     assert done.err.count("\n") == 1
 
 
-async def test_trades_go_to_the_lake_and_are_found_sound(tcp: Tcp, tmp_path: Path):
-    """Backfill, archive with removal, status and verify tell one story; a lost file fails the last."""
-    window = ("--from", "2026-09-08T23:00:00Z", "--to", "2026-09-09T00:10:00Z")
+async def test_trades_go_to_the_lake_and_are_found_sound(tcp: Tcp, tmp_path: Path, database_url: str):
+    """Backfill, archive with removal, status and verify tell one story; the day that is still running is not
+    archived, nor removed when asked for; a lost file fails the last."""
+    beat(engine(database_url), "test", time.time_ns() // 1_000_000, NOW_MS, {})
+    window = ("--from", "2026-09-09T23:00:00Z", "--to", "2026-09-10T00:10:00Z")
     fetched = (await tcp("backfill", "trades", "--symbol", "ETH-USDT", *window, "--json")).document
     assert fetched["rows"] > 100
     archived = await tcp("data", "archive", "--symbol", "ETH-USDT", "--drop", "--json")
     (file,) = archived.document["files"]
-    assert (file["date"], file["rows"], file["written"]) == ("2026-09-08", file["dropped"], True)
+    running = await tcp("data", "archive", "--date", "2026-09-10", "--drop")
+    assert (running.code, running.out) == (2, "") and "drop: 2026-09-10 is not over" in running.err
+    assert (file["date"], file["rows"], file["written"]) == ("2026-09-09", file["dropped"], True)
     status = (await tcp("data", "status", "--json")).document
     assert status["trades"][0]["rows"] == fetched["rows"] - file["rows"]
     totals = {"dataset": "raw_trades", "symbol": "ETH-USDT", "files": 1}

@@ -334,12 +334,19 @@ def test_compacting_refuses_a_lake_that_the_manifest_does_not_know(
 
 
 def test_days_that_are_over_are_archived(database_url: str, tmp_path: Path):
-    """Without a day, every stored day before the newest trade's is archived, for every symbol."""
+    """Without a day, every stored day that the exchange's clock has left is archived, for every symbol, a
+    quiet one's newest too; of a clock that lags, those before a stored trade. A drop empties the table."""
     store(
         database_url, [*day_of_trades(10), trade(9_001, MIDNIGHT_MS + DAY_MS), *day_of_trades(10, "ETH-USDT")]
     )
-    done = [(symbol, day, file.rows) for symbol, day, file in archive_days(database_url, str(tmp_path))]
-    assert done == [(SYMBOL, DAY, 10)]
+
+    def archived(wall_ms: int, drop: bool = False) -> list[tuple[str, date, int]]:
+        days = archive_days(database_url, str(tmp_path), drop=drop, wall_ms=wall_ms)
+        return [(symbol, day, file.rows) for symbol, day, file in days]
+
+    assert archived(MIDNIGHT_MS + DAY_MS - 1) == [(SYMBOL, DAY, 10)]
+    assert archived(MIDNIGHT_MS + DAY_MS) == [(SYMBOL, DAY, 10), ("ETH-USDT", DAY, 10)]
+    assert len(archived(MIDNIGHT_MS + 2 * DAY_MS, drop=True)) == 3 and stored_ids(database_url) == set()
 
 
 NOW_MS = MIDNIGHT_MS + 2 * DAY_MS
