@@ -4,6 +4,7 @@ Columns are found by their names, never by their places: the old files have size
 with Chinese beside the English words, the newest a column more. Sizes may have an exponent, rows any order.
 """
 
+import re
 import zipfile
 import zlib
 from pathlib import Path
@@ -37,6 +38,7 @@ _NAMES = {
 }
 _COLUMN = {name: column for column, names in _NAMES.items() for name in names}
 _TYPES = {"trade_id": pa.int64(), "timestamp_ms": pa.int64(), "price": MONEY, "size": MONEY}
+_ROW = re.compile(rb"\S")
 _DAY_MS = 86_400_000
 
 
@@ -97,17 +99,17 @@ def _normalised(name: str) -> str:
 
 
 def _parsed(text: bytes, name: str) -> pa.Table:
-    header, _, rows = text.partition(b"\n")
+    end = text.find(b"\n") + 1 or len(text)
     try:
-        columns = columns_of(header)
+        columns = columns_of(text[:end])
     except ValueError as error:
         raise DamagedFile(f"{name}: {error}") from None
     types = {column: _TYPES.get(column, pa.string()) for column in columns}
-    if not rows.strip():
+    if _ROW.search(text, end) is None:
         return pa.schema(types.items()).empty_table()
     try:
         return pa_csv.read_csv(
-            pa.BufferReader(rows),
+            pa.BufferReader(pa.py_buffer(text).slice(end)),  # a day is 50 MB: not copied
             read_options=pa_csv.ReadOptions(column_names=columns),
             convert_options=pa_csv.ConvertOptions(column_types=types, strings_can_be_null=False),
         )
