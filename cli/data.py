@@ -36,9 +36,10 @@ def import_file(
     timestamps: str = typer.Option("close", help="What the file's timestamps are: open or close."),
     offset: str = typer.Option("+00:00", help="Of its times, where they name none: +08:00 is ahead of UTC."),
     aggregate: bool = typer.Option(False, "--aggregate", help="It has shorter candles: make longer ones."),
+    replace: bool = typer.Option(False, "--replace", help="Put its numbers over those that are stored."),
     as_json: bool = JSON,
 ) -> None:
-    """Store the candles of FILE; a repeat changes nothing.
+    """Store the candles of FILE; a repeat changes nothing, other numbers than the stored ones are refused.
 
     Columns timestamp (or open_time, close_time …), open, high, low, close, volume; times ISO 8601 or epoch
     ms; .csv, .csv.gz, .parquet. JSON as Coinbase answers, zips as LEAN keeps them.
@@ -64,15 +65,17 @@ def import_file(
         "open" if timestamps == "open" else "close",
         offset_ms,
         aggregate,
+        replace,
         now_ms=SystemClock().now_ms(),
     )
     first, last = show_time(report.first_ms), show_time(report.last_ms)
+    counts = {"new": report.new, "replaced": report.replaced}
     if as_json:
         document = {"exchange": exchange, "symbol": symbol, "timeframe": timeframe, "rows": report.rows}
-        print(json.dumps({**document, "changed": report.changed, "first": first, "last": last}))
+        print(json.dumps({**document, **counts, "first": first, "last": last}))
     else:
-        counts = f"{report.rows:,} candles, {report.changed:,} new"
-        print(f"{exchange} {symbol} {timeframe}, {first} to {last}: {counts}")
+        counted = f"{report.rows:,} candles, {report.new:,} new, {report.replaced:,} replaced"
+        print(f"{exchange} {symbol} {timeframe}, {first} to {last}: {counted}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Backfills from the simulated exchange into a real PostgreSQL: complete, resumable, idempotent."""
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
@@ -339,7 +340,7 @@ def test_an_import_keeps_every_number(database_url: str, shared_data: Path):
     path = shared_data / "candles" / "btcusdt_1m.csv"
     report = import_candles(database_url, path, "binance", SYMBOL, "1m", "open", now_ms=NOW_MS)
     raw = pl.read_csv(path, infer_schema_length=0)
-    assert (report.rows, report.changed) == (raw.height, raw.height)
+    assert (report.rows, report.new, report.replaced) == (raw.height, raw.height, 0)
     query = "SELECT timestamp, open, close, volume FROM market_data WHERE exchange = 'binance' ORDER BY 1"
     with engine(database_url).connect() as connection:
         rows = connection.execute(text(query)).all()
@@ -348,7 +349,33 @@ def test_an_import_keeps_every_number(database_url: str, shared_data: Path):
     for name in ("open", "close", "volume"):
         found = [f"{getattr(r, name):f}".rstrip("0").rstrip(".") for r in rows]
         assert found == [t.rstrip("0").rstrip(".") if "." in t else t for t in raw[name]]
-    assert import_candles(database_url, path, "binance", SYMBOL, "1m", "open", now_ms=NOW_MS).changed == 0
+    again = import_candles(database_url, path, "binance", SYMBOL, "1m", "open", now_ms=NOW_MS)
+    assert (again.new, again.replaced) == (0, 0)
+
+
+def test_an_import_puts_nothing_over_other_numbers_unless_told(database_url: str, tmp_path: Path):
+    """Stored candles that differ are counted and named, and nothing of the file is stored; those that are
+    provisional are completed; with `replace` the file's numbers stand, and the report says how many."""
+    path = tmp_path / "candles.csv"
+    times = [END_MS - n * MINUTE for n in (3, 2, 1, 0)]
+    rows = [f"{at},1,2,0.5,1.5,7" for at in times]
+    path.write_text("\n".join(["timestamp,open,high,low,close,volume", *rows]))
+    numbers = [Decimal(n) for n in ("1", "2", "0.5", "1.5", "8.000000000000000001")]
+    ours = [Candle(SYMBOL, Timeframe.M1, at, *numbers, provisional=at == times[0]) for at in times[:3]]
+    with engine(database_url).begin() as connection:
+        upsert_candles(connection, ours)
+
+    def volumes() -> list[Decimal]:
+        with engine(database_url).connect() as connection:
+            return list(
+                connection.execute(text("SELECT volume FROM market_data ORDER BY timestamp")).scalars()
+            )
+
+    with pytest.raises(BadInput, match=r"2 of its candles .* ends at 2026-09-09T23:58:00Z: .* --replace"):
+        import_candles(database_url, path, "okx", SYMBOL, "1m", now_ms=NOW_MS)
+    assert volumes() == [numbers[-1]] * 3
+    report = import_candles(database_url, path, "okx", SYMBOL, "1m", replace=True, now_ms=NOW_MS)
+    assert (report.rows, report.new, report.replaced) == (4, 2, 2) and volumes() == [7] * 4
 
 
 def test_an_import_refuses_what_is_not_over(database_url: str, tmp_path: Path):
