@@ -9,17 +9,20 @@ by a seed.
 """
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
 
 import numpy as np
 import polars as pl
 
+from config.exits import ExitsAndSizes
 from core.errors import BadInput
 from core.timeframes import Timeframe
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
 from strategies.registry import build
 from strategies.sample import sample_candles
+from strategies.sizes import with_sizes
 
 TRIED_CANDLES = 3_000
 TOLERANCE = 1e-9
@@ -95,8 +98,10 @@ def check_everywhere(
 def check(strategy: Strategy, candles: pl.DataFrame, cuts: int = 100, seed: int = 7) -> CheckReport:
     """Try `cuts` random points, half of them where the whole history has a signal.
 
-    candles: a candle frame, longer than the strategy's warm-up by 10 or more; BadInput otherwise.
+    candles: a candle frame, longer than the strategy's warm-up by 10 or more; BadInput otherwise, and for
+    sizes that are none.
     """
+    with_sizes(ExitsAndSizes(stop_loss=Decimal("0.01")), strategy)  # sizing risk needs the run's stop
     if candles.height < strategy.warmup + 10:
         raise BadInput(
             "candles",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Self
 from pydantic import model_validator
 
 from config.files import RiskFile, plain
-from strategies.sizes import with_sizes
+from strategies.sizes import sizes_of, with_sizes
 
 if TYPE_CHECKING:
     from strategies.base import Strategy
@@ -29,7 +29,7 @@ class Risk(RiskFile):
     def sized(cls, risk: Self | None, strategy: "Strategy") -> Self | None:
         """A run's block with the sizing that the strategy wants, where the block has none; None where
         neither is anything."""
-        return with_sizes(risk or cls(), strategy) if strategy.sizes else risk
+        return with_sizes(risk or cls(), strategy) if sizes_of(strategy) else risk
 
     def document(self) -> dict[str, Any]:
         """What was set, as JSON."""

@@ -15,6 +15,7 @@ from pipelines.backtest.result import BacktestResult, saved_parameters
 from pipelines.backtest.risk import Risk
 from strategies.ahead import refuse_look_ahead
 from strategies.registry import build
+from strategies.sizes import sizes_of
 
 
 def execute(
@@ -38,7 +39,7 @@ def execute(
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
     sized = Risk.sized(request.risk, strategy)
-    sizes = {} if sized == request.risk else dict(strategy.sizes)
+    sizes = {} if sized == request.risk else sizes_of(strategy)
     request = request.model_copy(update={"risk": sized})
     history = request.risk.history if request.risk else 0
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)

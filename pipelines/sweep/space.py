@@ -162,7 +162,7 @@ class Space:
                 checked = checked or _needs_a_look(strategy)
                 if checked and strategy.window > (window or strategy.window):
                     raise LookupError(f"needs {strategy.window} candles before the first, not {window}")
-                yield point, Case(point, values, strategy, Risk.sized(risk, strategy), execution)
+                yield point, _sized(point, values, strategy, risk, execution)
             except BadInput as error:
                 yield point, error
             except Exception as error:  # the strategy's own code: its row says what happened
@@ -307,6 +307,16 @@ def _out_of_bounds(model: type[BaseModel], name: str, found: Any) -> BadInput:
         return BadInput(name, f"no such parameter; there are {', '.join(model.model_fields)}")
     message = str(found["msg"]).replace("Input should be", "must be").removeprefix("Value error, ")
     return BadInput(name, f"{message}, got {found['input']!r}")
+
+
+def _sized(
+    point: int, values: tuple[Any, ...], strategy: Strategy, risk: Risk | None, execution: Execution | None
+) -> Case:
+    """The case with the sizes that the strategy wants; what is wrong with them is the error of its row."""
+    try:
+        return Case(point, values, strategy, Risk.sized(risk, strategy), execution)
+    except BadInput as error:
+        return Case(point, values, None, error=told(error))
 
 
 def _needs_a_look(strategy: Strategy) -> bool:
