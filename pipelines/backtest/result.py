@@ -10,6 +10,7 @@ import polars as pl
 from pipelines.backtest.checks import DataReport
 from pipelines.backtest.engine import Outcome
 from pipelines.backtest.request import BacktestRequest
+from pipelines.backtest.variant import variant
 
 
 @dataclass(frozen=True)
@@ -94,12 +95,8 @@ class BacktestResult:
 def saved_parameters(result: BacktestResult) -> dict[str, Any]:
     """The parameters under which a run is kept: all of them, its risk block and its execution options. What
     follows from the strategy is left out, as in rows of sweeps, so that a variant has one name."""
-    blocks = {"risk": result.request.risk, "execution": result.request.execution}
-    documents = {name: block.document() for name, block in blocks.items() if block}
-    if result.sizes:
-        said = {name: value for name, value in documents.pop("risk").items() if name not in result.sizes}
-        documents |= {"risk": said} if said else {}
-    return result.parameters | documents
+    request = result.request
+    return variant(result.parameters, request.risk, request.execution, result.sizes)
 
 
 def iso(time: datetime) -> str:

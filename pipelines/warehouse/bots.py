@@ -13,6 +13,7 @@ from config.files import BotFile
 from core.bot_states import Actual, Desired
 from core.errors import BadInput
 from core.orders import WORKING, OrderStatus
+from pipelines.backtest.variant import bot_variant
 from pipelines.bus.base import Bus
 from pipelines.warehouse.bot_market import check_market
 from pipelines.warehouse.bot_versions import Origin, add_version
@@ -224,6 +225,7 @@ def _create(connection: Connection, bot: BotFile, config_file: str | None, origi
         "status": (Desired.ACTIVE if bot.enabled else Desired.STOPPED).value,
         "config_file": config_file,
         "config": bot.document(),
+        "variant": bot_variant(bot),
         "virtual_balance": bot.virtual_balance,
         "current_balance": bot.virtual_balance,
     }
@@ -246,8 +248,8 @@ def _create(connection: Connection, bot: BotFile, config_file: str | None, origi
 def _change(
     connection: Connection, old: Row[Any], bot: BotFile, config_file: str | None, origin: Origin
 ) -> str:
-    document = bot.document()
-    if old.config == document and old.config_file == config_file:
+    document, variant = bot.document(), bot_variant(bot)
+    if (old.config, old.config_file, old.variant) == (document, config_file, variant):
         return "unchanged"
     if old.config.get("risk") != document["risk"]:
         check_market(connection, bot)
@@ -255,6 +257,7 @@ def _change(
     values: dict[str, Any] = {
         **_new_market(connection, old, bot),
         "config": document,
+        "variant": variant,
         "config_file": config_file,
         "strategy_name": bot.strategy,
         "updated_at": func.now(),

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from sqlalchemy import Engine
+from sqlalchemy import Engine, text
 
 from config.files import ConfigError
 from config.settings import Settings
@@ -208,3 +208,28 @@ def test_a_second_file_with_the_id_of_a_bot_never_takes_it_over(home: Settings, 
     bots, problems = read_folder(home, {"mine": "mine.json"})
     assert list(bots) == [file]
     assert problems[other] == f"{other}: bot_id: 'mine' is already the id of mine.json; choose another"
+
+
+def test_a_bot_is_stored_with_what_its_backtest_is_kept_under(engine: Engine, home: Settings, file: Path):
+    """All parameters, those that its file leaves out too, and its stops; filled in for a bot of an older
+    version as its unchanged file is read, and empty for orders that no backtest knows."""
+    everything = {"fast_period": 3, "slow_period": 8}
+    assert _variant(engine) == everything
+    write_bot(engine, home, "mine", GOOD | {"parameters": {"fast_period": 3}}, "cli")
+    whole = everything | {"slow_period": 26}
+    assert _variant(engine) == whole
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE bots SET variant = NULL"))
+    assert save_bot(engine, read_folder(home)[0][file], file.name) == "unchanged"
+    assert _variant(engine) == whole
+    edit_bot(engine, home, "mine", {"risk.stop_loss": 0.1, "execution.spread": 1})
+    blocks = {"risk": {"stop_loss": 0.1}, "execution": {"spread": 1, "intrabar": "trades"}}
+    assert _variant(engine) == whole | blocks
+    edit_bot(engine, home, "mine", {"execution.book": True})
+    assert _variant(engine) is None
+
+
+def _variant(engine: Engine) -> dict[str, object] | None:
+    with engine.connect() as connection:
+        found: dict[str, object] | None = connection.scalar(text("SELECT variant FROM bots"))
+    return found

@@ -1,4 +1,4 @@
--- The newest backtest of what a bot does: with its very parameters if there is one, else of its strategy. Lives
+-- The newest backtest of what a bot does: with its very parameters, risk and execution if there is one, else of its strategy. Lives
 -- and backtests differ in length, so returns are compared by the day.
 with bots as (
     select * from {{ ref('stg_bots') }}
@@ -22,7 +22,7 @@ chosen as (
     select distinct on (bots.bot_id)
         bots.bot_id,
         runs.run_id,
-        runs.parameters @> bots.parameters as has_same_parameters,
+        coalesce(runs.parameters = bots.variant, false) as has_same_parameters,
         (runs.metrics ->> 'total_return')::double precision as total_return,
         (runs.metrics ->> 'sharpe')::double precision as sharpe,
         -(runs.metrics ->> 'max_drawdown')::double precision as max_drawdown,
@@ -34,7 +34,7 @@ chosen as (
         on lower(bots.strategy_name) = lower(runs.strategy_name)
         and bots.symbol = runs.symbol
         and bots.timeframe = runs.timeframe
-    order by bots.bot_id, runs.parameters @> bots.parameters desc, runs.created_at desc, runs.run_id
+    order by bots.bot_id, coalesce(runs.parameters = bots.variant, false) desc, runs.created_at desc, runs.run_id
 ),
 
 lives as (

@@ -13,7 +13,7 @@ final as (
         state,
         virtual_balance as starting_value,
         current_balance as current_value,
-        config -> 'parameters' as parameters,
+        variant,
         last_heartbeat as last_heartbeat_at,
         deleted_at is not null as is_deleted,
         created_at

@@ -43,6 +43,12 @@ bots = Table(
     Column("config_file", Text),
     Column("config", JSONB, nullable=False),
     Column("config_version", Integer, nullable=False, server_default="1"),
+    Column(
+        "variant",
+        JSONB(none_as_null=True),
+        comment="all parameters, risk and execution, as a backtest of it is kept; "
+        "null: none can do it, or not known",
+    ),
     Column("virtual_balance", MONEY, nullable=False, comment="starting cash, quote currency"),
     Column("current_balance", MONEY, nullable=False, comment="total value, quote currency"),
     moment("last_heartbeat"),
