@@ -60,6 +60,8 @@ annual as (
         case
             when seconds < 86400 then null
             when growth <= 0 then -1
+            -- below 1e-300 the power underflows, which PostgreSQL calls an error
+            when ln(growth) * 365 * 86400 / seconds < -690 then -1
             -- beyond 1e300 it is too large a number to tell
             when ln(growth) * 365 * 86400 / seconds < 690 then growth ^ (365 * 86400 / seconds) - 1
         end as cagr
