@@ -32,18 +32,24 @@ def of_walk(run: Row) -> dict[str, Number]:
     }
 
 
-def of_sweep(rows: Sequence[tuple[float | None, float | None]]) -> dict[str, Number]:
-    """A sweep's combinations together. rows: Sharpe ratio and return of each, the best first."""
+def of_sweep(walked: int | None, rows: Sequence[tuple[float | None, float | None]]) -> dict[str, Number]:
+    """A sweep's combinations together. walked: how many there were, None: as many as rows; rows: Sharpe ratio
+    and return of each that was kept, the best first. Where not all were, the best ones say nothing of all."""
     sharpes = [sharpe for sharpe, _ in rows if sharpe is not None]
     returns = [earned for _, earned in rows if earned is not None]
-    return {
-        "combinations": len(rows),
-        "sharpe_of_best": rows[0][0],
-        "return_of_best": rows[0][1],
+    of_all: dict[str, Number] = {
         "best_sharpe": max(sharpes, default=None),
         "median_sharpe": median(sharpes) if sharpes else None,
         "median_return": median(returns) if returns else None,
         "share_profitable": sum(earned > 0 for earned in returns) / len(rows),
+    }
+    combinations = len(rows) if walked is None else walked
+    return {
+        "combinations": combinations,
+        "kept": len(rows),
+        "sharpe_of_best": rows[0][0],
+        "return_of_best": rows[0][1],
+        **(of_all if combinations == len(rows) else dict.fromkeys(of_all)),
     }
 
 

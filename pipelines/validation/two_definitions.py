@@ -72,7 +72,7 @@ def compare_definitions(engine: Engine) -> Comparison:
         *_of_groups(engine, bots, lives, backtests, walks),
         *((f"backtest {run['run_id']}", of_backtest(run), run) for run in backtests[:RUNS]),
         *((f"walk-forward {run['run_id']}", of_walk(run), run) for run in walks[:RUNS]),
-        *((f"sweep {sweep['sweep_id']}", of_sweep(rows), sweep) for sweep, rows in sweeps),
+        *((f"sweep {sweep['sweep_id']}", of_sweep(*stored), sweep) for sweep, stored in sweeps),
         *_of_pairs(engine, lives, backtests),
     ]
     return Comparison(

@@ -47,6 +47,7 @@ _COMBINATIONS = text("""
     SELECT (metrics ->> 'sharpe')::float8 AS sharpe, (metrics ->> 'total_return')::float8 AS earned
     FROM sweep_results WHERE sweep_id = :sweep_id ORDER BY n
 """)
+_WALKED = text("SELECT (parameters ->> 'combinations')::bigint FROM strategy_runs WHERE id = :sweep_id")
 _OF_RUNS = {
     "backtest": text("""
         SELECT m.*, r.metrics, r.final_value AS ended_with, r.initial_cash::float8 AS cash
@@ -122,8 +123,10 @@ def run_marts(engine: Engine, kind: Literal["backtest", "walk-forward"]) -> list
         return [dict(row) for row in connection.execute(_OF_RUNS[kind]).mappings()]
 
 
-def sweep_rows(engine: Engine, sweep_id: str) -> list[tuple[float | None, float | None]]:
-    """Sharpe ratio and return of each combination of a sweep, by its place."""
+def sweep_rows(engine: Engine, sweep_id: str) -> tuple[int | None, list[tuple[float | None, float | None]]]:
+    """How many combinations a sweep walked, None where that was not written down; Sharpe ratio and return of
+    each that was kept, by its place."""
     with engine.connect() as connection:
+        walked: int | None = connection.scalar(_WALKED, {"sweep_id": sweep_id})
         rows = connection.execute(_COMBINATIONS, {"sweep_id": sweep_id})
-        return [(row.sharpe, row.earned) for row in rows]
+        return walked, [(row.sharpe, row.earned) for row in rows]

@@ -293,12 +293,13 @@ RUNS = """
     FROM strategy_runs, generate_series(1, 3) AS n WHERE kind = 'walk_forward';
     INSERT INTO strategy_runs (id, kind, strategy_name, symbol, timeframe, parameters, start_time, end_time,
                                status, candles, initial_cash, finished_at)
-    VALUES ('sweep', 'sweep', 'invented', 'BTC-USDT', '1m', '{}', '2026-02-01', '2026-03-01', 'done', 9, 1000,
-            '2026-03-01');
+    SELECT id, 'sweep', 'invented', 'BTC-USDT', '1m', counts, '2026-02-01', '2026-03-01', 'done', 9, 1000,
+           '2026-03-01'
+    FROM (VALUES ('sweep', '{}'::jsonb), ('large', '{"combinations": 400000}')) AS known (id, counts);
     INSERT INTO sweep_results (sweep_id, n, symbol, timeframe, parameters, metrics)
-    SELECT 'sweep', n, 'BTC-USDT', '1m', jsonb_build_object('period', n),
+    SELECT id, n, 'BTC-USDT', '1m', jsonb_build_object('period', n),
            jsonb_build_object('sharpe', CASE WHEN n < 4 THEN 2.5 - n END, 'total_return', 0.5 - 0.2 * n)
-    FROM generate_series(1, 4) AS n
+    FROM unnest(ARRAY['sweep', 'large']) AS id, generate_series(1, 4) AS n
 """
 CHANGED = {
     ("bot alpha", "fees"): "bot_trade_statistics SET fees = fees + 1e-15 WHERE bot_name = 'alpha'",
@@ -318,7 +319,8 @@ CHANGED = {
     "WHERE strategy_name = 'other'",
     ("backtest backtest1", "closed_trades"): "backtest_summary SET closed_trades = 4 "
     "WHERE run_id = 'backtest1'",
-    ("sweep sweep", "median_sharpe"): "sweep_summary SET median_sharpe = 1",
+    ("sweep sweep", "median_sharpe"): "sweep_summary SET median_sharpe = 1 WHERE sweep_id = 'sweep'",
+    ("sweep large", "share_profitable"): "sweep_summary SET share_profitable = 0.5 WHERE sweep_id = 'large'",
     ("backtest and life of alpha", "backtest_max_drawdown"): "backtest_versus_live "
     "SET backtest_max_drawdown = 0.9 WHERE bot_name = 'alpha'",
     ("backtest and life of beta", "live_daily_return"): "backtest_versus_live SET live_daily_return = 0 "
@@ -332,7 +334,7 @@ def assert_both_definitions_agree(database_url: str) -> None:
     """`core.metrics` over the stored rows says what the marts say, also when retention has thinned the oldest
     days, whose exposure is left out; until a mart is changed."""
     compared = compare_definitions(engine(database_url))
-    assert (compared.bots, compared.runs, compared.differences) == (3, 9, [])
+    assert (compared.bots, compared.runs, compared.differences) == (3, 10, [])
     assert compared.metrics > 200
     thinned_until = bot_history.START + timedelta(days=3)
     with engine(database_url).begin() as connection:
