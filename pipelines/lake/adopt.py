@@ -86,7 +86,11 @@ def _read(path: Path) -> pa.Table:
         lacking = [name for name in TRADES_SCHEMA.names if name not in table.column_names]
         if lacking:
             raise BadInput("schema", f"no column {', '.join(lacking)}; see data_lake/README.md")
-        return table.select(TRADES_SCHEMA.names).cast(TRADES_SCHEMA)
+        table = table.select(TRADES_SCHEMA.names)
+        incomplete = [name for name in table.column_names if table[name].null_count]
+        if incomplete:
+            raise BadInput("file", f"a value of {', '.join(incomplete)} is missing")
+        return table.cast(TRADES_SCHEMA)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as error:
         raise BadInput("file", f"cannot be read as trades: {str(error).splitlines()[0]}") from None
 
@@ -98,7 +102,6 @@ def _check(trades: pa.Table, day: date, latest_ms: int) -> None:
     zero = pa.scalar(0, MONEY)
     times = pc.min_max(trades["timestamp"]).as_py()
     wrong = {
-        "a value is missing": any(column.null_count for column in trades.columns),
         "a side is neither buy nor sell": not _all(pc.is_in(trades["side"], pa.array(["buy", "sell"]))),
         "a price, size or count is not above zero": not all(
             _all(pc.greater(trades[name], zero if name != "count" else 0))

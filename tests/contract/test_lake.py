@@ -435,7 +435,7 @@ def test_files_that_are_no_day_of_trades_are_refused(database_url: str, tmp_path
         connection.execute(text("DELETE FROM lake_files"))
     table = pq.read_table(tmp_path / "other" / str(good.path), partitioning=None)
     lake, days = tmp_path / "lake", f"raw_trades/exchange=okx/symbol={SYMBOL}"
-    sides = pa.array(["hold"] * 20)
+    sides, prices = pa.array(["hold"] * 20), pa.array([None] * 20, table["price"].type)
     wrong = {
         f"{days}/date=2026-11-18/a.parquet": (table, "of another day than 2026-11-18"),
         f"{days}/date=2026-13-18/a.parquet": (table, "2026-13-18 is no day"),
@@ -443,6 +443,7 @@ def test_files_that_are_no_day_of_trades_are_refused(database_url: str, tmp_path
         f"{days}/date={DAY}/c.parquet": (table.slice(0, 0), "has no trades"),
         f"{days}/date={DAY}/d.parquet": (None, "cannot be read as trades"),
         f"{days}/date={DAY}/e.parquet": (table.set_column(4, "side", sides), "neither buy nor sell"),
+        f"{days}/date={DAY}/f.parquet": (table.set_column(2, "price", prices), "a value of price is missing"),
         "raw_trades/mine.parquet": (table, "is not raw_trades/exchange=okx/symbol=SYMBOL/date="),
         "candles/mine.parquet": (table, "tcp data import"),
     }
