@@ -1,5 +1,6 @@
 """Frames of any columns, for people and for programs."""
 
+import math
 from datetime import date, datetime
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,9 @@ SHOWN_ROWS = 100
 
 
 def frame_document(frame: "pl.DataFrame") -> dict[str, Any]:
-    """All rows, for JSON: exact numbers as text, times ISO 8601."""
-    return {"columns": frame.columns, "rows": [[_plain(value) for value in row] for row in frame.iter_rows()]}
+    """All rows, for JSON: exact numbers as text, times ISO 8601, and null for what is no finite number."""
+    rows = [[_in_json(value) for value in row] for row in frame.iter_rows()]
+    return {"columns": frame.columns, "rows": rows}
 
 
 def frame_text(frame: "pl.DataFrame") -> str:
@@ -30,6 +32,10 @@ def frame_text(frame: "pl.DataFrame") -> str:
     rows = f"{frame.height:,} rows" if frame.height != 1 else "1 row"
     more = f", the first {SHOWN_ROWS} shown" if frame.height > SHOWN_ROWS else ""
     return "\n".join([*lines, f"({rows}{more})"])
+
+
+def _in_json(value: object) -> Any:
+    return None if isinstance(value, float) and not math.isfinite(value) else _plain(value)
 
 
 def _plain(value: object) -> Any:

@@ -35,7 +35,7 @@ def query_lake(database_url: str, lake_url: str, sql: str) -> pl.DataFrame:
 
     Each view has the columns of its files and of its folders (exchange, symbol, date; timeframe, month). Only
     files of the manifest are seen, and only the columns and row groups that are needed are read, in an object
-    store too. BadInput for SQL that is wrong, Unavailable when a file cannot be read.
+    store too. Intervals come as text. BadInput for SQL that is wrong, Unavailable when a file cannot be read.
     """
     store = open_store(lake_url)
     with engine(database_url).connect() as connection:
@@ -54,8 +54,7 @@ def query_lake(database_url: str, lake_url: str, sql: str) -> pl.DataFrame:
             result = database.sql(sql)
             if result is None:
                 raise BadInput("SQL", "the statement gives no rows: use SELECT")
-            rows: pl.DataFrame = result.pl()
-            return rows
+            return _frame(result)
         except (duckdb.IOException, duckdb.InvalidInputException) as error:
             raise Unavailable(f"{_first_line(error)}; see `tcp data verify`") from None
         except duckdb.OutOfRangeException as error:
@@ -65,6 +64,19 @@ def query_lake(database_url: str, lake_url: str, sql: str) -> pl.DataFrame:
             if (of_store := _STORE_ERROR.search(str(error))) is not None:
                 raise Unavailable(f"{lake_url}: {of_store[1]}; see `tcp data verify`") from None
             raise BadInput("SQL", _first_line(error)) from None
+
+
+def _frame(result: duckdb.DuckDBPyRelation) -> pl.DataFrame:
+    """All rows. Polars has no interval: of months, days and microseconds apart."""
+    casts = ["::VARCHAR" if "INTERVAL" in str(kind) else "" for kind in result.types]
+    if any(casts):
+        names = [name.replace('"', '""') for name in result.columns]
+        columns = (
+            f'#{n}{cast} AS "{name}"' for n, (name, cast) in enumerate(zip(names, casts, strict=True), 1)
+        )
+        result = result.project(", ".join(columns))
+    rows: pl.DataFrame = result.pl()
+    return rows
 
 
 def write_rows(rows: pl.DataFrame, path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from cli.tables import frame_text
+from cli.tables import frame_document, frame_text
 from core.candles import Candle
 from core.errors import BadInput, Unavailable
 from core.timeframes import Timeframe
@@ -105,6 +105,26 @@ def test_a_product_of_exact_columns_says_how_to_write_it(database_url: str, lake
         query_lake(database_url, str(lake), "SELECT sum(price * size) FROM raw_trades")
     value = query_lake(database_url, str(lake), "SELECT sum(price::DOUBLE * size) FROM raw_trades").item()
     assert value == 2 * sum((100.5 + n) * 0.125 for n in range(100))
+
+
+def test_how_long_is_told_as_text(database_url: str, lake: Path):
+    """Intervals, which frames do not know, alone and inside a list, under any name and beside other columns,
+    in the order that was asked for."""
+    wanted = """
+        SELECT symbol, max(timestamp) - min(timestamp) AS "how ""long", [INTERVAL 1 day] AS l
+        FROM raw_trades
+        GROUP BY ALL ORDER BY symbol DESC
+    """
+    rows = query_lake(database_url, str(lake), wanted)
+    assert rows.columns == ["symbol", 'how "long', "l"]
+    assert rows.rows() == [(name, "00:01:39", "[1 day]") for name in ("ETH-USDT", "BTC-USDT")]
+
+
+def test_what_is_no_number_is_null_in_json():
+    """NaN and infinity are no JSON; as text for people they stay."""
+    frame = pl.DataFrame({"x": [float("nan"), float("inf"), 1.5, None]})
+    assert frame_document(frame)["rows"] == [[None], [None], [1.5], [None]]
+    assert [line.strip() for line in frame_text(frame).splitlines()[1:3]] == ["nan", "inf"]
 
 
 def test_the_command_prints_and_writes(database_url: str, lake: Path, tmp_path: Path):
