@@ -21,6 +21,7 @@ COMBINATIONS_AT_ONCE = 2_000
 
 def walk_pairs(
     pairs: list[Pair],
+    warmups: Ints,
     piece: Stretch,
     prices: Prices,
     request: SweepRequest,
@@ -29,7 +30,8 @@ def walk_pairs(
     report: Callable[[int, int], None],
 ) -> bool:
     """Walk every pair into its row of the states; False, with the states spoilt, when a line has holes, or
-    few pairs share one: such lines are computed on the way."""
+    few pairs share one: such lines are computed on the way. warmups: candles before each strategy may signal,
+    which are more than its two lines need where it has other ones, or a longer look-back."""
     from pipelines.sweep.events import finish_all
 
     number: dict[Indicator, int] = {}
@@ -38,8 +40,9 @@ def walk_pairs(
         return False
     periods = [_plain_ema(line) for line in number]
     if None not in periods:
-        _walk_emas(chosen, np.array(periods, np.float64), piece, prices, request, floats, integers, report)
-    elif not _walk_computed(pairs, piece, prices, request, floats, integers, report):
+        spans = np.array(periods, np.float64)
+        _walk_emas(chosen, warmups, spans, piece, prices, request, floats, integers, report)
+    elif not _walk_computed(pairs, warmups, piece, prices, request, floats, integers, report):
         return False
     finish_all(floats, integers, costs(request), prices)
     return True
@@ -66,8 +69,16 @@ def _plain_ema(indicator: Indicator) -> int | None:
     return int(parameters["period"]) if plain else None
 
 
+def _begins(chosen: Ints, known: Ints, warmups: Ints) -> Ints:
+    """Of each combination, the first candle that may signal; known: of each line, its first value. The candle
+    before a crossing has both lines, too."""
+    begins: Ints = np.maximum(known[chosen].max(axis=1) + 1, warmups - 1)
+    return begins
+
+
 def _walk_emas(
     chosen: Ints,
+    warmups: Ints,
     periods: Floats,
     piece: Stretch,
     prices: Prices,
@@ -88,7 +99,7 @@ def _walk_emas(
     step = max(1, LINES_BYTES // 4 // (8 * periods.size * BLOCK)) * BLOCK
     lines = np.empty((periods.size, min(step, values.size) + 1))
     carried = np.zeros(periods.size)
-    alphas, known = 2 / (periods + 1), (periods - 1).astype(np.int64)
+    alphas, begins = 2 / (periods + 1), _begins(chosen, (periods - 1).astype(np.int64), warmups)
     for begin in range(0, values.size, step):
         end = min(begin + step, values.size)
         ema_lines(values, alphas, carried, lines, begin, end)
@@ -100,7 +111,7 @@ def _walk_emas(
             end,
             chosen,
             groups,
-            known,
+            begins,
             piece.warm,
             costs(request),
             prices,
@@ -110,6 +121,7 @@ def _walk_emas(
 
 def _walk_computed(
     pairs: list[Pair],
+    warmups: Ints,
     piece: Stretch,
     prices: Prices,
     request: SweepRequest,
@@ -141,7 +153,7 @@ def _walk_computed(
                 total,
                 chosen,
                 groups,
-                computed[1],
+                _begins(chosen, computed[1], warmups[rows]),
                 piece.warm,
                 costs(request),
                 prices,

@@ -45,21 +45,20 @@ def _walk_group(
     offset: int,
     until: int,
     pairs: Ints,
-    first_known: Ints,
+    begins: Ints,
     warm: int,
     costs: Costs,
     prices: Prices,
 ) -> None:
     """Combinations start … stop − 1 of `walk_crossings`."""
     states, wholes, lines, pairs = borrowed(states), borrowed(wholes), borrowed(lines), borrowed(pairs)
-    first_known, prices = borrowed(first_known), lent(prices)
+    begins, prices = borrowed(begins), lent(prices)
     for block in range(max(warm, offset + 1), until, BLOCK):
         end = min(block + BLOCK, until)
         for c in range(start, stop):
             first, second = lines[pairs[c, 0]], lines[pairs[c, 1]]
-            begin = max(max(first_known[pairs[c, 0]], first_known[pairs[c, 1]]) + 1, block)
             state, whole = states[c], wholes[c]
-            for t in range(begin, end, WORD):
+            for t in range(max(begins[c], block), end, WORD):
                 above, below = _crossings(first, second, t - offset, min(WORD, end - t))
                 found = above | below
                 while found:
@@ -80,7 +79,7 @@ def walk_crossings(
     until: int,
     pairs: Ints,
     groups: int,
-    first_known: Ints,
+    begins: Ints,
     warm: int,
     costs: Costs,
     prices: Prices,
@@ -88,16 +87,14 @@ def walk_crossings(
     """Buy where line pairs[c, 0] crosses above line pairs[c, 1], sell where it crosses below.
 
     lines: indicator rows over the candles offset … until − 1, of which the first is only looked back at;
-    first_known: of each line, its first candle with a value; groups: parts of the combinations that are
-    walked at the same time; warm: candles at the head that are not traded; the prices are of the traded
-    ones, and say where the order of a crossing is filled. What is under way at the end is left to
-    `finish_all`.
+    begins: of each combination, the first candle that may signal, after the first one with both lines;
+    groups: parts of the combinations that are walked at the same time; warm: candles at the head that are
+    not traded; the prices are of the traded ones, and say where the order of a crossing is filled. What is
+    under way at the end is left to `finish_all`.
     """
     for group in numba.prange(groups):
         start, stop = pairs.shape[0] * group // groups, pairs.shape[0] * (group + 1) // groups
-        _walk_group(
-            start, stop, states, wholes, lines, offset, until, pairs, first_known, warm, costs, prices
-        )
+        _walk_group(start, stop, states, wholes, lines, offset, until, pairs, begins, warm, costs, prices)
 
 
 @njit_parallel

@@ -83,12 +83,12 @@ class Walker:
         strategies = [case.strategy for case in cases if case.strategy]
         floats, integers = new_states(len(strategies), self._request.cash)
         errors: list[str | None] = [None] * len(strategies)
-        pairs, walked = _pairs(strategies), False
-        if pairs is not None:
+        crossings, walked = _crossings(strategies), False
+        if crossings is not None:
+            pairs, warmups = crossings
+            market = self._piece, self._prices, self._request
             try:
-                walked = walk_pairs(
-                    pairs, self._piece, self._prices, self._request, floats, integers, lambda n, of: report(n)
-                )
+                walked = walk_pairs(pairs, warmups, *market, floats, integers, lambda n, of: report(n))
             except pl.exceptions.PolarsError:
                 walked = False  # one of the lines cannot be computed: one by one it shows which
         if not walked:
@@ -131,15 +131,16 @@ class Walker:
         return guarded_metrics(cases, self._piece, self._request, self._shared, laid, report)
 
 
-def _pairs(strategies: Sequence[Strategy]) -> list[Pair] | None:
-    """The two lines of each, if all they do is to trade their crossings."""
-    pairs = []
+def _crossings(strategies: Sequence[Strategy]) -> tuple[list[Pair], Ints] | None:
+    """The two lines of each, if all they do is to trade their crossings, and its warm-up."""
+    pairs, warmups = [], []
     for strategy in strategies:
         try:
-            pair = crossing_pair(strategy)
+            pair, warmup = crossing_pair(strategy), strategy.warmup
         except Exception:  # the row of this one will say so
-            pair = None
+            return None
         if pair is None:
             return None
         pairs.append(pair)
-    return pairs
+        warmups.append(warmup)
+    return pairs, np.array(warmups, np.int64)
