@@ -17,7 +17,7 @@ from pipelines.exchanges.base import ExchangeRest
 from pipelines.exchanges.okx.bulk import BulkDownloads, day_start_ms, file_name, may_exist, must_exist
 from pipelines.exchanges.okx.bulk_rows import DamagedFile, read_bulk_file
 from pipelines.lake.bulk import bulk_trades, store_day, whole_days
-from pipelines.lake.store import LakeStore, open_store, sha256_of
+from pipelines.lake.store import LakeStore, disk_errors, open_store, sha256_of
 from pipelines.warehouse.lake_files import LakeFile
 from pipelines.warehouse.sql import to_datetime, to_ms
 
@@ -214,11 +214,12 @@ class _Work:
     def _set_aside(self, path: Path) -> Path:
         """Where a damaged file is kept: its name says which day it is and what is in it, so that one that
         came damaged in another way stays beside it."""
-        self._quarantine.mkdir(parents=True, exist_ok=True)
-        try:
-            return path.replace(self._quarantine / f"{path.stem}.{sha256_of(path)[:8]}{path.suffix}")
-        except FileNotFoundError:
-            return self._quarantine  # another backfill of the same days has put it there
+        with disk_errors(self._quarantine):
+            self._quarantine.mkdir(parents=True, exist_ok=True)
+            try:
+                return path.replace(self._quarantine / f"{path.stem}.{sha256_of(path)[:8]}{path.suffix}")
+            except FileNotFoundError:
+                return self._quarantine  # another backfill of the same days has put it there
 
     def _forget(self, day: date, later: Sequence[date]) -> None:
         """Files that no later day needs leave memory and the disk."""

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pipelines.lake.files import RAW_TRADES
-from pipelines.lake.store import open_store, sha256_of
+from pipelines.lake.store import has_hash, open_store
 from pipelines.warehouse.archive import TRADES_SCHEMA
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.lake_files import find_files
@@ -42,7 +42,7 @@ def archived_runs(database_url: str, lake_url: str, symbol: str, start_ms: int, 
     store, tables = open_store(lake_url), []
     for file in wanted:
         with store.local(file.path) as path:
-            if path.is_file() and sha256_of(path) == file.sha256:
+            if has_hash(path, file.sha256):
                 tables.append(pq.read_table(path, columns=["trade_id", "count"], partitioning=None))
     ids = pa.concat_tables(tables) if tables else TRADES_SCHEMA.empty_table()
     return NO_RUNS if not ids.num_rows else runs_of(ids["trade_id"].to_numpy(), ids["count"].to_numpy())

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from core.errors import Unavailable
 from pipelines.lake.covered import runs_of
 from pipelines.lake.files import RAW_TRADES, is_in_order, trades_path, write_trades
-from pipelines.lake.store import LakeStore, sha256_of
+from pipelines.lake.store import LakeStore, disk_errors, has_hash, sha256_of
 from pipelines.warehouse.archive import TRADES_SCHEMA
 from pipelines.warehouse.lake_files import LakeFile
 from pipelines.warehouse.sql import EXCHANGE
@@ -34,7 +34,7 @@ def read_sound(store: LakeStore, files: Sequence[LakeFile]) -> dict[LakeFile, pa
     sound = {}
     for file in files:
         with store.local(file.path) as path:
-            if path.is_file() and sha256_of(path) == file.sha256:
+            if has_hash(path, file.sha256):
                 sound[file] = read_trades_file(path)
     return sound
 
@@ -42,7 +42,7 @@ def read_sound(store: LakeStore, files: Sequence[LakeFile]) -> dict[LakeFile, pa
 def is_sound(store: LakeStore, file: LakeFile) -> bool:
     """Whether a file is there and has the hash of its manifest row."""
     with store.local(file.path) as path:
-        return path.is_file() and sha256_of(path) == file.sha256
+        return has_hash(path, file.sha256)
 
 
 def each_once(tables: Sequence[pa.Table]) -> pa.Table:
@@ -112,7 +112,7 @@ def covers(trades: pa.Table, file: LakeFile) -> bool:
     start = runs.start_of(file.min_trade_id)
     if start is not None and start == runs.start_of(file.max_trade_id):
         return True
-    with tempfile.TemporaryDirectory(prefix="tcp-lake-") as folder:
+    with disk_errors(tempfile.gettempdir()), tempfile.TemporaryDirectory(prefix="tcp-lake-") as folder:
         path = Path(folder) / "day"
         write_trades(trades, path)
         return sha256_of(path) == file.sha256

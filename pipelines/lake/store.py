@@ -66,10 +66,8 @@ class LocalStore:
 
     def write(self, name: Callable[[str], str], content: Callable[[Path], None]) -> StoredFile:
         """See LakeStore."""
-        try:
+        with disk_errors(self.root):
             return self._write(name, content)
-        except OSError as error:
-            raise Unavailable(f"{self.root}: {error.strerror or error}") from None
 
     @contextmanager
     def local(self, path: str) -> Iterator[Path]:
@@ -78,17 +76,19 @@ class LocalStore:
 
     def remove(self, path: str) -> None:
         """See LakeStore."""
-        (self.root / path).unlink(missing_ok=True)
+        with disk_errors(self.root):
+            (self.root / path).unlink(missing_ok=True)
 
     def set_aside(self, path: str) -> str | None:
         """See LakeStore."""
         kept = quarantined(path)
         target = self.root / kept
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            (self.root / path).rename(target)
-        except FileNotFoundError:
-            return None
+        with disk_errors(self.root):
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                (self.root / path).rename(target)
+            except FileNotFoundError:
+                return None
         return kept
 
     def paths(self) -> list[str]:
@@ -146,10 +146,28 @@ def quarantined(path: str) -> str:
     return f"{QUARANTINE}/{path}.{uuid.uuid4().hex[:8]}"
 
 
+def has_hash(path: Path, sha256: str) -> bool:
+    """Whether a file is there, can be read, and has that hash. One that the disk does not give back is as
+    good as damaged."""
+    try:
+        return path.is_file() and sha256_of(path) == sha256
+    except OSError:
+        return False
+
+
 def sha256_of(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def disk_errors(folder: Path | str) -> Iterator[None]:
+    """What the disk refuses while something is done in a folder, as Unavailable."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(f"{folder}: {error.strerror or error}") from None
 
 
 def _sync(path: Path) -> None:

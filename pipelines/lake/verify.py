@@ -99,12 +99,12 @@ def verify_lake(
 def _look_at(store: LakeStore, file: LakeFile) -> Finding | Day | None:
     """What is wrong with a file, or the day of trades that it is; None for sound candles and empty days."""
     with store.local(file.path) as path:
-        if not path.is_file():
-            return Finding("missing", file.path, f"{file.rows} rows are gone")
-        digest = sha256_of(path)
-        if digest != file.sha256:
-            return Finding("damaged", file.path, f"sha256 is {digest}, the manifest says {file.sha256}")
         try:
+            if not path.is_file():
+                return Finding("missing", file.path, f"{file.rows} rows are gone")
+            digest = sha256_of(path)
+            if digest != file.sha256:
+                return Finding("damaged", file.path, f"sha256 is {digest}, the manifest says {file.sha256}")
             has_trades = file.dataset == RAW_TRADES and file.rows > 0
             problem = _rows_problem(file, path) or (_trades_problem(file, path) if has_trades else None)
             if problem is not None:

@@ -23,6 +23,7 @@ from pipelines.lake.adopt import Adoption, adopt_files
 from pipelines.lake.archive import archive_days, archive_raw_trades
 from pipelines.lake.candles import export_candles
 from pipelines.lake.compact import Compaction, compact_lake
+from pipelines.lake.covered import archived_runs
 from pipelines.lake.status import data_status
 from pipelines.lake.store import LocalStore, open_store, sha256_of
 from pipelines.lake.trades import read_all_trades
@@ -235,6 +236,27 @@ def test_a_damaged_archive_is_never_built_upon(database_url: str, tmp_path: Path
     with pytest.raises(Unavailable, match="missing or damaged"):
         archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
     assert stored_ids(database_url) == {10_500}
+
+
+def test_a_file_that_the_disk_does_not_give_back_is_damaged(database_url: str, tmp_path: Path):
+    """Reading it is an error of the disk: verify names it, no id counts as archived, and it is made good
+    while Postgres has its trades. Where it cannot be set aside, one error says so and no row goes."""
+    store(database_url, day_of_trades())
+    lake = str(tmp_path)
+    file = archive_raw_trades(database_url, lake, SYMBOL, DAY)
+    path = tmp_path / str(file.path)
+    path.unlink()
+    path.symlink_to("/proc/self/mem")
+    (finding,) = verify_lake(database_url, lake).findings
+    assert (finding.kind, finding.path) == ("damaged", file.path) and "cannot be read" in finding.detail
+    assert len(archived_runs(database_url, lake, SYMBOL, MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS).firsts) == 0
+    (tmp_path / "quarantine").write_text("no folder")
+    with pytest.raises(Unavailable, match=str(tmp_path)):
+        archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True)
+    assert len(stored_ids(database_url)) == 500
+    (tmp_path / "quarantine").unlink()
+    assert archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True).sha256 == file.sha256
+    assert path.is_file() and not path.is_symlink() and verify_lake(database_url, lake).sound
 
 
 def test_a_damaged_archive_is_made_good_by_its_own_trades_only(database_url: str, tmp_path: Path):
