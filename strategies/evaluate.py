@@ -73,7 +73,7 @@ def _judge(strategy: Strategy, candles: pl.DataFrame) -> pl.DataFrame:
         judged = strategy.judge(candles)
     except TcpError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failure(type(strategy), error) from error
     problem = _misanswer(strategy, candles, judged)
     if problem:

@@ -56,6 +56,6 @@ def build(
         _ = built.window  # a timeframe that does not suit it is refused here, not at the first candle
     except TcpError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise failure(strategy, error) from error
     return built

@@ -103,7 +103,7 @@ class SharedColumns:
     def _told(self, strategy: Strategy) -> Signals | Exception:
         try:
             return self.signals(strategy)
-        except Exception as error:  # the strategy's own code: its row says what happened
+        except (Exception, SystemExit) as error:  # the strategy's own code: its row says what happened
             return error
 
     def _read(self, strategy: Strategy) -> tuple[Node, Node] | None:
@@ -115,7 +115,7 @@ class SharedColumns:
             used = {name for condition in conditions for name in condition.meta.root_names()}
             names = {name: self._formula(indicators[name]) for name in used if name in indicators}
             buy, sell = (read(condition, names) for condition in conditions)
-        except Exception:  # one by one it shows what
+        except (Exception, SystemExit):  # one by one it shows what
             return None
         return (buy, sell) if buy.condition and sell.condition else None
 
@@ -131,7 +131,7 @@ class SharedColumns:
         """What `evaluate` says, by Polars; BadInput in its words for what it refuses."""
         try:
             judged = self._judged(strategy)
-        except Exception:  # of which a single run says what is wrong, and where
+        except (Exception, SystemExit):  # of which a single run says what is wrong, and where
             judged = None
         if judged is None:
             judged = evaluate(strategy, self._candles)

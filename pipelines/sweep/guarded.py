@@ -78,7 +78,7 @@ def _measured(
         )
         metrics = metrics_of(walked, *closes, market)
         return [np.nan if (value := metrics[name]) is None else value for name in METRICS], None
-    except Exception as error:  # the strategy's own code: its row says what happened
+    except (Exception, SystemExit) as error:  # the strategy's own code: its row says what happened
         return [np.nan] * len(METRICS), told(error)
 
 

@@ -165,7 +165,7 @@ class Space:
                 yield point, _sized(point, values, strategy, risk, execution)
             except BadInput as error:
                 yield point, error
-            except Exception as error:  # the strategy's own code: its row says what happened
+            except (Exception, SystemExit) as error:  # the strategy's own code: its row says what happened
                 yield point, Case(point, values, None, error=told(error))
 
     def reach(self, timeframe: str) -> tuple[int, int]:
@@ -178,7 +178,7 @@ class Space:
             try:
                 assert case.strategy is not None
                 found.append((case.strategy.window, case.strategy.warmup, case.risk))
-            except Exception:  # noqa: S112 - its row will say so
+            except (Exception, SystemExit):  # noqa: S112 - its row will say so
                 continue
         if not cases.walked and self.whole:
             raise self.none_left(cases.reason)
@@ -214,7 +214,7 @@ class Space:
                     looked += 1
             except LooksAhead:
                 raise
-            except Exception:  # noqa: S112 - its row will say so
+            except (Exception, SystemExit):  # noqa: S112 - its row will say so
                 continue
             if looked == LOOKS:
                 return

@@ -33,7 +33,7 @@ def chunk_size(space: Space, pieces: Sequence[Stretch], on_a_cluster: bool) -> i
         try:
             if first and first[0].strategy and crossing_pair(first[0].strategy):
                 work = QUICK_ON_A_CLUSTER if on_a_cluster else QUICK
-        except Exception:  # its rows will say so
+        except (Exception, SystemExit):  # its rows will say so
             work = OTHER
     longest = max(piece.candles.height for piece in pieces)
     return min(LARGEST_CHUNK, max(SMALLEST_CHUNK, work // longest))

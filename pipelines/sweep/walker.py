@@ -118,7 +118,7 @@ class Walker:
             try:
                 signals = self._shared.signals(strategies[n])
                 walk_flags(floats[n], integers[n], *signals, self._piece.warm, *arguments)
-            except Exception as error:  # the strategy's own code: its row says what happened
+            except (Exception, SystemExit) as error:  # the strategy's own code: its row says what happened
                 errors[n] = told(error)
             left.discard(n)
             report(len(strategies) - len(left))
@@ -137,7 +137,7 @@ def _crossings(strategies: Sequence[Strategy]) -> tuple[list[Pair], Ints] | None
     for strategy in strategies:
         try:
             pair, warmup = crossing_pair(strategy), strategy.warmup
-        except Exception:  # the row of this one will say so
+        except (Exception, SystemExit):  # the row of this one will say so
             return None
         if pair is None:
             return None

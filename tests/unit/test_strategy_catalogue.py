@@ -13,6 +13,7 @@ from config.settings import PROJECT_ROOT
 from core.errors import BadInput
 from strategies.catalogue import Catalogue
 from strategies.evaluate import evaluate
+from strategies.registry import build
 from strategies.sample import sample_candles
 from strategies.scaffold import scaffold
 
@@ -186,13 +187,25 @@ def test_what_a_file_imports_is_not_its_own(tmp_path: Path) -> None:
     assert not catalogue.problems()
 
 
-def test_a_strategy_that_raises_names_its_line(tmp_path: Path) -> None:
-    """What goes wrong while judging is one line with strategy, file and line."""
+@pytest.mark.parametrize(
+    ("code", "said"), [("1 / 0", "ZeroDivisionError"), ("exit(3)", "SystemExit: 3")], ids=["raises", "exits"]
+)
+def test_a_strategy_that_raises_names_its_line(tmp_path: Path, code: str, said: str) -> None:
+    """What goes wrong while judging is one line with strategy, file and line, also where it would end the
+    process."""
     path = write(tmp_path, "mine.py")
-    path.write_text(path.read_text().replace('pl.col("close") < self.parameters.level', "1 / 0"))
+    path.write_text(path.read_text().replace('pl.col("close") < self.parameters.level', code))
     strategy = Catalogue(tmp_path).find("mine")()
-    with pytest.raises(BadInput, match=rf"strategy mine: it failed at {path}, line 15: ZeroDivisionError"):
+    with pytest.raises(BadInput, match=rf"strategy mine: it failed at {path}, line 15: {said}"):
         evaluate(strategy, sample_candles(20))
+
+
+def test_a_strategy_that_exits_when_it_is_built_is_refused(tmp_path: Path) -> None:
+    """With its line, as one that raises."""
+    path = write(tmp_path, "mine.py")
+    path.write_text(path.read_text().replace("return {}", "raise SystemExit(3)"))
+    with pytest.raises(BadInput, match=rf"strategy mine: it failed at {path}, line 13: SystemExit: 3"):
+        build(Catalogue(tmp_path).find("mine"))
 
 
 def test_a_strategy_that_raises_when_it_is_built_disturbs_no_list(tmp_path: Path) -> None:

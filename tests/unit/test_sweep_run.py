@@ -151,6 +151,8 @@ class Fragile(VectorStrategy[FragileParameters]):
             return pl.col("nowhere") > 0
         if self.parameters.way == 6:
             return pl.col("close") - pl.col("line")
+        if self.parameters.way == 7:
+            raise SystemExit(3)
         return pl.col("close") > pl.col("line")
     def sell(self):
         return pl.col("close") < pl.col("line")
@@ -165,27 +167,33 @@ def test_a_failing_combination_is_a_row_with_its_error(tmp_path: Path) -> None:
     tcp = [str(Path(sys.executable).with_name("tcp")), "sweep", "--strategy", "fragile"]
     tcp += ["--candles", "candles.parquet", "--out", "out.parquet", "--json", "--grid"]
     env = os.environ | {"TCP_STRATEGIES_DIR": str(tmp_path / "mine")}
-    done = subprocess.run([*tcp, "way=0:6:1"], capture_output=True, cwd=tmp_path, env=env)
+    done = subprocess.run([*tcp, "way=0:7:1"], capture_output=True, cwd=tmp_path, env=env)
     assert (done.returncode, done.stderr) == (0, b"")
     document = json.loads(done.stdout)
-    assert (document["combinations"], document["failed"], len(document["errors"])) == (7, 5, 3)
+    assert (document["combinations"], document["failed"], len(document["errors"])) == (8, 6, 3)
     table = pl.read_parquet(tmp_path / "out.parquet")
     errors = dict(table.sort("way").select("way", "error").iter_rows())
     assert [way for way, error in errors.items() if error is None] == [0, 5]
     assert table["error"].is_null()[:2].all()  # the best are on top
     failed = table.filter(pl.col("error").is_not_null())
-    assert failed.select(METRICS).null_count().row(0) == (5,) * len(METRICS)
-    for way, said in ((1, "ZeroDivisionError"), (2, "ShapeError"), (3, "no indicators"), (4, "nowhere")):
+    assert failed.select(METRICS).null_count().row(0) == (6,) * len(METRICS)
+    for way, said in (
+        (1, "ZeroDivisionError"),
+        (2, "ShapeError"),
+        (3, "no indicators"),
+        (4, "nowhere"),
+        (7, "SystemExit: 3"),
+    ):
         assert said in errors[way]
     assert errors[6] == "strategy fragile: buy is Float64: a condition, true or false, is needed"
-    command = [*tcp, "way=1,2,3,4,6", "--stop-loss", "0.01"]
+    command = [*tcp, "way=1,2,3,4,6,7", "--stop-loss", "0.01"]
     done = subprocess.run(command, capture_output=True, cwd=tmp_path, env=env)
     assert done.returncode == 1
     assert done.stderr.startswith(
         b"tcp: every combination failed, the first with strategy fragile: it failed"
     )
     table = pl.read_parquet(tmp_path / "out.parquet")
-    assert table["error"].to_list() == [errors[way] for way in (1, 2, 3, 4, 6)]
+    assert table["error"].to_list() == [errors[way] for way in (1, 2, 3, 4, 6, 7)]
 
 
 def test_what_the_strategy_refuses_is_dropped_and_counted() -> None:
