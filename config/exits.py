@@ -26,7 +26,9 @@ class ExitsAndSizes(BaseModel):
     trailing_stop: Decimal | None = Field(
         None, gt=0, lt=1, description="Sell when the price falls this far below its highest since the entry"
     )
-    max_candles: int | None = Field(None, ge=1, description="Sell after holding for so many candles")
+    max_candles: int | None = Field(
+        None, ge=1, le=10_000_000, description="Sell after holding for so many candles"
+    )
     sizing: Sizing = Field(
         "all",
         description="What a buy spends, never more than max_position_fraction allows. all: everything, or "

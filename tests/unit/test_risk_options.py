@@ -76,6 +76,7 @@ def test_a_sweep_takes_them_too(
     [
         ("--stop-loss 2", "risk.stop_loss"),
         ("--max-candles 0", "risk.max_candles"),
+        ("--max-candles 999999999999999", "risk.max_candles"),
         ("--sizing kelly", "risk.sizing"),
         ("--sizing risk --size 0.01", "sizing"),
         ("--sizing risk --stop-loss 0.01", "size"),
