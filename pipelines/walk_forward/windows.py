@@ -15,6 +15,7 @@ LIKE = (
     "rolling:train=60d,test=14d[,purge=1d], anchored:train=…,test=… or purged:folds=6[,purge=1d,embargo=1d]"
 )
 MOST_WINDOWS = 1_000
+LONGEST = timedelta(days=36_500)
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
 
@@ -110,11 +111,14 @@ def parse(text: str) -> WalkForward:
 
 
 def duration(text: str) -> timedelta:
-    """60d, 12h, 30m, 2w, also 1.5d."""
+    """60d, 12h, 30m, 2w, also 1.5d; BadInput for what is no such length, or over a hundred years."""
     found = re.fullmatch(r"(\d{1,6}(?:\.\d{1,6})?)([mhdw])", text)
     if found is None:
         raise BadInput(OPTION, f"{text!r} is not a length of time such as 60d, 12h, 30m or 2w")
-    return timedelta(**{_UNITS[found[2]]: float(found[1])})
+    length = timedelta(**{_UNITS[found[2]]: float(found[1])})
+    if length > LONGEST:
+        raise BadInput(OPTION, f"{text!r} is longer than a hundred years")
+    return length
 
 
 def written(length: timedelta) -> str:

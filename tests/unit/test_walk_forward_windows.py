@@ -110,6 +110,8 @@ def test_folds_tile_the_stretch(folds: int, purge: int, embargo: int) -> None:
         ("rolling:train=60d", "needs test"),
         ("rolling:train=60d,test=x", "'x' is not a length of time"),
         ("rolling:train=60d,test=0d", "greater than 0"),
+        ("rolling:train=999999w,test=1d", "'999999w' is longer than a hundred years"),
+        ("purged:folds=4,embargo=999999d", "'999999d' is longer than a hundred years"),
         ("rolling:train=60d,test=1d,test=2d", "given twice"),
         ("rolling:train=60d,test=1d,folds=3", "has no folds"),
         ("rolling:train=60d,test=1d,embargo=1d", "has no embargo"),
@@ -144,5 +146,12 @@ def test_windows_that_do_not_fit_are_refused(text: str, span_days: int, said: st
 
 def test_lengths_are_written_as_they_are_read() -> None:
     """60d, 36h, 90m and 2w keep their meaning."""
-    for text, shown in (("60d", "60d"), ("36h", "36h"), ("90m", "90m"), ("2w", "14d"), ("1.5d", "36h")):
+    for text, shown in (
+        ("60d", "60d"),
+        ("36h", "36h"),
+        ("90m", "90m"),
+        ("2w", "14d"),
+        ("1.5d", "36h"),
+        ("36500d", "36500d"),
+    ):
         assert written(duration(text)) == shown
