@@ -106,6 +106,14 @@ def archive_days(
             yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
 
+def days_to_archive(database_url: str, first: date, last: date) -> list[tuple[str, date]]:
+    """The stored days from `first` to `last` that the manifest has no file of, by symbol, oldest first."""
+    with engine(database_url).connect() as connection:
+        known = {(file.symbol, file.date) for file in find_files(connection, RAW_TRADES, EXCHANGE)}
+        stored = [(name, day) for name in traded_symbols(connection) for day in stored_days(connection, name)]
+    return [(name, day) for name, day in stored if first <= day <= last and (name, day) not in known]
+
+
 def check_over(database_url: str, days: Iterable[date], wall_ms: int) -> None:
     """BadInput for a day that is still running: its trades are needed, and nobody may drop them."""
     for day in days:

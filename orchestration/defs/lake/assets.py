@@ -8,7 +8,7 @@ from pydantic import Field
 from config.settings import settings
 from orchestration.defs.lake.checks import NO_DAY_MISSING, VERIFIED, none_missing, verified
 from orchestration.defs.market_data.partitions import DAY_BY_SYMBOL, days_and_symbols
-from orchestration.failures import mistakes_fail_at_once
+from orchestration.failures import OUTAGE_RETRIES, mistakes_fail_at_once
 from orchestration.resources import page_url, warehouse_url
 
 
@@ -25,6 +25,7 @@ class ArchiveConfig(dg.Config):
     check_specs=[VERIFIED, NO_DAY_MISSING],
     group_name="lake",
     kinds={"python", "parquet"},
+    retry_policy=OUTAGE_RETRIES,
 )
 def raw_trade_archive(context: dg.AssetExecutionContext, config: ArchiveConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """A UTC day of raw_trades of a symbol as one verified, zstd-compressed Parquet file in the lake; of a day
