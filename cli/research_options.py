@@ -68,6 +68,9 @@ class Research:
             "volatility: annual volatility wanted."
         ),
     ] = None
+    volatility_candles: Annotated[
+        int | None, _help("Candles over which --sizing volatility measures it; default 100.")
+    ] = None
     max_daily_loss: Annotated[Number, _help("No buys for the rest of a UTC day that lost this fraction.")] = (
         None
     )
@@ -166,6 +169,7 @@ RISK = (
     "max_candles",
     "sizing",
     "size",
+    "volatility_candles",
     "max_daily_loss",
     "max_drawdown",
     *GATE,

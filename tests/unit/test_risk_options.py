@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from cli.main import main
-from cli.research_options import GATE
+from cli.research_options import GATE, RISK
 from config.files import RiskFile
 from config.limits import BotLimits
 from core.errors import BadInput
@@ -102,6 +102,35 @@ def test_a_wrong_one_is_one_line(
 def test_every_limit_that_candles_decide_has_an_option() -> None:
     """The gate of a bot file can be typed; the age of data, which a clock decides, has no option."""
     assert set(BotLimits.model_fields) - {"max_data_age_s"} == {*GATE, "max_daily_loss", "max_drawdown"}
+
+
+def test_a_swept_row_can_be_backtested() -> None:
+    """Every field of a risk block that a sweep can vary has an option of the same name."""
+    assert set(RISK) == set(Risk.model_fields) - {"max_data_age_s"}
+
+
+def test_volatility_is_measured_over_as_many_candles(
+    capsys: pytest.CaptureFixture[str], candle_file: Path, tmp_path: Path
+) -> None:
+    """A row that varies them is the backtest with the option, and another than that of the default."""
+    base = (
+        "--strategy",
+        "ema_crossover",
+        "--candles",
+        candle_file,
+        "--sizing",
+        "volatility",
+        "--size",
+        "0.3",
+    )
+    out = tmp_path / "sweep.parquet"
+    call(capsys, 0, "sweep", *base, "--grid", "volatility_candles=50,100", "--out", out, "--json")
+    rows = dict(pl.read_parquet(out).select("volatility_candles", "total_return").iter_rows())
+    for option in (("--volatility-candles", "50"), ()):
+        single = json.loads(call(capsys, 0, "backtest", *base, "--json", *option))
+        row = rows.pop(50 if option else 100)
+        assert row == pytest.approx(single["metrics"]["total_return"], rel=1e-9)
+        assert row != pytest.approx(next(iter(rows.values()), 0.0), rel=1e-6)
 
 
 def test_the_gate_holds_in_a_backtest(capsys: pytest.CaptureFixture[str], candle_file: Path) -> None:
