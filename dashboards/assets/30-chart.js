@@ -168,12 +168,13 @@
     return hole ? "hole" : "done";
   }
 
-  // A chart takes tens of milliseconds to be drawn: no more than a third of the time goes into it, and none while
-  // the reader drags it.
+  // A chart takes tens of milliseconds to be drawn: no more than a third of the time goes into it, none while the
+  // reader drags it, and the price that has just been written is painted before.
   function draw(graph) {
     const last = graph.tcpDrawn || (graph.tcpDrawn = { at: 0, took: 0, timer: 0 });
     if (last.timer) return;
-    last.timer = setTimeout(() => {
+    const painted = (then) => requestAnimationFrame(() => setTimeout(then));
+    last.timer = setTimeout(() => painted(() => {
       last.timer = 0;
       if (!graph.isConnected || !graph._fullLayout) return;
       if (graph._dragging) return draw(graph);
@@ -181,7 +182,7 @@
       window.Plotly.redraw(graph);
       last.at = performance.now();
       last.took = last.at - begun;
-    }, Math.max(graph._dragging ? 100 : 0, last.at + 2 * last.took - performance.now()));
+    }), Math.max(graph._dragging ? 100 : 0, last.at + 2 * last.took - performance.now()));
   }
 
   // Whether Dash listens already: it does once the first drawing is done, to this event last.

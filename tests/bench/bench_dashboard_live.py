@@ -31,6 +31,7 @@ CLIENTS = int(os.environ.get("CLIENTS", "20"))
 MINUTES = float(os.environ.get("MINUTES", "0"))
 SECONDS = 60
 BOTS = 10
+SYMBOL = "BTC-USDT"
 SPEED = "10"
 """Of the market, so that it trades as often as a busy one."""
 WATCHER = """() => {
@@ -113,9 +114,9 @@ def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFi
     """Trades of the simulated exchange until Chromium has painted them, with CLIENTS - 1 other pages open."""
     with live_stack(tmp_path, SPEED) as stack:
         names = _bots(stack)
-        others = [Client(stack.dashboard, name) for name in islice(cycle(names), CLIENTS - 1)]
+        others = [Client(stack.dashboard, name, symbol=SYMBOL) for name in islice(cycle(names), CLIENTS - 1)]
         server = _process_of(stack, "dashboard")
-        with chromium() as browser, opened(others), trades(stack.exchange, "BTC-USDT") as traded:
+        with chromium() as browser, opened(others), trades(stack.exchange, SYMBOL) as traded:
             page = browser.new_page(viewport={"width": 1280, "height": 800})
             page.goto(f"{stack.dashboard}/?bot=bot_001")
             page.wait_for_selector(DRAWN)
@@ -127,11 +128,15 @@ def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFi
             used = sum(server.cpu_times()[:2]) - used
             rates = [(c.bytes_in - b) / SECONDS / 1000 for c, b in zip(others, before, strict=True)]
             seen, end = [Painted(*row) for row in page.evaluate("window.seen")], time.time() * 1000
-            late = lateness([trade for trade in traded if trade.at < end], seen, since, end)
+            before_end = [trade for trade in traded if trade.at < end]
+            late = lateness(before_end, seen, since, end)
+            came = next(client.came for client in others if client.came)
+            arrived = lateness(before_end, [one for one in came if since < one.at < end], since, end)
             clicks = _clicks(page, stack)
         say(
             capsys,
             f"trade to pixel, {BOTS} bots, {CLIENTS} pages: {ranked(late)}",
+            f"of it until it arrived on another page: {ranked(arrived)}",
             f"click to status:  {ranked(clicks)}",
             f"KB/s a page: {min(rates):.1f} to {max(rates):.1f}",
             f"server: {100 * used / SECONDS:.0f} % of a core, {server.memory_info().rss / 1e6:.0f} MB",

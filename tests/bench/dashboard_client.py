@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+import time
 import urllib.request
 from dataclasses import dataclass, field
 from typing import Any
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
+
+from tests.bench.lateness import Painted
 
 
 def _asked(request: urllib.request.Request | str) -> Any:
@@ -28,13 +31,16 @@ def _find(tree: Any, name: str) -> dict[str, Any] | None:
 
 @dataclass
 class Client:
-    """One open live page at `url` that shows the bot. bytes_in: of its websocket, since it was opened."""
+    """One open live page at `url` that shows the bot. bytes_in: of its websocket, since it was opened; came:
+    candles of the bot as they arrive, if it trades the symbol."""
 
     url: str
     bot: str
     bytes_in: int = 0
     messages: int = 0
     prices: int = 0
+    symbol: str = ""
+    came: list[Painted] = field(default_factory=list)
     _session: str = field(default="", init=False)
     _push: str = field(default="", init=False)
 
@@ -83,6 +89,12 @@ class Client:
         names = {"rendererId": self._session, "requestId": "1"}
         return {"type": "callback_request", **names, "payload": payload}
 
+    def _note(self, push: dict[str, Any]) -> None:
+        """When which newest candle came, if the page shows that market."""
+        if push["symbol"] == self.symbol and push.get("candles"):
+            candle = push["candles"][-1]
+            self.came.append(Painted(time.time() * 1000, candle["t"], candle["v"], str(candle["c"])))
+
     async def _take(self, socket: Any, text: str) -> None:
         self.bytes_in += len(text)
         found = json.loads(text)
@@ -93,6 +105,7 @@ class Client:
                 await socket.send(json.dumps({**said, "payload": {"data": self._session}}))
             elif message["type"] == "set_props" and message["payload"]["componentId"] == "live-chart":
                 self.prices += 1
+                self._note(message["payload"]["props"]["data"])
 
 
 def _value(part: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
