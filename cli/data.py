@@ -230,8 +230,8 @@ def compact(as_json: bool = JSON) -> None:
 
 @app.command()
 def adopt(as_json: bool = JSON) -> None:
-    """Take in days of trades that the manifest does not know: files put into the lake by hand, or all of them
-    where the database was lost. Each is proven first. Exit 1 if any is refused."""
+    """Take in days of trades that the manifest does not know: files put into the lake by hand, or all such
+    days where the database was lost. Each is proven first. Exit 1 if any is refused."""
     from cli.stack.ensure import ensure
     from pipelines.clock import SystemClock
     from pipelines.lake.adopt import adopt_files

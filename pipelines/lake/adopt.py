@@ -59,7 +59,9 @@ def adopt_files(database_url: str, lake_url: str, now_ms: int) -> Adoption:
 def _adopted(database_url: str, store: LakeStore, path: str, latest_ms: int) -> str:
     """The path of the file that has its trades now."""
     if path.startswith(f"{CANDLES}/"):
-        raise BadInput("candles", "bring them in with `tcp data import FILE`, then `tcp data export`")
+        raise BadInput(
+            "candles", "`tcp data import FILE` reads them, as the exchange's and as 64-bit numbers"
+        )
     place = _DAY.fullmatch(path)
     if place is None:
         raise BadInput("path", f"is not {_FOLDER}SYMBOL/date=YYYY-MM-DD/NAME.parquet")
