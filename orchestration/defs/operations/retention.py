@@ -8,7 +8,7 @@ from pydantic import Field
 
 from config.settings import settings
 from orchestration.automation import FRESH_EVERY_NIGHT
-from orchestration.failures import mistakes_fail_at_once
+from orchestration.failures import OUTAGE_RETRIES, mistakes_fail_at_once
 from orchestration.resources import warehouse_url
 
 PAGE = 500
@@ -32,6 +32,7 @@ class RunHistoryConfig(dg.Config):
     group_name="operations",
     kinds={"postgres"},
     freshness_policy=FRESH_EVERY_NIGHT,
+    retry_policy=OUTAGE_RETRIES,
 )
 def old_data(config: OldDataConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """Raw trades that the lake has, holds, snapshots between the hours and events, past the days that the
