@@ -150,6 +150,20 @@ def test_a_year_of_ten_thousand_pairs_beside_a_bare_loop(capsys):
         )
 
 
+def apart(ours: pl.DataFrame, theirs: pl.DataFrame) -> float:
+    """The largest difference of two lists of closed trades: prices and coins as fractions of themselves, fees
+    and profit of the cash. The times must be the same."""
+    ours = ours.filter(pl.col("exit_reason") != "end")
+    names = {"entry_time": "EntryTime", "exit_time": "ExitTime"}
+    for name, other in names.items():
+        assert ours[name].str.to_datetime(time_unit="ms").dt.epoch("ms").to_list() == theirs[other].to_list()
+    names = {"entry_price": "EntryPrice", "exit_price": "ExitPrice", "quantity": "Size"}
+    found = [(ours[name] / theirs[other] - 1).abs().max() for name, other in names.items()]
+    names = {"fees": "Commission", "pnl": "PnL"}
+    found += [(ours[name] - theirs[other]).abs().max() / CASH for name, other in names.items()]
+    return max(found)
+
+
 @pytest.mark.real_data
 def test_single_runs_equal_backtesting_py(candles, capsys):
     frame, path = candles
@@ -166,8 +180,10 @@ def test_single_runs_equal_backtesting_py(candles, capsys):
             (document["final_value"] / CASH, run["final_value"] / CASH),
             (metrics["total_return"], run["total_return"]),
             (metrics["max_drawdown"], run["max_drawdown"]),
+            (metrics["win_rate"], run["win_rate"]),
         ):
             largest = max(largest, abs(ours - other))
+        largest = max(largest, apart(pl.DataFrame(document["trades"]), pl.DataFrame(run["trades"])))
     with capsys.disabled():
         sys.stdout.write(
             f"\nbacktesting.py: largest difference {largest:.1e}; {theirs['took_s']:.2f} s a run, here "

@@ -36,6 +36,16 @@ class Crossover(Strategy):
             self.position.close()
 
 
+def _trades(found: pd.DataFrame) -> dict[str, list]:
+    """Of the closed trades, the oldest first: times in milliseconds, prices, coins, fees, profit."""
+    found = found.sort_values("EntryTime")
+    times = {
+        name: found[name].map(lambda at: int(at.timestamp() * 1000)) for name in ("EntryTime", "ExitTime")
+    }
+    numbers = ("EntryPrice", "ExitPrice", "Size", "Commission", "PnL")
+    return {name: list(times.get(name, found[name])) for name in (*times, *numbers)}
+
+
 def main() -> None:
     """Read, run each pair, print."""
     request = json.loads(Path(sys.argv[2]).read_text())
@@ -54,6 +64,8 @@ def main() -> None:
                 "max_drawdown": stats["Max. Drawdown [%]"] / 100,
                 "closed_trades": int(stats["# Trades"]),
                 "final_value": float(stats["Equity Final [$]"]),
+                "win_rate": stats["Win Rate [%]"] / 100,
+                "trades": _trades(stats["_trades"]),
             }
         )
     json.dump({"took_s": (time.perf_counter() - started) / len(rows), "runs": rows}, sys.stdout)
