@@ -1,6 +1,7 @@
 """What a bot's life comes to by `core.metrics`, out of the rows that the daemon stored."""
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -107,6 +108,26 @@ class Life:
                 "max_drawdown": float(depth[own].max()),
             }
         return found
+
+    def fills_by_day(self) -> dict[date, dict[str, Any]]:
+        """What was filled on each UTC day with fills."""
+        by_day: dict[date, list[Mapping[str, Any]]] = defaultdict(list)
+        for fill in self.history.fills:
+            by_day[day_of(fill["at_ms"] // DAY_MS)].append(fill)
+        return {day: filled(fills) for day, fills in by_day.items()}
+
+
+def filled(fills: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Fills together: amounts in quote currency, and how many there were."""
+    closed = [fill["pnl"] for fill in fills if fill["pnl"] is not None]
+    return {
+        "realised_pnl": sum(closed, Decimal(0)),
+        "fees": sum((fill["fees"] for fill in fills), Decimal(0)),
+        "turnover": sum((fill["value"] for fill in fills), Decimal(0)),
+        "fills": len(fills),
+        "closed_trades": len(closed),
+        "winning_trades": sum(pnl > 0 for pnl in closed),
+    }
 
 
 def exposures(history: History) -> NDArray[np.float64]:

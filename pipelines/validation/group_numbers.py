@@ -1,16 +1,19 @@
 """What many bots come to together: the portfolio by the day, and who stands where."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
 from statistics import median
 from typing import Any
 
-from pipelines.validation.bot_numbers import Number
+from pipelines.validation.bot_numbers import Number, filled
 
 DAY = timedelta(days=1)
+SUMMED = ("opening_value", "closing_value", "pnl", "realised_pnl", "fees", "turnover", "closed_trades")
+"""Of the portfolio: the bots' together."""
+
 LEAST_GROWTH = 1e-12
 """What is left of a portfolio that lost everything: growth goes on from there."""
 
@@ -23,17 +26,17 @@ class Account:
     """A bot as a part of a group.
 
     cash: at its start, quote currency; closings: UTC day → value of its last snapshot
-    fill_days: UTC days with fills, which are days of its life too
+    fills: what was filled (`bot_numbers.filled`) on each UTC day with fills, a day of its life too
     """
 
     cash: Decimal
     closings: Mapping[date, Decimal]
-    fill_days: frozenset[date]
+    fills: Mapping[date, Mapping[str, Any]]
 
     @property
     def days(self) -> set[date]:
         """All days it is known of."""
-        return {*self.closings, *self.fill_days}
+        return {*self.closings, *self.fills}
 
     @property
     def value(self) -> Decimal:
@@ -41,31 +44,50 @@ class Account:
         return self.closings[max(self.closings)] if self.closings else self.cash
 
 
-def portfolio_days(accounts: Iterable[Account]) -> dict[date, dict[str, Number]]:
-    """Each day of all bots together. A bot stands in it from its first day to the last of any; on a day
-    without a snapshot it keeps its value. Returns are chained: a bot that joins brings cash, which is no
+def last_day(accounts: Iterable[Account]) -> date | None:
+    """The last day that any of them is known of."""
+    return max((day for account in accounts for day in account.days), default=None)
+
+
+def bot_days(account: Account, last: date | None) -> dict[date, dict[str, Any]]:
+    """What a bot earned and paid on each day from its first to `last`. On a day without a snapshot it keeps
+    its value."""
+    found: dict[date, dict[str, Any]] = {}
+    day, value = min(account.days, default=None), account.cash
+    while day is not None and last is not None and day <= last:
+        opening, value = value, account.closings.get(day, value)
+        found[day] = {
+            "opening_value": opening,
+            "closing_value": value,
+            "pnl": value - opening,
+            "return_fraction": float(value - opening) / float(opening) if opening else None,
+            **account.fills.get(day, filled(())),
+        }
+        day += DAY
+    return found
+
+
+def portfolio_days(accounts: Collection[Account]) -> dict[date, dict[str, Any]]:
+    """Each day of all bots together. Returns are chained: a bot that joins brings cash, which is no
     profit."""
-    living = [account for account in accounts if account.days]
-    last = max((day for account in living for day in account.days), default=None)
-    totals: dict[date, list[Decimal]] = defaultdict(lambda: [Decimal(0), Decimal(0)])
-    for account in living:
-        day, value = min(account.days), account.cash
-        while last is not None and day <= last:
-            totals[day][0] += value
-            value = account.closings.get(day, value)
-            totals[day][1] += value
-            day += DAY
+    last = last_day(accounts)
+    by_day: dict[date, list[Mapping[str, Any]]] = defaultdict(list)
+    for account in accounts:
+        for day, row in bot_days(account, last).items():
+            by_day[day].append(row)
     growth, peak, earned = 1.0, 1.0, Decimal(0)
-    found: dict[date, dict[str, Number]] = {}
-    for day in sorted(totals):
-        opening, closing = totals[day]
-        earned += closing - opening
-        earned_part = float(closing - opening) / float(opening) if opening else -1.0
-        growth *= max(1 + earned_part, LEAST_GROWTH)
+    found: dict[date, dict[str, Any]] = {}
+    for day in sorted(by_day):
+        totals = {name: sum(row[name] for row in by_day[day]) for name in SUMMED}
+        opening, pnl = totals["opening_value"], totals["pnl"]
+        part = float(pnl) / float(opening) if opening else None
+        earned += pnl
+        growth *= max(1 + (-1.0 if part is None else part), LEAST_GROWTH)
         peak = max(peak, growth)
         found[day] = {
-            "closing_value": closing,
-            "pnl": closing - opening,
+            "bots": len(by_day[day]),
+            **totals,
+            "return_fraction": part,
             "cumulative_pnl": earned,
             "growth": growth,
             "drawdown": (peak - growth) / peak,

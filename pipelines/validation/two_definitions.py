@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from decimal import Decimal
 from math import isclose
 from typing import Any
@@ -11,11 +12,12 @@ import numpy as np
 from sqlalchemy import Engine
 
 from core.metrics import DAY_MS
-from pipelines.validation.bot_numbers import Life, Number, day_of
-from pipelines.validation.group_numbers import Account, places, portfolio_days, strategies
+from pipelines.validation.bot_numbers import Life, Number, day_of, filled
+from pipelines.validation.group_numbers import Account, bot_days, last_day, places, portfolio_days, strategies
 from pipelines.validation.run_numbers import Row, of_backtest, of_pair, of_sweep, of_walk
 from pipelines.warehouse.mart_metrics import (
     History,
+    Mart,
     are_built,
     bot_history,
     bot_marts,
@@ -31,6 +33,8 @@ RUNS = 200
 """Of each kind the newest ones are compared: runs that are done do not change."""
 SWEEPS = 5
 """They have up to 100,000 rows each."""
+OF_FILLS = frozenset(filled(()))
+OF_COSTS = ("fills", "turnover", "fees", "realised_pnl")
 Told = tuple[str, Mapping[str, Number], Row]
 """Of what, what Python says, and the row of the mart."""
 
@@ -56,20 +60,23 @@ class Comparison:
 
 
 def compare_definitions(engine: Engine) -> Comparison:
-    """Every bot's profit, returns, drawdown, Sharpe, exposure and the rest, the whole and by the day; the
-    portfolio's growth; who stands where; what the newest backtests, walk-forwards and sweeps said of
-    themselves; and each bot beside its backtest. Of days that retention thinned, exposure is not compared."""
+    """Every bot's profit, returns, drawdown, Sharpe, exposure and the rest, and by the day its profit, fills,
+    fees, exposure and drawdown; the portfolio's days; who stands where; what the newest backtests,
+    walk-forwards and sweeps said of themselves; and each bot beside its backtest. Of days that retention
+    thinned, exposure is not compared, and of the newest day no sum of fills."""
     if not are_built(engine):
         return Comparison(0, 0, 0, [])
     bots = bot_marts(engine)
     lives = {bot["bot_id"]: Life.of(bot, _history(engine, bot)) for bot in bots}
+    accounts = {bot["bot_id"]: _account(engine, bot, lives[bot["bot_id"]]) for bot in bots}
     backtests, walks = run_marts(engine, "backtest"), run_marts(engine, "walk-forward")
     finished = [sweep for sweep in mart_rows(engine, "sweep_summary") if sweep["finished_at"] is not None]
     newest = sorted(finished, key=lambda sweep: sweep["finished_at"])[-SWEEPS:]
     sweeps = [(sweep, sweep_rows(engine, sweep["sweep_id"])) for sweep in newest]
     told = [
         *_of_bots(engine, bots, lives),
-        *_of_groups(engine, bots, lives, backtests, walks),
+        *_of_days(engine, bots, accounts),
+        *_of_groups(engine, accounts, lives, backtests, walks),
         *((f"backtest {run['run_id']}", of_backtest(run), run) for run in backtests[:RUNS]),
         *((f"walk-forward {run['run_id']}", of_walk(run), run) for run in walks[:RUNS]),
         *((f"sweep {sweep['sweep_id']}", of_sweep(*stored), sweep) for sweep, stored in sweeps),
@@ -84,14 +91,12 @@ def compare_definitions(engine: Engine) -> Comparison:
 
 
 def _of_bots(engine: Engine, bots: list[dict[str, Any]], lives: Mapping[int, Life]) -> Iterator[Told]:
-    by_bot: dict[int, list[Row]] = defaultdict(list)
-    for row in mart_rows(engine, "bot_exposure_daily"):
-        by_bot[row["bot_id"]].append(row)
+    by_bot = _by_bot(engine, "bot_exposure_daily")
     for bot in bots:
         life, name = lives[bot["bot_id"]], f"bot {bot['bot_name']}"
         days = life.days()
         snapshots = {day: numbers["snapshots"] for day, numbers in days.items()}
-        told = {row["day"]: row for row in by_bot[bot["bot_id"]]}
+        told = by_bot[bot["bot_id"]]
         # Retention leaves fewer snapshots than the models were made of, never more.
         thinned = {day for day, row in told.items() if snapshots.get(day, 0) < row["snapshots"]}
         yield name, life.numbers(is_whole=not thinned), bot
@@ -100,18 +105,34 @@ def _of_bots(engine: Engine, bots: list[dict[str, Any]], lives: Mapping[int, Lif
                 yield f"{name} on {day}", numbers, told.get(day, {})
 
 
+def _of_days(engine: Engine, bots: list[dict[str, Any]], accounts: Mapping[int, Account]) -> Iterator[Told]:
+    last = last_day(accounts.values())
+    earned, paid = _by_bot(engine, "bot_daily_pnl"), _by_bot(engine, "bot_costs_daily")
+    for bot in bots:
+        bot_id, name = bot["bot_id"], bot["bot_name"]
+        for day, numbers in bot_days(accounts[bot_id], last).items():
+            yield f"profit of {name} on {day}", _settled(numbers, day, last), earned[bot_id].get(day, {})
+        for day, fills in accounts[bot_id].fills.items():
+            costs = {metric: fills[metric] for metric in OF_COSTS}
+            yield f"costs of {name} on {day}", _settled(costs, day, last), paid[bot_id].get(day, {})
+    portfolio = {row["day"]: row for row in mart_rows(engine, "portfolio_daily")}
+    for day, numbers in portfolio_days(accounts.values()).items():
+        yield f"portfolio on {day}", _settled(numbers, day, last), portfolio.get(day, {})
+
+
+def _settled(numbers: Mapping[str, Number], day: date, last: date | None) -> Mapping[str, Number]:
+    """Models are made one after the other while bots trade on: some know fills of the newest day that others
+    do not."""
+    return {name: value for name, value in numbers.items() if day != last or name not in OF_FILLS}
+
+
 def _of_groups(
     engine: Engine,
-    bots: list[dict[str, Any]],
+    accounts: Mapping[int, Account],
     lives: Mapping[int, Life],
     backtests: list[dict[str, Any]],
     walks: list[dict[str, Any]],
 ) -> Iterator[Told]:
-    accounts = {bot["bot_id"]: _account(engine, bot, lives[bot["bot_id"]]) for bot in bots}
-    portfolio = {row["day"]: row for row in mart_rows(engine, "portfolio_daily")}
-    for day, numbers in portfolio_days(accounts.values()).items():
-        yield f"portfolio on {day}", numbers, portfolio.get(day, {})
-
     leaders = mart_rows(engine, "bot_leaderboard")
     standings = [_standing(row, accounts.get(row["bot_id"]), lives.get(row["bot_id"])) for row in leaders]
     ranks = places([(standing["total_return"],) for standing in standings])
@@ -147,7 +168,7 @@ def _account(engine: Engine, bot: Row, life: Life) -> Account:
     return Account(
         life.cash,
         {day_of((moment - 1) // DAY_MS): value for moment, value in zip(last, values, strict=True)},
-        frozenset(day_of(fill["at_ms"] // DAY_MS) for fill in life.history.fills),
+        life.fills_by_day(),
     )
 
 
@@ -168,6 +189,13 @@ def _standing(row: Row, account: Account | None, life: Life | None) -> dict[str,
         "max_drawdown": max(float(depths.max()), 0.0),
         **trips,
     }
+
+
+def _by_bot(engine: Engine, mart: Mart) -> dict[int, dict[date, Row]]:
+    found: dict[int, dict[date, Row]] = defaultdict(dict)
+    for row in mart_rows(engine, mart):
+        found[row["bot_id"]][row["day"]] = row
+    return found
 
 
 def _history(engine: Engine, bot: Row) -> History:

@@ -14,6 +14,8 @@ from pipelines.warehouse.sql import to_datetime
 
 Mart = Literal[
     "backtest_versus_live",
+    "bot_costs_daily",
+    "bot_daily_pnl",
     "bot_exposure_daily",
     "bot_leaderboard",
     "portfolio_daily",
@@ -40,7 +42,8 @@ _VALUES = text("""
     WHERE bot_id = :bot_id AND timestamp = ANY(:times) ORDER BY timestamp
 """)
 _FILLS = text("""
-    SELECT (extract(epoch FROM timestamp) * 1000)::bigint AS at_ms, fees, pnl
+    SELECT (extract(epoch FROM timestamp) * 1000)::bigint AS at_ms, fees, pnl,
+           (price * quantity)::numeric(38, 18) AS value
     FROM trades WHERE bot_id = :bot_id AND timestamp <= :until ORDER BY timestamp, id
 """)
 _COMBINATIONS = text("""
@@ -69,7 +72,7 @@ class History:
     """A bot's snapshots and fills as stored, up to what the marts have seen.
 
     at_ms, value, coins: close of the judged candle, total value and what of it is in coins, quote currency
-    fills: at_ms, fees and, of sells, pnl
+    fills: at_ms, value, fees and, of sells, pnl
     """
 
     at_ms: NDArray[np.int64]

@@ -310,6 +310,13 @@ CHANGED = {
     "WHERE bot_name = 'gamma' AND day = '2026-03-04'",
     ("bot gamma on 2026-03-04", "snapshots"): "bot_exposure_daily SET snapshots = snapshots - 1 "
     "WHERE bot_name = 'gamma' AND day = '2026-03-04'",
+    ("profit of alpha on 2026-03-03", "pnl"): "bot_daily_pnl SET pnl = pnl + 1e-15 "
+    "WHERE bot_name = 'alpha' AND day = '2026-03-03'",
+    ("profit of beta on 2026-03-02", "winning_trades"): "bot_daily_pnl SET winning_trades = 99 "
+    "WHERE bot_name = 'beta' AND day = '2026-03-02'",
+    ("costs of alpha on 2026-03-02", "turnover"): "bot_costs_daily SET turnover = turnover * 2 "
+    "WHERE bot_name = 'alpha' AND day = '2026-03-02'",
+    ("portfolio on 2026-03-02", "fees"): "portfolio_daily SET fees = fees + 1 WHERE day = '2026-03-02'",
     ("portfolio on 2026-03-02", "growth"): "portfolio_daily SET growth = 1 WHERE day = '2026-03-02'",
     ("portfolio on 2026-03-03", "drawdown"): "portfolio_daily SET drawdown = 0.9 WHERE day = '2026-03-03'",
     ("standing of alpha", "place"): "bot_leaderboard SET place = 7 WHERE bot_name = 'alpha'",

@@ -1,17 +1,21 @@
 """Bots together, and who stands where: by hand."""
 
+from collections.abc import Iterable
 from datetime import date
 from decimal import Decimal
 
 import pytest
 
+from pipelines.validation.bot_numbers import filled
 from pipelines.validation.group_numbers import Account, places, portfolio_days
 
 FIRST, SECOND, THIRD = (date(2026, 3, day) for day in (1, 2, 3))
+FILL = {"value": Decimal(50), "fees": Decimal(1), "pnl": Decimal(-3)}
 
 
-def account(cash: int, closings: dict[date, int], fills: frozenset[date] = frozenset()) -> Account:
-    return Account(Decimal(cash), {day: Decimal(value) for day, value in closings.items()}, fills)
+def account(cash: int, closings: dict[date, int], fills: Iterable[date] = ()) -> Account:
+    values = {day: Decimal(value) for day, value in closings.items()}
+    return Account(Decimal(cash), values, dict.fromkeys(fills, filled([FILL])))
 
 
 def test_equals_share_a_place_and_what_is_unknown_comes_last():
@@ -23,13 +27,16 @@ def test_equals_share_a_place_and_what_is_unknown_comes_last():
 def test_a_bot_that_joins_brings_cash_and_one_that_stands_still_keeps_its_value():
     """1000 grow by a tenth, then 1100 + 1100 lose a tenth; the bot without a snapshot stands with what it
     had, from its first fill on."""
-    days = portfolio_days(
-        [account(1000, {FIRST: 1100, THIRD: 1100}), account(1100, {THIRD: 880}, frozenset({SECOND}))]
-    )
+    days = portfolio_days([account(1000, {FIRST: 1100, THIRD: 1100}), account(1100, {THIRD: 880}, {SECOND})])
     assert [(row["closing_value"], row["pnl"], row["cumulative_pnl"]) for row in days.values()] == [
         (1100, 100, 100),
         (2200, 0, 100),
         (1980, -220, -120),
+    ]
+    assert [(row["bots"], row["fees"], row["turnover"], row["closed_trades"]) for row in days.values()] == [
+        (1, 0, 0, 0),
+        (2, 1, 50, 1),
+        (2, 0, 0, 0),
     ]
     assert [row["growth"] for row in days.values()] == pytest.approx([1.1, 1.1, 0.99])
     assert [row["drawdown"] for row in days.values()] == pytest.approx([0, 0, 0.1])
