@@ -62,9 +62,9 @@ def cannot_look_ahead(strategy: Strategy) -> bool:
 
 def _plain_ema(indicator: Indicator) -> int | None:
     """Its period, if it is an EMA of the strategy's own closes that the kernel can run itself."""
-    parameters = dict(indicator.parameters)
-    if indicator.kind != "ema" or indicator.timeframe is not None:
+    if indicator.shipped != "ema" or indicator.timeframe is not None:
         return None
+    parameters = dict(indicator.parameters)
     plain = parameters["source"] == "close" and parameters["seed"] == "first"
     return int(parameters["period"]) if plain else None
 

@@ -29,13 +29,14 @@ RESIDUE = 1e-12
 
 @dataclass(frozen=True)
 class Indicator:
-    """An expression over the candle columns, and its needs. Equal kind, parameters and timeframe mean equal
-    values, so one is computed for many parameter combinations.
+    """An expression over the candle columns, and its needs. Equal kind, parameters, timeframe and function
+    mean equal values, so one is computed for many parameter combinations.
 
     warmup: candles until the first value (its row number, counted from 1)
     memory: newest candles that determine the value within 1e-9 (None: the whole history, as for a running
         total)
     timeframe: None for the strategy's own candles, else higher candles, each visible only from its close
+    function: what `indicator` made it of; two functions of the same name are two indicators
     """
 
     kind: str
@@ -44,6 +45,13 @@ class Indicator:
     warmup: int = field(compare=False)
     memory: int | None = field(compare=False)
     timeframe: Timeframe | None = None
+    function: Callable[..., pl.Expr] | None = field(default=None, repr=False)
+
+    @property
+    def shipped(self) -> str | None:
+        """Its name among the package's own; None for any other one, whatever its name."""
+        package = self.function.__module__.rpartition(".")[0] if self.function else None
+        return self.kind if package == __package__ else None
 
     def on(self, timeframe: str) -> "Indicator":
         """The same indicator on the candles of a higher timeframe."""
@@ -71,6 +79,7 @@ def indicator(
                 expression=function(*args, **kwargs),
                 warmup=warmup(*args, **kwargs),
                 memory=(memory or warmup)(*args, **kwargs),
+                function=function,
             )
 
         # A sweep asks for the same few indicators once a combination.

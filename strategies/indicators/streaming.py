@@ -65,7 +65,7 @@ def stream(indicator: Indicator, own: Timeframe = Timeframe.M1) -> Stream:
 
     own: timeframe of the candles, which counts for indicators on a higher one
     """
-    build = _FORMS.get(indicator.kind)
+    build = _FORMS.get(indicator.shipped or "")
     made = build(**dict(indicator.parameters)) if build else _on_newest(indicator)
     return made if indicator.timeframe is None else _on_higher(made, indicator.timeframe, own)
 

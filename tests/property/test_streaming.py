@@ -1,5 +1,7 @@
 """A candle at a time or all at once: an indicator is the same."""
 
+from collections.abc import Callable
+
 import polars as pl
 import pytest
 from hypothesis import given, settings
@@ -21,6 +23,16 @@ def slope(period: int) -> pl.Expr:
     return pl.col("close") - pl.col("close").shift(period)
 
 
+def namesake() -> Callable[[int], Indicator]:
+    """One of a user's own that is called like one of the package and takes the same."""
+
+    @indicator(warmup=lambda period, source="close", seed="first": period)
+    def ema(period: int, source: str = "close", seed: str = "first") -> pl.Expr:
+        return pl.col("open").rolling_mean(period)
+
+    return ema
+
+
 SHORT = [
     *(made for made in EVERY),
     ema(7, seed="mean"),
@@ -29,6 +41,7 @@ SHORT = [
     momentum.macd(3, 8),
     momentum.macd_signal(3, 8, 4, seed="mean"),
     slope(6),
+    namesake()(5),
 ]
 
 

@@ -11,9 +11,11 @@ import pytest
 
 OWN = '''
 """Crossings of two lines, and more."""
+import polars as pl
 from strategies.base import VectorStrategy
 from strategies.conditions import crosses_above, crosses_below
 from strategies.indicators.averages import ema, sma
+from strategies.indicators.base import indicator
 from strategies.parameters import Parameters, parameter
 
 class Periods(Parameters):
@@ -54,9 +56,47 @@ class Higher(LooksBack):
     def indicators(self):
         own = self.parameters
         return {"first": sma(own.fast).on("5m"), "second": sma(own.slow).on("5m")}
+
+def called_ema(origin):
+    @indicator(warmup=lambda period, source="close", seed="first": period)
+    def ema(period: int, source: str = "close", seed: str = "first") -> pl.Expr:
+        return origin.rolling_mean(period)
+    return ema
+
+def simply_called_ema():
+    @indicator(warmup=lambda period: period)
+    def ema(period: int) -> pl.Expr:
+        return pl.col("high").ewm_mean(span=period, adjust=False, min_samples=period)
+    return ema
+
+class OtherEma(LooksBack):
+    """Lines that are called like the package's, of the same arguments."""
+    lookback = 1
+    line = staticmethod(called_ema(pl.col("open")))
+
+class SimpleEma(OtherEma):
+    """Of other arguments."""
+    line = staticmethod(simply_called_ema())
+
+class BothEmas(OtherEma):
+    """One of its own and the package's, of the same length."""
+    def indicators(self):
+        period = self.parameters.fast + self.parameters.slow
+        return {"first": self.line(period), "second": ema(period)}
+
+class TwoOfOne(OtherEma):
+    """Two indicators that one function made."""
+    def indicators(self):
+        period = self.parameters.fast + self.parameters.slow
+        return {"first": called_ema(pl.col("low"))(period), "second": called_ema(pl.col("high"))(period // 3)}
+
+class AheadEma(OtherEma):
+    """Knows what comes."""
+    line = staticmethod(called_ema(pl.col("close").shift(-3)))
 '''
 RUN = """
 import json, sys
+from core.errors import BadInput
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from pipelines.sweep.request import SweepRequest
@@ -68,33 +108,57 @@ for name in sys.argv[1:]:
     market = {"strategy": name, "symbol": "BTC-USDT", "timeframe": "1m"}
     grid = {"fast": [5, 6, 7, 8, 9], "slow": [20, 25, 30, 35, 40]}
     pairs = found[name] = []
-    for row in execute_sweep(SweepRequest(grid=grid, **market), candles=candles).to_dicts():
+    try:
+        rows = execute_sweep(SweepRequest(grid=grid, **market), candles=candles).to_dicts()
+    except BadInput as error:
+        found[name] = str(error)
+        continue
+    for row in rows:
         single = BacktestRequest(parameters={"fast": row["fast"], "slow": row["slow"]}, **market)
         pairs.append([row, execute(single, candles=candles, save=False).metrics])
 json.dump(found, sys.stdout)
 """
-STRATEGIES = ("third", "third_computed", "looks_back", "wider", "higher")
+WARM_UPS = ("third", "third_computed", "looks_back", "wider", "higher")
+NAMESAKES = ("other_ema", "simple_ema", "both_emas", "two_of_one")
+Rows = list[tuple[dict[str, Any], dict[str, Any]]]
 
 
 @pytest.fixture(scope="module")
-def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[tuple[dict[str, Any], dict[str, Any]]]]:
+def rows(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Rows | str]:
     """Of each strategy, the rows of a sweep, and the metrics of their backtests."""
     folder = tmp_path_factory.mktemp("own")
     (folder / "own.py").write_text(OWN)
     env = os.environ | {"TCP_STRATEGIES_DIR": str(folder)}
-    command = [sys.executable, "-c", RUN, *STRATEGIES]
+    command = [sys.executable, "-c", RUN, *WARM_UPS, *NAMESAKES, "ahead_ema"]
     done = subprocess.run(command, capture_output=True, cwd=Path(__file__).parents[2], env=env)
     assert done.returncode == 0, done.stderr.decode()
-    found: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]] = json.loads(done.stdout)
+    found: dict[str, Rows | str] = json.loads(done.stdout)
     return found
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
-def test_rows_are_backtests(name: str, rows: dict[str, list[tuple[dict[str, Any], dict[str, Any]]]]) -> None:
-    """Whatever a strategy has besides its two lines: none trades before its warm-up in a sweep, either."""
-    assert len(rows[name]) == 25
-    assert all(row["trades"] for row, _ in rows[name])
-    for row, metrics in rows[name]:
+def check(rows: Rows | str) -> None:
+    """Each row is its backtest, and trades."""
+    assert not isinstance(rows, str), rows
+    assert len(rows) == 25
+    for row, metrics in rows:
         assert row["error"] is None
+        assert row["trades"]
         for metric, value in metrics.items():
             assert row[metric] == pytest.approx(value, rel=1e-9, abs=1e-9), (row["fast"], row["slow"], metric)
+
+
+@pytest.mark.parametrize("name", WARM_UPS)
+def test_nothing_is_traded_before_the_warm_up(name: str, rows: dict[str, Rows | str]) -> None:
+    """Whatever a strategy has besides its two lines: it waits in a sweep as in a single run."""
+    check(rows[name])
+
+
+@pytest.mark.parametrize("name", NAMESAKES)
+def test_a_namesake_is_not_taken_for_another(name: str, rows: dict[str, Rows | str]) -> None:
+    """An indicator is what its function says, whatever the function is called."""
+    check(rows[name])
+
+
+def test_a_namesake_is_looked_at_for_look_ahead(rows: dict[str, Rows | str]) -> None:
+    """A line that is called as one which cannot look ahead may."""
+    assert "looks ahead" in rows["ahead_ema"]
