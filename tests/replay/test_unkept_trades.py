@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from sqlalchemy import text
 
@@ -17,7 +19,8 @@ from pipelines.bus.memory import MemoryBus
 from pipelines.clock import ExchangeClock, SystemClock
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.resume import resume_point
-from pipelines.warehouse.trade_marks import last_mark, record_marks, store_trades
+from pipelines.warehouse.sql import to_ms
+from pipelines.warehouse.trade_marks import last_mark, mark_day, record_marks, store_trades
 from tests.aggregation import candles_of, trades_frame
 from tests.collecting import (
     FRAMES,
@@ -104,6 +107,29 @@ def test_a_mark_is_the_last_trade_of_a_minute_whatever_is_repeated(database_url)
         late = tape_of(minutes=1, start_ms=MIDNIGHT + 10 * 86_400_000)[:1]
         record_marks(connection, late)
         assert connection.execute(text("SELECT count(*) FROM trade_marks")).scalar() == 1
+
+
+def test_a_day_that_leaves_has_the_same_marks_and_an_old_one_none(database_url):
+    """In whatever order the days leave."""
+    first = datetime.fromtimestamp(MIDNIGHT // 1000, UTC).date()
+    later = [MIDNIGHT + days * 86_400_000 for days in (0, 10)]
+    tapes = [[t for t in tape_of(minutes=3, start_ms=at, seed=9) if t.symbol == KEPT] for at in later]
+    newer = [msgspec.structs.replace(trade, trade_id=trade.trade_id + 10_000_000) for trade in tapes[1]]
+    with engine_of(database_url).connect() as connection:
+        found = []
+        for days in ((0, 10), (10, 0), None):
+            if days is None:
+                record_marks(connection, newer)
+            else:
+                store_trades(connection, [*tapes[0], *newer], frozenset())
+                for day in days:
+                    mark_day(connection, KEPT, first + timedelta(days=day))
+            rows = connection.execute(
+                text("SELECT timestamp, trade_id, traded_at FROM trade_marks ORDER BY 1")
+            )
+            found.append([(to_ms(row.timestamp), row.trade_id, row.traded_at) for row in rows])
+            connection.rollback()
+    assert found[0] == found[1] == found[2] and len(found[0]) > 2
 
 
 def test_without_a_candle_of_its_own_a_symbol_begins_anew(database_url):
