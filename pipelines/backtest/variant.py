@@ -27,10 +27,11 @@ def bot_variant(bot: BotFile) -> dict[str, Any] | None:
     where no backtest can do it. BadInput names a wrong strategy or parameter."""
     from pipelines.backtest.parity_orders import execution_of
     from strategies.registry import build
+    from strategies.sizes import sizes_of
 
     strategy = build(bot.strategy or "", bot.parameters, bot.timeframe)
     asked = Risk.of_bot(bot.risk)
-    sizes = {} if Risk.sized(asked, strategy) == asked else dict(strategy.sizes)
+    sizes = {} if Risk.sized(asked, strategy) == asked else sizes_of(strategy)
     execution = None
     if bot.execution is not None:
         try:
