@@ -15,13 +15,19 @@ LONGEST = 500
 LARGEST = 10**15
 """Numbers beyond it are no parameter's."""
 
+
+def _over(divide: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """By zero it is not a number, so that comparisons with it are false: NumPy says 0 for whole numbers."""
+    return lambda left, right: divide(left, np.where(np.equal(right, 0), np.nan, right))
+
+
 _ARITHMETIC: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
     ast.Sub: operator.sub,
     ast.Mult: operator.mul,
-    ast.Div: operator.truediv,
-    ast.FloorDiv: operator.floordiv,
-    ast.Mod: operator.mod,
+    ast.Div: _over(operator.truediv),
+    ast.FloorDiv: _over(operator.floordiv),
+    ast.Mod: _over(operator.mod),
 }
 _COMPARISONS: dict[type[ast.cmpop], Callable[[Any, Any], Any]] = {
     ast.Lt: operator.lt,
@@ -40,7 +46,8 @@ class Constraint:
     """A condition on the parameters of a combination.
 
     It knows names, numbers, text, + - * / // %, comparisons (also chained), in, and, or, not, abs, min and
-    max, and nothing else. A comparison with a parameter that is not set is false.
+    max, and nothing else. A comparison with a parameter that is not set, or with what is divided by one that
+    is 0, is false.
     """
 
     def __init__(self, text: str) -> None:
@@ -91,6 +98,8 @@ def _names(text: str, node: ast.expr, depth: int = 0) -> list[str]:
             pass
         case ast.UnaryOp(op=ast.Not() | ast.USub() | ast.UAdd(), operand=one):
             parts = [one]
+        case ast.BinOp(op=ast.Div() | ast.FloorDiv() | ast.Mod(), right=ast.Constant(value=0)):
+            raise BadInput("where", f"{text!r}: {ast.unparse(node)[:60]!r} divides by zero")
         case ast.BinOp(left=left, op=sign, right=right) if type(sign) in _ARITHMETIC:
             parts = [left, right]
         case ast.Compare(left=left, ops=signs, comparators=others) if all(

@@ -36,7 +36,9 @@ COLUMNS: dict[str, Any] = {
         ("kind == 'a'", [True, False, True]),
         ("stop < 1", [True, False, True]),
         ("size == 3", [True, True, True]),
-        ("fast / 0 > 1", [True, True, True]),
+        ("fast / (size - 3) > 1", [False, False, False]),
+        ("slow // (size - 3) == 0", [False, False, False]),
+        ("slow % (fast - 10) == 0", [True, False, True]),
     ],
 )
 def test_a_condition_is_told_for_each_combination(text: str, held: list[bool]) -> None:
@@ -70,6 +72,9 @@ def test_a_condition_is_told_for_each_combination(text: str, held: list[bool]) -
         "min(fast, slow, key=fast) < 1",
         "f'{fast}' == kind",
         "fast is slow",
+        "fast / 0 > 1",
+        "fast // 0 == 0",
+        "fast % 0.0 == 0",
         "fast << 60 > 1",
         "fast < 99999999999999999999999",
         "fast < None",
