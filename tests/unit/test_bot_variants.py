@@ -40,9 +40,6 @@ def test_a_bot_is_named_as_its_backtest_is(strategy: str, blocks: dict[str, Any]
     tested = execute(BacktestRequest.read({"strategy": strategy, **MARKET, **blocks}), candles=candles)
     document = {"bot_id": "a", "strategy": strategy, "virtual_balance": 1000, **MARKET, **blocks}
     if "execution" in blocks:  # judged on its candles, as the backtest
-        document["execution"] = {
-            **blocks["execution"],
-            "intrabar": "candle",
-        }  # as the backtest judges its orders
+        document["execution"] = {**blocks["execution"], "intrabar": "candle"}
     bot = BotFile.model_validate(document)
     assert bot_variant(bot) == saved_parameters(tested)
