@@ -88,7 +88,7 @@ class TwoOfOne(OtherEma):
     """Two indicators that one function made."""
     def indicators(self):
         period = self.parameters.fast + self.parameters.slow
-        return {"first": called_ema(pl.col("low"))(period), "second": called_ema(pl.col("high"))(period // 3)}
+        return {"first": called_ema(pl.col("open"))(period), "second": called_ema(pl.col("close"))(period)}
 
 class AheadEma(OtherEma):
     """Knows what comes."""
