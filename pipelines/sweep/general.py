@@ -80,7 +80,7 @@ class SharedColumns:
                 arguments = code, numbers, starts, warmups, registers, conditions
                 yield Batch([n for n, _, _ in good], arguments)
 
-    def each(self, strategies: Sequence[Strategy]) -> Iterator[Signals | Exception]:
+    def each(self, strategies: Sequence[Strategy]) -> Iterator[Signals | BaseException]:
         """The signals of each as `signals` has them, or what its own code raised."""
         n = 0
         for batch in self.batches(strategies):
@@ -100,7 +100,7 @@ class SharedColumns:
         fine = signals(code[own], numbers[own], registers, conditions, self.values, warmups[place], buy, sell)
         return (buy, sell) if fine else None
 
-    def _told(self, strategy: Strategy) -> Signals | Exception:
+    def _told(self, strategy: Strategy) -> Signals | BaseException:
         try:
             return self.signals(strategy)
         except (Exception, SystemExit) as error:  # the strategy's own code: its row says what happened

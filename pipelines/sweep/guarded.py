@@ -48,7 +48,7 @@ def guarded_metrics(
         for group, signals in zip(
             groups, shared.each([_strategy(alike[0]) for alike in groups]), strict=True
         ):
-            judged = signals if isinstance(signals, Exception) else _judged(signals, piece)
+            judged = signals if isinstance(signals, BaseException) else _judged(signals, piece)
             for row, error in threads.map(
                 partial(_measured, judged, piece, closes, request, laid, bars), group
             ):
@@ -60,7 +60,7 @@ def guarded_metrics(
 
 
 def _measured(
-    judged: pl.DataFrame | Exception,
+    judged: pl.DataFrame | BaseException,
     piece: Stretch,
     closes: tuple[Floats, Ints],
     request: SweepRequest,
@@ -70,7 +70,7 @@ def _measured(
 ) -> tuple[list[float], str | None]:
     """The metrics of a case, or its error."""
     try:
-        if isinstance(judged, Exception):
+        if isinstance(judged, BaseException):
             raise judged
         market = request.model_copy(update={"risk": case.risk, "execution": case.execution})
         walked = account_of(
