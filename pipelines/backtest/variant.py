@@ -24,20 +24,19 @@ def variant(
 
 def bot_variant(bot: BotFile) -> dict[str, Any] | None:
     """What a backtest of all that this bot does is kept under, with its strategy's defaults filled in; None
-    where no backtest can do it. BadInput names a wrong strategy or parameter."""
+    where no backtest can do it, or the strategy cannot be had: who starts the bot says why."""
     from pipelines.backtest.parity_orders import execution_of
     from strategies.registry import build
     from strategies.sizes import sizes_of
 
-    strategy = build(bot.strategy or "", bot.parameters, bot.timeframe)
     asked = Risk.of_bot(bot.risk)
-    sizes = {} if Risk.sized(asked, strategy) == asked else sizes_of(strategy)
-    execution = None
-    if bot.execution is not None:
-        try:
-            known = execution_of(bot.execution)
-        except BadInput:
-            return None
+    try:
+        strategy = build(bot.strategy or "", bot.parameters, bot.timeframe)
+        sizes = {} if Risk.sized(asked, strategy) == asked else sizes_of(strategy)
+        execution = None if bot.execution is None else execution_of(bot.execution)
+    except BadInput:
+        return None
+    if execution is not None and bot.execution is not None:
         path = None if bot.execution.intrabar == "candle" else bot.execution.intrabar
-        execution = known.model_copy(update={"intrabar": path})
+        execution = execution.model_copy(update={"intrabar": path})
     return variant(strategy.parameters.model_dump(exclude_none=True), asked, execution, sizes)

@@ -91,15 +91,16 @@ def save_bot(engine: Engine, bot: BotFile, config_file: str | None, origin: Orig
     may change while it is stopped and has judged no candle; afterwards they stay, because its history would
     not fit others. BadInput names the field; of a deleted bot it is bot_id.
     """
+    variant = bot_variant(bot)  # asks the strategy, whose code takes the time it likes: before the locks
     with engine.begin() as connection:
         old = locked_bot(connection, bot.bot_id)
         if old is None:
             check_market(connection, bot)
             refuse_small_sizes(connection, bot)
-            return _create(connection, bot, config_file, origin)
+            return _create(connection, bot, variant, config_file, origin)
         if old.deleted_at is not None:
             raise was_deleted(bot.bot_id, old.deleted_at)
-        return _change(connection, old, bot, config_file, origin)
+        return _change(connection, old, bot, variant, config_file, origin)
 
 
 def was_deleted(name: str, at: datetime) -> BadInput:
@@ -216,7 +217,12 @@ def locked_bot(connection: Connection, name: str) -> Row[Any] | None:
     return connection.execute(statement).one_or_none()
 
 
-def _create(connection: Connection, bot: BotFile, config_file: str | None, origin: Origin) -> str:
+Variant = dict[str, Any] | None
+
+
+def _create(
+    connection: Connection, bot: BotFile, variant: Variant, config_file: str | None, origin: Origin
+) -> str:
     values = {
         "name": bot.bot_id,
         "strategy_name": bot.strategy,
@@ -225,7 +231,7 @@ def _create(connection: Connection, bot: BotFile, config_file: str | None, origi
         "status": (Desired.ACTIVE if bot.enabled else Desired.STOPPED).value,
         "config_file": config_file,
         "config": bot.document(),
-        "variant": bot_variant(bot),
+        "variant": variant,
         "virtual_balance": bot.virtual_balance,
         "current_balance": bot.virtual_balance,
     }
@@ -246,9 +252,14 @@ def _create(connection: Connection, bot: BotFile, config_file: str | None, origi
 
 
 def _change(
-    connection: Connection, old: Row[Any], bot: BotFile, config_file: str | None, origin: Origin
+    connection: Connection,
+    old: Row[Any],
+    bot: BotFile,
+    variant: Variant,
+    config_file: str | None,
+    origin: Origin,
 ) -> str:
-    document, variant = bot.document(), bot_variant(bot)
+    document = bot.document()
     if (old.config, old.config_file, old.variant) == (document, config_file, variant):
         return "unchanged"
     if old.config.get("risk") != document["risk"]:

@@ -43,3 +43,9 @@ def test_a_bot_is_named_as_its_backtest_is(strategy: str, blocks: dict[str, Any]
         document["execution"] = {**blocks["execution"], "intrabar": "candle"}
     bot = BotFile.model_validate(document)
     assert bot_variant(bot) == saved_parameters(tested)
+
+
+def test_a_bot_whose_strategy_cannot_be_had_has_none():
+    """Its file is kept all the same; what is wrong is said when it is started."""
+    document = {"bot_id": "a", "strategy": "nowhere", "virtual_balance": 1000, **MARKET}
+    assert bot_variant(BotFile.model_validate(document)) is None
