@@ -1,16 +1,12 @@
 """Archiving raw trades: exact, repeatable, verified before anything is removed."""
 
 import resource
-import time
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
-import msgspec
 import polars as pl
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from sqlalchemy import text
@@ -18,58 +14,30 @@ from sqlalchemy import text
 from core.candles import Candle
 from core.errors import BadInput, Unavailable
 from core.timeframes import Timeframe
-from core.trades import Side, Trade
-from pipelines.lake.adopt import Adoption, adopt_files
+from core.trades import Trade
 from pipelines.lake.archive import archive_days, archive_raw_trades
 from pipelines.lake.candles import export_candles
-from pipelines.lake.compact import Compaction, compact_lake
-from pipelines.lake.covered import archived_runs
 from pipelines.lake.status import data_status
 from pipelines.lake.store import LocalStore, open_store, sha256_of
 from pipelines.lake.trades import read_all_trades
 from pipelines.lake.verify import verify_lake
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.lake_files import find_files, locked_month, replace_files
-from pipelines.warehouse.trade_days import made_days
+from pipelines.warehouse.lake_files import find_files, locked_month
 from pipelines.warehouse.trades import copy_trades
+from tests.lake_days import (
+    DAY,
+    DAY_MS,
+    MIDNIGHT_MS,
+    SYMBOL,
+    day_of_trades,
+    partitions,
+    store,
+    stored_ids,
+    trade,
+)
 
 pytestmark = pytest.mark.servers
-
-SYMBOL, DAY = "BTC-USDT", date(2026, 11, 19)
-MIDNIGHT_MS = int(datetime(2026, 11, 19, tzinfo=UTC).timestamp() * 1000)
-DAY_MS = 86_400_000
-
-
-def trade(number: int, at_ms: int, symbol: str = SYMBOL) -> Trade:
-    """A trade with many digits, several of them at the same millisecond."""
-    price, size = Decimal("95634.123456789012345678") + number, Decimal("0.000000000000000001") * (number + 1)
-    side = Side.BUY if number % 3 else Side.SELL
-    return Trade(symbol, 1_000 + number, at_ms, price, size, side)
-
-
-def day_of_trades(count: int = 500, symbol: str = SYMBOL) -> list[Trade]:
-    """Trades from the first to the last millisecond of the day, in pairs of one instant."""
-    step = (DAY_MS - 1) // (count // 2)
-    return [
-        trade(n, min(MIDNIGHT_MS + n // 2 * step, MIDNIGHT_MS + DAY_MS - 1), symbol) for n in range(count)
-    ]
-
-
-def store(database_url: str, trades: Sequence[Trade]) -> None:
-    with engine(database_url).begin() as connection:
-        copy_trades(connection, trades)
-
-
-def stored_ids(database_url: str) -> set[int]:
-    with engine(database_url).connect() as connection:
-        return set(connection.execute(text("SELECT trade_id FROM raw_trades")).scalars())
-
-
-def partitions(database_url: str) -> list[str]:
-    """Days that have one, or a chunk."""
-    with engine(database_url).connect() as connection:
-        return [day.isoformat() for day in made_days(connection)]
 
 
 def test_the_file_holds_the_day_exactly(database_url: str, tmp_path: Path):
@@ -223,138 +191,6 @@ def test_a_full_disk_leaves_everything(database_url: str, tmp_path: Path):
     assert archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True).dropped == 500
 
 
-def test_a_damaged_archive_is_never_built_upon(database_url: str, tmp_path: Path):
-    """A file that no longer matches its manifest is an alarm once Postgres has dropped its trades, and is
-    made good while it still has them."""
-    store(database_url, day_of_trades())
-    file = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
-    (tmp_path / str(file.path)).write_bytes(b"PAR1 broken")
-    assert archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True).sha256 == file.sha256
-    assert verify_lake(database_url, str(tmp_path)).sound
-    (tmp_path / str(file.path)).unlink()
-    store(database_url, [trade(9_500, MIDNIGHT_MS + 7)])
-    with pytest.raises(Unavailable, match="missing or damaged"):
-        archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
-    assert stored_ids(database_url) == {10_500}
-
-
-def test_a_file_that_the_disk_does_not_give_back_is_damaged(database_url: str, tmp_path: Path):
-    """Reading it is an error of the disk: verify names it, no id counts as archived, and it is made good
-    while Postgres has its trades. Where it cannot be set aside, one error says so and no row goes."""
-    store(database_url, day_of_trades())
-    lake = str(tmp_path)
-    file = archive_raw_trades(database_url, lake, SYMBOL, DAY)
-    path = tmp_path / str(file.path)
-    path.unlink()
-    path.symlink_to("/proc/self/mem")
-    (finding,) = verify_lake(database_url, lake).findings
-    assert (finding.kind, finding.path) == ("damaged", file.path) and "cannot be read" in finding.detail
-    assert len(archived_runs(database_url, lake, SYMBOL, MIDNIGHT_MS, MIDNIGHT_MS + DAY_MS).firsts) == 0
-    (tmp_path / "quarantine").write_text("no folder")
-    with pytest.raises(Unavailable, match=str(tmp_path)):
-        archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True)
-    assert len(stored_ids(database_url)) == 500
-    (tmp_path / "quarantine").unlink()
-    assert archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True).sha256 == file.sha256
-    assert path.is_file() and not path.is_symlink() and verify_lake(database_url, lake).sound
-
-
-def test_a_damaged_archive_is_made_good_by_its_own_trades_only(database_url: str, tmp_path: Path):
-    """As many trades as it had, from its first id to beyond its last, but not all of its ids: the file stays,
-    and so do the rows. Where ids were never without a hole, rows that make the same file again will do."""
-    trades = day_of_trades()
-    store(database_url, trades)
-    file = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
-    (tmp_path / str(file.path)).write_bytes(b"PAR1 broken")
-    with engine(database_url).begin() as connection:
-        connection.execute(text("DELETE FROM raw_trades WHERE trade_id = 1200"))
-    store(database_url, [trade(9_500, MIDNIGHT_MS + 7)])
-    with pytest.raises(Unavailable, match="no longer has its trades"):
-        archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
-    assert len(stored_ids(database_url)) == 500
-    assert (tmp_path / str(file.path)).read_bytes() == b"PAR1 broken"
-    with engine(database_url).begin() as connection:
-        connection.execute(text("DELETE FROM raw_trades WHERE trade_id = 10500"))
-        connection.execute(text("DELETE FROM lake_files"))
-    (tmp_path / str(file.path)).unlink()
-    holed = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY)
-    (tmp_path / str(holed.path)).write_bytes(b"PAR1 broken")
-    assert archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY).sha256 == holed.sha256
-
-
-def test_verify_names_what_is_wrong(database_url: str, tmp_path: Path):
-    """A lost file and a changed one are alarms; a file without a row is garbage only."""
-    store(database_url, [*day_of_trades(20), *day_of_trades(20, "ETH-USDT"), *day_of_trades(20, "SOL-USDT")])
-    lost, changed, _ = [
-        tmp_path / str(archive_raw_trades(database_url, str(tmp_path), symbol, DAY).path)
-        for symbol in (SYMBOL, "ETH-USDT", "SOL-USDT")
-    ]
-    (tmp_path / "raw_trades" / "stray.parquet").write_bytes(b"")
-    assert verify_lake(database_url, str(tmp_path)).sound
-    lost.unlink()
-    with changed.open("r+b") as file:
-        file.seek(100)
-        file.write(b"\0")
-    found = verify_lake(database_url, str(tmp_path))
-    assert not found.sound
-    assert {(finding.kind, finding.path) for finding in found.findings} == {
-        ("missing", str(lost.relative_to(tmp_path))),
-        ("damaged", str(changed.relative_to(tmp_path))),
-        ("garbage", "raw_trades/stray.parquet"),
-    }
-
-
-def test_compacting_leaves_one_file_a_day_and_no_garbage(database_url: str, tmp_path: Path):
-    """Two files of one day become one with the trades of both; once they are an hour old, a stray file goes
-    to the quarantine and an unfinished one goes for good; a repeat changes nothing."""
-    trades = day_of_trades()
-    store(database_url, trades[:300])
-    first = archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
-    with engine(database_url).begin() as connection:
-        (row,) = find_files(connection)
-        connection.execute(text("DELETE FROM lake_files"))
-    kept = tmp_path / "raw_trades" / "kept.parquet"
-    kept.write_bytes((tmp_path / str(first.path)).read_bytes())
-    store(database_url, trades[300:])
-    archive_raw_trades(database_url, str(tmp_path), SYMBOL, DAY, drop=True)
-    with engine(database_url).begin() as connection:
-        moved = msgspec.structs.replace(row, path=str(kept.relative_to(tmp_path)))
-        replace_files(connection, [], moved)
-    (tmp_path / "half.partial").write_bytes(b"half")
-    now_ms = time.time_ns() // 1_000_000
-    young = compact_lake(database_url, str(tmp_path), now_ms)
-    assert (young.merged, young.removed, young.set_aside) == ([(SYMBOL, DAY)], [], [])
-    stray = (tmp_path / str(first.path)).read_bytes()
-    old = compact_lake(database_url, str(tmp_path), now_ms + 2 * 3_600_000)
-    assert (old.merged, old.removed) == ([], ["half.partial"])
-    (aside,) = old.set_aside
-    assert aside.startswith(f"quarantine/{first.path}.") and (tmp_path / aside).read_bytes() == stray
-    assert compact_lake(database_url, str(tmp_path), now_ms + 2 * 3_600_000) == Compaction([], [], [])
-    (file,) = [path for path in tmp_path.rglob("*") if path.is_file() and path != tmp_path / aside]
-    ids = pq.read_table(file, partitioning=None)["trade_id"].to_pylist()
-    assert sorted(ids) == list(range(1_000, 1_500))
-    assert verify_lake(database_url, str(tmp_path)).findings == []
-
-
-@pytest.mark.parametrize("manifest", ["empty", "of another lake"])
-def test_compacting_refuses_a_lake_that_the_manifest_does_not_know(
-    database_url: str, tmp_path: Path, manifest: str
-):
-    """The database was made anew, or is that of another lake: one error, and every file stays."""
-    store(database_url, [*day_of_trades(20), *day_of_trades(20, "ETH-USDT")])
-    file = archive_raw_trades(database_url, str(tmp_path / "lake"), SYMBOL, DAY)
-    with engine(database_url).begin() as connection:
-        connection.execute(text("DELETE FROM lake_files"))
-    if manifest == "of another lake":
-        archive_raw_trades(database_url, str(tmp_path / "other"), "ETH-USDT", DAY)
-    (tmp_path / "lake" / "half.partial").write_bytes(b"half")
-    before = sorted((tmp_path / "lake").rglob("*"))
-    with pytest.raises(BadInput, match="TCP_LAKE_URL: the database knows none of its 1 files"):
-        compact_lake(database_url, str(tmp_path / "lake"), time.time_ns() // 1_000_000 + 2 * 3_600_000)
-    assert sorted((tmp_path / "lake").rglob("*")) == before
-    assert (tmp_path / "lake" / str(file.path)).is_file()
-
-
 def test_days_that_are_over_are_archived(database_url: str, tmp_path: Path):
     """Without a day, every stored day that the exchange's clock has left is archived, for every symbol, a
     quiet one's newest too; of a clock that lags, those before a stored trade. A drop empties the table."""
@@ -369,118 +205,6 @@ def test_days_that_are_over_are_archived(database_url: str, tmp_path: Path):
     assert archived(MIDNIGHT_MS + DAY_MS - 1) == [(SYMBOL, DAY, 10)]
     assert archived(MIDNIGHT_MS + DAY_MS) == [(SYMBOL, DAY, 10), ("ETH-USDT", DAY, 10)]
     assert len(archived(MIDNIGHT_MS + 2 * DAY_MS, drop=True)) == 3 and stored_ids(database_url) == set()
-
-
-NOW_MS = MIDNIGHT_MS + 2 * DAY_MS
-
-
-def test_a_lake_whose_manifest_is_lost_is_adopted(database_url: str, tmp_path: Path):
-    """The database was made anew: its rows come back, path, hash and all, and no file comes or goes; a repeat
-    finds nothing to do."""
-    lake = str(tmp_path)
-    store(database_url, [*day_of_trades(), *day_of_trades(20, "ETH-USDT")])
-    for symbol in (SYMBOL, "ETH-USDT"):
-        archive_raw_trades(database_url, lake, symbol, DAY, drop=True)
-    own = engine(database_url)
-    with own.begin() as connection:
-        before = find_files(connection)
-        connection.execute(text("DELETE FROM lake_files"))
-    files = sorted(path for path in tmp_path.rglob("*"))
-    done = adopt_files(database_url, lake, NOW_MS)
-    assert (done.adopted, done.refused) == ([(file.path, file.path) for file in before], [])
-    with own.connect() as connection:
-        assert find_files(connection) == before
-    assert sorted(path for path in tmp_path.rglob("*")) == files
-    assert adopt_files(database_url, lake, NOW_MS) == Adoption([], [])
-
-
-def test_a_file_put_into_the_lake_by_hand_joins_its_day(database_url: str, tmp_path: Path):
-    """Half of its trades are there already: each is there once, in one file, and the one that was put there
-    is kept in the quarantine."""
-    trades, lake = day_of_trades(), str(tmp_path)
-    store(database_url, trades)
-    whole = archive_raw_trades(database_url, str(tmp_path / "other"), SYMBOL, DAY, drop=True)
-    put = tmp_path / "lake" / f"raw_trades/exchange=okx/symbol={SYMBOL}/date={DAY}/mine.parquet"
-    put.parent.mkdir(parents=True)
-    put.write_bytes((tmp_path / "other" / str(whole.path)).read_bytes())
-    with engine(database_url).begin() as connection:
-        connection.execute(text("DELETE FROM lake_files"))
-    lake = str(tmp_path / "lake")
-    store(database_url, trades[:250])
-    archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True)
-    (finding,) = verify_lake(database_url, lake).findings
-    assert finding.kind == "garbage" and "tcp data adopt" in finding.detail
-    ((path, kept),) = adopt_files(database_url, lake, NOW_MS).adopted
-    assert path.endswith("mine.parquet") and not put.exists()
-    ids = pq.read_table(tmp_path / "lake" / kept, partitioning=None)["trade_id"].to_pylist()
-    assert ids == list(range(1_000, 1_500))
-    assert verify_lake(database_url, lake).findings == []
-    assert len(list((tmp_path / "lake" / "quarantine").rglob("mine.parquet.*"))) == 1
-
-
-def test_a_manifest_of_before_is_brought_up_to_date(database_url: str, tmp_path: Path):
-    """The database was restored from a backup: its row names a file that a newer one of the day has replaced
-    since. The newer one is taken in if it has all of the older one's ids; else both stay as they are."""
-    trades, lake = day_of_trades(), str(tmp_path)
-    store(database_url, trades[:400])
-    archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True)
-    own = engine(database_url)
-    with own.connect() as connection:
-        (before,) = find_files(connection)
-    store(database_url, trades[400:])
-    archive_raw_trades(database_url, lake, SYMBOL, DAY, drop=True)
-    with own.connect() as connection:
-        (after,) = find_files(connection)
-    for known, told in (
-        (msgspec.structs.replace(before, min_trade_id=999), "missing or damaged"),
-        (before, None),
-    ):
-        with own.begin() as connection:
-            connection.execute(text("DELETE FROM lake_files"))
-            replace_files(connection, [], known)
-        done = adopt_files(database_url, lake, NOW_MS)
-        if told is None:
-            assert done == Adoption([(after.path, after.path)], [])
-        else:
-            ((path, reason),) = done.refused
-            assert path == after.path and told in reason and (tmp_path / path).is_file()
-    with own.connect() as connection:
-        assert find_files(connection) == [after]
-    assert verify_lake(database_url, lake).findings == []
-
-
-def test_files_that_are_no_day_of_trades_are_refused(database_url: str, tmp_path: Path):
-    """Each by its path and reason; all stay where they are, and the manifest is as it was."""
-    store(database_url, day_of_trades(20))
-    good = archive_raw_trades(database_url, str(tmp_path / "other"), SYMBOL, DAY)
-    with engine(database_url).begin() as connection:
-        connection.execute(text("DELETE FROM lake_files"))
-    table = pq.read_table(tmp_path / "other" / str(good.path), partitioning=None)
-    lake, days = tmp_path / "lake", f"raw_trades/exchange=okx/symbol={SYMBOL}"
-    sides, prices = pa.array(["hold"] * 20), pa.array([None] * 20, table["price"].type)
-    wrong = {
-        f"{days}/date=2026-11-18/a.parquet": (table, "of another day than 2026-11-18"),
-        f"{days}/date=2026-13-18/a.parquet": (table, "2026-13-18 is no day"),
-        f"{days}/date={DAY}/b.parquet": (table.drop_columns(["count"]), "no column count; see data_lake"),
-        f"{days}/date={DAY}/c.parquet": (table.slice(0, 0), "has no trades"),
-        f"{days}/date={DAY}/d.parquet": (None, "cannot be read as trades"),
-        f"{days}/date={DAY}/e.parquet": (table.set_column(4, "side", sides), "neither buy nor sell"),
-        f"{days}/date={DAY}/f.parquet": (table.set_column(2, "price", prices), "a value of price is missing"),
-        "raw_trades/mine.parquet": (table, "is not raw_trades/exchange=okx/symbol=SYMBOL/date="),
-        "candles/mine.parquet": (table, "tcp data import"),
-    }
-    for path, (rows, _) in wrong.items():
-        (lake / path).parent.mkdir(parents=True, exist_ok=True)
-        (lake / path).write_bytes(b"PAR1") if rows is None else pq.write_table(rows, lake / path)
-    done = adopt_files(database_url, str(lake), NOW_MS)
-    assert done.adopted == [] and {path for path, _ in done.refused} == set(wrong)
-    for path, reason in done.refused:
-        assert wrong[path][1] in reason, (path, reason)
-    assert all((lake / path).is_file() for path in wrong) and data_status(database_url).lake == []
-    early = f"{days}/date={DAY}/a.parquet"
-    pq.write_table(table, lake / early)
-    refused = dict(adopt_files(database_url, str(lake), MIDNIGHT_MS).refused)
-    assert "a trade is of the future" in refused[early]
 
 
 def test_a_month_of_candles_is_exported_exactly(database_url: str, tmp_path: Path):

@@ -11,8 +11,9 @@ from playwright.sync_api import expect
 from core.timeframes import Timeframe
 from pipelines.bus import json
 from pipelines.warehouse import tables
+from tests.dashboard_market import market_message, market_running
 from tests.dashboard_marts import fill_marts
-from tests.dashboard_seed import MINUTE_MS, market_message, market_running, seed
+from tests.dashboard_seed import MINUTE_MS, seed
 from tests.dashboard_server import running, until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser]

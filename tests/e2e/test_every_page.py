@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from tests.dashboard_market import market_running
 from tests.dashboard_marts import fill_marts
-from tests.dashboard_seed import market_running, seed
+from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
 from tests.dashboard_showcase import fill_showcase
 from tests.page_views import VIEWS

@@ -12,7 +12,8 @@ from playwright.sync_api import expect
 from pipelines.bus import json
 from pipelines.bus.books import document
 from pipelines.warehouse import tables
-from tests.dashboard_seed import market_message, seed
+from tests.dashboard_market import market_message
+from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
 from tests.research_seed import SWEEP, WALK, fill_research
 

@@ -28,6 +28,13 @@ def parsed_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+@pytest.fixture
+def dbt_home(parsed_home: Path, tmp_path: Path) -> Path:
+    """A home of its own, with the parse that is there already."""
+    shutil.copytree(parsed_home / "dbt", tmp_path / "dbt")
+    return tmp_path
+
+
 @pytest.fixture(scope="module")
 def dagster_stack(
     postgres_url: str, template_database: str, parsed_home: Path, tmp_path_factory: pytest.TempPathFactory
