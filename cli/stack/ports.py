@@ -2,18 +2,29 @@
 
 import json
 import os
+import secrets
 import socket
 from contextlib import closing
 from pathlib import Path
 
+from core.errors import Unavailable
+
 LOOPBACK = "127.0.0.1"
 
 
+SERVERS = range(15_000, 32_000)
+"""Below the ports that systems give to outgoing connections (Linux: from 32,768): one of those would take the
+port of a server that is down for a moment, or has not begun to listen."""
+TRIES = 1_000
+
+
 def free_port() -> int:
-    """A TCP port nobody listens on at this moment, chosen by the system."""
-    with closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as probe:
-        probe.bind((LOOPBACK, 0))
-        return int(probe.getsockname()[1])
+    """A TCP port nobody uses at this moment. Unavailable when a thousand tries found none."""
+    for _ in range(TRIES):
+        port = SERVERS[secrets.randbelow(len(SERVERS))]
+        if is_free(port):
+            return port
+    raise Unavailable(f"no free port on {LOOPBACK} between {SERVERS.start} and {SERVERS.stop}")
 
 
 def is_free(port: int, host: str = LOOPBACK) -> bool:
