@@ -132,6 +132,16 @@ def test_image_copies_what_the_build_is_given(dockerfile) -> None:
         assert packages - {"tests"} <= set(kept)
 
 
+def test_image_holds_no_secret() -> None:
+    """What git is told to leave out of deploy/, because it holds passwords, is not sent to the build."""
+    kept = re.findall(r"^!(.+)$", (PROJECT_ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
+    secrets = [
+        line for line in (PROJECT_ROOT / ".gitignore").read_text().splitlines() if line.startswith("deploy/")
+    ]
+    assert len(secrets) == 2
+    assert not [line for line in secrets if any(fnmatch.fnmatch(line, f"{name}*") for name in kept)]
+
+
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
 def test_units_are_valid(tmp_path: Path) -> None:
     """systemd itself has nothing to say about them."""
