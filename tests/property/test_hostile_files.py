@@ -110,9 +110,9 @@ def test_a_file_that_would_fill_the_memory_is_refused_at_once(folder):
         "large.json": " " * MOST_BYTES + "{}",
     }
     for name, text in files.items():
-        began = time.monotonic()
+        began = time.process_time()
         assert said(folder, name, text.encode()), name
-        assert time.monotonic() - began < MOMENT_S, name
+        assert time.process_time() - began < MOMENT_S, name
     with pytest.raises(ConfigError, match="larger than 256 kB"):
         read_document(Path("/dev/zero"))
 
