@@ -5,6 +5,9 @@ import contextlib
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
 
+from core.errors import BadInput
+from pipelines.warehouse.database import engine
+
 DAEMON_LOCK = 7_205_003
 ORDERS_LOCK = 7_205_005
 _ENDED_SOON = text("""
@@ -61,3 +64,13 @@ class DaemonLock:
             connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": self._key})
             connection.commit()
         connection.close()
+
+
+def refuse_running(url: str) -> None:
+    """BadInput while a daemon, or the process that sends orders, works on the database: what it knows would
+    not be what is there afterwards."""
+    for key, name in ((DAEMON_LOCK, "a daemon"), (ORDERS_LOCK, "the process that sends orders")):
+        lock = DaemonLock(engine(url), key)
+        if not lock.hold():
+            raise BadInput("TCP_DATABASE_URL", f"{name} works on this database: stop it first, `tcp down`")
+        lock.release()

@@ -6,6 +6,7 @@ from alembic import command
 from sqlalchemy.engine import make_url
 
 from pipelines.warehouse import database
+from pipelines.warehouse.lock import DAEMON_LOCK, ORDERS_LOCK, DaemonLock
 from tests.stack import Tcp
 
 pytestmark = pytest.mark.servers
@@ -74,6 +75,39 @@ def test_newer_schema_is_refused(database_url, tmp_path):
     assert result.stderr.count("\n") == 1
     assert "9999" in result.stderr and "update the program or use another database" in result.stderr
     assert not (tmp_path / "home" / "backups").exists()
+
+
+def test_an_older_program_restores_its_own_backup_over_a_newer_schema(database_url, tmp_path):
+    """The way back from an upgrade: what the newer program made is gone, none of it stops the older."""
+    tcp = Tcp(tmp_path / "home", TCP_DATABASE_URL=database_url)
+    _execute(database_url, "INSERT INTO controls (name, value) VALUES ('kept', 'true')")
+    backup = tmp_path / "own.dump"
+    assert tcp.run("db", "backup", str(backup)).returncode == 0
+    _execute(database_url, "CREATE TABLE of_the_newer (id int)")
+    _execute(database_url, "UPDATE alembic_version SET version_num = '9999'")
+    result = tcp.run("db", "restore", str(backup))
+    assert result.returncode == 0, result.stderr
+    assert _names(database_url) == ["kept"]
+    current, wanted = database.schema_versions(database_url)
+    assert current == wanted
+
+
+@pytest.mark.parametrize("key", [DAEMON_LOCK, ORDERS_LOCK])
+def test_nothing_is_restored_under_a_running_daemon(database_url, tmp_path, key):
+    """Nor under the process that sends orders, wherever it runs; the rows stay."""
+    tcp = Tcp(tmp_path / "home", TCP_DATABASE_URL=database_url)
+    backup = tmp_path / "own.dump"
+    assert tcp.run("db", "backup", str(backup)).returncode == 0
+    _execute(database_url, "INSERT INTO controls (name, value) VALUES ('later', 'true')")
+    lock = DaemonLock(database.engine(database_url), key)
+    assert lock.hold()
+    result = tcp.run("db", "restore", str(backup))
+    lock.release()
+    assert (result.returncode, result.stderr.count("\n")) == (2, 1)
+    assert "works on this database: stop it first" in result.stderr
+    assert _names(database_url) == ["later"]
+    assert tcp.run("db", "restore", str(backup)).returncode == 0
+    assert _names(database_url) == []
 
 
 def _names(url: str) -> list[str]:
