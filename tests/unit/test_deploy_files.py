@@ -132,6 +132,23 @@ def test_image_copies_what_the_build_is_given(dockerfile) -> None:
         assert packages - {"tests"} <= set(kept)
 
 
+def test_commands_see_what_the_units_see() -> None:
+    """`deploy/tcp` has the account, the folders and the file of settings of tcp-live.service."""
+    unit, script = (DEPLOY / "systemd" / "tcp-live.service").read_text(), (DEPLOY / "tcp").read_text()
+    folders = set(re.findall(r"\b(TCP_[A-Z_]+=\S+)", unit))
+    assert len(folders) == 4
+    assert set(re.findall(r"--setenv=(\S+)", script)) == folders
+    for name, option in (
+        ("User", "--uid"),
+        ("Group", "--gid"),
+        ("WorkingDirectory", "--working-directory"),
+        ("EnvironmentFile", "--property=EnvironmentFile"),
+    ):
+        (value,) = re.findall(rf"^{name}=(.+)$", unit, re.MULTILINE)
+        assert f"{option}={value} " in script.replace("\n", " "), name
+    assert subprocess.run(["sh", "-n", str(DEPLOY / "tcp")]).returncode == 0
+
+
 def test_image_holds_no_secret() -> None:
     """What git is told to leave out of deploy/, because it holds passwords, is not sent to the build."""
     kept = re.findall(r"^!(.+)$", (PROJECT_ROOT / ".dockerignore").read_text(), flags=re.MULTILINE)
