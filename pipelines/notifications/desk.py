@@ -43,17 +43,18 @@ class Said(msgspec.Struct):
     """What is remembered of a key: when it was told last, the newest notice since, how many there were."""
 
     at_s: float
-    event: str
     latest: Notice | None = None
     count: int = 0
 
 
 class Memory(msgspec.Struct):
-    """Everything that outlives a restart. cursor: id of the last event that was looked at."""
+    """Everything that outlives a restart. cursor: id of the last event that was looked at; lasting: bad news
+    that waits for the good one, however long that takes."""
 
     cursor: int | None = None
     said: dict[str, Said] = {}
     waiting: list[Notice] = []
+    lasting: set[str] = set()
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -84,16 +85,19 @@ class Desk:
         """Something happened: it waits for `due`, or is counted where it was told lately, or is nothing."""
         known = self.memory.said
         if notice.event in RESOLVES:
-            wanted = any(said.event == RESOLVES[notice.event] for said in known.values())
+            wanted = RESOLVES[notice.event] in self.memory.lasting
+            self.memory.lasting.discard(RESOLVES[notice.event])
         else:
             wanted = LEVELS.index(notice.level) >= LEVELS.index(self._policy.level)
         if not wanted:
             return
+        if notice.event in RESOLVES.values():
+            self.memory.lasting.add(notice.event)
         said = known.get(notice.key)
         if said is not None and notice.at_s - said.at_s < self._policy.repeat_s:
             said.latest, said.count = notice, said.count + 1
             return
-        known[notice.key] = Said(notice.at_s, notice.event)
+        known[notice.key] = Said(notice.at_s)
         self.memory.waiting.append(notice)
 
     def due(self, now_s: float) -> list[Notice]:
@@ -116,7 +120,7 @@ class Desk:
             if said.latest is not None:
                 again = f"{said.latest.message} ({said.count} more in {_span(now_s - said.at_s)})"
                 self.memory.waiting.append(msgspec.structs.replace(said.latest, message=again))
-                self.memory.said[key] = Said(now_s, said.event)
+                self.memory.said[key] = Said(now_s)
 
 
 def written(notices: Sequence[Notice]) -> tuple[str, str, str]:

@@ -85,6 +85,18 @@ def test_level_decides_and_good_news_needs_bad_news():
     assert tell(ours, T0 + 90) == ["PostgreSQL is away", "PostgreSQL is back"]
 
 
+def test_good_news_comes_however_long_the_bad_lasted():
+    """Once, after an outage far longer than the time in which the same is told once, and after a restart."""
+    ours = desk()
+    ours.take(Notice(T0, "warning", "live", "redis_away", "Redis is away"))
+    assert tell(ours, T0) == ["Redis is away"]
+    assert tell(ours, T0 + 7_200) == []
+    ours = Desk(Policy(), msgspec.json.decode(msgspec.json.encode(ours.memory), type=Memory))
+    for at_s in (T0 + 7_200, T0 + 14_400):
+        ours.take(Notice(at_s, "info", "live", "redis_back", "Redis is back"))
+    assert tell(ours, T0 + 14_400) == ["Redis is back"]
+
+
 def test_memory_survives_a_restart():
     """What waits and what was told is the same after a round trip through JSON."""
     ours = desk()
