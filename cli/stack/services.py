@@ -14,14 +14,15 @@ SERVERS = ("postgres", "redis", "sim")
 @dataclass(frozen=True)
 class Service:
     """A supervised process. `nice` makes room for the trading path on a small machine; one that ends before
-    `start_seconds` failed to start, and the pause before the next try grows. `keys`: whether it may see the
-    keys of an account, if the environment has them."""
+    `start_seconds` failed to start, and the pause before the next try grows; after `start_tries` (60: half an
+    hour) it is given up. `keys`: whether it may see the keys of an account, if the environment has them."""
 
     name: str
     command: tuple[str, ...]
     folder: Path = PROJECT_ROOT
     user: str | None = None
     start_seconds: int = 5
+    start_tries: int = 60
     stop_signal: str = "TERM"
     stop_seconds: int = 15
     stop_children: bool = False

@@ -78,6 +78,12 @@ class Supervisor:
                 if fault.faultCode != _ALREADY_STARTED:
                     raise Unavailable(f"{name} did not start: {fault.faultString}") from None
 
+    def start_given_up(self) -> list[str]:
+        """Start again, once, what has used up its tries: a disk that was full has room again. Their names."""
+        names = [process.name for process in self.processes() if process.state == "FATAL"]
+        self.start(*names)
+        return names
+
     def stop(self, *names: str) -> None:
         """Ask services to stop, all at once, without waiting."""
         for name in names:

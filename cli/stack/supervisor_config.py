@@ -9,14 +9,13 @@ from cli.stack.services import Service
 from pipelines.exchanges.okx.keys import VARIABLES
 
 LOG_BYTES = "20MB"
-START_TRIES = 60
 _WITHOUT_KEYS = ("env", *(word for name in VARIABLES for word in ("-u", name)))
 
 
 def config_text(home: Home, services: Iterable[Service], port: int, password: str, user: str) -> str:
     """supervisord.conf: loopback control port with a password, one program a service, none started by itself.
 
-    A program that dies is started again, at once and then with a growing pause, START_TRIES times.
+    A program that dies is started again, at once and then with a growing pause, as often as its service says.
     """
     blocks = [
         _section(
@@ -55,7 +54,7 @@ def _program(home: Home, service: Service) -> str:
         "autostart": "false",
         "autorestart": "true",
         "startsecs": str(service.start_seconds),
-        "startretries": str(START_TRIES),
+        "startretries": str(service.start_tries),
         "stopsignal": service.stop_signal,
         "stopwaitsecs": str(service.stop_seconds),
         "stopasgroup": str(service.stop_children).lower(),

@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import typer
@@ -28,7 +29,7 @@ from cli.stack.started import remember
 from cli.stack.supervisor import Supervisor
 from cli.stack.table import columns
 from config.settings import PROJECT_ROOT, settings
-from core.errors import BadInput
+from core.errors import BadInput, Unavailable
 from pipelines.notifications.channels import urls
 
 TRADING = ("live", "dashboard")
@@ -38,6 +39,8 @@ OPTIONAL = ("notify",)
 PORTLESS = frozenset({"live", "dagster-daemon"})
 TRADING_ANSWER_S = 60
 APPS_ANSWER_S = 120
+GIVEN_UP_S = 60
+"""How often what was given up is tried again: a person may be a weekend away."""
 
 
 def up(
@@ -90,14 +93,26 @@ def _run(home: Home, speed: str) -> None:
             print(f"{name} does not answer yet: {last_line(log)} (log: {log})")
         state = "running" if waiting else "ready"
         print(f"{state} after {time.monotonic() - began:.0f} s; Ctrl-C stops everything", flush=True)
-        while supervisor.answers():
-            time.sleep(1)
+        _watch(supervisor)
         print("the stack was stopped from elsewhere", file=sys.stderr)
     except KeyboardInterrupt:
         print("stopping …", file=sys.stderr, flush=True)
     finally:
         _on_signals(signal.SIG_IGN)  # a second Ctrl-C must not leave half of it
         stop_everything(home)
+
+
+def _watch(supervisor: Supervisor) -> None:
+    """Until supervisord ends. What it gave up is tried again now and then, for as long as this runs."""
+    looked = time.monotonic()
+    while supervisor.answers():
+        time.sleep(1)
+        if time.monotonic() - looked < GIVEN_UP_S:
+            continue
+        looked = time.monotonic()
+        with suppress(Unavailable):
+            for name in supervisor.start_given_up():
+                print(f"{name} was given up, and is tried again", file=sys.stderr, flush=True)
 
 
 def _launch(plan: Plan) -> tuple[Plan, Supervisor]:
