@@ -35,10 +35,11 @@ class Feed:
             self._lag_ms = max(0, now_ms - published_ms)
 
     def database_lost(self, now_ms: int, error: Exception) -> None:
-        """The database does not answer; the first line of the driver's message is kept."""
+        """The database does not answer; the first line of the driver's message is kept, if it has one."""
         if self.database_error is None:
             self.database_since_ms = now_ms
-        self.database_error = str(getattr(error, "orig", error)).strip().splitlines()[0]
+        lines = str(getattr(error, "orig", error)).strip().splitlines()
+        self.database_error = lines[0] if lines else "no reason given"
 
     @property
     def _details(self) -> dict[str, Any]:

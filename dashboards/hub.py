@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+import structlog
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -28,10 +29,14 @@ from pipelines.warehouse.controls import kill_switch_is_on
 CHANNELS = ("market:*", "signals:*", "status:*", "book:*", "system:events")
 REFRESH_S = 2.0
 DEBOUNCE_S = 0.3
+LATE_MS = 15_000
+"""A hub whose last whole turn is older than this stands still."""
 KEPT_CANDLES = 64
 KEPT_FILLS = 300
 KEPT_SESSIONS = 2000
 NO_BOOK: dict[str, Any] = {"bids": [], "asks": []}
+
+_log = structlog.get_logger("dashboards")
 
 
 @dataclass(slots=True)
@@ -107,9 +112,12 @@ class Hub:
         self._rows: list[dict[str, Any]] = []
         self._said: tuple[str, bool] | None = None
         self._fill_counts: dict[str, int] = {}
+        self._turned_ms = clock.now_ms()
+        self._failed: set[tuple[str, type[Exception]]] = set()
 
     async def run(self) -> None:
-        """Follow bus and database until cancelled."""
+        """Follow bus and database until cancelled: what nobody expected is logged, and costs no more than the
+        message or the turn that it happened in."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._listen())
             group.create_task(self._refresh_forever())
@@ -150,6 +158,10 @@ class Hub:
         """The exchange's time: from the daemon's heartbeat, else the wall."""
         return datetime.fromtimestamp(self.feed.exchange_ms(self._clock.now_ms()) / 1000, UTC)
 
+    def late(self) -> bool:
+        """Whether bots and heartbeats have not been looked at for a quarter of a minute."""
+        return self._clock.now_ms() - self._turned_ms > LATE_MS
+
     def _wake(self, symbol: str | None = None) -> None:
         """Wake every browser, or those that watch the symbol: one woken for nothing would be resting when
         its own price comes."""
@@ -159,8 +171,27 @@ class Hub:
                 listener.woken.set()
 
     async def _listen(self) -> None:
-        async for channel, message in self._bus.subscribe(CHANNELS):
+        while True:
+            try:
+                async for channel, message in self._bus.subscribe(CHANNELS):
+                    self._hear(channel, message)
+            except Exception as error:
+                self._log_once("subscription", error)
+            await asyncio.sleep(REFRESH_S)
+            self._missed()
+
+    def _hear(self, channel: str, message: dict[str, Any]) -> None:
+        """Take a message in; one of another version of the platform is left out."""
+        try:
             self.take(channel, message)
+        except Exception as error:
+            self._log_once(channel.partition(":")[0], error)
+
+    def _log_once(self, where: str, error: Exception) -> None:
+        """With its stack, but not again at each message and turn for as long as the cause stays."""
+        if (where, type(error)) not in self._failed:
+            self._failed.add((where, type(error)))
+            _log.error("hub_failed", where=where, exc_info=error)
 
     def take(self, channel: str, message: dict[str, Any]) -> None:
         """A message of the bus."""
@@ -179,9 +210,13 @@ class Hub:
         elif kind == "status":
             self._stale.set()
         elif channel == MARKER and message["event"] == "reconnected":
-            self.epoch += 1
-            self._stale.set()
-            self._wake()
+            self._missed()
+
+    def _missed(self) -> None:
+        """Messages may have been lost: charts are drawn anew, bots read at once."""
+        self.epoch += 1
+        self._stale.set()
+        self._wake()
 
     def book(self, symbol: str) -> dict[str, Any]:
         """The best levels of a symbol as the page wants them; without levels when none was told lately."""
@@ -198,19 +233,28 @@ class Hub:
     async def _refresh_forever(self) -> None:
         while True:
             try:
-                await asyncio.to_thread(self._read)
-                self.feed.database_error = None
-                self.read = True
-            except SQLAlchemyError as error:
-                self.feed.database_lost(self._clock.now_ms(), error)
-            await self._probe_bus()
-            self._publish_rows()
+                await self._turn()
+                self._turned_ms = self._clock.now_ms()
+                self._failed = {failed for failed in self._failed if failed[0] != "turn"}
+            except Exception as error:
+                self._log_once("turn", error)
             try:
                 await asyncio.wait_for(self._stale.wait(), REFRESH_S)
                 await asyncio.sleep(DEBOUNCE_S)
             except TimeoutError:
                 pass
             self._stale.clear()
+
+    async def _turn(self) -> None:
+        """Read everything once; a server that is away is said by the feed."""
+        try:
+            await asyncio.to_thread(self._read)
+            self.feed.database_error = None
+            self.read = True
+        except SQLAlchemyError as error:
+            self.feed.database_lost(self._clock.now_ms(), error)
+        await self._probe_bus()
+        self._publish_rows()
 
     async def _probe_bus(self) -> None:
         """A subscription reconnects in silence: only a question tells whether the bus is there."""

@@ -387,9 +387,10 @@ class ConnectionMinutes(BaseModel):
 
 
 class Health(BaseModel):
-    """ok, or which of database and redis is away."""
+    """ok, or which of database and redis is away; current: both were asked in the last 15 seconds."""
 
     status: str
     database: bool
     redis: bool
+    current: bool
     feed: str

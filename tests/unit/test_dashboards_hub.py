@@ -1,12 +1,15 @@
 """What the hub keeps, and what each browser is sent from it."""
 
 import asyncio
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from time import monotonic
 
 import pytest
 import sqlalchemy as sa
 
 from core.clock import ManualClock
+from dashboards.api.operations import health_document
 from dashboards.feed import Feed
 from dashboards.hub import KEPT_CANDLES, Hub, Series, Watch
 from dashboards.stream import Cursor
@@ -189,3 +192,72 @@ def test_an_order_book_goes_to_who_shows_it_and_ends_when_nobody_tells_it():
     assert cursor.book(Watch(None, "BTC-USDT", "1m")) is None
     clock.set(NOW_MS + 31_000)
     assert cursor.book(watch) == {"symbol": "BTC-USDT", "bids": [], "asks": []}
+
+
+class OddBus(MemoryBus):
+    """A bus whose reading of a key fails in a way that no server's absence does, while `odd`."""
+
+    def __init__(self):
+        super().__init__()
+        self.odd = True
+
+    async def get_value(self, key):
+        """Fail, or answer as usual."""
+        if self.odd:
+            raise KeyError(key)
+        return await super().get_value(key)
+
+
+@asynccontextmanager
+async def followed(hub):
+    """The hub's tasks, until the block ends."""
+    running = asyncio.create_task(hub.run())
+    try:
+        yield running
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def eventually(condition):
+    """Let the loop run until the condition holds, at most ten seconds."""
+    deadline = monotonic() + 10
+    while not condition():
+        assert monotonic() < deadline
+        await asyncio.sleep(0.01)
+
+
+async def test_a_message_of_another_version_costs_itself_only():
+    """Prices go on after a candle without its prices, which is logged."""
+    bus = MemoryBus()
+    hub = Hub(sa.create_engine("sqlite://"), bus, Feed("sim"), ManualClock(NOW_MS))
+    async with followed(hub) as running:
+        await eventually(lambda: bool(bus._readers))
+        for _ in range(2):
+            await bus.publish("market:BTC-USDT", {"timeframe": "1m", "close_price": 5})
+        await bus.publish("market:BTC-USDT", message(1, 100))
+        await eventually(lambda: running.done() or hub.prices == {"BTC-USDT": 100.0})
+        assert not running.done()
+
+
+async def test_a_turn_that_fails_is_followed_by_the_next():
+    """What nobody expected does not end the reading of bots; meanwhile health says that it stands still."""
+    bus, clock = OddBus(), ManualClock(NOW_MS)
+    hub = Hub(sa.create_engine("sqlite://"), bus, Feed("sim"), clock)
+    async with followed(hub) as running:
+        await eventually(lambda: running.done() or hub.feed.database_error)
+        clock.set(NOW_MS + 16_000)
+        assert hub.late() and health_document(hub)["current"] is False
+        assert health_document(hub)["status"] == "unavailable"
+        bus.odd = False
+        hub.refresh_soon()
+        await eventually(lambda: running.done() or not hub.late())
+        assert not running.done()
+        assert health_document(hub)["current"] is True
+
+
+def test_a_loss_without_a_reason_is_said_too():
+    """A driver's error may have no text."""
+    feed = beating()
+    feed.database_lost(NOW_MS, ValueError(""))
+    assert feed.document(NOW_MS)["error"] == "no reason given"
