@@ -45,10 +45,14 @@ left join lateral (
     order by c.snapshot_at desc limit 1) newest on true
 group by steps.at order by steps.at
 """)
-# The same out of the bots' own snapshots: bounded in time, each step a probe of (bot, time).
+# The same out of the bots' own snapshots: bounded in time, each step a probe of (bot, time). Deleted bots
+# count at no time, as in the marts: leaving at their deletion they would look like a loss of all they had.
 _LIVE_CURVE = sa.text("""
-with first as (
-    select min(own.timestamp) as at from bots b cross join lateral (
+with kept as (
+    select id, virtual_balance from bots where deleted_at is null
+),
+first as (
+    select min(own.timestamp) as at from kept b cross join lateral (
         select timestamp from bot_performance where bot_id = b.id order by timestamp limit 1) own
 ),
 bounds as (select greatest(at, cast(:now as timestamptz) - interval '1 day') as first from first),
@@ -58,7 +62,7 @@ steps as (
 )
 select steps.at, sum(coalesce(newest.total_value, b.virtual_balance)) as equity,
        sum(coalesce(newest.cash_balance, b.virtual_balance)) as cash
-from steps cross join bots b
+from steps cross join kept b
 left join lateral (
     select total_value, cash_balance from bot_performance p
     where p.bot_id = b.id and p.timestamp <= steps.at

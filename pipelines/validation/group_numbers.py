@@ -1,7 +1,7 @@
 """What many bots come to together: the portfolio by the day, and who stands where."""
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -67,10 +67,9 @@ def bot_days(account: Account, last: date | None) -> dict[date, dict[str, Any]]:
     return found
 
 
-def portfolio_days(accounts: Collection[Account]) -> dict[date, dict[str, Any]]:
-    """Each day of all bots together. Returns are chained: a bot that joins brings cash, which is no
-    profit."""
-    last = last_day(accounts)
+def portfolio_days(accounts: Iterable[Account], last: date | None) -> dict[date, dict[str, Any]]:
+    """Each day of these bots together, until `last`. Returns are chained: a bot that joins brings cash, which
+    is no profit."""
     by_day: dict[date, list[Mapping[str, Any]]] = defaultdict(list)
     for account in accounts:
         for day, row in bot_days(account, last).items():

@@ -116,7 +116,9 @@ def _of_days(engine: Engine, bots: list[dict[str, Any]], accounts: Mapping[int, 
             costs = {metric: fills[metric] for metric in OF_COSTS}
             yield f"costs of {name} on {day}", _settled(costs, day, last), paid[bot_id].get(day, {})
     portfolio = {row["day"]: row for row in mart_rows(engine, "portfolio_daily")}
-    for day, numbers in portfolio_days(accounts.values()).items():
+    kept = {row["bot_id"] for row in mart_rows(engine, "bot_leaderboard")}  # deleted bots count on no day
+    living = [account for bot_id, account in accounts.items() if bot_id in kept]
+    for day, numbers in portfolio_days(living, last).items():
         yield f"portfolio on {day}", _settled(numbers, day, last), portfolio.get(day, {})
 
 

@@ -33,21 +33,24 @@ class Fill:
 
 @dataclass
 class Bot:
-    """A bot with its fills and its snapshots (time, value, cash), oldest first."""
+    """A bot with its fills and its snapshots (time, value, cash), oldest first; one that was `deleted` later
+    keeps them."""
 
     number: int
     name: str
     cash: Decimal
+    deleted: bool = False
     fills: list[Fill] = field(default_factory=list)
     snapshots: list[tuple[datetime, Decimal, Decimal]] = field(default_factory=list)
 
 
 def invent(seed: int) -> list[Bot]:
-    """Four bots: three trade, from different days on, one of them pausing for a day; the fourth never ran."""
+    """Four bots: three trade, from different days on, one of them pausing for a day and deleted since; the
+    fourth never ran."""
     chance = random.Random(seed)
     found = []
     for number, (name, first_day) in enumerate([("alpha", 0), ("beta", 1), ("gamma", 0)], 1):
-        bot = Bot(number, name, Decimal(1000 * number))
+        bot = Bot(number, name, Decimal(1000 * number), deleted=name == "gamma")
         cash, coins, cost = bot.cash, Decimal(0), Decimal(0)
         price = Decimal(100)
         for step in range(1, (DAYS - first_day) * 24 * 6 + 1):
@@ -85,6 +88,7 @@ def store_bots(connection: Connection, history: list[Bot]) -> None:
                 config={},
                 virtual_balance=bot.cash,
                 current_balance=bot.cash,
+                deleted_at=START + timedelta(days=DAYS) if bot.deleted else None,
             )
         )
 
@@ -203,9 +207,9 @@ def statistics(history: list[Bot]) -> dict[str, dict[str, Any]]:
 
 
 def standings(history: list[Bot]) -> dict[str, dict[str, Any]]:
-    """Bot → profit, return, deepest drawdown."""
+    """Bot → profit, return, deepest drawdown; deleted ones stand nowhere."""
     found = {}
-    for bot in history:
+    for bot in (bot for bot in history if not bot.deleted):
         peak, deepest, value = bot.cash, 0.0, bot.cash
         for _, value, _ in bot.snapshots:
             peak = max(peak, value)
@@ -219,10 +223,12 @@ def standings(history: list[Bot]) -> dict[str, dict[str, Any]]:
 
 
 def portfolio(history: list[Bot]) -> dict[date, dict[str, Any]]:
-    """Day → profit, value and growth of all bots together."""
+    """Day → profit, value and growth of all bots together that are not deleted."""
     by_day: dict[date, list[dict[str, Any]]] = defaultdict(list)
-    for (_, day), row in daily(history).items():
-        by_day[day].append(row)
+    deleted = {bot.name for bot in history if bot.deleted}
+    for (name, day), row in daily(history).items():
+        if name not in deleted:
+            by_day[day].append(row)
     growth, found = 1.0, {}
     for day in sorted(by_day):
         pnl = sum((row["pnl"] for row in by_day[day]), Decimal(0))

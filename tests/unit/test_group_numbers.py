@@ -27,7 +27,9 @@ def test_equals_share_a_place_and_what_is_unknown_comes_last():
 def test_a_bot_that_joins_brings_cash_and_one_that_stands_still_keeps_its_value():
     """1000 grow by a tenth, then 1100 + 1100 lose a tenth; the bot without a snapshot stands with what it
     had, from its first fill on."""
-    days = portfolio_days([account(1000, {FIRST: 1100, THIRD: 1100}), account(1100, {THIRD: 880}, {SECOND})])
+    days = portfolio_days(
+        [account(1000, {FIRST: 1100, THIRD: 1100}), account(1100, {THIRD: 880}, {SECOND})], THIRD
+    )
     assert [(row["closing_value"], row["pnl"], row["cumulative_pnl"]) for row in days.values()] == [
         (1100, 100, 100),
         (2200, 0, 100),
@@ -44,7 +46,7 @@ def test_a_bot_that_joins_brings_cash_and_one_that_stands_still_keeps_its_value(
 
 def test_a_portfolio_that_lost_everything_is_at_the_bottom_for_good():
     """Nothing is divided by what is gone, and a bot that never lived is no part of it."""
-    days = portfolio_days([account(10, {FIRST: 0, SECOND: 0}), account(99, {})])
+    days = portfolio_days([account(10, {FIRST: 0, SECOND: 0}), account(99, {})], SECOND)
     assert list(days) == [FIRST, SECOND]
     assert days[SECOND]["drawdown"] == pytest.approx(1)
-    assert portfolio_days([]) == {}
+    assert portfolio_days([], None) == {}

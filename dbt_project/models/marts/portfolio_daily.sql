@@ -1,5 +1,13 @@
-with daily as (
-    select * from {{ ref('bot_daily_pnl') }}
+with bots as (
+    select * from {{ ref('stg_bots') }}
+),
+
+-- The same bots as in bot_leaderboard: one page shows both, and their sums must be those of one account.
+daily as (
+    select earned.*
+    from {{ ref('bot_daily_pnl') }} as earned
+    inner join bots on earned.bot_id = bots.bot_id
+    where not bots.is_deleted
 ),
 
 summed as (
