@@ -11,13 +11,15 @@ from uuid import uuid4
 from core.errors import TcpError
 
 QUEUE = 8
-KEPT = 200
+KEPT = 20
+"""Jobs whose results are still here to be asked for; what ran is kept by the database."""
 
 
 @dataclass(slots=True)
 class Job:
-    """A piece of work. state: waiting, running, done or failed; result: what the work returned; error: one
-    line for the user; field: the input at fault, if it was the user's mistake."""
+    """A piece of work. state: waiting, running, done or failed; result: what the work returned, which stays
+    in memory: only what is asked for later, no frames; error: one line for the user; field: the input at
+    fault, if it was the user's mistake."""
 
     id: str
     state: str = "waiting"

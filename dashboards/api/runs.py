@@ -40,13 +40,13 @@ def router(services: Services) -> APIRouter:
 
         Fields: strategy, symbol, timeframe, start, end, parameters, fee, slippage, cash, fill."""
         request = BacktestRequest.read(values)
-        job = services.jobs.submit(lambda: execute(request, services.settings.database_url))
+        job = services.jobs.submit(lambda: execute(request, services.settings.database_url).to_document())
         await finished(job, wait_s)
         return await job_answer(job)
 
     @routes.get("/backtest/jobs/{job_id}", response_model=models.Backtest)
     async def job(job_id: str) -> Response:
-        """A backtest that was started: its result (200), or its state (202)."""
+        """A backtest that was started, of the last twenty: its result (200), or its state (202)."""
         found = services.jobs.get(job_id)
         if found is None:
             raise NotFound(f"there is no job {job_id!r}")
@@ -106,7 +106,7 @@ def router(services: Services) -> APIRouter:
             return answer({"detail": job.error, "field": job.field}, 422 if job.field else 500)
         if job.state != "done":
             return answer({"job": job.id, "state": job.state}, 202)
-        return answer(job.result.to_document())
+        return answer(job.result)
 
     return routes
 

@@ -183,14 +183,14 @@ def _register_run(dash: Dash, services: Services) -> None:
             request = read_form(values, names, given, blocks)
             if address := await _in_dagster(services, request):
                 return no_update, "", no_update, _handed(address)
-            job = services.jobs.submit(lambda: execute(request, services.settings.database_url))
+            job = services.jobs.submit(lambda: execute(request, services.settings.database_url).id)
         except (BadInput, QueueFull, Unavailable) as error:
             return no_update, str(error), no_update, no_update
         await _wait(job)
         if job.state == "failed":
             return no_update, job.error, no_update, no_update
         rows = [results.run_row(row) for row in await services.query(queries.runs)]
-        return job.result.id, "", rows, no_update
+        return job.result, "", rows, no_update
 
     @on(
         dash,

@@ -1,11 +1,13 @@
 """Routes that change something: status, kill switch, configuration, backtests."""
 
+import gc
 import json
 
 import pytest
 import sqlalchemy as sa
 
 from dashboards.api import models
+from pipelines.backtest.result import BacktestResult
 from pipelines.warehouse import tables
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
@@ -117,6 +119,21 @@ def test_a_backtest_runs_and_is_read_back(api):
     assert len(stored["equity"]) > 100
     listed = models.Runs.model_validate(api.get("/api/backtest/results").json)
     assert [run.id for run in listed.items] == [result.id]
+
+
+def test_a_finished_backtest_leaves_no_frames_behind(api):
+    """Of a run, here in this process, the server keeps the document that it answers, not the curves, which
+    are as long as the candles."""
+    wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
+    before = results_in_memory()
+    assert api.post("/api/backtest", wanted).status == 200
+    until(lambda: results_in_memory() <= before, 10, "the end of the result")
+
+
+def results_in_memory():
+    """How many whole results of backtests this process holds."""
+    gc.collect()
+    return sum(type(thing) is BacktestResult for thing in gc.get_objects())
 
 
 def test_a_note_is_kept_beside_its_run(api):

@@ -12,7 +12,7 @@ from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read
 from dashboards.api.gauges import _escaped
 from dashboards.backtest_form import read_form
 from dashboards.forms import hint, parameter_fields, words
-from dashboards.jobs import QUEUE, Jobs, QueueFull
+from dashboards.jobs import KEPT, QUEUE, Jobs, QueueFull
 from dashboards.navigation import parameters
 from dashboards.theme import stylesheet
 from strategies import registry
@@ -70,7 +70,8 @@ def test_a_mistake_in_the_form_names_its_field(position, value, given, field):
 
 
 def test_jobs_run_one_at_a_time_and_the_queue_is_bounded():
-    """A second run waits for the first, and beyond the queue people are told to come back."""
+    """A second run waits for the first, and beyond the queue people are told to come back. The oldest of many
+    is forgotten."""
     jobs, gate = Jobs(), threading.Event()
     try:
         first = jobs.submit(gate.wait)
@@ -82,6 +83,11 @@ def test_jobs_run_one_at_a_time_and_the_queue_is_bounded():
         gate.set()
         until(lambda: waiting[-1].state == "done", 5, "the last run")
         assert waiting[-1].result == 7
+        assert jobs.get(first.id) is first
+        for _ in range(KEPT):
+            newest = jobs.submit(lambda: 7)
+            until(lambda job=newest: job.state == "done", 5, "the run")
+        assert jobs.get(first.id) is None and jobs.get(newest.id) is newest
     finally:
         gate.set()
         jobs.close()
