@@ -12,6 +12,7 @@ from dash import dcc, html
 from sqlalchemy import Engine
 
 from config.settings import Settings
+from dashboards import components
 from dashboards.api.documents import MAX_LIMIT, cursor_of, read_cursor
 from dashboards.bot_log import log_tail
 from dashboards.bot_tables import RECORDS, SHOWN
@@ -179,17 +180,7 @@ def cards(row: Mapping[str, Any], stands: BotRisk, price: float | None, now: dat
         ("Vetoes", f"{stands.vetoes:,}", "warn-text" if stands.vetoes else "", veto),
         ("Restarts", f"{row['restarts']:,}", "warn-text" if row["restarts"] else "", "Since it was started"),
     )
-    return html.Div(
-        [
-            html.Div(
-                [html.Span(name, className="muted small"), html.B(text, className=f"numeric {tone}")],
-                className="card",
-                title=hint,
-            )
-            for name, text, tone, hint in found
-        ],
-        className="cards eight",
-    )
+    return components.cards(found, "eight")
 
 
 def _tone(value: float) -> str:
