@@ -165,16 +165,21 @@ def archive(
     from cli.stack.ensure import ensure
     from pipelines.clock import SystemClock
     from pipelines.lake.archive import archive_days, check_over, is_over
+    from pipelines.warehouse.database import engine
+    from pipelines.warehouse.health import exchange_ms
 
     settings = ensure(database=True)
-    database_url, now_ms = str(settings.database_url), SystemClock().now_ms()
-    if day is not None and not is_over(database_url, day - timedelta(days=1), now_ms):
+    database_url = str(settings.database_url)
+    now_ms = exchange_ms(engine(database_url), SystemClock().now_ms())
+    if day is not None and not is_over(day - timedelta(days=1), now_ms):
         raise BadInput("--date", f"{day} has not begun at the exchange")
     if day is not None and drop:
-        check_over(database_url, [day], now_ms)
+        check_over([day], now_ms)
     documents = []
-    for name, at, file in archive_days(database_url, settings.lake_url, symbol, day, drop, wall_ms=now_ms):
-        over = is_over(database_url, at, now_ms)
+    for name, at, file in archive_days(
+        database_url, settings.lake_url, symbol, day, drop, exchange_ms=now_ms
+    ):
+        over = is_over(at, now_ms)
         documents.append({**_archive_document(name, str(at), file), "over": over})
         if not as_json:
             unfinished = "" if over else "; the day is not over: repeat it then"

@@ -13,7 +13,6 @@ from pipelines.lake.files import RAW_TRADES
 from pipelines.lake.store import LakeStore, open_store
 from pipelines.warehouse.archive import delete_trades_of_day, read_trades_of_day, traded_symbols
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.health import exchange_ms
 from pipelines.warehouse.lake_files import LakeFile, find_files, locked_day, replace_files
 from pipelines.warehouse.sql import EXCHANGE, to_ms
 from pipelines.warehouse.trade_days import day_bounds, drop_empty_day, stored_days
@@ -88,12 +87,12 @@ def archive_days(
     day: date | None = None,
     drop: bool = False,
     *,
-    wall_ms: int,
+    exchange_ms: int,
 ) -> Iterator[tuple[str, date, ArchivedFile]]:
     """Archive one day or, without `day`, every stored day that is over (a later trade is stored, or the
     exchange's clock says so), of one symbol or of all; yields (symbol, day, result) as each is done.
 
-    wall_ms: this machine's clock, see `is_over`. BadInput when nothing of `symbol` is stored.
+    exchange_ms: the exchange's present, see `is_over`. BadInput when nothing of `symbol` is stored.
     """
     with engine(database_url).connect() as connection:
         symbols = [symbol] if symbol is not None else traded_symbols(connection)
@@ -101,7 +100,7 @@ def archive_days(
     if symbol is not None and not days[symbol]:
         raise BadInput("--symbol", f"no trades of {symbol!r} are stored; `tcp data status` lists what is")
     for name, wanted in days.items():
-        running = day is None and bool(wanted) and not is_over(database_url, wanted[-1], wall_ms)
+        running = day is None and bool(wanted) and not is_over(wanted[-1], exchange_ms)
         for each in wanted[:-1] if running else wanted:
             yield name, each, archive_raw_trades(database_url, lake_url, name, each, drop)
 
@@ -114,17 +113,17 @@ def days_to_archive(database_url: str, first: date, last: date) -> list[tuple[st
     return [(name, day) for name, day in stored if first <= day <= last and (name, day) not in known]
 
 
-def check_over(database_url: str, days: Iterable[date], wall_ms: int) -> None:
+def check_over(days: Iterable[date], exchange_ms: int) -> None:
     """BadInput for a day that is still running: its trades are needed, and nobody may drop them."""
     for day in days:
-        if not is_over(database_url, day, wall_ms):
+        if not is_over(day, exchange_ms):
             raise BadInput("drop", f"{day} is not over: leave its trades in Postgres until then")
 
 
-def is_over(database_url: str, day: date, wall_ms: int) -> bool:
+def is_over(day: date, exchange_ms: int) -> bool:
     """Whether the exchange's clock has left that UTC day behind. Before, an archive holds only its beginning,
-    and has to be repeated. wall_ms: this machine's clock, see `exchange_ms`."""
-    return to_ms(day_bounds(day)[1]) <= exchange_ms(engine(database_url), wall_ms)
+    and has to be repeated. exchange_ms: its present, of `pipelines.warehouse.health.exchange_ms`."""
+    return to_ms(day_bounds(day)[1]) <= exchange_ms
 
 
 def _drop(connection: Connection, symbol: str, day: date) -> int:

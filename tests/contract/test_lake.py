@@ -198,8 +198,8 @@ def test_days_that_are_over_are_archived(database_url: str, tmp_path: Path):
         database_url, [*day_of_trades(10), trade(9_001, MIDNIGHT_MS + DAY_MS), *day_of_trades(10, "ETH-USDT")]
     )
 
-    def archived(wall_ms: int, drop: bool = False) -> list[tuple[str, date, int]]:
-        days = archive_days(database_url, str(tmp_path), drop=drop, wall_ms=wall_ms)
+    def archived(exchange_ms: int, drop: bool = False) -> list[tuple[str, date, int]]:
+        days = archive_days(database_url, str(tmp_path), drop=drop, exchange_ms=exchange_ms)
         return [(symbol, day, file.rows) for symbol, day, file in days]
 
     assert archived(MIDNIGHT_MS + DAY_MS - 1) == [(SYMBOL, DAY, 10)]

@@ -50,7 +50,7 @@ def count(own: Engine, query: str) -> int:
 
 
 def test_a_day_of_raw_trades_goes_only_when_the_lake_has_it(filled, database_url, tmp_path):
-    list(archive_days(database_url, str(tmp_path), SYMBOL, FIRST, wall_ms=NOW_MS))
+    list(archive_days(database_url, str(tmp_path), SYMBOL, FIRST, exchange_ms=NOW_MS))
     before = count(filled, "SELECT count(*) FROM raw_trades")
     wanted = settings(database_url, tmp_path, raw_trades_days=DAYS - 2)
     first_day = "WHERE symbol = 'BTC-USDT' AND timestamp < '2025-09-02 00:00+00'"
@@ -72,7 +72,7 @@ def test_a_day_of_raw_trades_goes_only_when_the_lake_has_it(filled, database_url
 
 
 def test_trades_that_came_after_the_archive_are_in_the_lake_before_they_go(filled, database_url, tmp_path):
-    list(archive_days(database_url, str(tmp_path), SYMBOL, FIRST, wall_ms=NOW_MS))
+    list(archive_days(database_url, str(tmp_path), SYMBOL, FIRST, exchange_ms=NOW_MS))
     with filled.begin() as connection:
         connection.execute(
             text(
@@ -86,7 +86,7 @@ def test_trades_that_came_after_the_archive_are_in_the_lake_before_they_go(fille
 
 
 def test_the_last_symbol_of_a_day_takes_its_partition_along(filled, database_url, tmp_path):
-    list(archive_days(database_url, str(tmp_path), day=FIRST, wall_ms=NOW_MS))
+    list(archive_days(database_url, str(tmp_path), day=FIRST, exchange_ms=NOW_MS))
     prune(settings(database_url, tmp_path, raw_trades_days=DAYS - 2), NOW_MS)
     with filled.connect() as connection:
         left = made_days(connection)
@@ -97,7 +97,7 @@ def test_the_last_symbol_of_a_day_takes_its_partition_along(filled, database_url
 def test_a_file_that_was_lost_from_the_lake_is_written_again_before_anything_goes(
     filled, database_url, tmp_path
 ):
-    list(archive_days(database_url, str(tmp_path), SYMBOL, FIRST, wall_ms=NOW_MS))
+    list(archive_days(database_url, str(tmp_path), SYMBOL, FIRST, exchange_ms=NOW_MS))
     (path,) = tmp_path.rglob("*.parquet")
     rows = pq.read_metadata(path).num_rows
     path.unlink()

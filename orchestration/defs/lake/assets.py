@@ -32,17 +32,20 @@ def raw_trade_archive(context: dg.AssetExecutionContext, config: ArchiveConfig) 
     that is not over its beginning, and a check says so."""
     from pipelines.clock import SystemClock
     from pipelines.lake.archive import archive_raw_trades, check_over, is_over
+    from pipelines.warehouse.database import engine
+    from pipelines.warehouse.health import exchange_ms
 
     lake_url = settings().lake_url
     days = [(keys["symbol"], date.fromisoformat(keys["date"])) for keys in days_and_symbols(context)]
     with mistakes_fail_at_once():
-        database_url, now_ms = warehouse_url(), SystemClock().now_ms()
+        database_url = warehouse_url()
+        now_ms = exchange_ms(engine(database_url), SystemClock().now_ms())
         if config.drop:
-            check_over(database_url, {day for _, day in days}, now_ms)
+            check_over({day for _, day in days}, now_ms)
         files = [
             archive_raw_trades(database_url, lake_url, symbol, day, drop=config.drop) for symbol, day in days
         ]
-    unfinished = [f"{symbol} {day}" for symbol, day in days if not is_over(database_url, day, now_ms)]
+    unfinished = [f"{symbol} {day}" for symbol, day in days if not is_over(day, now_ms)]
     empty = [f"{symbol} {day}" for (symbol, day), file in zip(days, files, strict=True) if file.path is None]
     return dg.MaterializeResult(
         metadata={
