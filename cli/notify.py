@@ -28,10 +28,11 @@ def notify(
         raise BadInput("TCP_NOTIFY_URLS", f"is not set, and there is no {where}: where shall it go?")
     channels = Channels(addresses)
     if test:
-        taken = channels.send("TCP info: test", "Notifications of TCP Dashboard reach you here.", "info")
-        print(f"{taken} of {len(addresses)} took it: {', '.join(channels.names())}")
-        if taken < len(addresses):
-            raise Unavailable("not every address took the message")
+        text = "Notifications of TCP Dashboard reach you here."
+        took = {name: channels.send(name, "TCP info: test", text, "info") for name in channels.names()}
+        print(f"{sum(took.values())} of {len(took)} took it: {', '.join(took)}")
+        if refused := [name for name, taken in took.items() if not taken]:
+            raise Unavailable(f"not taken by {', '.join(refused)}")
         return
     _watch(channels)
 

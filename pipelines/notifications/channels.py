@@ -1,17 +1,14 @@
 """Where notices go: apprise's URLs, from the environment or from a file that only its owner reads."""
 
 import stat
+from collections import Counter
 from typing import TYPE_CHECKING, Any
-
-import structlog
 
 from config.settings import Settings
 from core.errors import BadInput
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
-
-_log = structlog.get_logger("notify")
 
 
 def urls(settings: Settings) -> list[str]:
@@ -37,7 +34,8 @@ class Channels:
     def __init__(self, addresses: list[str]) -> None:
         from apprise import Apprise
 
-        self._channels: list[NotifyBase] = []
+        self._channels: dict[str, NotifyBase] = {}
+        seen: Counter[str] = Counter()
         for number, address in enumerate(addresses, start=1):
             channel = Apprise.instantiate(address)
             if channel is None:
@@ -47,24 +45,21 @@ class Channels:
                     f"address {number} ({scheme}) is not one that apprise knows: mailtos://…, tgram://…, "
                     "discord://…, jsons://…",
                 )
-            self._channels.append(channel)
+            name = _name(channel)
+            seen[name] += 1
+            self._channels[name if seen[name] == 1 else f"{name} ({seen[name]})"] = channel
 
     def names(self) -> list[str]:
-        """Each address without its secrets."""
-        return [_name(channel) for channel in self._channels]
+        """Each address without its secrets; those that look alike then are numbered."""
+        return list(self._channels)
 
-    def send(self, title: str, text: str, level: str) -> int:
-        """Tell all of them; how many took it. Waits for each, some seconds at most."""
+    def send(self, name: str, title: str, text: str, level: str) -> bool:
+        """Tell one of them; whether it took it. Waits for it, some seconds at most."""
         from apprise import NotifyFormat, NotifyType
 
         kind = {"info": NotifyType.INFO, "warning": NotifyType.WARNING, "error": NotifyType.FAILURE}[level]
-        taken = 0
-        for channel, name in zip(self._channels, self.names(), strict=True):
-            if channel.notify(body=text, title=title, notify_type=kind, body_format=NotifyFormat.TEXT):
-                taken += 1
-            else:
-                _log.warning("not taken", channel=name)
-        return taken
+        channel = self._channels[name]
+        return bool(channel.notify(body=text, title=title, notify_type=kind, body_format=NotifyFormat.TEXT))
 
 
 def _name(channel: Any) -> str:

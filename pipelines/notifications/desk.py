@@ -15,7 +15,7 @@ RESOLVES = {"postgres_back": "postgres_outage", "redis_back": "redis_away"}
 """Good news that is told only after its bad news was."""
 BACK = "back"
 KEPT = 500
-"""Notices that wait at most; of more the oldest go."""
+"""Notices that wait for an address at most; of more the oldest go."""
 _NUMBER = re.compile(r"(?<![\w-])\d[\d.,:]*")
 
 
@@ -48,13 +48,19 @@ class Said(msgspec.Struct):
 
 
 class Memory(msgspec.Struct):
-    """Everything that outlives a restart. cursor: id of the last event that was looked at; lasting: bad news
-    that waits for the good one, however long that takes."""
+    """Everything that outlives a restart.
+
+    cursor: id of the last event that was looked at; waiting: what no address was given yet; owed: address
+    (its name without secrets) → what it has not taken yet; lasting: bad news that waits for the good one,
+    however long that takes; down: components whose silence was told.
+    """
 
     cursor: int | None = None
     said: dict[str, Said] = {}
     waiting: list[Notice] = []
+    owed: dict[str, list[Notice]] = {}
     lasting: set[str] = set()
+    down: set[str] = set()
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -75,11 +81,21 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 class Desk:
-    """Takes notices, hands out messages. `memory` is what a restart goes on from."""
+    """Takes notices, hands out messages to each address. `memory` is what a restart goes on from."""
 
-    def __init__(self, policy: Policy, memory: Memory) -> None:
+    def __init__(self, policy: Policy, memory: Memory, addresses: Sequence[str]) -> None:
         self._policy = policy
+        self._addresses = addresses
         self.memory = memory
+
+    def go_on(self, memory: Memory) -> None:
+        """From what an earlier process remembered, with what this one has found before it could read that."""
+        early, self.memory = self.memory, memory
+        self._hand_out()
+        for address, notices in early.owed.items():
+            memory.owed[address] += notices
+        memory.waiting = early.waiting
+        memory.down |= early.down
 
     def take(self, notice: Notice) -> None:
         """Something happened: it waits for `due`, or is counted where it was told lately, or is nothing."""
@@ -100,16 +116,31 @@ class Desk:
         known[notice.key] = Said(notice.at_s)
         self.memory.waiting.append(notice)
 
-    def due(self, now_s: float) -> list[Notice]:
-        """What is to be told now, oldest first; it waits on until `told` is called."""
+    def due(self, now_s: float) -> dict[str, list[Notice]]:
+        """What each address is to be told now, oldest first; it waits on until `told` is called."""
         quiet = self._policy.is_quiet(now_s)
         self._close_windows(now_s)
-        self.memory.waiting = self.memory.waiting[-KEPT:]
-        return [notice for notice in self.memory.waiting if not quiet or notice.is_urgent]
+        self._hand_out()
+        may_go = {
+            address: [notice for notice in owed if not quiet or notice.is_urgent]
+            for address, owed in self.memory.owed.items()
+        }
+        return {address: notices for address, notices in may_go.items() if notices}
 
-    def told(self, notices: Sequence[Notice]) -> None:
-        """These have reached somebody."""
-        self.memory.waiting = [notice for notice in self.memory.waiting if notice not in notices]
+    def told(self, address: str, notices: Sequence[Notice]) -> None:
+        """These have reached the address."""
+        self.memory.owed[address] = [one for one in self.memory.owed[address] if one not in notices]
+
+    def _hand_out(self) -> None:
+        """To each address all that is new; to one that was added, what one that was taken away never took."""
+        before = self.memory.owed
+        left = dict.fromkeys(
+            notice for name in before if name not in self._addresses for notice in before[name]
+        )
+        self.memory.owed = {
+            name: [*before.get(name, left), *self.memory.waiting][-KEPT:] for name in self._addresses
+        }
+        self.memory.waiting = []
 
     def _close_windows(self, now_s: float) -> None:
         """Of what happened again: one line that counts. What did not is forgotten."""

@@ -1,6 +1,7 @@
 """The watcher: reads events, sees that the daemon and the database live, and tells people."""
 
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import msgspec
@@ -31,12 +32,11 @@ class Watcher:
         self._channels = channels
         self._clock = clock
         self._silent_s = silent_s
-        self._desk = Desk(policy, Memory())
+        self._desk = Desk(policy, Memory(), channels.names())
         self._stored: bytes | None = None
         self._away_since_s: float | None = None
-        self._down: set[str] = set()
-        self._next_try_s = 0.0
-        self._failures = 0
+        self._failures: Counter[str] = Counter()
+        self._next_try_s: dict[str, float] = {}
 
     def run(self, stopping: Callable[[float], bool]) -> None:
         """Look every two seconds until `stopping`, which waits so many seconds, says so."""
@@ -66,8 +66,7 @@ class Watcher:
         memory = Memory() if stored is None else msgspec.json.decode(stored, type=Memory)
         if memory.cursor is None:
             memory.cursor = newest_event(self._engine)
-        memory.waiting[:0] = self._desk.memory.waiting
-        self._desk.memory = memory
+        self._desk.go_on(memory)
         self._stored = stored or b""
 
     def _read_events(self) -> None:
@@ -90,28 +89,29 @@ class Watcher:
             self._gone("database", now_s, f"PostgreSQL does not answer: {reason}")
 
     def _gone(self, component: str, now_s: float, message: str) -> None:
-        if component not in self._down:
-            self._down.add(component)
+        if component not in self._desk.memory.down:
+            self._desk.memory.down.add(component)
             self._desk.memory.waiting.append(Notice(now_s, "error", component, "silent", message))
 
     def _back(self, component: str, now_s: float) -> None:
-        if component in self._down:
-            self._down.discard(component)
+        if component in self._desk.memory.down:
+            self._desk.memory.down.discard(component)
             words = "the daemon is heard again" if component == "live" else "PostgreSQL answers again"
             self._desk.memory.waiting.append(Notice(now_s, "info", component, BACK, words))
 
     def _tell(self, now_s: float) -> None:
-        due = self._desk.due(now_s)
-        if not due or time.monotonic() < self._next_try_s:
-            return
-        if self._channels.send(*written(due)):
-            self._desk.told(due)
-            self._failures = 0
-            return
-        self._failures += 1
-        pause = min(SLOWEST_S, LOOK_S * 2**self._failures)
-        self._next_try_s = time.monotonic() + pause
-        _log.error("nobody could be told", waiting=len(due), tries_again_in_s=pause)
+        """Each address for itself: one that takes nothing keeps nothing from others, and misses nothing."""
+        for name, due in self._desk.due(now_s).items():
+            if time.monotonic() < self._next_try_s.get(name, 0):
+                continue
+            if self._channels.send(name, *written(due)):
+                self._desk.told(name, due)
+                self._failures.pop(name, None)
+                continue
+            pause = min(SLOWEST_S, LOOK_S * 2 ** min(self._failures[name] + 1, 10))
+            self._failures[name] += 1
+            self._next_try_s[name] = time.monotonic() + pause
+            _log.error("not taken", channel=name, waiting=len(due), tries_again_in_s=pause)
 
     def _remember(self) -> None:
         """A kill before this tells the last message twice, never not at all."""

@@ -22,7 +22,7 @@ NOW_MS = 1_795_262_400_000
 class Webhook:
     """Takes what apprise posts; `refuses` it while told to."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.messages: list[dict] = []
         self.refuses = False
         outer = self
@@ -38,9 +38,13 @@ class Webhook:
             def log_message(self, *_: object) -> None:
                 """Nothing on stderr."""
 
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
         self.url = f"json://127.0.0.1:{self.server.server_port}/"
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
 
     def bodies(self) -> list[str]:
         return [message["message"] for message in self.messages]
@@ -50,12 +54,11 @@ class Webhook:
 def webhook():
     hook = Webhook()
     yield hook
-    hook.server.shutdown()
-    hook.server.server_close()
+    hook.close()
 
 
-def watcher(url: str, hook: Webhook, clock: ManualClock, **policy) -> Watcher:
-    return Watcher(engine(url), Channels([hook.url]), Policy(**policy), clock)
+def watcher(url: str, hook: Webhook, clock: ManualClock, *others: str) -> Watcher:
+    return Watcher(engine(url), Channels([hook.url, *others]), Policy(), clock)
 
 
 def test_events_reach_the_webhook_once_over_restarts(database_url, webhook):
@@ -92,18 +95,36 @@ def test_nothing_is_lost_while_nobody_takes_it(database_url, webhook):
     assert "dagster: backup_job: no room" in webhook.bodies()[0]
 
 
-def test_daemon_that_is_silent_and_heard_again_is_told(database_url, webhook):
-    """It cannot report its own death; one message each way."""
+def test_address_that_takes_nothing_misses_nothing(database_url, webhook, unused_port):
+    """The other one is told once; this one when it is back, by the next process."""
     connections, clock = engine(database_url), ManualClock(NOW_MS)
-    ours = Watcher(connections, Channels([webhook.url]), Policy(), clock)
+    away = f"json://127.0.0.1:{unused_port}/"
+    ours = watcher(database_url, webhook, clock, away)
+    ours.look()
+    record_event(connections, "error", "dagster", "run_failed", "backup_job: no room", None, NOW_MS)
+    for _ in range(2):
+        ours.look()
+    assert len(webhook.messages) == 1
+    again = Webhook(unused_port)
+    try:
+        watcher(database_url, webhook, clock, away).look()
+        assert ["backup_job" in body for body in again.bodies()] == [True]
+        assert len(webhook.messages) == 1
+    finally:
+        again.close()
+
+
+def test_daemon_that_is_silent_and_heard_again_is_told(database_url, webhook):
+    """It cannot report its own death; one message each way, each by another process of ours."""
+    connections, clock = engine(database_url), ManualClock(NOW_MS)
     beat(connections, "live", NOW_MS, None, {})
     with connections.begin() as connection:
         connection.execute(text("UPDATE heartbeats SET timestamp = now() - interval '2 minutes'"))
-    ours.look()
-    ours.look()
+    for _ in range(3):
+        watcher(database_url, webhook, clock).look()
     with connections.begin() as connection:
         connection.execute(text("UPDATE heartbeats SET timestamp = now()"))
-    ours.look()
+    watcher(database_url, webhook, clock).look()
     assert [message["title"] for message in webhook.messages] == ["TCP error: silent", "TCP info: back"]
 
 

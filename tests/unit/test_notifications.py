@@ -19,13 +19,20 @@ def crash(at_s: float = T0, bot: str = "bot_001", level: str = "warning", number
 
 
 def desk(**policy) -> Desk:
-    return Desk(Policy(**policy), Memory())
+    return Desk(Policy(**policy), Memory(), ["mail"])
 
 
-def tell(at: Desk, now_s: float) -> list[str]:
-    """What is due, as if it were sent."""
-    due = at.due(now_s)
-    at.told(due)
+def restarted(before: Desk, *addresses: str) -> Desk:
+    """The desk of the next process, which goes on from what is stored."""
+    after = Desk(Policy(), Memory(), addresses or ["mail"])
+    after.go_on(msgspec.json.decode(msgspec.json.encode(before.memory), type=Memory))
+    return after
+
+
+def tell(at: Desk, now_s: float, address: str = "mail") -> list[str]:
+    """What is due at an address, as if it were sent."""
+    due = at.due(now_s).get(address, [])
+    at.told(address, due)
     return [notice.message for notice in due]
 
 
@@ -91,7 +98,7 @@ def test_good_news_comes_however_long_the_bad_lasted():
     ours.take(Notice(T0, "warning", "live", "redis_away", "Redis is away"))
     assert tell(ours, T0) == ["Redis is away"]
     assert tell(ours, T0 + 7_200) == []
-    ours = Desk(Policy(), msgspec.json.decode(msgspec.json.encode(ours.memory), type=Memory))
+    ours = restarted(ours)
     for at_s in (T0 + 7_200, T0 + 14_400):
         ours.take(Notice(at_s, "info", "live", "redis_back", "Redis is back"))
     assert tell(ours, T0 + 14_400) == ["Redis is back"]
@@ -101,10 +108,37 @@ def test_memory_survives_a_restart():
     """What waits and what was told is the same after a round trip through JSON."""
     ours = desk()
     ours.take(crash())
-    again = Desk(Policy(), msgspec.json.decode(msgspec.json.encode(ours.memory), type=Memory))
+    again = restarted(ours)
     assert tell(again, T0) == ["bot bot_001 crashed after 7 candles"]
     again.take(crash(T0 + 1))
     assert tell(again, T0 + 1) == []
+
+
+def test_each_address_gets_what_it_has_not_taken_yet():
+    """Also after a restart; an address in place of another gets what that one never took, and no more; what
+    was found before the memory could be read comes last."""
+    ours = Desk(Policy(), Memory(), ["mail", "chat"])
+    ours.take(crash())
+    assert tell(ours, T0, "chat") == ["bot bot_001 crashed after 7 candles"]
+    ours.take(crash(T0 + 1, bot="bot_002"))
+    assert len(tell(ours, T0 + 1, "chat")) == 1
+    again = restarted(ours, "post", "chat", "news")
+    for address in ("post", "news"):
+        assert len(tell(again, T0 + 2, address)) == 2
+    assert again.due(T0 + 2) == {}
+    early = Desk(Policy(), Memory(down={"database"}), ["mail"])
+    early.take(crash(T0 + 3, bot="bot_003"))
+    assert len(early.due(T0 + 3)["mail"]) == 1
+    early.go_on(ours.memory)
+    assert [message[:11] for message in tell(early, T0 + 3)] == ["bot bot_001", "bot bot_002", "bot bot_003"]
+    assert early.memory.down == {"database"}
+
+
+def test_memory_of_an_earlier_version_is_read():
+    """What waited without an address then waits for all now."""
+    ours = desk()
+    ours.go_on(msgspec.json.decode(msgspec.json.encode({"cursor": 7, "waiting": [crash()]}), type=Memory))
+    assert tell(ours, T0) == ["bot bot_001 crashed after 7 candles"]
 
 
 def test_one_message_names_the_worst_first_and_all_times():
@@ -135,6 +169,8 @@ def test_names_and_mistakes_hold_no_secret():
         ["tgram://123456789:hunter2hunter2hunter2/4711/", "jsons://me:hunter2@example.com/x"]
     ).names()
     assert len(names) == 2 and not any("hunter2" in name for name in names)
+    alike = ["json://127.0.0.1/a?+token=hunter2", "json://127.0.0.1/a?+token=hunter3"]
+    assert Channels(alike).names()[1] == f"{Channels(alike).names()[0]} (2)"
     with pytest.raises(BadInput, match=r"address 1 \(foo\)") as told:
         Channels(["foo://hunter2"])
     assert "hunter2" not in str(told.value)
