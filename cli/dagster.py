@@ -8,7 +8,7 @@ from types import FrameType
 
 
 def dagster() -> None:
-    """Dagster alone, in the foreground: webserver, daemon and code server; Ctrl-C stops the three.
+    """Dagster alone, in the foreground: webserver, daemon, code server and their logs; Ctrl-C stops them.
 
     Starts the embedded database it needs and leaves it running; `tcp down` stops it.
     """
@@ -25,7 +25,7 @@ def dagster() -> None:
     plan = make_plan(settings)
     ensure_database(str(settings.database_url), DAGSTER_DATABASE)
     shutil.copyfile(PROJECT_ROOT / "config/dagster/dagster.yaml", plan.home.dagster / "dagster.yaml")
-    print(f"http://127.0.0.1:{settings.dagster_port}  (logs: {plan.home.logs})", flush=True)
+    print(f"http://127.0.0.1:{settings.dagster_port}", flush=True)
 
     stop = threading.Event()
     _on_signals(stop)
@@ -34,12 +34,9 @@ def dagster() -> None:
     running: list[subprocess.Popen[bytes]] = []
     try:
         for service in dagster_services(settings.dagster_port, plan.code_port, settings.dagster_host):
-            log = plan.home.log(service.name)
-            running.append(
-                process.start(
-                    service.command, log, with_parent=True, environment=without_keys(plan.environment())
-                )
-            )
+            environment = without_keys(plan.environment())
+            # no file of ours, which would grow for ever: the journal or the container bounds what comes out
+            running.append(process.start(service.command, None, with_parent=True, environment=environment))
         while not stop.wait(0.5) and all(child.poll() is None for child in running):
             continue
     finally:

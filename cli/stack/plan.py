@@ -73,7 +73,9 @@ class Plan:
         return {
             **os.environ,
             **variables(self.resolved),
-            **self._dagster_variables(),
+            "DAGSTER_HOME": str(self.home.dagster),
+            "TCP_DAGSTER_DATABASE_URL": dagster_url(self.resolved.database_url or ""),
+            "TCP_DAGSTER_CODE_PORT": str(self.code_port),
             "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath))),
             "PYTHONUNBUFFERED": "1",
         }
@@ -90,17 +92,14 @@ class Plan:
             stop_seconds=30,
         )
 
-    def _dagster_variables(self) -> dict[str, str]:
-        url = make_url(self.resolved.database_url or "")
-        return {
-            "DAGSTER_HOME": str(self.home.dagster),
-            "TCP_DAGSTER_POSTGRES_HOST": url.host or LOOPBACK,
-            "TCP_DAGSTER_POSTGRES_PORT": str(url.port or 5432),
-            "TCP_DAGSTER_POSTGRES_USER": url.username or "",
-            "TCP_DAGSTER_POSTGRES_PASSWORD": str(url.password or ""),
-            "TCP_DAGSTER_POSTGRES_DB": DAGSTER_DATABASE,
-            "TCP_DAGSTER_CODE_PORT": str(self.code_port),
-        }
+
+def dagster_url(database_url: str) -> str:
+    """Dagster's database on the server of a URL, whose query (`host` of a socket, `sslmode` …) is kept.
+
+    Dagster speaks through psycopg 2; SQLAlchemy 2.1 takes psycopg 3 for a bare postgresql://.
+    """
+    url = make_url(database_url).set(drivername="postgresql+psycopg2", database=DAGSTER_DATABASE)
+    return url.render_as_string(hide_password=False)
 
 
 def make_plan(given: Settings, speed: str = "1") -> Plan:

@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import IO
 
 from cli.stack.accounts import Account
 from core.errors import Unavailable
@@ -17,19 +19,18 @@ _PR_SET_PDEATHSIG = 1
 
 def start(
     command: Sequence[str],
-    log: Path,
+    log: Path | None,
     account: Account | None = None,
     with_parent: bool = False,
     folder: Path | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> subprocess.Popen[bytes]:
-    """Start a server in a session of its own, its output appended to `log`.
+    """Start a server in a session of its own, its output appended to `log`; None: it goes where ours goes.
 
     `with_parent` (Linux): it is interrupted when the thread that started it ends, however that ends.
     """
-    log.parent.mkdir(parents=True, exist_ok=True)
     other = account is not None and account.name is not None
-    with log.open("ab") as output:
+    with _appending(log) as output:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
@@ -43,6 +44,13 @@ def start(
             extra_groups=[] if other else None,
             preexec_fn=_die_with_parent if with_parent and sys.platform == "linux" else None,
         )
+
+
+def _appending(log: Path | None) -> AbstractContextManager[IO[bytes] | None]:
+    if log is None:
+        return nullcontext()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    return log.open("ab")
 
 
 def wait_until(ready: Callable[[], bool], seconds: float, what: str) -> None:

@@ -84,11 +84,9 @@ class DagsterStack:
             "TCP_SYMBOLS": ",".join(SYMBOLS),
             "TCP_CONFIG_DIR": str(self.home / "config"),
             "DAGSTER_HOME": str(self.home / "dagster"),
-            "TCP_DAGSTER_POSTGRES_HOST": url.host or "",
-            "TCP_DAGSTER_POSTGRES_PORT": str(url.port or 5432),
-            "TCP_DAGSTER_POSTGRES_USER": url.username or "",
-            "TCP_DAGSTER_POSTGRES_PASSWORD": url.password or "",
-            "TCP_DAGSTER_POSTGRES_DB": f"{url.database}_dagster",
+            "TCP_DAGSTER_DATABASE_URL": url.set(
+                drivername="postgresql+psycopg2", database=f"{url.database}_dagster"
+            ).render_as_string(hide_password=False),
             "TCP_DAGSTER_CODE_PORT": str(self.code_port),
         }
 

@@ -35,11 +35,15 @@ EVENTS = """
     SELECT now() - n * interval '1 day', 'info', 'test', 'event', 'said' FROM generate_series(1, 5) AS n
 """
 OLD = """
+import os
 import dagster as dg
+from pathlib import Path
 from datetime import UTC, datetime, timedelta
 from dagster._core.storage.dagster_run import DagsterRun
 from orchestration.defs.operations.retention import old_data, run_history
-with dg.DagsterInstance.ephemeral() as instance:
+home = Path(os.environ["TCP_HOME"], "dagster")
+home.mkdir()
+with dg.DagsterInstance.local_temp(str(home)) as instance:
     for name, days, status, tags in (
         ("old", 100, "SUCCESS", {}), ("failed", 100, "FAILURE", {}), ("running", 100, "STARTED", {}),
         ("partition", 100, "SUCCESS", {"dagster/partition": "2026-01-01|BTC-USDT"}),
@@ -47,20 +51,25 @@ with dg.DagsterInstance.ephemeral() as instance:
     ):
         run = DagsterRun("job", name, status=dg.DagsterRunStatus(status), tags=tags)
         instance.run_storage.add_historical_run(run, datetime.now(UTC) - timedelta(days=days))
+        logs = instance.compute_log_manager
+        log = Path(logs.get_captured_local_path([name, "compute_logs", "step"], "out"))
+        log.parent.mkdir(parents=True)
+        log.write_text("said")
     done = dg.materialize([old_data, run_history], instance=instance)
     made = (done.asset_materializations_for_node(name) for name in ("old_data", "run_history"))
     old, runs = (one.metadata for (one,) in made)
     kept = sorted(run.run_id for run in instance.get_runs() if run.job_name == "job")
     print("signals" in old, old["events"].value, runs["forgotten"].value, *kept)
+    print(*sorted(path.parents[1].name for path in home.rglob("step.out")))
 """
 
 
 def test_what_is_too_old_goes(database_url, tmp_path):
     """Events past their days go and what has no days stays; runs that ended three months ago are forgotten,
-    but for those of partitions."""
+    but for those of partitions, and their logs with them."""
     with engine(database_url).begin() as connection:
         connection.execute(text(EVENTS))
     said = run_outside("-c", OLD, TCP_HOME=tmp_path, TCP_DATABASE_URL=database_url, TCP_EVENTS_DAYS=3)
-    assert said.split() == ["False", "3", "2", "new", "partition", "running"]
+    assert said.splitlines()[-2:] == ["False 3 2 new partition running", "new running"]
     with engine(database_url).connect() as connection:
         assert connection.scalar(text("SELECT count(*) FROM system_events")) == 2

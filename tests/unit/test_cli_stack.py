@@ -8,13 +8,15 @@ import subprocess
 import sys
 
 import pytest
+from sqlalchemy.engine import make_url
 
 from cli.sim import fault_object, milliseconds
+from cli.stack import process
 from cli.stack.addresses import without_password
 from cli.stack.bound_ports import check_port
 from cli.stack.doctor import config_files
 from cli.stack.home import Home
-from cli.stack.plan import OKX_REST, OKX_WS, exchange_urls, make_plan
+from cli.stack.plan import OKX_REST, OKX_WS, dagster_url, exchange_urls, make_plan
 from cli.stack.ports import forget_port, is_free, remembered_port
 from cli.stack.postgres import check_version
 from cli.stack.secret import secret
@@ -131,11 +133,31 @@ def test_plan_resolves_every_url_and_runs_only_what_is_ours(tmp_path):
     environment = plan.environment()
     assert environment["TCP_DATABASE_URL"] == given.database_url
     assert environment["TCP_REDIS_URL"].startswith("redis://:")
-    assert environment["TCP_DAGSTER_POSTGRES_HOST"] == "db"
-    assert environment["TCP_DAGSTER_POSTGRES_PORT"] == "5555"
-    assert environment["TCP_DAGSTER_POSTGRES_PASSWORD"] == "pw"
+    assert environment["TCP_DAGSTER_DATABASE_URL"] == "postgresql+psycopg2://me:pw@db:5555/dagster"
     assert environment["TCP_LAKE_URL"].endswith("/some/lake")
     assert environment["TCP_LAKE_URL"].startswith("/")
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("/mine?host=/run/postgresql&port=5433", {"host": "/run/postgresql", "port": "5433"}),
+        ("db.example:5555/mine?sslmode=verify-full", {"port": 5555, "sslmode": "verify-full"}),
+    ],
+)
+def test_dagster_goes_where_the_data_is(where, expected):
+    """To the same socket, with the same demand for a certificate, whatever is in the password."""
+    url = make_url(dagster_url(f"postgresql+psycopg://me:p%40%2Fs%25@{where}"))
+    arguments = url.get_dialect()().create_connect_args(url)[1]
+    assert url.drivername == "postgresql+psycopg2"
+    assert {"user": "me", "password": "p@/s%", "dbname": "dagster"}.items() <= arguments.items()
+    assert expected.items() <= arguments.items()
+
+
+def test_server_without_a_log_writes_where_its_starter_does(capfd):
+    """What runs `tcp dagster` bounds its output: there is no file that grows."""
+    process.start((sys.executable, "-c", "print('served')"), None).wait(30)
+    assert capfd.readouterr().out == "served\n"
 
 
 def test_data_of_another_version_is_refused_with_the_remedy(tmp_path):

@@ -24,7 +24,7 @@ class OldDataConfig(dg.Config):
 class RunHistoryConfig(dg.Config):
     """How much of its own past Dagster keeps."""
 
-    days: int = Field(90, ge=1, description="Days after which runs that ended are forgotten with their logs")
+    days: int = Field(90, ge=1, description="Days after which runs that ended are forgotten, and their logs")
 
 
 @dg.asset(
@@ -58,20 +58,23 @@ def old_data(config: OldDataConfig) -> dg.MaterializeResult:  # type: ignore[typ
 
 @dg.asset(group_name="operations", kinds={"dagster"}, freshness_policy=FRESH_EVERY_NIGHT)
 def run_history(context: dg.AssetExecutionContext, config: RunHistoryConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
-    """Runs that ended long ago leave Dagster's database: models alone make 96 a day. Runs of partitions stay,
-    because they say which days are there."""
+    """Runs that ended long ago leave Dagster's database, and their logs the disk: models alone make 96 a day.
+    Runs of partitions stay, without logs, because they say which days are there."""
     before = datetime.now(UTC) - timedelta(days=config.days)
     forgotten = 0
-    for run_id in list(_ended(context.instance, before)):
-        context.instance.delete_run(run_id)
+    for run in list(_ended(context.instance, before)):
+        context.instance.compute_log_manager.delete_logs(prefix=[run.run_id])
+        if any("partition" in tag for tag in run.tags):
+            continue
+        context.instance.delete_run(run.run_id)
         forgotten += 1
     return dg.MaterializeResult(metadata={"forgotten": forgotten, "before": before.isoformat()})
 
 
-def _ended(instance: dg.DagsterInstance, before: datetime) -> Iterator[str]:
-    """Ids of runs without a partition that were begun before a moment and have ended."""
+def _ended(instance: dg.DagsterInstance, before: datetime) -> Iterator[dg.DagsterRun]:
+    """Runs that were begun before a moment and have ended."""
     chosen = dg.RunsFilter(statuses=ENDED, created_before=before)
     cursor = None
     while page := instance.get_runs(filters=chosen, cursor=cursor, limit=PAGE):
-        yield from (run.run_id for run in page if not any("partition" in tag for tag in run.tags))
+        yield from page
         cursor = page[-1].run_id
