@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 
 from sqlalchemy import Engine
 
@@ -11,6 +12,7 @@ from live.bots.files import Found, Unreadable
 from live.bots.reports import Reports
 from live.bots.threads import uninterrupted
 from pipelines.warehouse.bot_files import folder_version
+from pipelines.warehouse.bot_readings import identity_of
 from pipelines.warehouse.bots import list_bots, save_bot
 
 MOMENT_S = 1.0
@@ -26,7 +28,8 @@ class BotFolder:
     """Looks at the files again whenever one of them has changed.
 
     A file that is wrong changes nothing: its bot keeps the configuration it has, and one event says which
-    file, which field and what to do. A file whose bot was deleted is such a file.
+    file, which field and what to do. A file whose bot was deleted is such a file. Nor does one count that is
+    other than the configuration in force and was not touched since it was read here last: see bot_readings.
 
     was_read: whether the files were ever brought to the database
 
@@ -44,6 +47,7 @@ class BotFolder:
         self._seen: _Version | None = None
         self._again_at: float | None = None
         self._problems: dict[str, str] = {}
+        self._kept: set[Path] = set()
         self.was_read = False
 
     async def follow(self) -> None:
@@ -81,18 +85,27 @@ class BotFolder:
 
     async def _store(self, found: Found) -> None:
         problems = dict(found.problems)
+        identity = await uninterrupted(identity_of, self._settings.home)
         for path, bot in found.files().items():
             try:
-                saved = await uninterrupted(save_bot, self._engine, bot, path.name)
+                saved = await uninterrupted(save_bot, self._engine, bot, path.name, "file", identity)
             except BadInput as error:
                 problems[str(path)] = f"{path}: {error}"
                 continue
-            if saved != "unchanged":
-                await self._reports.event(
-                    "info", f"bot_{saved}", f"bot {bot.bot_id} {saved} from {path.name}"
-                )
+            await self._tell_saved(path, bot.bot_id, saved)
         await self._tell(problems)
         self.was_read = True
+
+    async def _tell_saved(self, path: Path, bot_id: str, saved: str) -> None:
+        if saved in {"created", "changed"}:
+            await self._reports.event("info", f"bot_{saved}", f"bot {bot_id} {saved} from {path.name}")
+        if saved == "kept" and path not in self._kept:
+            remedy = f"edit it, or put it in force as it is: `tcp bots configure {bot_id} {path}`"
+            message = (
+                f"{path}: is older than what bot {bot_id} was given elsewhere, and does not count: {remedy}"
+            )
+            await self._reports.event("warning", "bot_file_kept", message)
+        (self._kept.add if saved == "kept" else self._kept.discard)(path)
 
     async def _tell(self, problems: dict[str, str]) -> None:
         for path, problem in problems.items():

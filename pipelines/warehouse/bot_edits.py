@@ -7,13 +7,14 @@ import msgspec
 import yaml
 from sqlalchemy import Engine
 
-from config.files import BotFile, plain, read_document
+from config.files import BotFile, ConfigError, plain, read_document
 from config.settings import Settings
 from core.errors import BadInput
 from pipelines.warehouse.bot_files import bots_folder, check_bot, files_of
+from pipelines.warehouse.bot_readings import identity_of
 from pipelines.warehouse.bot_removal import check_purge, purge_bot, remove_bot, restore_bot
 from pipelines.warehouse.bot_versions import Origin
-from pipelines.warehouse.bots import find_bot, save_bot
+from pipelines.warehouse.bots import file_counts, find_bot, note_file, save_bot
 
 ASIDE = ".deleted"
 """Ends the name of the file of a deleted bot, which nobody reads."""
@@ -40,18 +41,23 @@ def write_bot(
         waiting.replace(path)
     finally:
         waiting.unlink(missing_ok=True)
+    # Last: of a kill before the file was there, the one that is still the old must not count as changed.
+    note_file(engine, bot, identity_of(settings.home))
     return bot
 
 
 def edit_bot(engine: Engine, settings: Settings, bot_id: str, changes: dict[str, Any]) -> BotFile:
     """Change single fields of a bot, nested ones written `risk.stop_loss`; None takes a field away.
 
-    What its file says stays as it is; a bot whose strategy or parameters change has them inline from then on.
+    What its file says stays as it is; a bot whose strategy or parameters change has them inline from then on,
+    and so has one whose file is older than what is in force: see bot_readings.
     """
-    row = find_bot(engine, bot_id)
+    document = find_bot(engine, bot_id).config
     path = _file_of(settings, bot_id)
     inline = any(field.split(".")[0] in {"strategy", "parameters"} for field in changes)
-    document = row.config if inline or not path.exists() else plain(read_document(path))
+    if not inline and path.exists():
+        said = plain(read_document(path))
+        document = said if _counts(engine, settings, said) else document
     for field, value in changes.items():
         document = _changed(document, field.split("."), value)
     return write_bot(engine, settings, bot_id, document, "cli")
@@ -81,6 +87,15 @@ def undelete_bot(engine: Engine, settings: Settings, bot_id: str) -> None:
     aside = path.with_name(path.name + ASIDE)
     if aside.exists() and not path.exists():
         aside.replace(path)
+
+
+def _counts(engine: Engine, settings: Settings, said: Any) -> bool:
+    """Whether the file that says this has a word in what its bot does; a wrong one has, to be told so."""
+    try:
+        bot = check_bot(said, "document", settings)
+    except ConfigError:
+        return True
+    return file_counts(engine, bot, identity_of(settings.home))
 
 
 def _file_of(settings: Settings, bot_id: str) -> Path:

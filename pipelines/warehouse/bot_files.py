@@ -10,6 +10,7 @@ from config.files import BotFile, ConfigError, RiskFile, StrategyFile, parse_mod
 from config.settings import Settings
 from core.errors import BadInput
 from core.timeframes import Timeframe
+from pipelines.warehouse.bot_readings import identity_of
 from pipelines.warehouse.bots import list_bots, save_bot, was_deleted
 from pipelines.warehouse.sql import storable
 from strategies import registry
@@ -126,12 +127,12 @@ def create_bot(engine: Engine, settings: Settings, path: Path) -> BotFile:
         unfinished = target.with_name(target.name + ".part")
         unfinished.write_bytes(path.read_bytes())
         try:
-            save_bot(engine, bot, target.name, "cli")
+            save_bot(engine, bot, target.name, "cli", identity_of(settings.home))
             unfinished.replace(target)
         finally:
             unfinished.unlink(missing_ok=True)
     else:
-        save_bot(engine, bot, target.name, "cli")
+        save_bot(engine, bot, target.name, "cli", identity_of(settings.home))
     return bot
 
 

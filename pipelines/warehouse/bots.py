@@ -16,6 +16,7 @@ from core.orders import WORKING, OrderStatus
 from pipelines.backtest.variant import bot_variant
 from pipelines.bus.base import Bus
 from pipelines.warehouse.bot_market import check_market
+from pipelines.warehouse.bot_readings import counts, note_reading
 from pipelines.warehouse.bot_versions import Origin, add_version
 from pipelines.warehouse.controls import lock_positions
 from pipelines.warehouse.exchange_orders import withdraw
@@ -84,12 +85,23 @@ def find_bot(engine: Engine, name: str) -> BotRow:
     return _row(row)
 
 
-def save_bot(engine: Engine, bot: BotFile, config_file: str | None, origin: Origin = "file") -> str:
-    """Store a bot's configuration: "created", "changed" (a new version, see bot_versions) or "unchanged".
+def save_bot(
+    engine: Engine,
+    bot: BotFile,
+    config_file: str | None,
+    origin: Origin = "file",
+    identity: str | None = None,
+) -> str:
+    """Store a bot's configuration: "created", "changed" (a new version, see bot_versions) or "unchanged"; or
+    "kept", when it was read of a file that has not changed since, see bot_readings.
 
     A new one begins with its virtual balance, active if enabled. Symbol, timeframe and balance of a known one
     may change while it is stopped and has judged no candle; afterwards they stay, because its history would
     not fit others. BadInput names the field; of a deleted bot it is bot_id.
+
+    Parameters
+    ----------
+    identity: of the TCP_HOME whose file says this, see `identity_of`; None: no file does
     """
     variant = bot_variant(bot)  # asks the strategy, whose code takes the time it likes: before the locks
     with engine.begin() as connection:
@@ -97,10 +109,31 @@ def save_bot(engine: Engine, bot: BotFile, config_file: str | None, origin: Orig
         if old is None:
             check_market(connection, bot)
             refuse_small_sizes(connection, bot)
-            return _create(connection, bot, variant, config_file, origin)
-        if old.deleted_at is not None:
+            bot_id, saved = _create(connection, bot, variant, config_file, origin), "created"
+        elif old.deleted_at is not None:
             raise was_deleted(bot.bot_id, old.deleted_at)
-        return _change(connection, old, bot, variant, config_file, origin)
+        elif identity and origin == "file" and not counts(connection, old, bot.document(), identity):
+            bot_id, saved = old.id, "kept"
+        else:
+            bot_id, saved = old.id, _change(connection, old, bot, variant, config_file, origin)
+        if identity:
+            note_reading(connection, bot_id, bot.document(), identity)
+    return saved
+
+
+def note_file(engine: Engine, bot: BotFile, identity: str) -> None:
+    """That a file in this TCP_HOME says so by now, and is no news to it."""
+    with engine.begin() as connection:
+        row = locked_bot(connection, bot.bot_id)
+        if row is not None:  # purged meanwhile
+            note_reading(connection, row.id, bot.document(), identity)
+
+
+def file_counts(engine: Engine, bot: BotFile, identity: str) -> bool:
+    """Whether `save_bot` would take what this file of a bot that is known says: see bot_readings."""
+    with engine.connect() as connection:
+        row = connection.execute(select(bots).where(bots.c.name == bot.bot_id)).one()
+        return counts(connection, row, bot.document(), identity)
 
 
 def was_deleted(name: str, at: datetime) -> BadInput:
@@ -222,7 +255,8 @@ Variant = dict[str, Any] | None
 
 def _create(
     connection: Connection, bot: BotFile, variant: Variant, config_file: str | None, origin: Origin
-) -> str:
+) -> int:
+    """The number of the new bot."""
     values = {
         "name": bot.bot_id,
         "strategy_name": bot.strategy,
@@ -248,7 +282,7 @@ def _create(
         )
     )
     add_version(connection, bot_id, 1, bot.document(), origin)
-    return "created"
+    return bot_id
 
 
 def _change(

@@ -1,6 +1,7 @@
 """Bots created, configured, deleted and brought back: the row, the versions and the file go together."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from live.bots.bot import Bot
 from pipelines.clock import SystemClock
 from pipelines.warehouse.bot_edits import delete_bot, edit_bot, undelete_bot, write_bot
 from pipelines.warehouse.bot_files import create_bot, read_folder
+from pipelines.warehouse.bot_readings import identity_of
 from pipelines.warehouse.bot_versions import list_versions
 from pipelines.warehouse.bots import find_bot, list_bots, record_crash, save_bot, set_status
 from pipelines.warehouse.database import engine as engine_of
@@ -208,6 +210,34 @@ def test_a_second_file_with_the_id_of_a_bot_never_takes_it_over(home: Settings, 
     bots, problems = read_folder(home, {"mine": "mine.json"})
     assert list(bots) == [file]
     assert problems[other] == f"{other}: bot_id: 'mine' is already the id of mine.json; choose another"
+
+
+def test_a_file_counts_where_it_has_changed_since_it_was_read_there(
+    engine: Engine, home: Settings, file: Path, tmp_path: Path
+):
+    """What nobody touched since brings nothing back, neither as it is read nor as a single field is set; what
+    was edited does, also back to what it once said, and whatever the other host did meanwhile."""
+    other = home.model_copy(update={"home": tmp_path / "var2", "config_dir": tmp_path / "config2"})
+    shutil.copytree(home.config_dir, other.config_dir)
+
+    def read(settings: Settings) -> str:
+        [(path, bot)] = read_folder(settings)[0].items()
+        return save_bot(engine, bot, path.name, identity=identity_of(settings.home))
+
+    def stop_loss() -> float | None:
+        return find_bot(engine, "mine").config["risk"].get("stop_loss")
+
+    edit_bot(engine, home, "mine", {"risk.stop_loss": 0.05})
+    assert [read(other), read(other), read(home)] == ["kept", "kept", "unchanged"]
+    edit_bot(engine, other, "mine", {"fee": 0.002})
+    assert stop_loss() == 0.05  # the old file was no ground to build on
+    assert [read(other), read(home), stop_loss()] == ["unchanged", "kept", 0.05]
+    file.write_text(json.dumps(GOOD))
+    assert [read(home), stop_loss()] == ["changed", None]
+    assert [read(other), stop_loss()] == ["kept", None]
+    with engine.begin() as connection:  # as a version of the program wrote it that knew no slippage
+        connection.execute(text("UPDATE bot_readings SET document = document - 'slippage'"))
+    assert read(other) == "kept"
 
 
 def test_a_bot_is_stored_with_what_its_backtest_is_kept_under(engine: Engine, home: Settings, file: Path):

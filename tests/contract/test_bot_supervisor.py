@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from live.bots.process import environment
 from live.bots.supervisor import BotSupervisor
 from live.bots.vitals import Limits
 from pipelines.bus.redis import RedisBus
-from pipelines.warehouse.bot_edits import delete_bot
+from pipelines.warehouse.bot_edits import delete_bot, edit_bot
 from pipelines.warehouse.bot_versions import list_versions
 from pipelines.warehouse.bots import announce, find_bot, list_bots, set_status
 from tests import bot_bench as bench
@@ -92,6 +93,11 @@ def _pid(engine: Engine, name: str) -> int:
     pid = find_bot(engine, name).pid
     assert pid is not None
     return pid
+
+
+def _works_by(engine: Engine, name: str) -> int:
+    """The newest configuration that a process of the bot has taken over."""
+    return max(each.version for each in list_versions(engine, name) if each.applied_at is not None)
 
 
 async def test_bots_follow_what_is_wanted_and_none_is_left_behind(home, engine, bus):
@@ -363,22 +369,27 @@ asyncio.run(main())
 
 
 async def test_two_daemons_share_no_bot_and_a_killed_one_leaves_no_orphan(home, engine, bus, tmp_path):
-    """The second stands by; when the first is killed -9 its bots die with it, and the second takes over."""
+    """The second stands by; when the first is killed -9 its bots die with it, and the second takes over. Its
+    file is of before the bot was edited at the first, and brings nothing back until somebody edits it."""
     _write(home, "one")
+    other = home.model_copy(update={"home": tmp_path / "var2", "config_dir": tmp_path / "config2"})
+    shutil.copytree(home.config_dir, other.config_dir)
     running = []
     try:
-        for n in range(2):
+        for n, settings in enumerate([home, other]):
             with (tmp_path / f"daemon{n}.log").open("wb") as log:
                 running.append(
                     subprocess.Popen(
                         [sys.executable, "-c", DAEMON],
                         cwd=PROJECT_ROOT,
-                        env=os.environ | environment(home),
+                        env=os.environ | environment(settings),
                         stdout=log,
                         stderr=log,
                     )
                 )
             await _state(engine, "one", "running")
+        edit_bot(engine, home, "one", {"risk.stop_loss": 0.05})
+        await bench.until(lambda: _works_by(engine, "one") == 2, "the bot goes on by what it was given")
         standing_by = tmp_path / "daemon1.log"
         await bench.until(lambda: b"stands by" in standing_by.read_bytes(), "the second stands by")
         pid = _pid(engine, "one")
@@ -390,6 +401,14 @@ async def test_two_daemons_share_no_bot_and_a_killed_one_leaves_no_orphan(home, 
         parents = psutil.Process(_pid(engine, "one")).parents()
         assert running[1].pid in {parent.pid for parent in parents}
         assert bench.scalar(engine, "SELECT count(*) FROM bot_crashes") == 0
+        told = "SELECT count(*) FROM system_events WHERE event = 'bot_file_kept'"
+        await bench.until(lambda: bench.scalar(engine, told) == 1, "the old file is told")
+        row = find_bot(engine, "one")
+        assert (row.config_version, row.config["risk"]["stop_loss"]) == (2, 0.05)
+        _write(other, "one", risk={"stop_loss": 0.02})
+        await bench.until(lambda: _works_by(engine, "one") == 3, "the edited file counts")
+        assert find_bot(engine, "one").config["risk"]["stop_loss"] == 0.02
+        assert bench.scalar(engine, told) == 1
     finally:
         for process in running:
             process.terminate()

@@ -72,6 +72,15 @@ bot_configs = Table(
     moment("after_candle", comment="last candle judged before that; null: none"),
 )
 
+bot_readings = Table(
+    "bot_readings",
+    metadata,
+    Column("bot_id", ForeignKey("bots.id"), primary_key=True),
+    Column("home", Text, primary_key=True, comment="whose file: TCP_HOME/identity"),
+    Column("document", JSONB, nullable=False, comment="what it said, strategy inline"),
+    moment("read_at", nullable=False, server_default=func.now()),
+)
+
 bot_crashes = Table(
     "bot_crashes",
     metadata,

@@ -1,0 +1,67 @@
+"""What each home's file said of a bot when it was read last: a file counts where it has changed since.
+
+Two hosts have files of their own. After a takeover those of the second one may be older than what was changed
+on the first one; nobody has touched them, so that they are no change.
+"""
+
+import contextlib
+import os
+import tempfile
+import uuid
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from sqlalchemy import Connection, Row, func, select
+from sqlalchemy.dialects.postgresql import insert
+
+from config.files import BotFile
+from pipelines.warehouse.tables import bot_readings
+
+IDENTITY = "identity"
+"""File of TCP_HOME with the name that the database knows it by."""
+
+Document = dict[str, Any]
+
+
+def identity_of(home: Path) -> str:
+    """The name of this TCP_HOME, made at the first call; a host's processes share both, containers too."""
+    path = home / IDENTITY
+    if not path.exists():
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=home, prefix=".identity-") as file:
+            file.write(uuid.uuid4().hex)
+            file.flush()
+            os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):  # of two processes the first one's name stands
+                os.link(file.name, path)
+    return path.read_text()
+
+
+def counts(connection: Connection, bot: Row[Any], document: Document, identity: str) -> bool:
+    """Whether what a file of this home says is news: it has changed since it was read here last.
+
+    So is a file of a bot whose files nobody has read yet, and what is in force anyway. bot: its row in `bots`
+    """
+    if _same(bot.config, document):
+        return True
+    statement = select(bot_readings.c.home, bot_readings.c.document).where(bot_readings.c.bot_id == bot.id)
+    said = {row.home: row.document for row in connection.execute(statement)}
+    return not said or (identity in said and not _same(said[identity], document))
+
+
+def note_reading(connection: Connection, bot_id: int, document: Document, identity: str) -> None:
+    """What the bot's file in this home says by now, in the transaction that stores it."""
+    row = insert(bot_readings).values(bot_id=bot_id, home=identity, document=document)
+    changed = {"document": row.excluded.document, "read_at": func.now()}
+    connection.execute(row.on_conflict_do_update(index_elements=["bot_id", "home"], set_=changed))
+
+
+def _same(stored: Document, document: Document) -> bool:
+    """As this version of the program reads both: fields that an older one did not know have defaults."""
+    if stored == document:
+        return True
+    try:
+        return BotFile.model_validate(stored).document() == document
+    except ValidationError:
+        return False
