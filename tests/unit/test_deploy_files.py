@@ -174,6 +174,18 @@ def test_units_are_valid(tmp_path: Path) -> None:
     assert (checked.returncode, checked.stderr) == (0, "")
 
 
+def test_documented_steps_enable_every_unit() -> None:
+    """Each is named by a `systemctl enable` of docs/deploy.md, or wanted or required by one that is."""
+    page = (PROJECT_ROOT / "docs" / "deploy.md").read_text()
+    commands = re.findall(r"systemctl enable --now ([^#\n]+)", page)
+    started = {unit for command in commands for unit in command.split()}
+    texts = {unit.name: unit.read_text() for unit in UNITS}
+    for _ in UNITS:
+        lines = [re.findall(r"^(?:Wants|Requires)=(.+)$", texts[name], re.MULTILINE) for name in started]
+        started |= {name for line in lines for words in line for name in words.split() if name in texts}
+    assert started == set(texts)
+
+
 @pytest.mark.parametrize(
     "unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name
 )
