@@ -7,6 +7,8 @@ from uuid import uuid4
 
 from dash import dcc, html
 
+from dashboards.failures import cause
+
 Card = tuple[str, str, str, str]
 """Name, number, tone (a class), hint."""
 
@@ -34,9 +36,8 @@ def failure(
     title: str, error: Exception | str, remedy: str = "It is tried again every few seconds."
 ) -> html.Div:
     """What failed, in one line of the cause, and what to do."""
-    cause = str(getattr(error, "orig", error)).strip().splitlines() or [type(error).__name__]
     return html.Div(
-        [html.H3([icon("alert"), title]), html.P(html.Code(cause[0])), html.P(remedy)],
+        [html.H3([icon("alert"), title]), html.P(html.Code(cause(error))), html.P(remedy)],
         className="panel face failed",
         role="alert",
     )

@@ -21,6 +21,10 @@ ANSWER_S = 30.0
 POLL_S = 2.0
 ENDED = frozenset({"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"})
 WELL = frozenset({"COMPLETED", "COMPLETED_SUCCESS"})
+"""Of backfills."""
+FAILED = frozenset({"FAILURE", "CANCELED", "CANCELING"})
+WAITING = frozenset({"NOT_STARTED", "QUEUED", "STARTING"})
+"""Of runs."""
 
 _INSTANCE = "{ instance { info } }"
 _LAUNCH = """mutation Launch($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
@@ -32,8 +36,18 @@ _BACKFILL = """mutation Launch($params: LaunchBackfillParams!) {
 _RUNS = """query Runs($most: Int!) { runsOrError(limit: $most) { ... on Runs { results {
   runId jobName status creationTime startTime endTime assetSelectionCount
   assetSelection(limit: 1) { path } } } } }"""
+_RUN = """query Run($id: ID!) { runOrError(runId: $id) { __typename ... on Run { jobName status
+  assetMaterializations { metadataEntries { label ... on TextMetadataEntry { text } } } } } }"""
 _STATE = """query State($id: String!) { partitionBackfillOrError(backfillId: $id) {
   ... on PartitionBackfill { status error { message } } } }"""
+
+
+@dataclass(frozen=True, slots=True)
+class HandedRun:
+    """A run that was launched for somebody: Dagster's id of it, and where it is to be seen."""
+
+    id: str
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,15 +79,27 @@ class DagsterRuns:
             return False
         return f"base_dir: {self._folder}\n" in info
 
-    def launch(self, job: str, op: str, config: Mapping[str, Any]) -> str | None:
-        """Launch a job of one op and return the run's address; None when Dagster refuses it."""
+    def launch(self, job: str, op: str, config: Mapping[str, Any]) -> HandedRun | None:
+        """Launch a job of one op; None when Dagster refuses it."""
         params = {
             "selector": {**LOCATION, "jobName": job},
             "runConfigData": {"ops": {op: {"config": dict(config)}}},
             "mode": "default",
         }
         said = self._ask(_LAUNCH, {"params": params}, ANSWER_S)["launchPipelineExecution"]
-        return f"{self.url}/runs/{said['run']['runId']}" if said["__typename"] == "LaunchRunSuccess" else None
+        return self._handed(said["run"]["runId"]) if said["__typename"] == "LaunchRunSuccess" else None
+
+    def backtest(self, run_id: str) -> tuple[HandedRun, str, str | None] | None:
+        """A run of the job of backtests, Dagster's word for its state, and the id of the backtest that it
+        stored, None until then. None where there is no such run, or no Dagster of this installation."""
+        if not self.is_up():
+            return None
+        said = self._ask(_RUN, {"id": run_id}, ANSWER_S)["runOrError"]
+        if said["__typename"] != "Run" or said["jobName"] != "backtest_job":
+            return None
+        entries = [entry for made in said["assetMaterializations"] for entry in made["metadataEntries"]]
+        stored = next((entry["text"] for entry in entries if entry["label"] == "run_id"), None)
+        return self._handed(run_id), said["status"], stored
 
     def newest(self, most: int) -> list[DagsterRun] | None:
         """The newest runs, the newest first; None where Dagster of this installation is not up."""
@@ -117,6 +143,9 @@ class DagsterRuns:
     def close(self) -> None:
         """Wait for nothing any more."""
         self._closed.set()
+
+    def _handed(self, run_id: str) -> HandedRun:
+        return HandedRun(run_id, f"{self.url}/runs/{run_id}")
 
     def _state(self, backfill: str) -> str:
         return str(self._ask(_STATE, {"id": backfill}, ANSWER_S)["partitionBackfillOrError"]["status"])

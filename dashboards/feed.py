@@ -3,6 +3,7 @@
 from datetime import datetime
 from typing import Any
 
+from dashboards.failures import cause
 from dashboards.rows import epoch_ms
 
 DAEMON_SILENT_MS = 15_000
@@ -38,8 +39,7 @@ class Feed:
         """The database does not answer; the first line of the driver's message is kept, if it has one."""
         if self.database_error is None:
             self.database_since_ms = now_ms
-        lines = str(getattr(error, "orig", error)).strip().splitlines()
-        self.database_error = lines[0] if lines else "no reason given"
+        self.database_error = cause(error)
 
     @property
     def _details(self) -> dict[str, Any]:

@@ -8,24 +8,38 @@ from threading import Lock
 from typing import Any
 from uuid import uuid4
 
-from core.errors import TcpError
+import structlog
+
+from core.errors import TcpError, Unavailable
+from dashboards.failures import told
 
 QUEUE = 8
 KEPT = 20
 """Jobs whose results are still here to be asked for; what ran is kept by the database."""
 
+_log = structlog.get_logger("dashboards")
+
 
 @dataclass(slots=True)
 class Job:
     """A piece of work. state: waiting, running, done or failed; result: what the work returned, which stays
-    in memory: only what is asked for later, no frames; error: one line for the user; field: the input at
-    fault, if it was the user's mistake."""
+    in memory: only what is asked for later, no frames; failure: what the work raised, without the frames it
+    was raised in."""
 
     id: str
     state: str = "waiting"
     result: Any = None
-    error: str | None = None
-    field: str | None = None
+    failure: BaseException | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more happens to it."""
+        return self.state in {"done", "failed"}
+
+    @property
+    def error(self) -> str | None:
+        """One line for the user; None as long as nothing went wrong."""
+        return None if self.failure is None else told(self.failure)
 
 
 class QueueFull(TcpError):
@@ -70,12 +84,13 @@ class Jobs:
     @staticmethod
     def _finish(job: Job, future: "Future[Any]") -> None:
         if future.cancelled():
-            job.error, job.state = "the dashboard was stopped", "failed"
+            job.failure, job.state = Unavailable("the dashboard was stopped"), "failed"
             return
         error = future.exception()
         if error is None:
             job.result, job.state = future.result(), "done"
             return
-        job.field = getattr(error, "field", None)
-        job.error = str(error) or type(error).__name__
-        job.state = "failed"
+        if not isinstance(error, TcpError):
+            _log.error("job_failed", job=job.id, exc_info=error)
+        error.__context__ = error.__cause__ = None  # frames hold candles
+        job.failure, job.state = error.with_traceback(None), "failed"

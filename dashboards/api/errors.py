@@ -9,7 +9,8 @@ from sqlalchemy.exc import DataError, OperationalError, SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.files import ConfigError
-from core.errors import BadInput, Unavailable
+from core.errors import BadInput, TcpError, Unavailable
+from dashboards.failures import told
 from dashboards.jobs import QueueFull
 
 
@@ -79,18 +80,18 @@ def install_errors(app: FastAPI) -> None:
     async def unavailable(_request: Request, error: Unavailable) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 503)
 
+    @app.exception_handler(TcpError)
+    async def expected(_request: Request, error: TcpError) -> JSONResponse:
+        return JSONResponse({"detail": told(error)}, 422)
+
     @app.exception_handler(DataError)
     async def no_value(_request: Request, error: DataError) -> JSONResponse:
-        return JSONResponse({"detail": f"a value is none that is stored: {_line(error)}"}, 422)
+        return JSONResponse({"detail": told(error)}, 422)
 
     @app.exception_handler(OperationalError)
     async def database_away(_request: Request, error: OperationalError) -> JSONResponse:
-        return JSONResponse({"detail": f"the database does not answer: {_line(error)}"}, 503)
+        return JSONResponse({"detail": told(error)}, 503)
 
     @app.exception_handler(SQLAlchemyError)
     async def database_failed(_request: Request, error: SQLAlchemyError) -> JSONResponse:
-        return JSONResponse({"detail": f"the database refused: {_line(error)}"}, 503)
-
-
-def _line(error: SQLAlchemyError) -> str:
-    return (str(getattr(error, "orig", None) or error).strip().splitlines() or ["no reason given"])[0]
+        return JSONResponse({"detail": told(error)}, 503)

@@ -1,23 +1,30 @@
 """Routes for backtests and sweeps: start one, list them, read one."""
 
 import asyncio
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Query, Response
 from pydantic import BaseModel, Field
+from sqlalchemy.exc import SQLAlchemyError
 
+from core.errors import TcpError
+from dashboards import backtests
 from dashboards.api import models
 from dashboards.api.documents import Between, Cursor, Limit, Output, answer, next_cursor, read_cursor, table
 from dashboards.api.errors import NotFound
+from dashboards.dagster_runs import FAILED, WAITING, HandedRun
 from dashboards.jobs import Job
 from dashboards.queries import runs as queries
 from dashboards.services import Services
 from pipelines.backtest.request import BacktestRequest
-from pipelines.backtest.run import execute
+from pipelines.backtest.result import BacktestResult
 from pipelines.warehouse.run_notes import LONGEST, write_note
 
 POLL_S = 0.05
+_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+"""What Dagster calls its runs; ids of this process's jobs are shorter."""
 
 
 class Note(BaseModel):
@@ -26,31 +33,49 @@ class Note(BaseModel):
     note: str = Field(max_length=LONGEST)
 
 
+class Started(BaseModel):
+    """A backtest that is not done. state: waiting or running; address: where Dagster shows it, if it runs
+    there."""
+
+    job: str
+    state: str
+    address: str | None = None
+
+
+UNDONE: dict[int | str, dict[str, Any]] = {202: {"model": Started, "description": "It is not done yet"}}
+
+
 def router(services: Services) -> APIRouter:
     """POST /backtest, GET /backtest/results, /backtest/results/{test_id}, /sweeps, /sweeps/{sweep_id},
     PUT /backtest/results/{test_id}/note."""
     routes = APIRouter(tags=["backtests"])
 
-    @routes.post("/backtest", response_model=models.Backtest)
+    @routes.post("/backtest", response_model=models.Backtest, responses=UNDONE)
     async def start(
         values: Annotated[dict[str, Any], Body(description="Fields of BacktestRequest")],
         wait_s: Annotated[float, Query(ge=0, le=300, description="Longest wait for the result")] = 30,
     ) -> Response:
         """Run a backtest: the result (200), or a job (202) for /backtest/jobs/{job} when it takes longer.
 
-        Fields: strategy, symbol, timeframe, start, end, parameters, fee, slippage, cash, fill."""
-        request = BacktestRequest.read(values)
-        job = services.jobs.submit(lambda: execute(request, services.settings.database_url).to_document())
-        await finished(job, wait_s)
-        return await job_answer(job)
+        Fields: strategy, symbol, timeframe, start, end, parameters, fee, slippage, cash, fill. More than
+        500,000 candles are a run of Dagster where that is up, with its `address`; else more than 2,000,000
+        are refused."""
+        begun = await backtests.start(services, BacktestRequest.read(values), BacktestResult.to_document)
+        if isinstance(begun, HandedRun):
+            return handed(begun, "waiting")
+        await finished(begun, wait_s)
+        return job_answer(begun)
 
-    @routes.get("/backtest/jobs/{job_id}", response_model=models.Backtest)
+    @routes.get("/backtest/jobs/{job_id}", response_model=models.Backtest, responses=UNDONE)
     async def job(job_id: str) -> Response:
-        """A backtest that was started, of the last twenty: its result (200), or its state (202)."""
+        """A backtest that was started, of the last twenty here or by Dagster: its result (200), or its state
+        (202)."""
         found = services.jobs.get(job_id)
-        if found is None:
+        if found is not None:
+            return job_answer(found)
+        if not _RUN_ID.fullmatch(job_id):
             raise NotFound(f"there is no job {job_id!r}")
-        return await job_answer(found)
+        return await dagster_answer(job_id)
 
     @routes.get("/backtest/results", response_model=models.Runs)
     async def results(
@@ -101,12 +126,28 @@ def router(services: Services) -> APIRouter:
         items = [{name: value for name, value in row.items() if name != "sweep_id"} for row in rows]
         return table(items, output, f"sweep-{sweep_id}", next_cursor(rows, limit, "n"), **_run(row))
 
-    async def job_answer(job: Job) -> Response:
-        if job.state == "failed":
-            return answer({"detail": job.error, "field": job.field}, 422 if job.field else 500)
-        if job.state != "done":
+    def job_answer(job: Job) -> Response:
+        if isinstance(job.failure, TcpError | SQLAlchemyError):
+            raise job.failure.with_traceback(None)
+        if job.failure is not None:  # the log has its stack
+            return answer({"detail": job.error}, 500)
+        if not job.ended:
             return answer({"job": job.id, "state": job.state}, 202)
         return answer(job.result)
+
+    async def dagster_answer(run_id: str) -> Response:
+        found = await asyncio.to_thread(services.dagster.backtest, run_id)
+        if found is None:
+            raise NotFound(f"there is no job {run_id!r}")
+        run, said, stored = found
+        if said in FAILED:
+            return answer({"detail": f"the run failed in Dagster, which says why: {run.address}"}, 500)
+        if stored is None:
+            return handed(run, "waiting" if said in WAITING else "running")
+        return answer(await services.query(_document, stored, False))
+
+    def handed(run: HandedRun, state: str) -> Response:
+        return answer({"job": run.id, "state": state, "address": run.address}, 202)
 
     return routes
 
@@ -115,7 +156,7 @@ async def finished(job: Job, wait_s: float) -> None:
     """Return when the job is over, or after `wait_s`."""
     loop = asyncio.get_running_loop()
     deadline = loop.time() + wait_s
-    while job.state not in {"done", "failed"} and loop.time() < deadline:
+    while not job.ended and loop.time() < deadline:
         await asyncio.sleep(POLL_S)
 
 

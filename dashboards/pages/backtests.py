@@ -2,36 +2,33 @@
 
 import asyncio
 import json
-from datetime import timedelta
 from typing import Any
 
 import dash_ag_grid as dag
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import BadInput, Unavailable
+from core.errors import BadInput, TcpError
 from dashboards import results
 from dashboards.api.documents import MAX_LIMIT
 from dashboards.backtest_form import FIELDS, form, read_form
+from dashboards.backtests import start
 from dashboards.callbacks import in_browser, on
 from dashboards.components import downloads, empty, failure, toast
+from dashboards.dagster_runs import HandedRun
+from dashboards.failures import told
 from dashboards.forms import parameter_fields
 from dashboards.grids import COLUMN, RUN_COLUMNS, grid_options
-from dashboards.jobs import Job, QueueFull
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import market as market_queries
 from dashboards.queries import runs as queries
 from dashboards.services import Services
-from pipelines.backtest.request import BacktestRequest
-from pipelines.backtest.run import execute
 from pipelines.warehouse.run_notes import write_note
 from strategies import registry
 
 POLL_S = 0.1
-SMALL = 500_000
-"""Candles up to which a backtest runs at once: about a year of minutes, a second or two."""
 RUNS_MS = 10_000
 FRESH_S = 2.0
 
@@ -181,16 +178,17 @@ def _register_run(dash: Dash, services: Services) -> None:
         *values, given, names, blocks = arguments
         try:
             request = read_form(values, names, given, blocks)
-            if address := await _in_dagster(services, request):
-                return no_update, "", no_update, _handed(address)
-            job = services.jobs.submit(lambda: execute(request, services.settings.database_url).id)
-        except (BadInput, QueueFull, Unavailable) as error:
-            return no_update, str(error), no_update, no_update
-        await _wait(job)
-        if job.state == "failed":
-            return no_update, job.error, no_update, no_update
-        rows = [results.run_row(row) for row in await services.query(queries.runs)]
-        return job.result, "", rows, no_update
+            begun = await start(services, request, lambda result: result.id)
+        except (TcpError, SQLAlchemyError) as error:
+            return no_update, told(error), no_update, no_update
+        if isinstance(begun, HandedRun):
+            return no_update, "", no_update, _handed(begun.address)
+        while not begun.ended:
+            await asyncio.sleep(POLL_S)
+        if begun.error is not None:
+            return no_update, begun.error, no_update, no_update
+        services.wrote()
+        return begun.result, "", await refresh(None), no_update
 
     @on(
         dash,
@@ -221,25 +219,9 @@ def _register_run(dash: Dash, services: Services) -> None:
     )
 
 
-async def _in_dagster(services: Services, request: BacktestRequest) -> str | None:
-    """Address of the run that Dagster makes of a long backtest; None for a short one, or where none is up."""
-    first, last = request.start, request.end
-    if first is None or last is None or (last - first) / timedelta(milliseconds=request.candle_ms) <= SMALL:
-        return None
-    if not await asyncio.to_thread(services.dagster.is_up):
-        return None
-    config = request.model_dump(mode="json", exclude_none=True, exclude={"fee_currency"})
-    return await asyncio.to_thread(services.dagster.launch, "backtest_job", "backtest", config)
-
-
 def _handed(address: str) -> html.Div:
     link = html.A("see it there", href=address, target="_blank", rel="noopener")
     return toast("A long one: Dagster runs it, ", link, ". It is in the list below when it is done.")
-
-
-async def _wait(job: Job) -> None:
-    while job.state not in {"done", "failed"}:
-        await asyncio.sleep(POLL_S)
 
 
 def _register_view(dash: Dash, services: Services) -> None:

@@ -57,6 +57,22 @@ def symbols(engine: Engine) -> list[str]:
         return [row.symbol for row in connection.execute(query)]
 
 
+def ends(
+    engine: Engine, symbol: str, timeframe: str, exchange: str | None = None
+) -> tuple[datetime, datetime] | None:
+    """Close times of the first and the last stored candle, two probes of the key; None without candles.
+    exchange: None is the one in force."""
+    columns = market_data.c
+    query = sa.select(
+        sa.func.min(columns.timestamp).label("first"), sa.func.max(columns.timestamp).label("last")
+    ).where(
+        columns.exchange == (exchange or EXCHANGE), columns.symbol == symbol, columns.timeframe == timeframe
+    )
+    with engine.connect() as connection:
+        row = connection.execute(query).mappings().one()
+    return None if row["first"] is None else (row["first"], row["last"])
+
+
 def price_at(engine: Engine, symbol: str, moment: datetime) -> float | None:
     """Close of the last 1m candle at or before a moment; None when there is none."""
     columns = market_data.c
@@ -74,29 +90,6 @@ def price_at(engine: Engine, symbol: str, moment: datetime) -> float | None:
     with engine.connect() as connection:
         value = connection.execute(query).scalar()
         return None if value is None else float(value)
-
-
-def first_candle(engine: Engine, symbol: str, timeframe: str) -> datetime | None:
-    """Close time of the oldest stored candle of a series."""
-    return _end(engine, symbol, timeframe, market_data.c.timestamp.asc())
-
-
-def last_candle(engine: Engine, symbol: str, timeframe: str) -> datetime | None:
-    """Close time of the newest stored candle of a series."""
-    return _end(engine, symbol, timeframe, market_data.c.timestamp.desc())
-
-
-def _end(engine: Engine, symbol: str, timeframe: str, order: sa.UnaryExpression[datetime]) -> datetime | None:
-    columns = market_data.c
-    query = (
-        sa.select(columns.timestamp)
-        .where(columns.exchange == EXCHANGE, columns.symbol == symbol, columns.timeframe == timeframe)
-        .order_by(order)
-        .limit(1)
-    )
-    with engine.connect() as connection:
-        found: datetime | None = connection.execute(query).scalar()
-        return found
 
 
 def recent_trades(engine: Engine, symbol: str, since: datetime, limit: int = 30) -> list[dict[str, Any]]:

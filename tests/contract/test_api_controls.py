@@ -2,13 +2,17 @@
 
 import gc
 import json
+from contextlib import closing
 
 import pytest
 import sqlalchemy as sa
 
 from dashboards.api import models
+from orchestration.defs.backtests.config import BacktestConfig
+from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
 from pipelines.warehouse import tables
+from tests.dagster_webserver import Webserver
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
 from tests.research_seed import BACKTEST, fill_research
@@ -158,6 +162,60 @@ def test_a_backtest_that_cannot_run_names_the_field(api):
         assert answer.status == 422, change
         assert word in answer.json["detail"], change
     assert api.get("/api/backtest/results").json["items"] == []
+
+
+def test_a_backtest_that_cannot_be_kept_is_said_in_one_line(api):
+    """When the database refuses what a run stores, the answer is 503 as on every route: no statement, no
+    link, no traceback."""
+    wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
+    with api.database.begin() as connection:
+        connection.execute(sa.text("alter table strategy_runs rename to taken_away"))
+    answer = api.post("/api/backtest", wanted)
+    assert answer.status == 503
+    assert answer.json["detail"].startswith("the database refused: relation")
+    assert not any(word in answer.json["detail"] for word in ("\n", "INSERT", "http"))
+
+
+def test_a_backtest_of_too_many_candles_goes_to_dagster_or_names_the_remedy(api, unused_port, tmp_path):
+    """Stored candles count, not the years asked for. Where Dagster is up its run is followed under
+    /backtest/jobs until the backtest that it stored is there."""
+    wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
+    here = api.post("/api/backtest", wanted | {"start": "2001-01-01"})
+    assert here.status == 200
+    with api.database.begin() as connection:
+        connection.execute(
+            sa.text(
+                "insert into market_data"
+                " (exchange, symbol, timeframe, timestamp, open, high, low, close, volume, source)"
+                " select exchange, symbol, timeframe, min(timestamp) - interval '6 years', 1, 1, 1, 1, 1,"
+                " 'exchange' from market_data where symbol = 'BTC-USDT' and timeframe = '1m' group by 1, 2, 3"
+            )
+        )
+    refused = api.post("/api/backtest", wanted)
+    assert (refused.status, refused.json["field"]) == (422, "start")
+    assert "3,15" in refused.json["detail"] and "Dagster" in refused.json["detail"]
+
+    dagster = Webserver(tmp_path / "dagster")
+    run = "0123abcd-0123-abcd-0123-0123456789ab"
+    dagster.launches.append({"__typename": "LaunchRunSuccess", "run": {"runId": run}})
+    made = {"metadataEntries": [{"label": "sharpe"}, {"label": "run_id", "text": here.json["id"]}]}
+    one = {"__typename": "Run", "jobName": "backtest_job", "assetMaterializations": []}
+    url, redis = api.database.url.render_as_string(hide_password=False), api.settings.redis_url
+    port = dagster.port
+    with closing(dagster), running(url, redis, unused_port + 1, tmp_path, dagster_port=port) as other:
+        begun = other.post("/api/backtest", wanted | {"fee_currency": "quote"})
+        address = f"http://127.0.0.1:{port}/runs/{run}"
+        assert (begun.status, begun.json) == (202, {"job": run, "state": "waiting", "address": address})
+        config = dagster.asked[0]["runConfigData"]["ops"]["backtest"]["config"]
+        assert BacktestRequest.read(BacktestConfig(**config).document()).fee_currency == "quote"
+        path = f"/api/backtest/jobs/{run}"
+        assert other.get(path).status == 404
+        dagster.one = one | {"status": "STARTED"}
+        assert (other.get(path).status, other.get(path).json["state"]) == (202, "running")
+        dagster.one = one | {"status": "SUCCESS", "assetMaterializations": [made]}
+        assert other.get(path).json["id"] == here.json["id"]
+        dagster.one = one | {"status": "FAILURE"}
+        assert address in other.get(path).json["detail"]
 
 
 def test_a_database_that_is_away_is_said_as_503(api):

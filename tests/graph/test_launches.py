@@ -41,9 +41,9 @@ def days_ago(days: int) -> str:
     return (datetime.now(UTC).date() - timedelta(days=days)).isoformat()
 
 
-def store_candles(stack: DagsterStack, symbol: str, count: int) -> None:
-    """`count` minutes of a price that waves, ending at a fixed time."""
-    end_ms = 1_780_000_020_000 - 1_780_000_020_000 % MINUTE_MS
+def store_candles(stack: DagsterStack, symbol: str, count: int, before: int = 0) -> None:
+    """`count` minutes of a price that waves, ending at a fixed time, or that many minutes before it."""
+    end_ms = 1_780_000_020_000 - 1_780_000_020_000 % MINUTE_MS - before * MINUTE_MS
     candles = []
     for minute in range(count):
         price = Decimal(100 + (minute % 40 if minute % 80 < 40 else 40 - minute % 40))
@@ -301,6 +301,7 @@ def test_a_long_backtest_is_launched_from_the_dashboard(
     """More than half a million candles are handed to Dagster: the page leads to the run and lists its result,
     the system page shows how it ended."""
     store_candles(dagster_stack, "DOGE-USDT", 600)
+    store_candles(dagster_stack, "DOGE-USDT", 1, before=700_000)
     given = {"form-symbol": "DOGE-USDT", "form-period": ["2025-01-01", "2026-05-29"]}
     home, port = dagster_stack.home, dagster_stack.port
     with running(dagster_stack.database_url, redis_url, unused_port, home, dagster_port=port) as dashboard:

@@ -1,60 +1,15 @@
 """Handing work to Dagster: only to the one of this installation, and back when it refuses."""
 
-import json
-import threading
-from collections import deque
 from datetime import date
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from config.settings import Settings
 from core.errors import Unavailable
 from dashboards.backfills import Backfills
-from dashboards.dagster_runs import DagsterRuns
+from dashboards.dagster_runs import DagsterRuns, HandedRun
+from tests.dagster_webserver import Webserver
 from tests.dashboard_server import until
-
-
-class Webserver:
-    """Answers GraphQL requests as Dagster's webserver does, the launches with what is queued."""
-
-    def __init__(self, folder):
-        self.asked = []
-        self.runs = []
-        self.launches = deque()
-        self.states = deque()
-        self._info = f"local_artifact_storage:\n  config:\n    base_dir: {folder}\nrun_storage: x\n"
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self):
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                status, document = outer.answer(body["query"], body["variables"])
-                text = json.dumps({"data": document}).encode()
-                self.send_response(status)
-                self.send_header("Content-Length", str(len(text)))
-                self.end_headers()
-                self.wfile.write(text)
-
-            def log_message(self, *_arguments):
-                """Say nothing."""
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.port = self.server.server_address[1]
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def answer(self, query, variables):
-        """Refusals have the status 500, as Dagster's have."""
-        if "instance" in query:
-            return 200, {"instance": {"info": self._info}}
-        if "Runs(" in query:
-            return 200, {"runsOrError": {"results": self.runs[: variables["most"]]}}
-        if "State(" in query:
-            return 200, {"partitionBackfillOrError": {"status": self.states.popleft()}}
-        self.asked.append(variables["params"])
-        name = "launchPartitionBackfill" if "Backfill" in query else "launchPipelineExecution"
-        found = self.launches.popleft()
-        return (500 if found["__typename"] == "PythonError" else 200), {name: found}
 
 
 @pytest.fixture
@@ -62,8 +17,7 @@ def webserver(tmp_path):
     """One that works on this installation."""
     found = Webserver(tmp_path / "dagster")
     yield found
-    found.server.shutdown()
-    found.server.server_close()
+    found.close()
 
 
 def test_only_the_dagster_of_this_installation_counts_as_up(webserver, tmp_path, unused_port):
@@ -80,7 +34,8 @@ def test_a_run_has_an_address_and_a_refusal_none(webserver, tmp_path):
         {"__typename": "LaunchRunSuccess", "run": {"runId": "abc"}},
         {"__typename": "RunConfigValidationInvalid", "errors": []},
     ]
-    assert runs.launch("backtest_job", "backtest", {"symbol": "BTC-USDT"}) == f"{runs.url}/runs/abc"
+    handed = runs.launch("backtest_job", "backtest", {"symbol": "BTC-USDT"})
+    assert handed == HandedRun("abc", f"{runs.url}/runs/abc")
     assert webserver.asked[0]["runConfigData"] == {"ops": {"backtest": {"config": {"symbol": "BTC-USDT"}}}}
     assert runs.launch("backtest_job", "backtest", {}) is None
 

@@ -5,7 +5,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 import dash_mantine_components as dmc
+import psycopg
 import pytest
+from sqlalchemy.exc import OperationalError
+from structlog.testing import capture_logs
 
 from core.errors import BadInput
 from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor
@@ -93,17 +96,32 @@ def test_jobs_run_one_at_a_time_and_the_queue_is_bounded():
         jobs.close()
 
 
-def test_a_failed_job_keeps_one_line_and_the_field():
-    """A user's mistake inside the work keeps the field it is about."""
+AWAY = OperationalError("SELECT 1", {}, psycopg.OperationalError("connection refused\nIs it running?"))
+
+
+@pytest.mark.parametrize(
+    ("raised", "said", "logged"),
+    [
+        (BadInput("candles", "none"), "candles: none", 0),
+        (AWAY, "the database does not answer: connection refused", 1),
+        (KeyError("close"), "KeyError: 'close'; the dashboard's log has more", 1),
+    ],
+)
+def test_a_failed_job_keeps_what_was_raised_and_says_it_in_one_line(raised, said, logged):
+    """Without the frames, which hold candles; what nobody expected is logged with its stack."""
     jobs = Jobs()
 
     def work():
-        raise BadInput("candles", "none")
+        candles = [0] * 1000
+        raise raised from ValueError(candles[0])
 
     try:
-        job = jobs.submit(work)
-        until(lambda: job.state == "failed", 5, "the failure")
-        assert (job.field, job.error) == ("candles", "candles: none")
+        with capture_logs() as lines:
+            job = jobs.submit(work)
+            until(lambda: job.state == "failed", 5, "the failure")
+        assert (job.failure, job.error) == (raised, said)
+        assert raised.__traceback__ is raised.__cause__ is raised.__context__ is None
+        assert [line["exc_info"] for line in lines] == [raised] * logged
     finally:
         jobs.close()
 

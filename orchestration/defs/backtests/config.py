@@ -23,6 +23,9 @@ class BacktestConfig(dg.Config):
     fill: str = Field(
         "open", description="open: at the next candle's open; close: at the close that gave the signal"
     )
+    fee_currency: str = Field(
+        "", description="received or quote: what pays the fee of a buy; empty: as the fill has it"
+    )
     exchange: str = Field("", description="Whose stored candles; empty: the exchange in force")
     risk: dict[str, Any] = Field({}, description="Exits and sizes, as a bot's risk block")
     execution: dict[str, Any] = Field(
