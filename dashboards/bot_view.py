@@ -17,7 +17,7 @@ from dashboards.api.documents import MAX_LIMIT, cursor_of, read_cursor
 from dashboards.bot_log import log_tail
 from dashboards.bot_tables import RECORDS, SHOWN
 from dashboards.components import clock, downloads, empty, icon, moment, segment
-from dashboards.formatting import DASH, money, percent, quantity, strategy
+from dashboards.formatting import money, percent, quantity, strategy
 from dashboards.forms import words
 from dashboards.grids import COLUMN, grid_options
 from dashboards.queries import bots as queries
@@ -167,16 +167,22 @@ def _banner(title: str, text: Any, *actions: Any) -> html.Div:
 def cards(row: Mapping[str, Any], stands: BotRisk, price: float | None, now: datetime) -> html.Div:
     """The bot's numbers. row: of the overview; price: the last one of its symbol."""
     shown = bot_row(dict(row), price, now)
-    quote = row["symbol"].partition("-")[2]
-    base = row["symbol"].partition("-")[0]
+    base, _, quote = row["symbol"].partition("-")
+    places = shown["cents"]
+    made, today = (money(shown[name], places, signed=True) for name in ("pnl", "pnl_today"))
     veto = f"Last: {stands.last_veto}" if stands.last_veto else "No order was vetoed"
     found = (
-        ("Value", money(shown["value"]), "", f"Cash and coins, {quote}"),
-        ("P&L", money(shown["pnl"], signed=True), _tone(shown["pnl"]), percent(shown["pnl_fraction"])),
-        ("P&L today", money(shown["pnl_today"], signed=True), _tone(shown["pnl_today"]), "Since 00:00 UTC"),
-        (f"Holds, {base}", quantity(shown["quantity"], 5), "", f"Cash {money(shown['cash'])} {quote}"),
+        ("Value", money(shown["value"], places), "", f"Cash and coins, {quote}"),
+        ("P&L", made, _tone(shown["pnl"]), percent(shown["pnl_fraction"])),
+        ("P&L today", today, _tone(shown["pnl_today"]), "Since 00:00 UTC"),
+        (
+            f"Holds, {base}",
+            quantity(shown["quantity"], 5),
+            "",
+            f"Cash {money(shown['cash'], places)} {quote}",
+        ),
         ("Trades", f"{shown['fills']:,}", "", f"Win rate {percent(shown['win_rate'], 0, signed=False)}"),
-        ("Fees", money(row["fees"]) if row["fees"] is not None else DASH, "", f"All fills, {quote}"),
+        ("Fees", money(row["fees"], places), "", f"All fills, {quote}"),
         ("Vetoes", f"{stands.vetoes:,}", "warn-text" if stands.vetoes else "", veto),
         ("Restarts", f"{row['restarts']:,}", "warn-text" if row["restarts"] else "", "Since it was started"),
     )

@@ -12,6 +12,9 @@ THIN = "\u2009"
 ABSURD = 1_000
 """A fraction beyond this is what a few hours look like by the year: its digits say nothing."""
 
+FINE = {"BTC": 6, "ETH": 5, "BNB": 4, "OKB": 4}
+"""Coins that others are quoted in, and the decimals of a few cents of them."""
+
 Number = float | int | Decimal
 
 
@@ -23,6 +26,11 @@ def money(value: Number | None, decimals: int = 2, signed: bool = False) -> str:
     if float(text.replace(",", "")) == 0:
         return text
     return (MINUS if value < 0 else "+" if signed else "") + text
+
+
+def cents(quote: str) -> int:
+    """Decimals that amounts of a currency are shown with: 2, more where one of it is worth thousands."""
+    return FINE.get(quote, 2)
 
 
 def percent(fraction: Number | None, decimals: int = 2, signed: bool = True) -> str:

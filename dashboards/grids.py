@@ -1,5 +1,6 @@
 """Tables: columns, and options that all of them share. Formats live in dashAgGridFunctions.js."""
 
+from collections.abc import Collection
 from typing import Any
 
 THEME = {
@@ -72,7 +73,8 @@ SIGNED = {
     "down": "params.value < 0",
 }
 
-BOT_COLUMNS: list[dict[str, Any]] = [
+CENTS = "params.data.cents"
+_BOT_COLUMNS: list[dict[str, Any]] = [
     text(
         "bot_id",
         "Bot",
@@ -108,18 +110,27 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         tooltipField="error",
     ),
     number(
-        "value", "Balance (USDT)", "tcpMoney(params.value)", "Cash and coins at the last price", minWidth=116
+        "value",
+        "Balance",
+        f"tcpMoney(params.value, false, {CENTS})",
+        "Cash and coins at the last price",
+        minWidth=116,
     ),
     number(
         "pnl_today",
         "P&L today",
-        "tcpMoney(params.value, true)",
+        f"tcpMoney(params.value, true, {CENTS})",
         "Since 00:00 UTC",
         minWidth=90,
         cellClassRules=SIGNED,
     ),
     number(
-        "pnl", "P&L", "tcpMoney(params.value, true)", "Since the start", minWidth=94, cellClassRules=SIGNED
+        "pnl",
+        "P&L",
+        f"tcpMoney(params.value, true, {CENTS})",
+        "Since the start",
+        minWidth=94,
+        cellClassRules=SIGNED,
     ),
     number(
         "pnl_fraction",
@@ -145,6 +156,17 @@ BOT_COLUMNS: list[dict[str, Any]] = [
         enableCellChangeFlash=True,
     ),
 ]
+
+
+def bot_columns(quotes: Collection[str]) -> list[dict[str, Any]]:
+    """All bots. quotes: currencies that they trade in; several stand in the rows' symbols alone."""
+    if len(quotes) != 1:
+        return _BOT_COLUMNS
+    (quote,) = quotes
+    return [
+        column | {"headerName": f"Balance ({quote})"} if column["field"] == "value" else column
+        for column in _BOT_COLUMNS
+    ]
 
 
 def trade_columns(decimals: int) -> list[dict[str, Any]]:
@@ -272,19 +294,21 @@ def window_columns() -> list[dict[str, Any]]:
     ]
 
 
-PORTFOLIO_COLUMNS: list[dict[str, Any]] = [
-    text("bot", "Bot", minWidth=82, cellClass="strong", tooltipField="bot"),
-    text("strategy", "Strategy", minWidth=122, tooltipField="strategy"),
-    number("current_value", "Value, USDT", "tcpMoney(params.value)", "Cash and coins", minWidth=98),
-    number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=54),
-    number(
-        "day_pnl", "Today", "tcpMoney(params.value, true)", "P&L today", minWidth=76, cellClassRules=SIGNED
-    ),
-    number("pnl", "P&L", "tcpMoney(params.value, true)", minWidth=96, cellClassRules=SIGNED),
-    number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=88, cellClassRules=SIGNED),
-    number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=80),
-    number("fees", "Fees", "tcpMoney(params.value)", "All fills", minWidth=64),
-]
+def portfolio_columns(quote: str, day: str) -> list[dict[str, Any]]:
+    """Bots of one currency; `day` names the day of the newest profit."""
+    money, signed = f"tcpMoney(params.value, false, {CENTS})", f"tcpMoney(params.value, true, {CENTS})"
+    return [
+        text("bot", "Bot", minWidth=82, cellClass="strong", tooltipField="bot"),
+        text("strategy", "Strategy", minWidth=122, tooltipField="strategy"),
+        number("current_value", f"Value, {quote}", money, "Cash and coins", minWidth=98),
+        number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=54),
+        number("day_pnl", day, signed, f"P&L, {day}", minWidth=76, cellClassRules=SIGNED),
+        number("pnl", "P&L", signed, minWidth=96, cellClassRules=SIGNED),
+        number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=88, cellClassRules=SIGNED),
+        number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=80),
+        number("fees", "Fees", money, "All fills", minWidth=64),
+    ]
+
 
 EVENT_COLUMNS: list[dict[str, Any]] = [
     time("at", "Time", valueFormatter={"function": "tcpTime(params.value)"}, minWidth=160, maxWidth=180),

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from dashboards.formatting import decimals_of, guess_decimals, strategy
+from core.fills import exact
+from dashboards.formatting import cents, decimals_of, guess_decimals, strategy
 
+ZERO = Decimal(0)
 SILENT_AFTER = timedelta(seconds=30)
 _DONE = {("active", "running"), ("paused", "paused"), ("stopped", "stopped")}
 _DOING = {"active": "starting", "paused": "pausing", "stopped": "stopping"}
@@ -34,27 +36,30 @@ def bot_row(row: dict[str, Any], price: float | None, now: datetime) -> dict[str
     """The public row of a bot, JSON-ready.
 
     row: one of queries.bots.overview; price: last price of its symbol, or None (then the stored value counts)
-    now: wall time. Money as floats in the quote currency, ratios as fractions, times as epoch ms.
+    now: wall time. Money as floats in the quote currency, rounded to `cents` decimals, ratios as fractions,
+    times as epoch ms.
     """
-    start = float(row["virtual_balance"])
-    value = _value(row, price)
+    value, made, today = _worth(row, price)
     closed, winning = row["total_trades"], row["winning_trades"]
-    day_value = float(row["day_start_value"])
+    quote = row["symbol"].partition("-")[2]
+    places = cents(quote)
     return {
         "bot_id": row["name"],
         "strategy": strategy(row["strategy_name"]),
         "symbol": row["symbol"],
+        "quote": quote,
+        "cents": places,
         "timeframe": row["timeframe"],
         "status": row["status"],
         "state": row["state"],
         "shown": shown_state(row["status"], row["state"], row["last_heartbeat"], now),
         "heartbeat_ms": epoch_ms(row["last_heartbeat"]),
-        "value": round(value, 2),
-        "cash": _float(row["cash"], start),
+        "value": round(float(value), places),
+        "cash": _float(row["cash"], float(row["virtual_balance"])),
         "quantity": _float(row["quantity"], 0.0),
-        "pnl": round(value - start, 2),
-        "pnl_fraction": round((value - start) / start, 6) if start else None,
-        "pnl_today": round(value - day_value, 2),
+        "pnl": round(float(made), places),
+        "pnl_fraction": round(float(made / row["virtual_balance"]), 6) if row["virtual_balance"] else None,
+        "pnl_today": round(float(today), places),
         "fills": row["fills"],
         "closed": closed,
         "win_rate": winning / closed if closed else None,
@@ -68,18 +73,25 @@ def bot_row(row: dict[str, Any], price: float | None, now: datetime) -> dict[str
 
 
 def api_row(row: dict[str, Any], price: float | None, now: datetime) -> dict[str, Any]:
-    """The public row with times in place of epoch ms and the last signal in one piece."""
+    """The public row with all digits of its money, times in place of epoch ms and the last signal in one
+    piece."""
     shown = bot_row(row, price, now)
+    value, made, today = _worth(row, price)
     signal = None
     if row["signal_type"] is not None:
         signal = {name: row[name] for name in ("signal_type", "confidence")}
         signal |= {"timestamp": row["signal_time"], "price": row["signal_price"]}
-    hidden = {"heartbeat_ms", "signal_ms", "signal_type", "signal_price", "decimals", "strategy", "value"}
+    hidden = {"heartbeat_ms", "signal_ms", "signal_type", "signal_price", "strategy", "value"}
+    hidden |= {"decimals", "cents"}
     return {
         **{name: value for name, value in shown.items() if name not in hidden},
         "strategy_name": row["strategy_name"],
         "virtual_balance": row["virtual_balance"],
-        "current_balance": shown["value"],
+        "current_balance": value,
+        "cash": row["virtual_balance"] if row["cash"] is None else row["cash"],
+        "quantity": ZERO if row["quantity"] is None else row["quantity"],
+        "pnl": made,
+        "pnl_today": today,
         "realised_pnl": row["realised_pnl"],
         "fees": row["fees"],
         "last_heartbeat": row["last_heartbeat"],
@@ -103,12 +115,15 @@ def epoch_ms(moment: datetime | None) -> int | None:
     return None if moment is None else round(moment.timestamp() * 1000)
 
 
-def _value(row: dict[str, Any], price: float | None) -> float:
-    if row["quantity"] is None:
-        return float(row["current_balance"])
-    if row["quantity"] == 0:
-        return float(row["cash"])
-    return float(row["current_balance"] if price is None else row["cash"] + row["quantity"] * Decimal(price))
+def _worth(row: dict[str, Any], price: float | None) -> tuple[Decimal, Decimal, Decimal]:
+    """Value, profit since the start and profit since 00:00 UTC, exact."""
+    with exact():
+        if row["quantity"] is None or (price is None and row["quantity"] != 0):
+            value = row["current_balance"]
+        else:
+            # the digits that the exchange told, not the float's
+            value = row["cash"] + row["quantity"] * Decimal(str(price or 0))
+        return value, value - row["virtual_balance"], value - row["day_start_value"]
 
 
 def _float(value: Decimal | float | None, missing: float | None) -> float | None:

@@ -9,7 +9,7 @@ import binascii
 import io
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal
+from decimal import Context, Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -20,14 +20,16 @@ from core.errors import BadInput
 
 Format = Literal["json", "csv", "parquet"]
 MAX_LIMIT = 5000
+_WIDE = Context(prec=76)
+"""A product of two stored amounts has more than the usual 28 digits."""
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
 def exact(value: Any) -> Any:
     """A value as JSON shows it: plain decimals, UTC times; inside lists and objects too."""
     if isinstance(value, Decimal):
-        plain = value.normalize()
-        return plain.quantize(Decimal(1)) if int(plain.as_tuple().exponent) > 0 else plain
+        plain = value.normalize(_WIDE)
+        return plain.quantize(Decimal(1), context=_WIDE) if int(plain.as_tuple().exponent) > 0 else plain
     if isinstance(value, datetime):
         return value.astimezone(UTC)
     if isinstance(value, dict):

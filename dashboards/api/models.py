@@ -51,6 +51,7 @@ class Bot(_Model):
     bot_id: str
     strategy_name: str
     symbol: str
+    quote: str
     timeframe: str
     status: str
     state: str
@@ -61,9 +62,9 @@ class Bot(_Model):
     quantity: Exact | None
     realised_pnl: Exact | None
     fees: Exact | None
-    pnl: float
+    pnl: Exact
     pnl_fraction: float | None
-    pnl_today: float
+    pnl_today: Exact
     fills: int
     closed: int
     win_rate: float | None

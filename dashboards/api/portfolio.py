@@ -57,9 +57,10 @@ class Portfolio(BaseModel):
 
 
 class Equity(BaseModel):
-    """Value and cash of all bots at one time."""
+    """Value and cash of all bots of a quote currency at one time."""
 
     at: datetime
+    quote: str
     equity: Exact
     cash: Exact
 
@@ -92,14 +93,14 @@ def router(services: Services) -> APIRouter:
         points: Annotated[int, Query(ge=2, le=2000, description="About so many steps")] = 600,
         output: Output = "json",
     ) -> Response:
-        """One combined equity over all bots, oldest first: all of it once the dbt marts are built, before
-        that the last day."""
+        """One combined equity over all bots of each quote currency, oldest first: all of it once the
+        dbt marts are built, before that the last day."""
         rows = await services.query(_curve, services.hub.exchange_now(), points)
         return answer({"items": rows}) if output == "json" else table(rows, output, "portfolio-equity")
 
     @routes.get("/portfolio/days", response_model=Rows)
     async def days(output: Output = "json") -> Response:
-        """One row a UTC day over all bots, oldest first; none before the dbt marts are built."""
+        """One row a UTC day and quote currency, oldest first; none before the dbt marts are built."""
         return table(await services.query(_of_marts, queries.days), output, "portfolio-days")
 
     @routes.get("/portfolio/bots", response_model=Rows)

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from dashboards.figures.equity import equity_layout
 from dashboards.figures.price import unit_label
 from dashboards.figures.style import axis, layout, painted
+from dashboards.formatting import cents
 from dashboards.theme import BOTH, Scheme, tokens
 
 Period = Literal["day", "week", "month"]
@@ -23,17 +24,17 @@ LEAST, MOST = 6, 60
 
 
 def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
-    """points: `at`, `equity`, `cash` (queries.portfolio.curve). Equity and cash above, drawdown below."""
+    """points: `at`, `equity`, `cash` (queries.portfolio.curve) of one currency. Equity and cash above, the
+    drawdown below."""
     times = [round(point["at"].timestamp() * 1000) for point in points]
     equity = [float(point["equity"]) for point in points]
-    peaks = accumulate(equity, max)
-    drawdown = [(value / peak - 1) * 100 if peak else 0.0 for value, peak in zip(equity, peaks, strict=True)]
+    drawdown = [depth * 100 for depth in depths(equity)]
     cash = [float(point["cash"]) for point in points]
     traces = [
-        _line("Equity", times, equity, "accent", 2, scheme),
-        _line("of it cash", times, cash, "muted", 1.2, scheme) | {"visible": "legendonly"},
+        _line("Equity", times, equity, "accent", 2, scheme, cents(quote)),
+        _line("of it cash", times, cash, "muted", 1.2, scheme, cents(quote)) | {"visible": "legendonly"},
         {
-            **_line("Drawdown", times, drawdown, "down", 1, scheme),
+            **_line("Drawdown", times, drawdown, "down", 1, scheme, 2),
             "fill": "tozeroy",
             "fillcolor": BOTH["down"] + "33",
             "yaxis": "y2",
@@ -42,6 +43,12 @@ def combined_figure(points: Sequence[dict[str, Any]], quote: str, scheme: Scheme
         },
     ]
     return {"data": traces, "layout": equity_layout(scheme, quote)}
+
+
+def depths(values: Sequence[float]) -> list[float]:
+    """How far each is from the highest until then, a fraction, never above zero."""
+    peaks = accumulate(values, max)
+    return [value / peak - 1 if peak else 0.0 for value, peak in zip(values, peaks, strict=True)]
 
 
 def calendar_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) -> dict[str, Any]:
@@ -66,11 +73,11 @@ def calendar_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) 
         "ygap": 3,
         "showscale": False,
         "hoverongaps": False,
-        "text": [[_short(value) for value in line] for line in values],
+        "text": [[_short(value, cents(quote)) for value in line] for line in values],
         "texttemplate": "%{text}",
         "textfont": {"size": 11},
         "customdata": [[f"{day:%Y-%m-%d}" for day in line] for line in dates],
-        "hovertemplate": f"%{{customdata}}  %{{z:+,.2f}} {quote}<extra></extra>",
+        "hovertemplate": f"%{{customdata}}  %{{z:+,.{cents(quote)}f}} {quote}<extra></extra>",
     }
     scale = [[0, "down"], [0.5, "raised"], [1, "up"]]
     shape = layout(scheme) | {
@@ -89,12 +96,18 @@ def calendar_figure(days: Sequence[dict[str, Any]], quote: str, scheme: Scheme) 
     return {"data": [painted(squares, scheme, colorscale=scale, textfont_color="text")], "layout": shape}
 
 
-def _short(value: float | None) -> str:
-    """`+12`, `−1.3k`: what fits into a square."""
+def _short(value: float | None, decimals: int) -> str:
+    """`+12`, `−1.3k`: what fits into a square. decimals: of amounts elsewhere."""
     if value is None:
         return ""
     size = abs(value)
-    text = f"{size / 1000:.1f}k" if size >= 1000 else f"{size:.0f}" if size >= 10 else f"{size:.1f}"
+    text = (
+        f"{size / 1000:.1f}k"
+        if size >= 1000
+        else f"{size:.0f}"
+        if size >= 10
+        else f"{size:.{max(1, decimals - 2)}f}"
+    )
     return text if not any(digit in text for digit in "123456789") else ("−" if value < 0 else "+") + text
 
 
@@ -122,7 +135,7 @@ def profit_figure(days: Sequence[dict[str, Any]], by: Period, quote: str, scheme
         "x": [f"{begin:%Y-%m-%d}" for begin, _ in found],
         "y": [value for _, value in found],
         "marker": {"color": [BOTH["up"] if value >= 0 else BOTH["down"] for _, value in found]},
-        "hovertemplate": f"{WORDS[by]}%{{y:+,.2f}} {quote}<extra></extra>",
+        "hovertemplate": f"{WORDS[by]}%{{y:+,.{cents(quote)}f}} {quote}<extra></extra>",
         "width": 0.6 * length * 86_400_000,
     }
     last = found[-1][0]
@@ -132,7 +145,7 @@ def profit_figure(days: Sequence[dict[str, Any]], by: Period, quote: str, scheme
     view = [f"{at:%Y-%m-%d %H:%M}" for at in ends]
     shape = layout(scheme) | {
         "xaxis": axis(scheme, type="date", tickformat=TICKS[by], range=view, nticks=7),
-        "yaxis": axis(scheme, side="right", tickformat="+,.0f", fixedrange=True)
+        "yaxis": axis(scheme, side="right", tickformat=f"+,.{cents(quote) - 2}f", fixedrange=True)
         | {"zeroline": True, "zerolinecolor": tokens(scheme)["border"]},
         "annotations": [unit_label(quote, "y")],
         "showlegend": False,
@@ -142,7 +155,7 @@ def profit_figure(days: Sequence[dict[str, Any]], by: Period, quote: str, scheme
 
 
 def _line(
-    name: str, x: list[int], y: list[float], token: str, width: float, scheme: Scheme
+    name: str, x: list[int], y: list[float], token: str, width: float, scheme: Scheme, decimals: int
 ) -> dict[str, Any]:
     line = {
         "type": "scatter",
@@ -151,6 +164,6 @@ def _line(
         "x": x,
         "y": y,
         "line": {"width": width},
-        "hovertemplate": f"{name} %{{y:,.2f}}<extra></extra>",
+        "hovertemplate": f"{name} %{{y:,.{decimals}f}}<extra></extra>",
     }
     return painted(line, scheme, line_color=token)

@@ -11,7 +11,7 @@ from dashboards import charts
 from dashboards.callbacks import in_browser, on
 from dashboards.components import empty, icon, moment
 from dashboards.figures.style import BLANK, CONFIG
-from dashboards.grids import BOT_COLUMNS, COLUMN, grid_options
+from dashboards.grids import COLUMN, bot_columns, grid_options
 from dashboards.hub import Watch
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
@@ -54,7 +54,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             html.Section(
                 dag.AgGrid(
                     id="bots-table",
-                    columnDefs=BOT_COLUMNS,
+                    columnDefs=bot_columns({bot["quote"] for bot in bots}),
                     rowData=bots,
                     getRowId="params.data.bot_id",
                     dashGridOptions=grid_options("No bots yet: add a file to config/bots"),

@@ -1,7 +1,8 @@
-"""The portfolio page: all bots as one account, out of the dbt marts."""
+"""The portfolio page: all bots of a currency as one account, out of the dbt marts."""
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
 import dash_ag_grid as dag
@@ -9,14 +10,12 @@ from dash import Dash, Input, Output, State, dcc, html, no_update
 from sqlalchemy import Engine
 from sqlalchemy.exc import SQLAlchemyError
 
+from dashboards import accounts
 from dashboards.callbacks import on
-from dashboards.components import Card, downloads, empty, failure, moment, panel, segment
-from dashboards.components import cards as in_a_row
+from dashboards.components import downloads, empty, failure, moment, panel, segment
 from dashboards.figures.portfolio import Period, calendar_figure, combined_figure, profit_figure
 from dashboards.figures.style import CONFIG
-from dashboards.formatting import DASH, money, percent
-from dashboards.formatting import strategy as strategy_words
-from dashboards.grids import COLUMN, PORTFOLIO_COLUMNS, grid_options
+from dashboards.grids import COLUMN, grid_options, portfolio_columns
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
 from dashboards.queries import portfolio as queries
@@ -27,11 +26,12 @@ from dashboards.theme import Scheme
 EVERY_MS = 60_000
 FRESH_S = 10.0
 """How old it may be: the marts are built every quarter of an hour."""
+STALE_AFTER = timedelta(minutes=30)
+"""Wall time that the marts may be behind the bots: two builds."""
 Shown = Period | Literal["calendar"]
 PERIODS: tuple[Shown, ...] = ("calendar", "day", "week", "month")
 UPPER, LOWER = "max(300px, 40vh - 20px)", "max(252px, 40vh - 68px)"
 """Heights of the equity and of what is below it: at 800 px all is in view, taller screens are filled."""
-QUOTE = "USDT"
 
 
 async def layout(services: Services, query: dict[str, str]) -> Any:
@@ -45,63 +45,116 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
     )
 
 
-def view(
-    engine: Engine,
-    dagster_url: str,
-    scheme: Scheme,
-    live: Sequence[dict[str, Any]],
-    now: datetime,
-    by: Shown = "calendar",
-) -> Any:
-    """Cards, equity, daily profit and each bot's part; a designed face while there is nothing to sum.
+@dataclass(frozen=True)
+class Asked:
+    """What the page is made for. dagster_url: who builds the marts; rate: exchange seconds a wall second; by:
+    a square a day, or what a bar of profit covers."""
 
-    live: all bots as the live page shows them, for as long as the marts are not built; now: exchange time;
-    by: a square a day, or what a bar of profit covers
+    dagster_url: str
+    scheme: Scheme = "dark"
+    by: Shown = "calendar"
+    rate: float = 1.0
+
+
+def view(engine: Engine, asked: Asked, live: Sequence[dict[str, Any]], now: datetime) -> Any:
+    """Of each currency cards, equity, daily profit and each bot's part; a designed face while there is
+    nothing to sum.
+
+    live: all bots as the live page shows them, for as long as the marts are not built; now: exchange time
     """
     if not queries.built(engine):
-        return live_view(live, queries.live_curve(engine, now), dagster_url, scheme) if live else _no_value()
-    days, bots, points = queries.days(engine), queries.bots(engine), queries.curve(engine)
-    if not days or not bots:
-        return _no_value()
-    return html.Div(
-        [
-            cards(days, bots, points),
-            panel(
-                _graph(combined_figure(points, QUOTE, scheme), "portfolio-equity", UPPER),
-                title="Equity of all bots",
-                tools=html.Span(
-                    ["Computed up to ", moment(max(filter(None, (epoch_ms(p["at"]) for p in points))))],
-                    className="muted small",
-                    title="Time of the newest snapshot, on the exchange's clock",
-                )
-                if points
-                else None,
-            ),
-            html.Div(
-                [
-                    panel(
-                        _table(table_rows(bots)),
-                        title="Bots",
-                        tools=downloads("/api/portfolio/bots"),
-                        className="wide",
-                    ),
-                    panel(
-                        _graph(_profit(days, by, scheme), "portfolio-daily", LOWER),
-                        title="P&L (UTC)",
-                        tools=html.Div(_periods(by), className="segments"),
-                    ),
-                ],
-                className="halves",
-            ),
-        ],
-        className="run-result",
+        return live_view(live, queries.live_curve(engine, now), asked) if live else _no_value()
+    days, points = accounts.by_quote(queries.days(engine)), accounts.by_quote(queries.curve(engine))
+    bots = accounts.by_quote(queries.bots(engine))
+    late = queries.behind(engine)
+    is_stale = late > STALE_AFTER * asked.rate
+    parts = [
+        (
+            quote,
+            _account(Account(quote, days[quote], bots[quote], points[quote], suffix), asked, is_stale, now),
+        )
+        for quote, suffix in _in_order(bots)
+        if quote in days
+    ]
+    return _page(parts, is_stale) if parts else _no_value()
+
+
+def _in_order(bots: Mapping[str, Sequence[Any]]) -> list[tuple[str, str]]:
+    """(currency, what the ids of its parts end with), the one of most bots first."""
+    quotes = sorted(bots, key=lambda quote: (-len(bots[quote]), quote))
+    return [(quote, f"-{quote}" if n else "") for n, quote in enumerate(quotes)]
+
+
+def _page(parts: Sequence[tuple[str, list[Any]]], is_stale: bool = False) -> html.Div:
+    """The accounts below each other; a single one needs no name."""
+    shown: list[Any] = []
+    for quote, part in parts:
+        shown += [html.H2(quote, className="currency"), *part] if len(parts) > 1 else part
+    return html.Div(shown, className="run-result" + (" is-stale" if is_stale else ""))
+
+
+@dataclass(frozen=True)
+class Account:
+    """What the marts know of all bots of one currency; the ids of its parts end with `suffix`."""
+
+    quote: str
+    days: list[dict[str, Any]]
+    bots: list[dict[str, Any]]
+    points: list[dict[str, Any]]
+    suffix: str
+
+
+def _account(account: Account, asked: Asked, is_stale: bool, now: datetime) -> list[Any]:
+    figure = combined_figure(account.points, account.quote, asked.scheme)
+    today = now.astimezone(UTC).date()
+    columns = portfolio_columns(account.quote, accounts.day_name(account.days[-1]["day"], today))
+    rows = accounts.table_rows(account.bots)
+    profit = _profit(account.days, asked.by, account.quote, asked.scheme)
+    return [
+        accounts.cards(account.days, account.bots, account.points, today),
+        panel(
+            _graph(figure, f"portfolio-equity{account.suffix}", UPPER),
+            title="Equity of all bots",
+            tools=_made(account.points, asked.dagster_url, is_stale),
+        ),
+        html.Div(
+            [
+                panel(
+                    _table(columns, rows, account.suffix),
+                    title="Bots",
+                    tools=downloads("/api/portfolio/bots"),
+                    className="wide",
+                ),
+                panel(
+                    _graph(profit, f"portfolio-daily{account.suffix}", LOWER),
+                    title="P&L (UTC)",
+                    tools=html.Div(_periods(asked.by), className="segments"),
+                ),
+            ],
+            className="halves",
+        ),
+    ]
+
+
+def _made(points: Sequence[dict[str, Any]], dagster_url: str, is_stale: bool) -> Any:
+    """How old the numbers are, and who would renew them."""
+    if not points:
+        return None
+    told: list[Any] = ["Computed up to ", moment(epoch_ms(points[-1]["at"]))]
+    if is_stale:
+        dagster = html.A("Dagster", href=dagster_url, target="_blank", rel="noopener")
+        told += ["; ", dagster, " should do it every quarter of an hour"]
+    return html.Span(
+        told,
+        className="warn-text small" if is_stale else "muted small",
+        title="Time of the newest snapshot, on the exchange's clock",
     )
 
 
-def _profit(days: Sequence[dict[str, Any]], by: Shown, scheme: Scheme) -> dict[str, Any]:
+def _profit(days: Sequence[dict[str, Any]], by: Shown, quote: str, scheme: Scheme) -> dict[str, Any]:
     if by == "calendar":
-        return calendar_figure(days, QUOTE, scheme)
-    return profit_figure(days, by, QUOTE, scheme)
+        return calendar_figure(days, quote, scheme)
+    return profit_figure(days, by, quote, scheme)
 
 
 def _periods(chosen: Shown) -> list[html.Span]:
@@ -114,124 +167,49 @@ def _no_value() -> Any:
     return html.Div(empty("No bot has a value yet", text, start), className="panel")
 
 
-def live_view(
-    bots: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]], dagster_url: str, scheme: Scheme
-) -> Any:
+def live_view(bots: Sequence[dict[str, Any]], points: Sequence[dict[str, Any]], asked: Asked) -> Any:
     """What is known without the marts: values at the last prices, the last day's equity of snapshots."""
+    of_bots, curves = accounts.by_quote(bots), accounts.by_quote(points)
+    return _page(
+        [
+            (quote, _live_account(quote, of_bots[quote], curves[quote], asked, suffix))
+            for quote, suffix in _in_order(of_bots)
+        ]
+    )
+
+
+def _live_account(
+    quote: str,
+    bots: Sequence[dict[str, Any]],
+    points: Sequence[dict[str, Any]],
+    asked: Asked,
+    suffix: str,
+) -> list[Any]:
     note = html.Span(
         [
             "Live values. History and daily profit are computed every quarter of an hour by ",
-            html.A("Dagster", href=dagster_url, target="_blank", rel="noopener"),
+            html.A("Dagster", href=asked.dagster_url, target="_blank", rel="noopener"),
             ".",
         ],
         className="muted small",
     )
     equity = (
-        _graph(combined_figure(points, QUOTE, scheme), "portfolio-equity", UPPER)
+        _graph(combined_figure(points, quote, asked.scheme), f"portfolio-equity{suffix}", UPPER)
         if points
         else empty("No snapshot yet", "Each bot stores its value at every candle it judges.")
     )
-    return html.Div(
-        [
-            live_cards(bots),
-            panel(equity, title="Equity of all bots, last 24 hours", tools=note),
-            panel(_table(live_rows(bots)), title="Bots", tools=downloads("/api/bots"), className="wide"),
-        ],
-        className="run-result",
-    )
-
-
-def live_cards(bots: Sequence[dict[str, Any]]) -> html.Div:
-    """The account in four numbers. bots: rows of the hub, at least one."""
-    value, made, today = (sum(bot[name] for bot in bots) for name in ("value", "pnl", "pnl_today"))
-    running = sum(bot["shown"] == "running" for bot in bots)
-    return in_a_row(
-        [
-            (f"Value, {QUOTE}", money(value), "", f"{len(bots)} bots, cash and coins at the last price"),
-            ("P&L", money(made, signed=True), _tone(made), "Since the start, fees deducted"),
-            ("P&L %", percent(made / (value - made) if value != made else None), _tone(made), "Of all cash"),
-            ("P&L today", money(today, signed=True), _tone(today), "Since 00:00 UTC"),
-            ("Running", f"{running} of {len(bots)}", "", "Bots that judge candles"),
-        ]
-    )
-
-
-def live_rows(bots: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the table from the hub's; what only the marts know is empty."""
-    total = sum(bot["value"] for bot in bots)
+    table = _table(portfolio_columns(quote, "Today"), accounts.live_rows(bots), suffix)
     return [
-        {
-            "bot": bot["bot_id"],
-            "strategy": bot["strategy"],
-            "share": bot["value"] / total if total else None,
-            "current_value": bot["value"],
-            "pnl": bot["pnl"],
-            "day_pnl": bot["pnl_today"],
-            "total_return": bot["pnl_fraction"],
-            "max_drawdown": None,
-            "fees": None,
-        }
-        for bot in bots
+        accounts.live_cards(bots),
+        panel(equity, title="Equity of all bots, last 24 hours", tools=note),
+        panel(table, title="Bots", tools=downloads("/api/bots"), className="wide"),
     ]
 
 
-def cards(
-    days: list[dict[str, Any]], bots: list[dict[str, Any]], points: Sequence[dict[str, Any]]
-) -> html.Div:
-    """The account in seven numbers. days: oldest first; bots, points: queries.portfolio's."""
-    last = days[-1]
-    value = sum(float(bot["current_value"]) for bot in bots)
-    made = sum(float(bot["pnl"]) for bot in bots)
-    growth = float(last["growth"]) - 1
-    deepest = max(float(day["drawdown"]) for day in days)
-    pairs = [
-        (f"Value, {QUOTE}", money(value), "", f"{len(bots)} bots, cash and coins"),
-        _in_coins(points),
-        ("P&L", money(made, signed=True), _tone(made), "Since the start, fees deducted"),
-        ("Growth", percent(growth), _tone(growth), "Daily returns chained: cash that joins is no profit"),
-        ("P&L today", money(last["pnl"], signed=True), _tone(float(last["pnl"])), f"{last['day']} UTC"),
-        ("Max drawdown", percent(-deepest), "down" if deepest else "", "Of daily closing values"),
-        _costs(days, bots),
-    ]
-    return in_a_row(pairs)
-
-
-def _in_coins(points: Sequence[dict[str, Any]]) -> Card:
-    equity, cash = (float(points[-1][name]) for name in ("equity", "cash")) if points else (0.0, 0.0)
-    share = (equity - cash) / equity if equity else None
-    return "In coins", percent(share, 0, signed=False), "", f"Of the value; {money(cash)} {QUOTE} are cash"
-
-
-def _costs(days: list[dict[str, Any]], bots: list[dict[str, Any]]) -> Card:
-    fees = sum(float(bot["fees"] or 0) for bot in bots)
-    turnover = sum(float(day["turnover"] or 0) for day in days)
-    share = percent(fees / turnover, 3, signed=False) if turnover else DASH
-    return "Fees", money(fees), "", f"All fills: {share} of {money(turnover)} {QUOTE} bought and sold"
-
-
-def table_rows(bots: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """One row a bot, JSON-ready; `share` is its part of all bots' value, a fraction."""
-    total = sum(float(bot["current_value"]) for bot in bots)
-    rows = []
-    for bot in bots:
-        named = ("current_value", "pnl", "day_pnl", "total_return", "max_drawdown", "fees")
-        values = {name: None if bot[name] is None else float(bot[name]) for name in named}
-        rows.append(
-            {
-                "bot": bot["bot_name"],
-                "strategy": strategy_words(bot["strategy_name"]),
-                "share": values["current_value"] / total if total and values["current_value"] else None,
-                **values,
-                "max_drawdown": -(values["max_drawdown"] or 0.0),
-            }
-        )
-    return rows
-
-
-def _table(rows: list[dict[str, Any]]) -> dag.AgGrid:
+def _table(columns: list[dict[str, Any]], rows: list[dict[str, Any]], suffix: str) -> dag.AgGrid:
     return dag.AgGrid(
-        id="portfolio-bots",
-        columnDefs=PORTFOLIO_COLUMNS,
+        id=f"portfolio-bots{suffix}",
+        columnDefs=columns,
         rowData=rows,
         getRowId="params.data.bot",
         defaultColDef=COLUMN,
@@ -239,10 +217,6 @@ def _table(rows: list[dict[str, Any]]) -> dag.AgGrid:
         className="grid",
         style={"height": LOWER},
     )
-
-
-def _tone(value: float) -> str:
-    return "" if not value else "up" if value > 0 else "down"
 
 
 def _graph(figure: dict[str, Any], name: str, height: str) -> html.Div:
@@ -267,11 +241,11 @@ def register(dash: Dash, services: Services) -> None:
             return no_update
         address = f"http://127.0.0.1:{services.settings.dagster_port}/"
         try:
-            asked: Scheme = "light" if scheme == "light" else "dark"
-            hub, by = services.hub, _by(search)
-            key = (asked, by, await services.query(queries.built))
-            given = (address, asked, hub.bots, hub.exchange_now(), by)
-            return await services.share(FRESH_S, key, view, *given)
+            hub = services.hub
+            shown: Scheme = "light" if scheme == "light" else "dark"
+            asked = Asked(address, shown, _by(search), hub.feed.rate)
+            key = (asked, await services.query(queries.built))
+            return await services.share(FRESH_S, key, view, asked, hub.bots, hub.exchange_now())
         except SQLAlchemyError as error:
             return failure("The portfolio cannot be read", error)
 

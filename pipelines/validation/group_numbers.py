@@ -68,8 +68,8 @@ def bot_days(account: Account, last: date | None) -> dict[date, dict[str, Any]]:
 
 
 def portfolio_days(accounts: Iterable[Account], last: date | None) -> dict[date, dict[str, Any]]:
-    """Each day of these bots together, until `last`. Returns are chained: a bot that joins brings cash, which
-    is no profit."""
+    """Each day of these bots, all of one currency, together, until `last`. Returns are chained: a bot that
+    joins brings cash, which is no profit."""
     by_day: dict[date, list[Mapping[str, Any]]] = defaultdict(list)
     for account in accounts:
         for day, row in bot_days(account, last).items():

@@ -115,11 +115,20 @@ def _of_days(engine: Engine, bots: list[dict[str, Any]], accounts: Mapping[int, 
         for day, fills in accounts[bot_id].fills.items():
             costs = {metric: fills[metric] for metric in OF_COSTS}
             yield f"costs of {name} on {day}", _settled(costs, day, last), paid[bot_id].get(day, {})
-    portfolio = {row["day"]: row for row in mart_rows(engine, "portfolio_daily")}
-    kept = {row["bot_id"] for row in mart_rows(engine, "bot_leaderboard")}  # deleted bots count on no day
-    living = [account for bot_id, account in accounts.items() if bot_id in kept]
-    for day, numbers in portfolio_days(living, last).items():
-        yield f"portfolio on {day}", _settled(numbers, day, last), portfolio.get(day, {})
+    portfolio = {(row["quote"], row["day"]): row for row in mart_rows(engine, "portfolio_daily")}
+    for quote, together in _by_quote(engine, accounts).items():
+        for day, numbers in portfolio_days(together, last).items():
+            told = portfolio.get((quote, day), {})
+            yield f"portfolio in {quote} on {day}", _settled(numbers, day, last), told
+
+
+def _by_quote(engine: Engine, accounts: Mapping[int, Account]) -> dict[str, list[Account]]:
+    """The accounts of each quote currency; those of deleted bots count on no day."""
+    found: dict[str, list[Account]] = defaultdict(list)
+    for row in mart_rows(engine, "bot_leaderboard"):
+        if row["bot_id"] in accounts:
+            found[row["symbol"].partition("-")[2]].append(accounts[row["bot_id"]])
+    return found
 
 
 def _settled(numbers: Mapping[str, Number], day: date, last: date | None) -> Mapping[str, Number]:

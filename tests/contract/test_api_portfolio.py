@@ -47,9 +47,9 @@ def test_the_portfolio_is_the_sum_of_the_bots_to_the_last_digit(
         assert [position.symbol for position in total.positions] == ["BTC-USDT", "ETH-USDT", "SOL-USDT"]
         curve = Curve.model_validate(exact(api.get("/api/portfolio/equity?points=50").text)).items
         assert 2 < len(curve) <= 60 and curve == sorted(curve, key=lambda one: one.at)
-        assert curve[-1].equity == Decimal(newest)
+        assert curve[-1].equity == Decimal(newest) and {one.quote for one in curve} == {"USDT"}
         assert api.get("/api/portfolio/equity?points=1").status == 422
-        assert api.get("/api/portfolio/equity?format=csv").text.startswith("at,equity,cash")
+        assert api.get("/api/portfolio/equity?format=csv").text.startswith("at,quote,equity,cash")
         with api.database.begin() as connection:
             connection.execute(sa.text("update bots set deleted_at = now() where name = 'bot_004'"))
             fewer = connection.execute(NEWEST).scalar_one()

@@ -1,22 +1,26 @@
 """What the portfolio and the system page read, on a real PostgreSQL."""
 
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 import sqlalchemy as sa
 
+from dashboards.accounts import table_rows
 from dashboards.formatting import money
-from dashboards.pages.portfolio import table_rows, view
+from dashboards.pages.portfolio import Asked, view
 from dashboards.queries import portfolio, system
 from dashboards.queries.bots import overview
 from dashboards.rows import bot_row, day_start, epoch_ms
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import record_event
-from tests.dashboard_marts import MORNING, fill_marts
+from tests.dashboard_marts import IN_BITCOIN, MORNING, fill_marts
 from tests.dashboard_seed import seed
 
 pytestmark = pytest.mark.servers
 DAGSTER = "http://127.0.0.1:3000/"
+ASKED = Asked(DAGSTER)
+OLD = "alter table marts.portfolio_daily drop column quote"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
 
@@ -32,10 +36,10 @@ def database(database_url):
 def test_before_the_marts_are_built_the_page_shows_live_values(database):
     """The newest values of bots and the last day's snapshots, and who computes the rest."""
     assert portfolio.built(database) is False
-    assert "No bot has a value yet" in str(view(database, DAGSTER, "dark", [], NOW))
+    assert "No bot has a value yet" in str(view(database, ASKED, [], NOW))
     seed(database, epoch_ms(NOW), minutes=120)
     rows = [bot_row(row, None, NOW) for row in overview(database, day_start(NOW))]
-    shown = str(view(database, DAGSTER, "dark", rows, NOW))
+    shown = str(view(database, ASKED, rows, NOW))
     assert DAGSTER in shown
     assert money(sum(row["value"] for row in rows)) in shown
     points = portfolio.live_curve(database, NOW)
@@ -48,7 +52,7 @@ def test_empty_marts_say_how_a_bot_gets_a_value(database):
     """Built without any bot, the page points to the live page."""
     fill_marts(database, rows=False)
     assert portfolio.built(database) is True
-    assert "No bot has a value yet" in str(view(database, DAGSTER, "dark", [], NOW))
+    assert "No bot has a value yet" in str(view(database, ASKED, [], NOW))
 
 
 def test_the_curve_sums_all_bots_and_cash_that_joins_is_no_profit(database):
@@ -85,9 +89,60 @@ def test_events_come_newest_first(database):
     assert older[0]["timestamp"] <= datetime.now(UTC)
 
 
-def test_a_missing_mart_counts_as_not_built(database):
-    """One of the four models without the others is not a portfolio."""
+def test_currencies_stand_side_by_side_and_are_not_added_up(database):
+    """A bot of another currency leaves the others' page as it is, and has cards, digits and a curve of its
+    own below it; that of most bots comes first."""
+    fill_marts(database)
+    alone = str(view(database, ASKED, [], NOW))
+    with database.begin() as connection:
+        connection.execute(sa.text(IN_BITCOIN))
+    shown = str(view(database, ASKED, [], NOW))
+    assert "Value, USDT" in alone and "1,650.00" in alone and "currency" not in alone
+    assert "1,650.00" in shown and "Value, BTC" in shown and "1.000123" in shown and "+0.000123" in shown
+    assert shown.index("Value, USDT") < shown.index("Value, BTC")
+    assert all(shown.count(f"id='portfolio-{part}-BTC'") == 1 for part in ("equity", "daily", "bots"))
+    last = {point["quote"]: point["equity"] for point in portfolio.curve(database)}
+    assert last == {"USDT": 1_650, "BTC": Decimal("1.000123")}
+    assert [row["quote"] for row in portfolio.days(database, limit=1)] == ["BTC", "USDT"]
+
+
+def test_yesterdays_profit_is_not_called_todays_and_old_numbers_look_old(database):
+    """The newest day has its name once the exchange's day is another; numbers half an hour behind the bots'
+    snapshots are dimmed and say who should renew them, but not for as long as no bot judges anything."""
+    fill_marts(database)
+    seed(database, epoch_ms(MORNING), minutes=60)
+    with database.begin() as connection:
+        connection.execute(sa.text("update marts.bot_leaderboard set snapshot_at = :at"), {"at": MORNING})
+    shown = str(view(database, ASKED, [], MORNING))
+    assert "P&L today" in shown and "'Today'" in shown
+    later = str(view(database, ASKED, [], MORNING + timedelta(days=1)))
+    assert "P&L Mar 02" in later and "'Mar 02'" in later and "oday" not in later
+    assert all("is-stale" not in page and DAGSTER not in page for page in (shown, later))
+    with database.begin() as connection:
+        connection.execute(
+            sa.text("update marts.bot_leaderboard set snapshot_at = :at"),
+            {"at": MORNING - timedelta(hours=1)},
+        )
+    assert portfolio.behind(database) == timedelta(hours=1)
+    stale = str(view(database, ASKED, [], MORNING))
+    assert "is-stale" in stale and DAGSTER in stale
+    assert "is-stale" not in str(view(database, Asked(DAGSTER, rate=10), [], MORNING))
+
+
+def test_the_drawdown_is_that_of_the_curve_where_it_falls_deeper(database):
+    """A day that closed higher than it was in between hides nothing."""
     fill_marts(database)
     with database.begin() as connection:
-        connection.execute(sa.text("drop table marts.bot_equity_curve"))
+        connection.execute(
+            sa.text("insert into marts.bot_equity_curve values (1, '2026-03-02 08:05+00', 815, 0)")
+        )
+    assert "−20.94" in str(view(database, ASKED, [], NOW))  # (815 + 450) of (1100 + 500)
+
+
+@pytest.mark.parametrize("change", ["drop table marts.bot_equity_curve", OLD])
+def test_a_missing_mart_counts_as_not_built(database, change):
+    """Three of the four models are not a portfolio, nor is one of days without their currency."""
+    fill_marts(database)
+    with database.begin() as connection:
+        connection.execute(sa.text(change))
     assert portfolio.built(database) is False

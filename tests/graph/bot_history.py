@@ -40,17 +40,19 @@ class Bot:
     name: str
     cash: Decimal
     deleted: bool = False
+    symbol: str = "BTC-USDT"
     fills: list[Fill] = field(default_factory=list)
     snapshots: list[tuple[datetime, Decimal, Decimal]] = field(default_factory=list)
 
 
 def invent(seed: int) -> list[Bot]:
-    """Four bots: three trade, from different days on, one of them pausing for a day and deleted since; the
-    fourth never ran."""
+    """Five bots: four trade, from different days on, one of them pausing for a day and deleted since, one
+    with another currency; the fifth never ran."""
     chance = random.Random(seed)
     found = []
-    for number, (name, first_day) in enumerate([("alpha", 0), ("beta", 1), ("gamma", 0)], 1):
-        bot = Bot(number, name, Decimal(1000 * number), deleted=name == "gamma")
+    for number, (name, first_day) in enumerate([("alpha", 0), ("beta", 1), ("gamma", 0), ("delta", 2)], 1):
+        symbol = "ETH-BTC" if name == "delta" else "BTC-USDT"
+        bot = Bot(number, name, Decimal(1000 * number), deleted=name == "gamma", symbol=symbol)
         cash, coins, cost = bot.cash, Decimal(0), Decimal(0)
         price = Decimal(100)
         for step in range(1, (DAYS - first_day) * 24 * 6 + 1):
@@ -72,7 +74,7 @@ def invent(seed: int) -> list[Bot]:
                     cash, coins, cost = cash + proceeds, Decimal(0), Decimal(0)
             bot.snapshots.append((at, cash + coins * price, cash))
         found.append(bot)
-    return [*found, Bot(4, "idle", Decimal(777))]
+    return [*found, Bot(5, "idle", Decimal(777))]
 
 
 def store_bots(connection: Connection, history: list[Bot]) -> None:
@@ -82,7 +84,7 @@ def store_bots(connection: Connection, history: list[Bot]) -> None:
             insert(bots).values(
                 name=bot.name,
                 strategy_name="invented",
-                symbol="BTC-USDT",
+                symbol=bot.symbol,
                 timeframe="1m",
                 status="active",
                 config={},
@@ -222,19 +224,26 @@ def standings(history: list[Bot]) -> dict[str, dict[str, Any]]:
     return found
 
 
-def portfolio(history: list[Bot]) -> dict[date, dict[str, Any]]:
-    """Day → profit, value and growth of all bots together that are not deleted."""
-    by_day: dict[date, list[dict[str, Any]]] = defaultdict(list)
-    deleted = {bot.name for bot in history if bot.deleted}
+def portfolio(history: list[Bot]) -> dict[tuple[str, date], dict[str, Any]]:
+    """Quote currency and day → profit, value and growth of all its bots together that are not deleted."""
+    by_day: dict[tuple[str, date], list[dict[str, Any]]] = defaultdict(list)
+    kept = {bot.name: bot.symbol.partition("-")[2] for bot in history if not bot.deleted}
     for (name, day), row in daily(history).items():
-        if name not in deleted:
-            by_day[day].append(row)
-    growth, found = 1.0, {}
-    for day in sorted(by_day):
-        pnl = sum((row["pnl"] for row in by_day[day]), Decimal(0))
-        opening = sum((row["opening_value"] for row in by_day[day]), Decimal(0))
-        growth *= 1 + float(pnl / opening)
-        found[day] = {"pnl": pnl, "closing_value": opening + pnl, "growth": growth, "bots": len(by_day[day])}
+        if name in kept:
+            by_day[kept[name], day].append(row)
+    growth: dict[str, float] = defaultdict(lambda: 1.0)
+    found = {}
+    for quote, day in sorted(by_day):
+        rows = by_day[quote, day]
+        pnl = sum((row["pnl"] for row in rows), Decimal(0))
+        opening = sum((row["opening_value"] for row in rows), Decimal(0))
+        growth[quote] *= 1 + float(pnl / opening)
+        found[quote, day] = {
+            "pnl": pnl,
+            "closing_value": opening + pnl,
+            "growth": growth[quote],
+            "bots": len(rows),
+        }
     return found
 
 

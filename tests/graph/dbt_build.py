@@ -89,11 +89,11 @@ def assert_marts(database_url: str, history: list[bot_history.Bot]) -> None:
         assert [(row["trough_at"], row["recovered_at"]) for row in own] == [d[:2] for d in expected_drawdowns]
         assert [row["depth"] for row in own] == pytest.approx([d[2] for d in expected_drawdowns], rel=1e-9)
 
-    rows = read(database_url, "SELECT * FROM marts.portfolio_daily")
+    rows = read(database_url, "SELECT * FROM marts.portfolio_daily ORDER BY quote, day")
     expected_portfolio = bot_history.portfolio(history)
-    assert [row["day"] for row in rows] == list(expected_portfolio)
+    assert [(row["quote"], row["day"]) for row in rows] == list(expected_portfolio)
     for row in rows:
-        assert_equal(row, expected_portfolio[row["day"]])
+        assert_equal(row, expected_portfolio[row["quote"], row["day"]])
 
 
 RUNS = """
@@ -136,9 +136,12 @@ CHANGED = {
     "WHERE bot_name = 'beta' AND day = '2026-03-02'",
     ("costs of alpha on 2026-03-02", "turnover"): "bot_costs_daily SET turnover = turnover * 2 "
     "WHERE bot_name = 'alpha' AND day = '2026-03-02'",
-    ("portfolio on 2026-03-02", "fees"): "portfolio_daily SET fees = fees + 1 WHERE day = '2026-03-02'",
-    ("portfolio on 2026-03-02", "growth"): "portfolio_daily SET growth = 1 WHERE day = '2026-03-02'",
-    ("portfolio on 2026-03-03", "drawdown"): "portfolio_daily SET drawdown = 0.9 WHERE day = '2026-03-03'",
+    ("portfolio in USDT on 2026-03-02", "fees"): "portfolio_daily SET fees = fees + 1 "
+    "WHERE quote = 'USDT' AND day = '2026-03-02'",
+    ("portfolio in USDT on 2026-03-02", "growth"): "portfolio_daily SET growth = 1 "
+    "WHERE quote = 'USDT' AND day = '2026-03-02'",
+    ("portfolio in USDT on 2026-03-03", "drawdown"): "portfolio_daily SET drawdown = 0.9 "
+    "WHERE quote = 'USDT' AND day = '2026-03-03'",
     ("standing of alpha", "place"): "bot_leaderboard SET place = 7 WHERE bot_name = 'alpha'",
     ("strategy invented", "win_rate"): "strategy_leaderboard SET win_rate = 0 "
     "WHERE strategy_name = 'invented'",
@@ -161,7 +164,7 @@ def assert_both_definitions_agree(database_url: str) -> None:
     """`core.metrics` over the stored rows says what the marts say, also when retention has thinned the oldest
     days, whose exposure is left out; until a mart is changed."""
     compared = compare_definitions(engine(database_url))
-    assert (compared.bots, compared.runs, compared.differences) == (3, 10, [])
+    assert (compared.bots, compared.runs, compared.differences) == (4, 10, [])
     assert compared.metrics > 200
     thinned_until = bot_history.START + timedelta(days=3)
     with engine(database_url).begin() as connection:
@@ -170,7 +173,7 @@ def assert_both_definitions_agree(database_url: str) -> None:
             sum(thin_snapshots(connection, bot, bot_history.START, thinned_until) for bot in (1, 2, 3)) > 300
         )
     thinned = compare_definitions(engine(database_url))
-    assert (thinned.bots, thinned.differences) == (3, [])
+    assert (thinned.bots, thinned.differences) == (4, [])
     assert thinned.metrics < compared.metrics
     with engine(database_url).begin() as connection:
         connection.execute(text("TRUNCATE bot_performance"))

@@ -5,6 +5,7 @@ from decimal import Decimal
 
 import pytest
 
+from dashboards.api.documents import answer
 from dashboards.rows import api_row, bot_row, shown_state
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -70,6 +71,27 @@ def test_value_and_profit_follow_the_last_price():
     assert row["pnl_today"] == 150
     assert row["win_rate"] == 0.25
     assert row["decimals"] == 1
+
+
+def test_the_api_keeps_all_digits_and_pages_round_by_the_currency():
+    """A gain of a few satoshi is told whole by the API, and to six decimals on a page."""
+    coins = {"symbol": "ETH-BTC", "virtual_balance": Decimal(1), "day_start_value": Decimal("1.0001")}
+    held = {"cash": Decimal("0.5"), "quantity": Decimal("10.000000000000000001")}
+    row = api_row(ROW | coins | held, 0.05123456, NOW)
+    value = Decimal("0.5") + Decimal("10.000000000000000001") * Decimal("0.05123456")
+    assert (row["quote"], row["cash"], row["quantity"]) == ("BTC", *held.values())
+    assert row["current_balance"] == value == Decimal("1.01234560000000000005123456")
+    assert (row["pnl"], row["pnl_today"]) == (value - 1, value - Decimal("1.0001"))
+    assert f'"pnl":{value - 1}' in answer(row).body.decode()
+    shown = bot_row(ROW | coins | held, 0.05123456, NOW)
+    assert (shown["value"], shown["pnl"], shown["pnl_today"]) == (1.012346, 0.012346, 0.012246)
+
+
+def test_a_bot_without_an_account_has_its_starting_cash():
+    """Before a bot's first decision its cash is all it has, in the API as on pages."""
+    row = ROW | {"cash": None, "quantity": None}
+    assert (api_row(row, 1.0, NOW)["cash"], api_row(row, 1.0, NOW)["quantity"]) == (10_000, 0)
+    assert (bot_row(row, 1.0, NOW)["cash"], bot_row(row, 1.0, NOW)["quantity"]) == (10_000, 0)
 
 
 def test_without_a_price_the_stored_value_counts():

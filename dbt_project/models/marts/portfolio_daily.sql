@@ -2,9 +2,12 @@ with bots as (
     select * from {{ ref('stg_bots') }}
 ),
 
--- The same bots as in bot_leaderboard: one page shows both, and their sums must be those of one account.
+-- The same bots as in bot_leaderboard: one page shows both, and their sums must be those of one account. Amounts
+-- of different currencies are not added up.
 daily as (
-    select earned.*
+    select
+        bots.quote,
+        earned.*
     from {{ ref('bot_daily_pnl') }} as earned
     inner join bots on earned.bot_id = bots.bot_id
     where not bots.is_deleted
@@ -12,6 +15,7 @@ daily as (
 
 summed as (
     select
+        quote,
         day,
         count(*)::integer as bots,
         sum(opening_value) as opening_value,
@@ -22,14 +26,14 @@ summed as (
         sum(turnover) as turnover,
         sum(closed_trades)::integer as closed_trades
     from daily
-    group by day
+    group by quote, day
 ),
 
 returns as (
     select
         *,
         {{ ratio('pnl', 'opening_value') }} as return_fraction,
-        sum(pnl) over (order by day rows unbounded preceding) as cumulative_pnl
+        sum(pnl) over (partition by quote order by day rows unbounded preceding) as cumulative_pnl
     from summed
 ),
 
@@ -39,7 +43,7 @@ grown as (
         *,
         -- exp of a sum of logarithms is exact to about 15 digits: 12 are kept, so that 1.1 * 0.9 reads 0.99
         round(
-            exp(sum(ln(greatest(1 + return_fraction, 1e-12))) over (order by day rows unbounded preceding))::numeric,
+            exp(sum(ln(greatest(1 + return_fraction, 1e-12))) over (partition by quote order by day rows unbounded preceding))::numeric,
             12
         ) as growth
     from returns
@@ -48,12 +52,13 @@ grown as (
 peaks as (
     select
         *,
-        greatest(1, max(growth) over (order by day rows unbounded preceding)) as peak_growth
+        greatest(1, max(growth) over (partition by quote order by day rows unbounded preceding)) as peak_growth
     from grown
 ),
 
 final as (
     select
+        quote,
         day,
         bots,
         {{ money('opening_value') }} as opening_value,

@@ -8,6 +8,7 @@ final as (
         name as bot_name,
         strategy_name,
         symbol,
+        split_part(symbol, '-', 2) as quote,
         timeframe,
         status,
         state,
