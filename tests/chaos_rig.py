@@ -19,7 +19,7 @@ from typing import Any
 
 from sqlalchemy import Engine
 
-from cli.stack import postgres, process
+from cli.stack import process
 from cli.stack.ports import free_port
 from config.settings import PROJECT_ROOT
 from pipelines.warehouse.database import engine as engine_of
@@ -28,8 +28,6 @@ from tests.emitted import Emitted
 from tests.own_servers import OwnServer, own_postgres, own_redis
 
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT", "XRP-USDT", "DOGE-USDT")
-POSTGRES = {**postgres.TESTS, "synchronous_commit": "on"}
-"""What is acknowledged must survive the kill of the server, though not of the machine."""
 RESTART_S = 0.3
 START_S = 60.0
 STOP_S = 15.0
@@ -211,7 +209,7 @@ def chaos_rig(
     """Start everything; at the end stop what still runs. truth: load what will be emitted, for `settled`;
     variables: more settings of the daemon"""
     with ExitStack() as stack:
-        database = stack.enter_context(own_postgres(POSTGRES))
+        database = stack.enter_context(own_postgres())
         redis = stack.enter_context(own_redis())
         migrate(database.url)
         (folder / "config" / "bots").mkdir(parents=True)

@@ -16,6 +16,9 @@ from cli.stack import postgres, process, redis
 from core.errors import Unavailable
 from pipelines.warehouse.server import answers
 
+KILLED = {**postgres.TESTS, "synchronous_commit": "on"}
+"""What is acknowledged must survive the kill of the server, though not of the machine."""
+
 
 class OwnServer:
     """A running server; its data survives `kill` and `start`."""
@@ -62,7 +65,7 @@ class OwnServer:
 
 
 @contextmanager
-def own_postgres(options: Mapping[str, str] = postgres.TESTS) -> Iterator[OwnServer]:
+def own_postgres(options: Mapping[str, str] = KILLED) -> Iterator[OwnServer]:
     """An empty server; `url` is that of its maintenance database."""
     home = Path(tempfile.mkdtemp(prefix="tcp-own-"))
     server = postgres.PostgresServer(home, options)
