@@ -10,14 +10,16 @@ from sqlalchemy import Engine
 
 from core.errors import BadInput
 from core.timeframes import Timeframe
+from dashboards.candles import beginning, candles_between, newest, newest_candles, reaching
 from dashboards.charts import Drawn
 from dashboards.components import empty
 from dashboards.figures.price import fitted, price_figure
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import market as queries
-from dashboards.rows import epoch_ms, price_decimals
+from dashboards.queries.candles import Spans
+from dashboards.queries.candles import spans as stored_spans
+from dashboards.rows import price_decimals
 from dashboards.theme import Scheme
-from pipelines.warehouse.candles import read_candles
 from strategies.indicators.averages import ema, sma, wma
 from strategies.indicators.base import Indicator
 from strategies.indicators.momentum import macd, macd_signal, rsi, stochastic_d, stochastic_k
@@ -33,6 +35,8 @@ from strategies.indicators.volatility import (
 from strategies.indicators.volume import vwap
 
 Made = Mapping[str, Indicator]
+View = tuple[float, float]
+"""From and to on the time axis, epoch ms."""
 
 LOADED = 500
 MOST = 750
@@ -111,7 +115,7 @@ def market_chart(
     symbol: str,
     timeframe: Timeframe,
     asked: Sequence[str],
-    view: tuple[float, float] | None,
+    view: View | None,
     scheme: Scheme,
     exchange_now: datetime,
 ) -> Drawn:
@@ -121,11 +125,12 @@ def market_chart(
     """
     lines = indicators_of(asked)
     warm = max((line.memory or line.warmup for line in lines.values()), default=0)
-    frame, candles = _candles(engine, symbol, timeframe, view, min(warm, 5_000))
+    spans = stored_spans(engine, symbol)
+    frame, candles = _candles(engine, symbol, timeframe, view, min(warm, 5_000), spans)
     if candles.is_empty():
         text = "Candles come with the daemon (`tcp up`); older ones are fetched on the Data page."
         return Drawn(None, None, empty(f"No {timeframe} candles of {symbol} here", text))
-    shown = candles.tail(LOADED) if view is None else _from(candles, view[0] - ASIDE * (view[1] - view[0]))
+    shown = candles.tail(LOADED) if view is None else _from(candles, _loaded(view)[0])
     values = candles.select("timestamp", *(line.expression.alias(name) for name, line in lines.items()))
     base, _, quote = symbol.partition("-")
     instrument = bot_queries.instrument(engine, symbol)
@@ -138,49 +143,75 @@ def market_chart(
     figure["layout"]["uirevision"] = f"{symbol} {frame} {view}"
     if view is not None:
         _look_at(figure["layout"], view, shown)
-    newest = queries.last_candle(engine, symbol, frame.value)
-    first = queries.first_candle(engine, symbol, timeframe.value)
-    return Drawn(
-        figure,
-        {
-            "symbol": symbol,
-            "timeframe": timeframe.value,
-            "frame": frame.value,
-            "timeframe_ms": frame.ms,
-            "decimals": decimals,
-            "base": base,
-            "quote": quote,
-            "last": last if newest == candles["timestamp"][-1] else None,
-            "reference": queries.price_at(engine, symbol, exchange_now - timedelta(days=1)),
-            "lines": len(lines),
-            "newest": newest == candles["timestamp"][-1],
-            "from": epoch_ms(shown["timestamp"][0]),
-            "to": epoch_ms(shown["timestamp"][-1]),
-            "first": epoch_ms(first),
-            "revision": figure["layout"]["uirevision"],
-        },
-    )
+    meta = {
+        "symbol": symbol,
+        "timeframe": timeframe.value,
+        "frame": frame.value,
+        "timeframe_ms": frame.ms,
+        "decimals": decimals,
+        "base": base,
+        "quote": quote,
+        "reference": queries.price_at(engine, symbol, exchange_now - timedelta(days=1)),
+        "lines": len(lines),
+        "revision": figure["layout"]["uirevision"],
+    }
+    return Drawn(figure, meta | _extent(shown, view, frame, spans))
+
+
+def _extent(
+    shown: pl.DataFrame, view: View | None, frame: Timeframe, spans: Spans
+) -> dict[str, int | float | bool | None]:
+    """What the browser must know of the stretch that it got, and of the one that is stored (times in ms).
+
+    from, to: what was looked through; first, until: of all that is stored; newest: whether the last candle
+    of all is drawn; over: close of the last candle drawn that is over; last: its price, if newest
+    """
+    times = shown["timestamp"].dt.epoch("ms")
+    until = newest(spans) or 0
+    complete = times[-1] >= until
+    start, end = (times[0] - frame.ms, times[-1]) if view is None else _loaded(view)
+    return {
+        "from": start,
+        "to": end,
+        "first": beginning(spans),
+        "until": until,
+        "newest": complete,
+        "over": times.filter(times <= until).max(),
+        "last": float(shown["close"][-1]) if complete else None,
+    }
 
 
 def _candles(
-    engine: Engine, symbol: str, timeframe: Timeframe, view: tuple[float, float] | None, warm: int
+    engine: Engine, symbol: str, timeframe: Timeframe, view: View | None, warm: int, spans: Spans
 ) -> tuple[Timeframe, pl.DataFrame]:
-    """The candles drawn and those that warm their indicators up, in the first timeframe that has any."""
-    if view is None:
-        return timeframe, read_candles(engine, symbol, timeframe.value, limit=LOADED + warm)
-    span = view[1] - view[0]
-    for frame in resolution(timeframe, span):
-        start, end = round(view[0] - ASIDE * span - warm * frame.ms), round(view[1] + ASIDE * span)
-        candles = read_candles(engine, symbol, frame.value, start, end, 2 * MOST + warm)
+    """The candles drawn and those that warm their indicators up: in the wanted timeframe if it reaches as far
+    back as the view, else in the shortest longer one that does; the newest where none has any in view."""
+    if view is not None:
+        start, end = _loaded(view)
+        for frame in reaching(spans, resolution(timeframe, view[1] - view[0]), view[0]):
+            candles = candles_between(engine, symbol, frame, start - warm * frame.ms, end, spans)
+            if _seen(candles, view).height:
+                return frame, candles
+    for frame in resolution(timeframe, 0):
+        candles = newest_candles(engine, symbol, frame, LOADED + warm, spans)
         if candles.height:
             return frame, candles
-    return timeframe, read_candles(engine, symbol, timeframe.value, limit=LOADED + warm)
+    return timeframe, pl.DataFrame()
 
 
-def _look_at(layout: dict[str, Any], view: tuple[float, float], candles: pl.DataFrame) -> None:
+def _loaded(view: View) -> tuple[int, int]:
+    """The stretch that the browser gets for a view."""
+    aside = ASIDE * (view[1] - view[0])
+    return round(view[0] - aside), round(view[1] + aside)
+
+
+def _seen(candles: pl.DataFrame, view: View) -> pl.DataFrame:
+    return candles.filter(pl.col("timestamp").dt.epoch("ms").is_between(*view))
+
+
+def _look_at(layout: dict[str, Any], view: View, candles: pl.DataFrame) -> None:
     """Bring a stretch of time into view, its prices and volumes with it."""
-    seen = candles.filter(pl.col("timestamp").dt.epoch("ms").is_between(*view))
-    ranges = (list(view), *fitted(seen))
+    ranges = (list(view), *fitted(_seen(candles, view)))
     for name, found in zip(("xaxis", "yaxis", "yaxis2"), ranges, strict=True):
         layout[name]["range"] = found
 

@@ -10,6 +10,7 @@ from dash import dcc, html
 from sqlalchemy import Engine
 
 from core.timeframes import Timeframe
+from dashboards.candles import candles_between
 from dashboards.components import downloads, empty, panel
 from dashboards.figures.run import MOST_MARKERS, equity_figure, returns_figure, trades_figure
 from dashboards.figures.style import CONFIG
@@ -17,12 +18,11 @@ from dashboards.formatting import DASH, money, percent, strategy, utc
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import comparisons
 from dashboards.queries import runs as queries
+from dashboards.queries.candles import spans
 from dashboards.rows import epoch_ms, price_decimals
 from dashboards.run_details import believed, months_table, sure_table
 from dashboards.theme import Scheme
-from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.run_notes import LONGEST
-from strategies.columns import resample
 
 MOST_CANDLES = 3000
 """Candles in the picture; a longer stretch is drawn in a longer timeframe."""
@@ -99,12 +99,8 @@ def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFram
         frame for frame in Timeframe if frame.ms >= own.ms and (end_ms - start_ms) / frame.ms <= MOST_CANDLES
     ]
     frame = fitting[0] if fitting else Timeframe.D1
-    candles = read_candles(engine, run["symbol"], frame.value, start_ms, end_ms)
-    first_ms = epoch_ms(candles["timestamp"][0]) if candles.height else None
-    if frame is own or (first_ms is not None and first_ms <= start_ms + 2 * frame.ms):
-        return frame, candles
-    # Longer candles are stored from the daemon's start on; the history before it has those of the run alone.
-    return frame, resample(read_candles(engine, run["symbol"], own.value, start_ms, end_ms), frame, own)
+    found = spans(engine, run["symbol"])
+    return frame, candles_between(engine, run["symbol"], frame, start_ms, end_ms, found)
 
 
 def holding(candles: pl.DataFrame, cash: float) -> pl.DataFrame | None:

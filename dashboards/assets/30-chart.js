@@ -209,5 +209,10 @@
     return prices && prices.x.length ? asMs(prices.x[0]) : Infinity;
   }
 
-  window.tcpChart = { graphOf, apply, attach, isBound, refit, settle, fit, firstMs, setCandle };
+  function lastMs(graph) {
+    const prices = graph.data && trace(graph, "candles");
+    return prices && prices.x.length ? asMs(prices.x[prices.x.length - 1]) : 0;
+  }
+
+  window.tcpChart = { graphOf, apply, attach, isBound, refit, settle, fit, firstMs, lastMs, setCandle };
 })();

@@ -26,8 +26,8 @@
     const meta = market.meta, range = graph.layout.xaxis.range;
     if (!meta || !range) return;
     const low = asMs(range[0]), high = asMs(range[1]), span = high - low;
-    const left = low < meta.from && meta.from > meta.first + meta.timeframe_ms;
-    const right = high > meta.to && !meta.newest;
+    const left = low < meta.from && meta.from > meta.first;
+    const right = high > meta.to && meta.to < meta.until;
     const better = frameFor(meta.timeframe, span);
     if (left || right || (better !== meta.frame && !(meta.stuck && meta.stuck === better))) {
       market.expected = better;
@@ -135,7 +135,7 @@
     drawn(meta) {
       if (!meta) return NONE();
       if (!market.meta || market.meta.symbol !== meta.symbol) market.price = null;
-      // A series that is not stored in the frame that would fit: asking again would change nothing.
+      // Candles that do not go back that far in the frame that would fit: asking again would change nothing.
       meta.stuck = market.expected && market.expected !== meta.frame ? market.expected : null;
       market.meta = meta;
       drawHead();
@@ -150,7 +150,7 @@
       const graph = C.graphOf("market-chart");
       const range = graph && graph.layout && graph.layout.xaxis && graph.layout.xaxis.range;
       // Indicators are computed on the server: a candle that closed brings their next values.
-      const closed = meta.lines > 0 && range && (push.candles || []).some((candle) => candle.final && candle.t > meta.to);
+      const closed = meta.lines > 0 && range && (push.candles || []).some((candle) => candle.final && candle.t > meta.over);
       if (!meta.newest || !graph || !graph.data || !window.Plotly) return NONE();
       const tolerant = performance.now() - market.redrawnAt < 20000;
       const result = push.redraw ? "redraw" : C.apply(graph, push, meta.timeframe_ms, false, tolerant);
@@ -184,7 +184,10 @@
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-span-hours]");
     if (!button || !market.meta) return;
-    const to = S.exchangeNow(), span = Number(button.dataset.spanHours) * 60 * MINUTE;
+    // To the newest candle: an import ends long ago, and a candle that is not over ends in the future.
+    const graph = C.graphOf("market-chart"), drawn = market.meta.newest && graph ? C.lastMs(graph) : 0;
+    const to = Math.min(S.exchangeNow(), Math.max(market.meta.until, drawn));
+    const span = Number(button.dataset.spanHours) * 60 * MINUTE;
     market.expected = frameFor(market.meta.timeframe, span);
     ask([Math.round(to - span), Math.round(to + span / 40)]);
   });

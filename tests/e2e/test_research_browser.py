@@ -18,6 +18,18 @@ from tests.dashboard_server import running, until
 from tests.research_seed import SWEEP, WALK, fill_research
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(600)]
+PAN = """async () => {
+  const graph = document.querySelector("#market-chart .js-plotly-plot"), asked = [];
+  const ask = window.dash_clientside.set_props;
+  window.dash_clientside.set_props = (id, props) => { asked.push(id); ask(id, props); };
+  const range = graph.layout.xaxis.range.map((x) => typeof x === "number" ? x : Date.parse(x + "Z"));
+  const step = (range[1] - range[0]) / 2;
+  await Plotly.relayout(graph, { "xaxis.range": [range[0] - step, range[1] - step] });
+  await new Promise((done) => setTimeout(done, 600));
+  window.dash_clientside.set_props = ask;
+  return asked;
+}"""
+"""Moves the view half its width to the left; what the page asked the server for until it had settled."""
 
 
 @pytest.fixture
@@ -93,8 +105,11 @@ def test_holes_and_days_are_seen_and_the_market_is_read(dashboard, page, redis_u
         )
         client.publish("market:BTC-USDT", json.encode(message))
     expect(page.locator("#market-price")).to_have_text("77,123.4")
+    _hide_a_part(dashboard.database)
     page.get_by_role("button", name="Show 1w").click()
     expect(page.locator("#market-drawn")).to_contain_text("drawn in 15m candles")
+    until(lambda: page.evaluate(f"{plot}.data[0].x.length") >= 240 // 15, 30, "the whole week")
+    assert "market-view" not in page.evaluate(PAN)
     page.get_by_role("button", name="Keep").click()
     expect(page.get_by_role("button", name="Forget")).to_be_visible()
     page.goto(f"{dashboard.url}/market?symbol=BTC-USDT&timeframe=1m")
@@ -105,3 +120,13 @@ def test_holes_and_days_are_seen_and_the_market_is_read(dashboard, page, redis_u
     page.get_by_role("textbox", name="Indicators").fill("nonsense")
     page.keyboard.press("Enter")
     expect(page.get_by_text("there is no 'nonsense'")).to_be_visible()
+
+
+def _hide_a_part(database):
+    """Of the candles that fit a week only the newest are stored, as of a stock install."""
+    candles = tables.market_data.c
+    newest = sa.select(sa.func.max(candles.timestamp)).where(candles.timeframe == "15m").scalar_subquery()
+    with database.begin() as connection:
+        connection.execute(
+            sa.delete(tables.market_data).where(candles.timeframe == "15m", candles.timestamp < newest)
+        )

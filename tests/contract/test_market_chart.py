@@ -1,0 +1,114 @@
+"""What the market page draws of what is stored, on a real PostgreSQL: whatever timeframes there are."""
+
+from datetime import UTC, datetime, timedelta
+from itertools import pairwise
+
+import polars as pl
+import pytest
+from sqlalchemy import text
+
+from core.timeframes import Timeframe
+from dashboards.candles import candles_between
+from dashboards.market import market_chart
+from dashboards.queries.candles import spans
+from pipelines.warehouse.candles import read_candles
+from pipelines.warehouse.database import engine
+from strategies.columns import resample
+
+pytestmark = pytest.mark.servers
+
+DAY_MS = 86_400_000
+NOW = datetime(2026, 3, 2, 12, 7, tzinfo=UTC)
+NOW_MS = round(NOW.timestamp() * 1000)
+WALK = """
+    INSERT INTO market_data (exchange, symbol, timeframe, timestamp, open, high, low, close, volume,
+                             trades_count, source)
+    SELECT 'okx', 'BTC-USDT', :timeframe, cast(:last as timestamptz) - n * make_interval(secs => :seconds),
+           60000 + n % 17, 60020 + n % 23, 59980 - n % 19, 60000 + n % 13, 1 + n % 7, 9, 'exchange'
+    FROM generate_series(0, :count - 1) AS n
+"""
+MINUTES_DAYS = 20
+
+
+@pytest.fixture
+def database(database_url):
+    """Twenty days of minutes."""
+    found = engine(database_url)
+    store(found, Timeframe.M1, MINUTES_DAYS * 1440)
+    yield found
+    found.dispose()
+    engine.cache_clear()
+
+
+def store(database, frame, count, end_ms=NOW_MS):
+    """Store so many candles, the last one that is over at `end_ms`."""
+    last = datetime.fromtimestamp(frame.open_ms(end_ms) / 1000, UTC)
+    values = {"timeframe": frame.value, "last": last, "seconds": frame.ms // 1000, "count": count}
+    with database.begin() as connection:
+        connection.execute(text(WALK), values)
+
+
+def chart(database, days, ago=0.0):
+    """(timeframe drawn, close times of its candles, meta) of a stretch that ends `ago` days ago."""
+    end = NOW_MS - ago * DAY_MS
+    drawn = market_chart(
+        database, "BTC-USDT", Timeframe.M1, ["sma 20"], (end - days * DAY_MS, end), "dark", NOW
+    )
+    return drawn.meta["frame"], drawn.figure["data"][0]["x"], drawn.meta
+
+
+@pytest.mark.parametrize(("days", "frame"), [(0.25, "1m"), (1, "5m"), (7, "15m"), (30, "1h"), (730, "1d")])
+def test_minutes_alone_are_drawn_in_any_stretch(database, days, frame):
+    """An import of one timeframe is seen whole, from its first candle on, and no pan asks for more."""
+    drawn, times, meta = chart(database, days)
+    assert drawn == frame
+    length = Timeframe(frame).ms
+    assert times[-1] == -(-NOW_MS // length) * length
+    assert times[0] - length <= max(NOW_MS - 1.25 * days * DAY_MS, meta["first"])
+    assert {later - earlier for earlier, later in pairwise(times)} == {length}
+    assert meta["newest"]
+    assert meta["over"] == Timeframe(frame).open_ms(NOW_MS)
+    assert (meta["from"] <= meta["first"]) == (days > MINUTES_DAYS / 1.25)
+
+
+def test_made_candles_are_those_of_the_minutes(database):
+    """Open, high, low, close and volume of each, whatever it is made of; the last is of what there is."""
+    made = candles_between(
+        database, "BTC-USDT", Timeframe.H1, 0, NOW_MS + DAY_MS, spans(database, "BTC-USDT")
+    )
+    minutes = read_candles(database, "BTC-USDT", "1m")
+    wanted = resample(minutes, Timeframe.H1, Timeframe.M1)
+    assert made.slice(1, wanted.height).equals(wanted.cast(made.schema))
+    running = minutes.filter(pl.col("timestamp") > NOW - timedelta(minutes=7))
+    assert made.row(-1)[1:] == (
+        running["open"][0],
+        running["high"].max(),
+        running["low"].min(),
+        running["close"][-1],
+        running["volume"].sum(),
+    )
+
+
+def test_three_hundred_of_each_longer_one_hide_nothing(database):
+    """What a stock install stores: the wanted timeframe is made of minutes as far as those go, and beyond
+    them the shortest longer one is drawn that reaches further."""
+    for frame in Timeframe:
+        if frame is not Timeframe.M1:
+            store(database, frame, 300)
+    found = {days: chart(database, days) for days in (7, 30, 91, 365, 730)}
+    assert [frame for frame, _, _ in found.values()] == ["15m", "4h", "1d", "1d", "1d"]
+    assert found[7][1][0] <= NOW_MS - 7 * DAY_MS
+    assert found[30][1][0] <= NOW_MS - 30 * DAY_MS
+    assert found[730][1][0] == Timeframe.D1.open_ms(NOW_MS) - 299 * DAY_MS
+    assert found[730][2]["from"] <= found[730][2]["first"]
+    frame, times, _ = chart(database, 7, ago=12)
+    assert frame == "15m"
+    assert len([time for time in times if NOW_MS - 19 * DAY_MS < time <= NOW_MS - 12 * DAY_MS]) == 672
+
+
+def test_a_hole_in_one_timeframe_is_filled_from_a_shorter_one(database):
+    """A block of another year, fetched in one timeframe, does not blank what lies between in minutes."""
+    store(database, Timeframe.H1, 300, NOW_MS - 400 * DAY_MS)
+    store(database, Timeframe.H1, 24)
+    _, times, _ = chart(database, 18)
+    assert len([time for time in times if time > NOW_MS - 18 * DAY_MS]) == 18 * 24 + 1
