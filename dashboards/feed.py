@@ -5,6 +5,7 @@ from typing import Any
 
 from dashboards.failures import cause
 from dashboards.rows import epoch_ms
+from pipelines.warehouse.wal_archive import Archive
 
 DAEMON_SILENT_MS = 15_000
 MARKET_SILENT_MS = 10_000
@@ -16,6 +17,7 @@ class Feed:
     def __init__(self, exchange: str) -> None:
         self.exchange = exchange
         self.kill_switch = False
+        self.archive: Archive | None = None
         self.database_error: str | None = None
         self.database_since_ms: int | None = None
         self.bus_error: str | None = None
@@ -60,6 +62,22 @@ class Feed:
         said: list[dict[str, Any]] = self._details.get("connections") or []
         return said
 
+    def latency_ms(self, now_ms: int) -> tuple[float | None, float | None]:
+        """From a trade to its arrival at the daemon over the last minute, (p50, p99) of the live connection
+        that is worst: trouble of one is trouble to come. None while the daemon is silent, and where no live
+        connection brought a trade."""
+        if self._silent(now_ms):
+            return None, None
+        live = [
+            (row["latency_p50_ms"], row["latency_p99_ms"])
+            for row in self.connections
+            if row["state"] == "live" and row["latency_p50_ms"] is not None
+        ]
+        return max(live, default=(None, None))
+
+    def _silent(self, now_ms: int) -> bool:
+        return self._beat is None or now_ms - _ms(self._beat["timestamp"]) > DAEMON_SILENT_MS
+
     @property
     def clock_offset_ms(self) -> int | None:
         """The exchange's clock minus the daemon's machine's; None where it has a time of its own."""
@@ -86,7 +104,7 @@ class Feed:
             return "database"
         if self.bus_error is not None:
             return "bus"
-        if self._beat is None or now_ms - _ms(self._beat["timestamp"]) > DAEMON_SILENT_MS:
+        if self._silent(now_ms):
             return "daemon"
         if self._details.get("feed", "live") != "live":
             return "exchange"
@@ -95,11 +113,15 @@ class Feed:
         return "live"
 
     def document(self, now_ms: int) -> dict[str, Any]:
-        """Everything the top bar needs, JSON-ready."""
+        """Everything the top bar needs, JSON-ready. lag_ms: of a candle from the daemon to this process, over
+        the bus; latency: of trades from the exchange to the daemon."""
+        median, worst = self.latency_ms(now_ms)
         return {
             "exchange": self.exchange,
             "state": self.state(now_ms),
             "rate": round(self.rate, 1),
+            "latency_ms": median,
+            "latency_p99_ms": worst,
             "lag_ms": self._lag_ms,
             "exchange_ms": self.exchange_ms(now_ms),
             "wall_ms": now_ms,

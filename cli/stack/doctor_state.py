@@ -55,6 +55,7 @@ def _states(connections: Engine) -> Iterator[Finding]:
     from pipelines.warehouse.conditions import conditions
     from pipelines.warehouse.inventory import heartbeat_age_s
     from pipelines.warehouse.quality import daemon_details
+    from pipelines.warehouse.wal_archive import archive_state
 
     age = heartbeat_age_s(connections, "live")
     yield _daemon(age)
@@ -63,6 +64,8 @@ def _states(connections: Engine) -> Iterator[Finding]:
         yield _symbols(said.get("symbols") or {})
         yield _writing(said)
     yield from _conditions(conditions(connections))
+    if (archive := archive_state(connections)) is not None:
+        yield Finding("WAL archive", archive.trouble is None, archive.trouble or "takes every segment")
 
 
 def _conditions(now: Conditions) -> Iterator[Finding]:

@@ -39,6 +39,11 @@ def daemon_gauges(feed: Feed, now_ms: int) -> Iterator[str]:
         "Since a component was last heard of",
         [({"component": name}, age) for name, age in sorted(feed.ages_s(now_ms).items())],
     )
+    if (archive := feed.archive) is not None:
+        text = "1 while PostgreSQL cannot archive its WAL"
+        yield from gauge("tcp_wal_archive_failing", text, [({}, int(archive.failing))])
+        text = "Finished segments of WAL that are not archived yet"
+        yield from gauge("tcp_wal_segments_waiting", text, [({}, archive.waiting)])
     said = feed.daemon
     for name, field, factor, text in PLAIN:
         yield from gauge(name, text, _sample({}, said, field, factor))

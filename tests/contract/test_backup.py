@@ -17,7 +17,9 @@ from cli.stack.base_check import check_base
 from cli.stack.recovery import recover
 from cli.stack.restore import load
 from core.errors import BadInput, Unavailable
+from pipelines.warehouse.database import engine
 from pipelines.warehouse.server import takes_writes
+from pipelines.warehouse.wal_archive import Archive, archive_state
 from tests.own_servers import OwnServer
 from tests.stack import Tcp, eventually
 
@@ -143,6 +145,29 @@ def test_database_goes_back_to_the_second_before_a_deletion(archived, tmp_path):
     assert prune(archived.server, 1)[0] == first
     assert len(bases(archived.server)) == 1
     assert len(list(wal.iterdir())) < segments
+
+
+def test_archive_that_takes_nothing_is_seen_and_so_is_its_return(archived):
+    """Its folder is gone, as a disk that is no longer mounted: the segment is named, and what helps."""
+    looking = engine(archived.url)
+    wal = archived.server.archive_in_use() / "wal"
+    _execute(archived.url, "CREATE TABLE said (n int)")
+    assert archive_state(looking) == Archive(False, 0, 0, None)
+    away = wal.rename(wal.with_name("away"))
+    failed = _rows(archived.url, "SELECT pg_walfile_name(pg_switch_wal())")[0][0]
+    eventually(lambda: archive_state(looking).trouble, 20, "the failure")
+    state = archive_state(looking)
+    assert state.failed == failed and f"cannot archive {failed}" in state.trouble
+    assert "TCP_WAL_ARCHIVE" in state.trouble
+    away.rename(wal)
+    _execute(archived.url, "INSERT INTO said VALUES (1)")
+    _execute(archived.url, "SELECT pg_switch_wal()")
+    eventually(lambda: archive_state(looking).trouble is None, 70, "the archive's return")
+    for n in range(3):
+        _execute(archived.url, f"INSERT INTO said VALUES ({n})")
+        _execute(archived.url, "SELECT pg_switch_wal()")
+    eventually(lambda: archive_state(looking).waiting == 0, 20, "every segment in the archive")
+    looking.dispose()
 
 
 def test_times_that_cannot_be_had_are_refused_and_change_nothing(archived, tmp_path):

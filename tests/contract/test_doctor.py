@@ -39,6 +39,7 @@ def test_healthy_database_has_nothing_wrong(database_url, tmp_path):
     before = said(planned(database_url, tmp_path))
     assert before.pop("daemon")[0] is None
     assert {ok for ok, _ in before.values()} == {True}
+    assert "WAL archive" not in before  # this server keeps none
     beat(engine(database_url), "live", round(time.time() * 1000), None, DAEMON)
     assert {ok for ok, _ in said(planned(database_url, tmp_path)).values()} == {True}
 

@@ -17,6 +17,7 @@ from dashboards.api.operations import exposition
 from dashboards.feed import Feed
 from dashboards.hub import Hub
 from pipelines.bus.memory import MemoryBus
+from pipelines.warehouse.wal_archive import Archive
 
 OBSERVE = PROJECT_ROOT / "deploy" / "observe"
 RULES = yaml.safe_load((OBSERVE / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -72,6 +73,7 @@ def samples(age_s: float = 1, bot: dict | None = None, broken: str | None = None
     hub.feed.market_message(NOW_MS, NOW_MS - 40)
     hub.prices = {"BTC-USDT": 64_000.0}
     hub.bots = [BOT | (bot or {})]
+    hub.feed.archive = Archive(broken == "archive", 30 if broken == "archive that hangs" else 0, 0, None)
     hub.feed.kill_switch = broken == "kill switch"
     if broken == "database":
         hub.feed.database_lost(NOW_MS, OSError("refused"))
@@ -118,12 +120,18 @@ def test_a_healthy_stack_raises_no_alert():
     assert alerts(samples()) == set()
 
 
+def test_an_archive_of_wal_that_hangs_is_an_alert_as_one_that_fails():
+    """Nothing is refused then, and segments wait."""
+    assert alerts(samples(broken="archive that hangs")) == {"TcpWalArchiveFails"}
+
+
 BROKEN: dict[str, Callable[[], list[Sample]]] = {
     "TcpDashboardDown": lambda: samples(broken="dashboard"),
     "TcpDaemonSilent": lambda: samples(age_s=90),
     "TcpDatabaseAway": lambda: samples(broken="database"),
     "TcpWritesWait": lambda: samples(postgres_away_s=61),
     "TcpSpoolFills": lambda: samples(spool={"trades": 1, "bytes": 90}),
+    "TcpWalArchiveFails": lambda: samples(broken="archive"),
     "TcpRedisAway": lambda: samples(bus_away=True),
     "TcpFeedNotLive": lambda: samples(feed="down"),
     "TcpSymbolNotCollected": lambda: samples(symbols={"X-USDT": {"state": "unlisted"}}),
