@@ -18,6 +18,7 @@ class Feed:
         self.exchange = exchange
         self.kill_switch = False
         self.archive: Archive | None = None
+        self.backup_age_s: float | None = None
         self.database_error: str | None = None
         self.database_since_ms: int | None = None
         self.bus_error: str | None = None

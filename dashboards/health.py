@@ -12,7 +12,6 @@ from dashboards.formatting import DASH
 from dashboards.formatting import size as size_words
 from dashboards.rows import epoch_ms
 
-UNCLOSED = ("open", "refilling")
 EXPLANATIONS = {
     "missing_trades": "trades were missing",
     "known_gap": "a known hole",
@@ -33,34 +32,24 @@ HOUR_COUNTS = ("lost_ids", "reconnects", "silences")
 
 def cards(
     feed: Mapping[str, Any],
-    gaps: Sequence[Mapping[str, Any]],
+    trouble: Mapping[str, int],
     finality: Sequence[Mapping[str, Any]],
-    differences: Sequence[Mapping[str, Any]],
     quality: Sequence[Mapping[str, Any]],
     lake: Sequence[Mapping[str, Any]],
 ) -> list[Card]:
     """Is anything wrong? In six numbers. feed: its document; the rest: rows of the queries."""
-    lag = feed["lag_ms"]
-    open_gaps = sum(gap["state"] in UNCLOSED for gap in gaps)
-    lost = sum(gap["state"] == "unfillable" for gap in gaps)
     candles = sum(row["candles"] for row in finality)
     provisional = sum(row["provisional"] for row in finality)
-    unsettled = sum(row["resolved_at"] is None for row in differences)
     troubles = {name: sum(row[name] for row in quality) for name in HOUR_COUNTS}
     held = sum(float(row["bytes"]) for row in lake)
     said = ", ".join(f"{count:,} {name.replace('_', ' ')}" for name, count in troubles.items())
     return [
-        (
-            "Feed lag",
-            DASH if lag is None else f"{lag:,} ms",
-            "",
-            "From publishing a candle to this page's server",
-        ),
+        _lag(feed),
         (
             "Open holes",
-            f"{open_gaps:,}",
-            "warn-text" if open_gaps else "",
-            f"Holes in the trades that are being refilled; {lost:,} of the listed ones nobody can fill",
+            f"{trouble['open']:,}",
+            "warn-text" if trouble["open"] else "",
+            f"Holes in the trades that are being refilled; {trouble['unfillable']:,} others nobody can fill",
         ),
         (
             "Candles not final",
@@ -70,8 +59,8 @@ def cards(
         ),
         (
             "Differences",
-            f"{unsettled:,}",
-            "warn-text" if unsettled else "",
+            f"{trouble['differences']:,}",
+            "warn-text" if trouble["differences"] else "",
             "Candles that are not the exchange's own and not settled yet",
         ),
         (
@@ -82,6 +71,21 @@ def cards(
         ),
         ("Data lake", size_words(held), "", f"{sum(row['files'] for row in lake):,} files"),
     ]
+
+
+def _lag(feed: Mapping[str, Any]) -> Card:
+    """What the exchange's trades need to come here, by the connection that is worst; the way on is short."""
+    ways = [
+        f"{words} {feed[name]:,.0f} ms"
+        for name, words in (
+            ("latency_p99_ms", "99 of 100 trades within"),
+            ("lag_ms", "a candle from the daemon to this page's server"),
+        )
+        if feed[name] is not None
+    ]
+    hint = "; ".join(["From a trade to its arrival, at the median of the worst live connection", *ways])
+    latency = feed["latency_ms"]
+    return "Feed lag", DASH if latency is None else f"{latency:,.0f} ms", "", hint
 
 
 def gap_rows(gaps: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:

@@ -67,14 +67,15 @@ def router(services: Services) -> APIRouter:
     @routes.get("/data/health", response_model=models.DataHealth)
     async def health() -> Response:
         """Heartbeats, the quality of the connections to the exchange now and by minute, first and last candle
-        of every series, holes in the trades, how far candles were compared with the exchange's and the newest
-        that differed, the lake's files."""
+        of every series, the newest holes in the trades and how many are open, how far candles were compared
+        with the exchange's, the newest that differed and how many are not settled, the lake's files."""
         since_ms = services.hub.feed_now_ms() - DAEMON_SILENT_MS
         reads = {
             "quality": services.query(recent_quality, QUALITY_MINUTES),
             "components": services.query(system.components),
             "series": services.query(system.freshness),
             "gaps": services.query(system.gaps),
+            "trouble": services.query(system.trouble),
             "reconciled": services.query(system.reconciled),
             "differences": services.query(system.differences, DIFFERENCES),
             "lake": services.query(system.lake_summary),

@@ -278,6 +278,7 @@ class DataHealth(_Model):
     components: list[dict[str, Any]]
     series: list[dict[str, Any]]
     gaps: list[dict[str, Any]]
+    trouble: dict[str, int]
     reconciled: list[dict[str, Any]]
     differences: list[dict[str, Any]]
     lake: list[dict[str, Any]]

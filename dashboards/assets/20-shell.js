@@ -50,7 +50,7 @@
     document.body.classList.toggle("is-stale", state !== "live" && state !== "silent");
     say(by("feed-state"), words);
     say(by("feed-detail"), detail(state, feed));
-    by("feed").title = feed.error || "";
+    by("feed").title = feed.error || (state === "live" ? ways(feed) : "");
     const name = feed.exchange === "sim" ? "Simulated" : "OKX";
     say(by("exchange"), name + (feed.rate > 1.2 ? " ×" + Math.round(feed.rate) : ""));
     const label = by("kill-label");
@@ -58,8 +58,16 @@
     by("kill-open").classList.toggle("on", feed.kill_switch);
   }
 
+  function ways(feed) {
+    const ms = (value) => Math.round(value) + " ms";
+    const said = [];
+    if (feed.latency_ms !== null) said.push("From a trade to its arrival " + ms(feed.latency_ms) + ", 99 of 100 within " + ms(feed.latency_p99_ms) + " (the worst connection)");
+    if (feed.lag_ms !== null) said.push("from the daemon to this page's server " + ms(feed.lag_ms));
+    return said.join("; ");
+  }
+
   function detail(state, feed) {
-    if (state === "live") return feed.lag_ms === null ? "" : feed.lag_ms + " ms";
+    if (state === "live") return feed.latency_ms === null ? "" : Math.round(feed.latency_ms) + " ms";
     if (state === "lost") return "since " + F.ago((performance.now() - shell.receivedAt) / 1000).replace(" ago", "");
     if (state === "database" && feed.since_ms) return "since " + F.clock(feed.since_ms);
     if (state === "silent" && feed.market_ms) return "last " + F.ago((serverNow() - feed.market_ms) / 1000);

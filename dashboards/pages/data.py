@@ -212,6 +212,7 @@ async def _read(services: Services, scheme: Scheme) -> tuple[Any, ...]:
     stored = await _coverage(services, symbols, begin, today)
     archived = await services.query(queries.archived, begin, today)
     lake = await services.query(system.lake_summary)
+    trouble = await services.query(system.trouble)
     coverage = (
         _graph(coverage_figure(stored, archived, now, scheme), "coverage-chart")
         if stored
@@ -227,7 +228,7 @@ async def _read(services: Services, scheme: Scheme) -> tuple[Any, ...]:
         )
     )
     return (
-        cards(health.cards(feed, gaps, finality, differences, quality, lake), "six"),
+        cards(health.cards(feed, trouble, finality, quality, lake), "six"),
         coverage,
         connections,
         health.finality_table(finality, await services.query(system.reconciled)),

@@ -17,6 +17,8 @@ from pipelines.warehouse.tables import (
     system_events,
 )
 
+UNCLOSED = ("open", "refilling")
+"""States of a hole that may still be filled."""
 _FRESHNESS = sa.text("""
 with recursive series as (
     (select symbol, timeframe from market_data where exchange = :exchange order by symbol, timeframe limit 1)
@@ -91,11 +93,30 @@ def gaps(engine: Engine, limit: int = 200) -> list[dict[str, Any]]:
     """Newest holes in the trade sequences, open ones first."""
     query = (
         sa.select(data_gaps)
-        .order_by(data_gaps.c.state.not_in(("open", "refilling")), data_gaps.c.detected_at.desc())
+        .where(data_gaps.c.exchange == EXCHANGE)
+        .order_by(data_gaps.c.state.not_in(UNCLOSED), data_gaps.c.detected_at.desc())
         .limit(limit)
     )
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def trouble(engine: Engine) -> dict[str, int]:
+    """How many holes there are that are `open` or `unfillable`, and candles whose `differences` are not
+    settled, however old: a list of the newest says nothing of that."""
+    holes, other = data_gaps.c, candle_differences.c
+
+    def count(table: sa.Table, *conditions: sa.ColumnElement[bool]) -> sa.ScalarSelect[int]:
+        query = sa.select(sa.func.count()).select_from(table)
+        return query.where(table.c.exchange == EXCHANGE, *conditions).scalar_subquery()
+
+    query = sa.select(
+        count(data_gaps, holes.state.in_(UNCLOSED)).label("open"),
+        count(data_gaps, holes.state == "unfillable").label("unfillable"),
+        count(candle_differences, other.resolved_at.is_(None)).label("differences"),
+    )
+    with engine.connect() as connection:
+        return dict(connection.execute(query).mappings().one())
 
 
 def gap_rows(
@@ -129,6 +150,7 @@ def lake_rows(
     time."""
     first, last = span
     query = sa.select(lake_files).where(
+        lake_files.c.exchange == EXCHANGE,
         *([] if first is None else [lake_files.c.max_timestamp >= first]),
         *([] if last is None else [lake_files.c.min_timestamp <= last]),
     )
@@ -186,6 +208,7 @@ def lake_summary(engine: Engine) -> list[dict[str, Any]]:
             sa.func.min(columns.date).label("first_date"),
             sa.func.max(columns.date).label("last_date"),
         )
+        .where(columns.exchange == EXCHANGE)
         .group_by(columns.dataset, columns.symbol)
         .order_by(columns.dataset, columns.symbol)
     )

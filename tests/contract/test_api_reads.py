@@ -3,6 +3,7 @@
 import asyncio
 import io
 import time
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import polars as pl
@@ -20,6 +21,7 @@ from tests.dashboard_server import running, until
 from tests.research_seed import SWEEP, fill_research
 
 pytestmark = pytest.mark.servers
+OTHER_HOLE = {"exchange": "kraken", "first_id": 1, "last_id": 1}
 NOW_MS = 1_790_000_000_000
 MISTAKES = (
     ("/api/bot/nobody", 404, "nobody"),
@@ -210,6 +212,35 @@ def test_sweeps_are_listed_and_their_rows_come_best_first(api):
     ratios = [row["metrics"]["sharpe"] for row in first["items"] + second["items"]]
     assert len(ratios) == 9
     assert ratios == sorted(ratios, reverse=True)
+
+
+def test_trouble_is_counted_however_old_and_of_this_exchange_alone(api):
+    """An open hole and an unsettled difference count behind hundreds of newer ones; what is stored of another
+    exchange is neither listed nor counted, nor are its files."""
+    at = sa.func.now()
+    hole = {"symbol": "BTC-USDT", "state": "open", "detected_at": at}
+    candle = {"symbol": "BTC-USDT", "timeframe": "1m", "explanation": "stale", "detected_at": at}
+    old, new = datetime(2020, 1, 1, tzinfo=UTC), datetime(2026, 1, 1, tzinfo=UTC)
+    file = {"dataset": "candles", "rows": 1, "bytes": 7, "sha256": "", "date": old.date()}
+    ends = {"min_timestamp": old, "max_timestamp": new}
+    holes = [hole | {"exchange": "okx", "first_id": n, "last_id": n} for n in range(230)]
+    settled = [
+        candle | {"exchange": "okx", "timestamp": new + timedelta(minutes=n), "resolved_at": at}
+        for n in range(210)
+    ]
+    with api.database.begin() as connection:
+        connection.execute(sa.insert(tables.data_gaps).values([*holes, hole | OTHER_HOLE]))
+        connection.execute(sa.insert(tables.candle_differences).values(settled))
+        for exchange in ("okx", "kraken"):
+            open_one = candle | {"exchange": exchange, "timestamp": old}
+            connection.execute(sa.insert(tables.candle_differences).values(open_one))
+            path = {"exchange": exchange, "path": f"{exchange}.parquet", "symbol": f"{exchange}-USD"}
+            connection.execute(sa.insert(tables.lake_files).values(file | path | ends))
+    found = models.DataHealth.model_validate(api.get("/api/data/health").json)
+    assert found.trouble == {"open": 230, "unfillable": 0, "differences": 1}
+    assert {gap["exchange"] for gap in found.gaps} == {"okx"}
+    assert [(each["symbol"], each["files"]) for each in found.lake] == [("okx-USD", 1)]
+    assert [each["path"] for each in api.get("/api/data/lake").json["items"]] == ["okx.parquet"]
 
 
 def test_a_mistake_is_answered_with_its_name(api):

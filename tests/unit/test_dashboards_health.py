@@ -55,10 +55,9 @@ def test_minutes_with_trouble_are_marked():
 def test_cards_warn_of_what_is_open():
     """Open holes, provisional candles and unsettled differences have the colour of a warning."""
     cards = health.cards(
-        {"lag_ms": None},
-        [{"state": "open"}, {"state": "unfillable"}],
+        {"latency_ms": None, "latency_p99_ms": None, "lag_ms": 0},
+        {"open": 1, "unfillable": 1, "differences": 1},
         [{"candles": 10, "provisional": 2}],
-        [{"resolved_at": None}, {"resolved_at": NOW}],
         [{"lost_ids": 1, "reconnects": 0, "silences": 2}],
         [{"bytes": 1_500_000, "files": 3}],
     )

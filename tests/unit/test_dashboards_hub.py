@@ -89,12 +89,12 @@ async def test_after_a_reconnection_charts_are_drawn_anew(hub):
 async def test_new_fills_and_indicators_reach_the_browser_once(hub):
     """Markers and indicator values of the watched bot are sent when they are new."""
     cursor, watch = watching(hub)
-    hub.fills["bot_001"] = [{"t": 1, "side": "buy"}]
-    hub.fills["bot_002"] = [{"t": 1, "side": "sell"}]
+    hub.fills["bot_001"] = [{"id": "a:1", "t": 1, "side": "buy"}]
+    hub.fills["bot_002"] = [{"id": "b:1", "t": 1, "side": "sell"}]
     signal = {"timestamp": "2026-11-20T12:01:00Z", "indicators": {"ema": 3, "rsi": None}}
     hub.take("signals:bot_001", signal)
     push = cursor.chart(watch)
-    assert push["fills"] == [{"t": 1, "side": "buy"}]
+    assert push["fills"] == [{"id": "a:1", "t": 1, "side": "buy"}]
     assert push["indicators"] == {"t": NOW_MS + 60_000, "values": {"ema": 3.0, "rsi": None}}
     assert cursor.chart(watch) is None
 
@@ -178,6 +178,19 @@ def test_the_feed_names_what_is_away():
     feed.database_lost(NOW_MS, ValueError("no\nway"))
     assert feed.state(NOW_MS) == "database"
     assert feed.document(NOW_MS)["error"] == "no"
+
+
+def test_the_feed_is_as_late_as_its_worst_live_connection():
+    """Not as the bus, which brings candles within a millisecond while the exchange is seconds behind; one
+    that is cut, or a daemon that is silent, says nothing of now."""
+    lines = [("live", 40.0, 105.0), ("live", 2_300.0, 4_000.0), ("live", None, None), ("closed", 9e9, 9e9)]
+    names = ("state", "latency_p50_ms", "latency_p99_ms")
+    feed = beating(connections=[dict(zip(names, line, strict=True)) for line in lines])
+    feed.market_message(NOW_MS, NOW_MS)
+    document = feed.document(NOW_MS)
+    assert (document["latency_ms"], document["latency_p99_ms"], document["lag_ms"]) == (2_300.0, 4_000.0, 0)
+    assert feed.document(NOW_MS + 20_000)["latency_ms"] is None
+    assert beating().document(NOW_MS)["latency_ms"] is None
 
 
 def test_an_order_book_goes_to_who_shows_it_and_ends_when_nobody_tells_it():
