@@ -4,7 +4,7 @@ In a worker thread. The statistics are those of `tcp compare` (pipelines.validat
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,6 @@ from dash import dcc, html
 from sqlalchemy import Engine
 
 from core.errors import BadInput
-from core.metrics import DAY_MS, cagr, daily_equity, drawdown, returns, sharpe, sortino, volatility
 from core.timeframes import Timeframe
 from dashboards.components import empty, panel
 from dashboards.figures.comparison import curves_figure, differences_figure
@@ -22,6 +21,7 @@ from dashboards.formatting import strategy as strategy_words
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import comparisons as queries
 from dashboards.queries import runs as run_queries
+from dashboards.stretches import Compared, Stretch, common, curve_metrics, measured, within
 from dashboards.theme import Scheme
 from pipelines.reports.comparison import SIGNIFICANT
 from pipelines.reports.wording import titled
@@ -29,7 +29,6 @@ from pipelines.validation.compare import Record, compare
 
 BOT = "bot:"
 MOST = 6
-DAYS_A_YEAR = 365
 SHOWN = (
     "total_return",
     "cagr",
@@ -39,19 +38,10 @@ SHOWN = (
     "max_drawdown",
     "win_rate",
     "profit_factor",
-    "trades",
+    "closed_trades",
     "fees",
 )
 LOWER = frozenset(("volatility", "fees"))
-
-
-@dataclass(frozen=True)
-class Compared:
-    """One column: its record and what it is called."""
-
-    record: Record
-    name: str
-    about: str
 
 
 def options(engine: Engine) -> list[dict[str, Any]]:
@@ -102,9 +92,10 @@ def _run(engine: Engine, run_id: str) -> Compared:
     name = strategy_words(row["strategy_name"])
     about = f"{row['symbol']} · {row['timeframe']} · run {run_id}"
     curve = queries.run_curve(engine, run_id)
+    trips = partial(queries.run_trips, engine, run_id)
     if curve.height < 2:
         raise BadInput("run", f"{run_id} kept no equity curve")
-    return Compared(Record(document, curve), name, about)
+    return Compared(Record(document, curve), name, about, document["metrics"], trips)
 
 
 def _bot(engine: Engine, name: str) -> Compared:
@@ -117,8 +108,8 @@ def _bot(engine: Engine, name: str) -> Compared:
     cash = float(bot["virtual_balance"])
     # A curve that does not reach back to the bot's beginning starts at its own first value.
     start = cash if curve.height < queries.POINTS else float(curve["equity"][0])
-    first = curve["timestamp"][0]
-    trips = queries.closed_trips(engine, bot["id"], first)
+    first, last = curve["timestamp"][0], curve["timestamp"][-1]
+    trips = partial(queries.closed_trips, engine, bot["id"])
     frame = Timeframe(bot["timeframe"])
     document = {
         "id": f"{BOT}{name}",
@@ -127,39 +118,19 @@ def _bot(engine: Engine, name: str) -> Compared:
         "timeframe": frame.value,
         "params": (bot["config"] or {}).get("parameters", {}),
         "from": first.isoformat(),
-        "to": curve["timestamp"][-1].isoformat(),
+        "to": last.isoformat(),
         "initial_cash": start,
         "fee": float((bot["config"] or {}).get("fee", 0)),
-        "metrics": bot_metrics(curve, start, frame, trips),
+        "metrics": curve_metrics(curve, start, frame, trips(first, last)),
     }
-    return Compared(Record(document, curve), name, f"{bot['symbol']} · {frame} · live")
-
-
-def bot_metrics(
-    curve: pl.DataFrame, cash: float, frame: Timeframe, trips: dict[str, Any]
-) -> dict[str, float | int | None]:
-    """The metrics of core.metrics that snapshots and sells tell. trips: queries.comparisons.closed_trips."""
-    equity = curve["equity"].to_numpy()
-    close_ms = curve["timestamp"].dt.epoch("ms").to_numpy()
-    daily = returns(daily_equity(equity, close_ms), cash)
-    span = int(close_ms[-1] - close_ms[0]) + frame.ms
-    return {
-        "total_return": float(equity[-1] / cash - 1),
-        "cagr": cagr(float(equity[-1] / cash), span) if span >= DAY_MS else None,
-        "sharpe": sharpe(daily, DAYS_A_YEAR),
-        "sortino": sortino(daily, DAYS_A_YEAR),
-        "volatility": volatility(daily, DAYS_A_YEAR),
-        "max_drawdown": drawdown(equity, close_ms, cash, frame.ms)[0],
-        "win_rate": trips["wins"] / trips["trades"] if trips["trades"] else None,
-        "profit_factor": trips["gains"] / -trips["losses"] if trips["losses"] else None,
-        "trades": trips["trades"],
-        "fees": trips["fees"],
-    }
+    about = f"{bot['symbol']} · {frame} · live"
+    return Compared(Record(document, curve), name, about, document["metrics"], trips)
 
 
 def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, scheme: Scheme) -> Any:
     """Everything about the chosen ones, top to bottom; at least one."""
     columns = read(engine, chosen)
+    stretch = common(columns)
     against = benchmark if benchmark in {c.record.id for c in columns} else "first"
     found = compare(
         [column.record for column in columns], benchmark if benchmark == "buy_and_hold" else against
@@ -170,12 +141,12 @@ def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, schem
         [
             html.Ul(notes, className="notes", hidden=not notes),
             panel(
-                _graph(curves_figure(_curves(columns), scheme), "compare-curves", "300px"),
-                title="Growth over the common time",
+                _graph(curves_figure(_curves(columns, stretch), scheme), "compare-curves", "300px"),
+                title="Growth over the common time" if stretch else "Growth, each over its own time",
             ),
             html.Div(
                 [
-                    panel(metrics_table(columns), title="Side by side", className="scroll", tabIndex=0),
+                    _side_by_side(columns, stretch),
                     panel(_significance(found, names, scheme), title="Is the difference luck?"),
                 ],
                 className="twins",
@@ -185,32 +156,38 @@ def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, schem
     )
 
 
-def _curves(columns: Sequence[Compared]) -> list[tuple[str, pl.DataFrame]]:
-    """Of each, timestamp and growth in percent, over the stretch of time that all have."""
-    curves = [column.record.equity for column in columns]
-    begin = max(curve["timestamp"][0] for curve in curves if curve is not None and curve.height)
-    end = min(curve["timestamp"][-1] for curve in curves if curve is not None and curve.height)
+def _side_by_side(columns: Sequence[Compared], stretch: Stretch | None) -> html.Section:
+    """stretch: the time that all have; said where one of them has more."""
+    is_cut = stretch is not None and any(column.stretch != stretch for column in columns)
+    told = _told(stretch) if stretch and is_cut else ""
+    hint = "All are measured over the time that each of them has"
+    return panel(
+        metrics_table(measured(columns, stretch) if stretch else columns, is_fair=stretch is not None),
+        title="Side by side",
+        tools=html.Span(told, className="muted small", title=hint),
+        className="scroll",
+        tabIndex=0,
+    )
+
+
+def _curves(columns: Sequence[Compared], stretch: Stretch | None) -> list[tuple[str, pl.DataFrame]]:
+    """Of each, timestamp and growth in percent, over the stretch of time that all have, else all it has."""
     shown = []
-    for column, curve in zip(columns, curves, strict=True):
-        assert curve is not None
-        part = curve.filter(pl.col("timestamp").is_between(begin, end)) if begin < end else curve
-        if part.height:
-            growth = (pl.col("equity") / part["equity"][0] - 1) * 100
-            shown.append((column.name, part.select("timestamp", growth.alias("growth"))))
+    for column in columns:
+        part = within(column.curve, stretch) if stretch else column.curve
+        growth = (pl.col("equity") / part["equity"][0] - 1) * 100
+        shown.append((column.name, part.select("timestamp", growth.alias("growth"))))
     return shown
 
 
-def metrics_table(columns: Sequence[Compared]) -> html.Table:
-    """A line a metric, a column each; the best of a line is strong."""
-    head = [
-        html.Th([html.Span(column.name), html.Span(column.about, className="muted small")], scope="col")
-        for column in columns
-    ]
+def metrics_table(columns: Sequence[Compared], is_fair: bool = True) -> html.Table:
+    """A line a metric, a column each; the best of a line is strong. is_fair: all are of the same time; else
+    none is the best, and each says of which it is."""
+    head = [html.Th(_head(column, is_fair), scope="col") for column in columns]
     body = []
     for name in SHOWN:
-        values = [column.record.document["metrics"].get(name) for column in columns]
-        known = [value for value in values if value is not None]
-        best = (min if name in LOWER else max)(known) if len(known) > 1 and name != "trades" else None
+        values = [column.metrics.get(name) for column in columns]
+        best = _best(name, values) if is_fair else None
         cells = [
             html.Td(
                 measure(name, value),
@@ -223,6 +200,23 @@ def metrics_table(columns: Sequence[Compared]) -> html.Table:
         [html.Thead(html.Tr([html.Th("", scope="col"), *head])), html.Tbody(body)],
         className="plain even compared",
     )
+
+
+def _head(column: Compared, is_fair: bool) -> list[html.Span]:
+    lines = (column.about,) if is_fair else (column.about, _told(column.stretch))
+    return [html.Span(column.name), *(html.Span(line, className="muted small") for line in lines)]
+
+
+def _best(name: str, values: Sequence[Any]) -> Any:
+    known = [value for value in values if value is not None]
+    return (min if name in LOWER else max)(known) if len(known) > 1 and name != "closed_trades" else None
+
+
+def _told(stretch: Stretch) -> str:
+    """`Nov 18 02:00 to Nov 21 14:00 UTC`, with the years where they differ."""
+    begin, end = stretch
+    form = "%b %d %H:%M" if begin.year == end.year else "%Y-%m-%d"
+    return f"{begin:{form}} to {end:{form}} UTC"
 
 
 def verdict(row: dict[str, Any]) -> str:

@@ -61,7 +61,7 @@ def _pages() -> dict[str, Read]:
         "orders, next page": lambda engine: risk.order_rows(engine, BOT, 100, cursor),
         "fills": lambda engine: bots.fills(engine, BOT, 100),
         "fills, next page": lambda engine: bots.fills(engine, BOT, 100, cursor),
-        "fills of a chart": lambda engine: bots.fills_between(engine, BOT, NOON, NOON + timedelta(hours=8)),
+        "fills of a chart": lambda engine: bots.fills(engine, BOT, 5001, span=(NOON, None)),
         "signals": lambda engine: bots.signal_rows(engine, BOT, 100),
         "signals, next page": lambda engine: bots.signal_rows(engine, BOT, 100, cursor),
         "sales": lambda engine: bots.fills(engine, BOT, 100, side="sell"),
@@ -90,7 +90,7 @@ def _pages() -> dict[str, Read]:
         "a bot's curve": lambda engine: comparisons.bot_curve(
             engine, {"id": BOT, "symbol": SYMBOL, "timeframe": "1m"}
         ),
-        "a bot's trips": lambda engine: comparisons.closed_trips(engine, BOT, NOON),
+        "a bot's trips": lambda engine: comparisons.closed_trips(engine, BOT, NOON, NOON + timedelta(days=1)),
         "portfolio without marts": lambda engine: portfolio.live_curve(engine, NOON),
         "accounts": accounts.holders,
         "freshness": system.freshness,

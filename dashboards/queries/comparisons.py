@@ -72,21 +72,42 @@ def bot_curve(engine: Engine, bot: dict[str, Any]) -> pl.DataFrame:
 
 def bot_names(engine: Engine) -> list[dict[str, Any]]:
     """All bots by name, with what they trade, but for deleted ones."""
-    query = sa.select(bots.c.name, bots.c.strategy_name, bots.c.symbol, bots.c.timeframe).order_by(
-        bots.c.name
-    )
+    named = sa.select(bots.c.name, bots.c.strategy_name, bots.c.symbol, bots.c.timeframe)
+    query = named.where(bots.c.deleted_at.is_(None)).order_by(bots.c.name)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
 
 
-def closed_trips(engine: Engine, bot_id: int, since: datetime) -> dict[str, Any]:
-    """Of a bot from then on: `trades` (sells), `wins` among them, `gains`, `losses` and `fees` of all fills
-    (quote currency)."""
-    query = sa.text("""
+def closed_trips(engine: Engine, bot_id: int, since: datetime, until: datetime) -> dict[str, Any]:
+    """Of a bot from `since` to `until`: `trades` (sells), `wins` among them, `gains`, `losses` and `fees` of
+    all fills (quote currency)."""
+    return _trips(
+        engine,
+        """
         select count(*) filter (where side = 'sell') as trades, count(*) filter (where pnl > 0) as wins,
                coalesce(sum(pnl) filter (where pnl > 0), 0)::float8 as gains,
                coalesce(sum(pnl) filter (where pnl < 0), 0)::float8 as losses,
                coalesce(sum(fees), 0)::float8 as fees
-        from trades where bot_id = :bot_id and timestamp >= :since""")
+        from trades where bot_id = :of and timestamp between :since and :until""",
+        {"of": bot_id, "since": since, "until": until},
+    )
+
+
+def run_trips(engine: Engine, run_id: str, since: datetime, until: datetime) -> dict[str, Any]:
+    """As `closed_trips`, of a stored run: round trips that ended then, `fees` theirs; of one that was still
+    open at the run's end the fees alone."""
+    return _trips(
+        engine,
+        """
+        select count(pnl) as trades, count(*) filter (where pnl > 0) as wins,
+               coalesce(sum(pnl) filter (where pnl > 0), 0) as gains,
+               coalesce(sum(pnl) filter (where pnl < 0), 0) as losses, coalesce(sum(fees), 0) as fees
+        from (select fees, case when exit_reason is distinct from 'end' then pnl end as pnl
+              from backtest_trades where run_id = :of and exit_time between :since and :until) as ended""",
+        {"of": run_id, "since": since, "until": until},
+    )
+
+
+def _trips(engine: Engine, query: str, given: dict[str, Any]) -> dict[str, Any]:
     with engine.connect() as connection:
-        return dict(connection.execute(query, {"bot_id": bot_id, "since": since}).mappings().one())
+        return dict(connection.execute(sa.text(query), given).mappings().one())

@@ -6,9 +6,11 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from dashboards.comparison import comparison_view, newest, options, read
 from dashboards.queries import comparisons, runs
 from dashboards.results import result_view
 from dashboards.run_details import believed
+from dashboards.stretches import common, measured
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import execute
 from pipelines.warehouse import tables
@@ -24,6 +26,15 @@ ASKED = {
     "timeframe": "1m",
     "parameters": {"fast_period": 3, "slow_period": 9},
 }
+
+
+OF_BOT = """
+    select (select sum(fees) from trades t where t.bot_id = b.id and timestamp >= :since),
+           (select count(*) from trades t where t.bot_id = b.id and timestamp >= :since and side = 'sell'),
+           (select total_value from bot_performance p where p.bot_id = b.id and timestamp = :since),
+           (select total_value from bot_performance p where p.bot_id = b.id order by timestamp desc limit 1)
+    from bots b where name = 'bot_001'
+"""
 
 
 @pytest.fixture
@@ -66,6 +77,32 @@ def test_the_page_has_intervals_months_and_how_trades_ended(database):
     with database.begin() as connection:
         connection.execute(sa.delete(tables.backtest_equity))
     assert "How sure is it?" not in str(result_view(database, BACKTEST, "dark"))
+
+
+def test_a_run_and_a_bot_are_compared_over_the_time_of_both(database, database_url):
+    """A run of the last hours is what it was; the bot, which is older, has the return, trips and fees of
+    those hours alone. A deleted bot is not offered, nor chosen by itself."""
+    since = datetime(2026, 3, 2, 2, tzinfo=UTC)
+    run = execute(BacktestRequest.read(ASKED | {"start": since.isoformat()}), database_url)
+    chosen = ["bot:bot_001", run.id]
+    columns = read(database, chosen)
+    stretch = common(columns)
+    bot, same = measured(columns, stretch)
+    assert same is columns[1] and stretch == same.stretch
+    with database.connect() as connection:
+        fees, sells, first, last = connection.execute(sa.text(OF_BOT), {"since": stretch[0]}).one()
+    assert 0 < sells == bot.metrics["closed_trades"] < columns[0].metrics["closed_trades"]
+    assert bot.metrics["fees"] == pytest.approx(float(fees))
+    assert bot.metrics["total_return"] == pytest.approx(float(last / first) - 1)
+    trips = columns[1].trips(*stretch)
+    assert trips["trades"] == same.metrics["closed_trades"] > 0
+    assert trips["fees"] == pytest.approx(same.metrics["fees"])
+    assert "Mar 02 02:0" in str(comparison_view(database, chosen, "first", "dark"))
+    assert newest(database)[0] == "bot:bot_001"
+    with database.begin() as connection:
+        connection.execute(sa.text("update bots set deleted_at = now() where name = 'bot_001'"))
+    assert newest(database)[0] == "bot:bot_002"
+    assert "bot_001" not in str(options(database))
 
 
 def believed_of(database, run_id):

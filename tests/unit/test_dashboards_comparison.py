@@ -7,8 +7,10 @@ import polars as pl
 import pytest
 
 from core.timeframes import Timeframe
-from dashboards.comparison import bot_metrics, verdict
+from dashboards.comparison import metrics_table, verdict
 from dashboards.figures.comparison import curves_figure, differences_figure
+from dashboards.stretches import Compared, common, curve_metrics, measured
+from pipelines.validation.compare import Record
 
 START = datetime(2026, 3, 1, tzinfo=UTC)
 NO_TRIPS = {"trades": 0, "wins": 0, "gains": 0.0, "losses": 0.0, "fees": 0.0}
@@ -25,14 +27,49 @@ def curve(values):
 def test_a_bots_snapshots_and_sells_give_its_metrics():
     """Return and drawdown of snapshots, ratios of days, shares of closed trips; nothing where undefined."""
     trips = {"trades": 4, "wins": 3, "gains": 60.0, "losses": -20.0, "fees": 1.5}
-    found = bot_metrics(curve([1000 + n for n in range(72)]), 1000.0, Timeframe.H1, trips)
+    found = curve_metrics(curve([1000 + n for n in range(72)]), 1000.0, Timeframe.H1, trips)
     assert found["total_return"] == pytest.approx(0.071)
     assert found["max_drawdown"] == 0
     assert (found["win_rate"], found["profit_factor"], found["trades"]) == (0.75, 3.0, 4)
     assert found["sharpe"] is not None
-    young = bot_metrics(curve([1000.0, 990.0]), 1000.0, Timeframe.H1, NO_TRIPS)
+    young = curve_metrics(curve([1000.0, 990.0]), 1000.0, Timeframe.H1, NO_TRIPS)
     assert (young["cagr"], young["sharpe"], young["win_rate"], young["profit_factor"]) == (None,) * 4
     assert young["max_drawdown"] == pytest.approx(-0.01)
+
+
+def compared(name, values, later_h=0, metrics=None, trips=NO_TRIPS):
+    """A column that begins some hours later than `START`; asked for trips, it counts those of the time."""
+    told = curve(values).with_columns(pl.col("timestamp") + timedelta(hours=later_h))
+
+    def closed(since, until):
+        return {**trips, "fees": (until - since) / timedelta(hours=1)}
+
+    return Compared(Record({"id": name, "timeframe": "1h"}, told), name, "about", metrics or {}, closed)
+
+
+def test_a_long_run_is_measured_over_the_days_of_the_bot_beside_it():
+    """What it earned before and after that does not count; who has no other time keeps its own numbers."""
+    run = compared("run", [1000.0] * 50 + [2000.0, 2100.0, 2060.0, 9000.0], metrics={"total_return": 8.0})
+    bot = compared("bot", [500.0, 505.0, 510.0], later_h=50, metrics={"total_return": 0.02})
+    stretch = common([run, bot])
+    assert stretch == (START + timedelta(hours=51), START + timedelta(hours=53))
+    cut, same = measured([run, bot], stretch)
+    assert same is bot
+    assert cut.metrics["total_return"] == pytest.approx(0.03)
+    assert cut.metrics["max_drawdown"] == pytest.approx(2060 / 2100 - 1)
+    assert (cut.metrics["closed_trades"], cut.metrics["fees"]) == (0, 2)
+    assert "strong" in str(metrics_table([cut, same]))
+
+
+def test_nobody_is_the_best_of_different_times():
+    """Without common time, or with one point of it, each says of when it is, and none is strong."""
+    run = compared("run", [1000.0, 1600.0], metrics={"total_return": 0.6})
+    bot = compared("bot", [500.0, 505.0], later_h=1, metrics={"total_return": 0.01})
+    assert common([run, bot]) is None
+    assert common([run, compared("later", [1.0, 2.0], later_h=500)]) is None
+    shown = str(metrics_table([run, bot], is_fair=False))
+    assert "strong" not in shown
+    assert "Mar 01 01:00 to Mar 01 02:00 UTC" in shown and "Mar 01 02:00 to Mar 01 03:00 UTC" in shown
 
 
 @pytest.mark.parametrize(

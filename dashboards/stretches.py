@@ -1,0 +1,91 @@
+"""What is compared is measured over the time that all have: a run of two years says nothing beside a bot of
+three days. Pure but for asking each for its trips."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from core.metrics import DAY_MS, cagr, daily_equity, drawdown, returns, sharpe, sortino, volatility
+from core.timeframes import Timeframe
+from pipelines.validation.compare import Record
+
+DAYS_A_YEAR = 365
+LEAST = 2
+"""Points of a curve that tell anything."""
+
+Stretch = tuple[datetime, datetime]
+Trips = Mapping[str, Any]
+"""`trades` that were closed, `wins` among them, `gains`, `losses` and `fees`, quote currency."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One column: its record, what it is called, and what it came to. trips: of a first to a last time."""
+
+    record: Record
+    name: str
+    about: str
+    metrics: Mapping[str, Any]
+    trips: Callable[[datetime, datetime], Trips]
+
+    @property
+    def curve(self) -> pl.DataFrame:
+        """timestamp and equity, at least two points."""
+        assert self.record.equity is not None
+        return self.record.equity
+
+    @property
+    def stretch(self) -> Stretch:
+        """Its first and last time."""
+        return self.curve["timestamp"][0], self.curve["timestamp"][-1]
+
+
+def common(columns: Sequence[Compared]) -> Stretch | None:
+    """The time that all have, None where there is none of which each has two points."""
+    begin = max(column.stretch[0] for column in columns)
+    end = min(column.stretch[1] for column in columns)
+    parts = (within(column.curve, (begin, end)) for column in columns)
+    return (begin, end) if all(part.height >= LEAST for part in parts) else None
+
+
+def within(curve: pl.DataFrame, stretch: Stretch) -> pl.DataFrame:
+    """The points of a stretch, both ends included."""
+    return curve.filter(pl.col("timestamp").is_between(*stretch))
+
+
+def measured(columns: Sequence[Compared], stretch: Stretch) -> list[Compared]:
+    """All of them over the stretch: one that has more is measured anew, from its value at the beginning."""
+    return [column if column.stretch == stretch else _over(column, stretch) for column in columns]
+
+
+def _over(column: Compared, stretch: Stretch) -> Compared:
+    part = within(column.curve, stretch)
+    frame = Timeframe(column.record.document["timeframe"])
+    found = curve_metrics(part, float(part["equity"][0]), frame, column.trips(*stretch))
+    return replace(column, metrics=found)
+
+
+def curve_metrics(
+    curve: pl.DataFrame, cash: float, frame: Timeframe, trips: Trips
+) -> dict[str, float | int | None]:
+    """The metrics of core.metrics that a curve and trips tell. cash: value before the curve's first point."""
+    equity = curve["equity"].to_numpy()
+    close_ms = curve["timestamp"].dt.epoch("ms").to_numpy()
+    daily = returns(daily_equity(equity, close_ms), cash)
+    span = int(close_ms[-1] - close_ms[0]) + frame.ms
+    return {
+        "total_return": float(equity[-1] / cash - 1),
+        "cagr": cagr(float(equity[-1] / cash), span) if span >= DAY_MS else None,
+        "sharpe": sharpe(daily, DAYS_A_YEAR),
+        "sortino": sortino(daily, DAYS_A_YEAR),
+        "volatility": volatility(daily, DAYS_A_YEAR),
+        "max_drawdown": drawdown(equity, close_ms, cash, frame.ms)[0],
+        "win_rate": trips["wins"] / trips["trades"] if trips["trades"] else None,
+        "profit_factor": trips["gains"] / -trips["losses"] if trips["losses"] else None,
+        "trades": trips["trades"],
+        "closed_trades": trips["trades"],
+        "fees": trips["fees"],
+    }
