@@ -21,6 +21,8 @@ from strategies.evaluate import evaluate
 from strategies.registry import build
 
 LOADED = 400
+MOST_FILLS = 5000
+"""Marked on a chart: the newest of them."""
 MOST_WARM = 5000
 
 
@@ -52,11 +54,13 @@ def live_chart(
         text = "The first one closes within a timeframe of the daemon's start: `tcp up` or `tcp live`."
         return Drawn(None, meta, empty(f"No {frame.value} candles of {bot['symbol']} yet", text))
     first = candles["timestamp"][0] - timedelta(milliseconds=frame.ms)
-    fills = bot_queries.fills_between(engine, bot["id"], first, exchange_now + timedelta(days=1))
+    newest = bot_queries.fills(engine, bot["id"], MOST_FILLS + 1, span=(first, None))
+    if len(newest) > MOST_FILLS:
+        meta["note"] = f"the last {MOST_FILLS:,} trades are marked"
     indicators = indicator_frame(strategy, history).tail(candles.height) if strategy else None
     figure = price_figure(
         candles,
-        [fill_point(fill) for fill in fills],
+        [fill_point(fill) for fill in reversed(newest[:MOST_FILLS])],
         indicators,
         frame.ms,
         meta["decimals"],

@@ -315,8 +315,9 @@ def indicator_point(message: dict[str, Any]) -> dict[str, Any]:
 
 
 def fill_point(fill: dict[str, Any]) -> dict[str, Any]:
-    """A trade as the chart's markers want it: t (epoch ms), side, price, quantity, fees, pnl."""
+    """A trade as the chart's markers want it: id, t (epoch ms), side, price, quantity, fees, pnl."""
     return {
+        "id": fill["id"],
         "t": epoch_ms(fill["timestamp"]),
         "side": fill["side"],
         "price": float(fill["price"]),

@@ -25,7 +25,7 @@ class Cursor:
         self._sequence = 0
         self._epoch = hub.epoch
         self._bots_version = -1
-        self._fills: tuple[int, ...] = ()
+        self._fills: tuple[int, str] | None = None
         self._indicators: dict[str, Any] | None = None
         self._book: tuple[str | None, dict[str, Any] | None] = (None, None)
         self._said: tuple[Any, ...] = ()
@@ -89,12 +89,12 @@ class Cursor:
         self._watch = Watch(watch.bot, watch.symbol, watch.timeframe, watch.book)
         self._sequence = sequence
         self._epoch = self._hub.epoch
-        self._fills = ()
+        self._fills = None
         self._indicators = None
 
     def _new_fills(self, watch: Watch) -> list[dict[str, Any]]:
         fills = self._hub.fills.get(watch.bot or "", [])
-        state = (len(fills), fills[-1]["t"]) if fills else ()
+        state = (len(fills), fills[-1]["id"]) if fills else None
         if state == self._fills:
             return []
         self._fills = state

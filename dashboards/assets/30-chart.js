@@ -62,10 +62,9 @@
       const markers = trace(graph, side);
       if (!markers) return;
       fills.filter((fill) => fill.side === side).forEach((fill) => {
-        const at = fill.t - (fill.t % frameMs) + frameMs;
-        const known = markers.x.some((x, i) => asMs(x) === at && markers.y[i] === fill.price);
-        if (known) return;
-        markers.x.push(at);
+        if (markers.customdata.includes(fill.id)) return;
+        markers.customdata.push(fill.id);
+        markers.x.push(fill.t - (fill.t % frameMs) + frameMs);
         markers.y.push(fill.price);
         markers.text.push(markerText(fill, markers.meta));
       });

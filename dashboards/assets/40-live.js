@@ -85,6 +85,7 @@
     const meta = live.meta;
     if (!meta || !S.by("chart-symbol")) return;
     S.say(S.by("chart-symbol"), meta.symbol + " · " + meta.timeframe);
+    S.say(S.by("chart-note"), meta.note || "");
     const price = live.price === null ? meta.last : live.price;
     const element = S.by("chart-price");
     const text = F.money(price || null, meta.decimals);
@@ -112,7 +113,7 @@
     if (!element || !live.meta || !S.shell.feed) return;
     const frame = live.meta.timeframe_ms, now = S.exchangeNow();
     const left = frame - (now % frame);
-    S.say(element, live.meta.timeframe === "1d" ? "closes in " + F.span(left / 1000) : "closes in " + F.span(left / 1000));
+    S.say(element, "closes in " + F.span(left / 1000));
   }
 
   // A chart takes seconds to be drawn while candles go on: those pushed meanwhile are put on the fresh one.

@@ -94,6 +94,7 @@ def marker_trace(
         "x": [marker_time(fill["t"], timeframe_ms) for fill in mine],
         "y": [fill["price"] for fill in mine],
         "text": [marker_text(fill, decimals, base, quote) for fill in mine],
+        "customdata": [fill.get("id") for fill in mine],
         "marker": {
             "symbol": "triangle-up" if buying else "triangle-down",
             "size": 13,

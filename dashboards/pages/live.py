@@ -142,6 +142,7 @@ def _chart_panel() -> html.Section:
             html.Span("", id="chart-price", className="price numeric", **{"aria-live": "off"}),
             html.Span("", id="chart-change", className="numeric change"),
             html.Span("", id="chart-countdown", className="muted numeric", title="Until this candle closes"),
+            html.Span("", id="chart-note", className="muted small"),
             html.Div(frames, className="segments", role="group", **{"aria-label": "Timeframe"}),
         ]
     )

@@ -95,19 +95,6 @@ def fills(
     )
 
 
-def fills_between(engine: Engine, bot_id: int, start: datetime, end: datetime) -> list[dict[str, Any]]:
-    """Trades of a bot with start <= timestamp <= end, oldest first (for markers on a chart)."""
-    columns = trades.c
-    query = (
-        sa.select(trades)
-        .where(columns.bot_id == bot_id, columns.timestamp >= start, columns.timestamp <= end)
-        .order_by(columns.timestamp)
-        .limit(5000)
-    )
-    with engine.connect() as connection:
-        return [dict(row) for row in connection.execute(query).mappings()]
-
-
 def signal_rows(
     engine: Engine,
     bot_id: int,

@@ -7,10 +7,13 @@ import polars as pl
 import pytest
 from sqlalchemy import text
 
+from config.files import BotFile
 from core.timeframes import Timeframe
 from dashboards.candles import candles_between
+from dashboards.charts import MOST_FILLS, live_chart
 from dashboards.market import market_chart
 from dashboards.queries.candles import spans
+from pipelines.warehouse.bots import save_bot
 from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.database import engine
 from strategies.columns import resample
@@ -28,6 +31,12 @@ WALK = """
     FROM generate_series(0, :count - 1) AS n
 """
 MINUTES_DAYS = 20
+FILLS = """
+    INSERT INTO trades (id, bot_id, timestamp, side, price, quantity, fees, balance_after)
+    SELECT 'bot_001:' || n, (SELECT id FROM bots WHERE name = 'bot_001'),
+           cast(:last as timestamptz) - (:count - n) * interval '1 second', 'buy', 60000, 0.1, 1, 0
+    FROM generate_series(1, :count) AS n
+"""
 
 
 @pytest.fixture
@@ -112,3 +121,15 @@ def test_a_hole_in_one_timeframe_is_filled_from_a_shorter_one(database):
     store(database, Timeframe.H1, 24)
     _, times, _ = chart(database, 18)
     assert len([time for time in times if time > NOW_MS - 18 * DAY_MS]) == 18 * 24 + 1
+
+
+def test_of_too_many_fills_the_newest_are_marked_and_it_is_said(database):
+    """What an active bot did last is what its reader looks for."""
+    document = {"bot_id": "bot_001", "strategy": "buy_and_hold", "symbol": "BTC-USDT", "timeframe": "1m"}
+    save_bot(database, BotFile.model_validate(document | {"virtual_balance": 1000}), "bots/bot_001.json")
+    with database.begin() as connection:
+        connection.execute(text(FILLS), {"last": NOW, "count": MOST_FILLS + 3})
+    drawn = live_chart(database, "bot_001", None, "dark", NOW)
+    buys = next(trace for trace in drawn.figure["data"] if trace["meta"]["kind"] == "buy")
+    assert buys["customdata"] == [f"bot_001:{n}" for n in range(4, MOST_FILLS + 4)]
+    assert drawn.meta["note"] == "the last 5,000 trades are marked"

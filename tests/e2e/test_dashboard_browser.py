@@ -92,6 +92,19 @@ def test_stop_and_start_answer_at_once_and_reach_the_row(page, dashboard, redis_
         expect(page.locator("#feed-state")).to_have_text("Live")
 
 
+TWICE_FILLED = """() => {
+  const graph = document.querySelector(".js-plotly-plot");
+  const buys = graph.data.find((each) => each.meta.kind === "buy");
+  const fill = { t: 1000, side: "buy", price: 70, quantity: 1, pnl: null }, before = buys.x.length;
+  const fills = [{ ...fill, id: "a" }, { ...fill, id: "b" }];
+  return [1, 2].map(() => {
+    tcpChart.apply(graph, { candles: [], fills }, 60000, false, true);
+    return buys.x.length - before;
+  });
+}"""
+"""Markers more, after each of two pushes of the same two fills."""
+
+
 def _status(dashboard, name):
     with dashboard.database.connect() as connection:
         return connection.execute(sa.select(tables.bots.c.status).where(tables.bots.c.name == name)).scalar()
@@ -127,6 +140,7 @@ def test_selection_lives_in_the_address_and_zoom_survives_updates(page, dashboar
     fitted = f"(() => tcpChart.fit({plot}).y[0] === {plot}.layout.yaxis.range[0])()"
     until(lambda: page.evaluate(fitted), 20, "a price axis that fits what is in view")
     assert not page.evaluate("window.again"), "a zoom drew the whole chart a second time"
+    assert page.evaluate(TWICE_FILLED) == [2, 2], "two fills of one price in one candle"
 
 
 def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):

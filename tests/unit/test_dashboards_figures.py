@@ -14,8 +14,16 @@ from dashboards.theme import BOTH, DARK, LIGHT
 
 START = datetime(2026, 11, 20, tzinfo=UTC)
 MINUTE = 60_000
-BUY = {"t": 1_763_600_000_000, "side": "buy", "price": 61_000.5, "quantity": 0.25, "fees": 1.0, "pnl": None}
-SELL = BUY | {"side": "sell", "pnl": -12.345, "t": BUY["t"] + MINUTE}
+BUY = {
+    "id": "a:1",
+    "t": 1_763_600_000_000,
+    "side": "buy",
+    "price": 61_000.5,
+    "quantity": 0.25,
+    "fees": 1.0,
+    "pnl": None,
+}
+SELL = BUY | {"id": "a:2", "side": "sell", "pnl": -12.345, "t": BUY["t"] + MINUTE}
 
 
 def candles(count=400):
