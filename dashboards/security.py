@@ -56,7 +56,7 @@ class Guard:
         self._attempts = attempts
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer 400, 401 or 403, or hand on with security headers added."""
+        """Answer 400, 401, 403, 413 or 429, or hand on; with the security headers in any case."""
         if scope["type"] not in {"http", "websocket"}:
             await self._app(scope, receive, send)
             return
@@ -70,7 +70,7 @@ class Guard:
         elif scope["type"] == "websocket":
             await send({"type": "websocket.close", "code": 4003, "reason": "refused"})
         else:
-            await refusal(scope, receive, send)
+            await refusal(scope, receive, _with_headers(send))
 
     def refusal(self, scope: Scope) -> Response | None:
         """The answer to a request that may not pass, or None."""
@@ -113,9 +113,15 @@ def _needs_token() -> Response:
 
 
 def client_of(scope: Scope) -> str:
-    """Address of whoever asks; behind a proxy that of the proxy."""
+    """Address of whoever is connected, behind a proxy the proxy: not what the request says of itself."""
     client: tuple[str, int] | None = scope.get("client")
     return client[0] if client else ""
+
+
+def is_secure(scope: Scope) -> bool:
+    """Whether the browser came by HTTPS, as the server or a proxy before it says. Who lies about that gets
+    a cookie that its own browser may not send."""
+    return scope["scheme"] == "https" or Headers(scope=scope).get("x-forwarded-proto", "") == "https"
 
 
 def _is_foreign(headers: Headers, host: str) -> bool:

@@ -16,6 +16,7 @@ from sqlalchemy import Engine
 
 from config.settings import Settings
 from dashboards.app import create_app
+from dashboards.server import options
 from pipelines.warehouse.database import engine
 
 START_S = 60.0
@@ -99,9 +100,7 @@ def running(database_url: str, redis_url: str, port: int, config_dir: Path, **mo
         home=config_dir,
         **more,
     )
-    config = uvicorn.Config(
-        create_app(settings), "127.0.0.1", port, log_level="warning", ws="websockets-sansio", access_log=False
-    )
+    config = uvicorn.Config(create_app(settings), **options(settings) | {"log_level": "warning"})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="dashboard")
     thread.start()

@@ -5,7 +5,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 
-from dashboards.security import COOKIE, TOO_MANY, client_of, cookie_value, same_token
+from dashboards.security import COOKIE, TOO_MANY, client_of, cookie_value, is_secure, same_token
 from dashboards.services import Services
 from dashboards.theme import stylesheet
 
@@ -49,7 +49,7 @@ def router(services: Services) -> APIRouter:
             services.attempts.wrong(client)
             return _form('<p class="wrong">That is not the token.</p>', 401)
         answer = RedirectResponse("/", 303)
-        secure = request.url.scheme == "https"
+        secure = is_secure(request.scope)
         answer.set_cookie(
             COOKIE, cookie_value(token), max_age=KEPT_S, httponly=True, samesite="strict", secure=secure
         )

@@ -72,11 +72,20 @@ def test_host_and_origin_are_checked_and_every_answer_carries_the_headers(api):
     with pytest.raises(InvalidStatus):
         push(api, "http://evil.example")
     push(api, api.url)
-    for path in ("/", "/api/bots", "/api/nothing", "/assets/shell.css"):
-        headers = api.get(path).headers
-        assert headers["x-frame-options"] == "DENY", path
-        assert headers["x-content-type-options"] == "nosniff", path
-        assert "default-src 'self'" in headers["content-security-policy"], path
+    answers = {path: api.get(path) for path in ("/", "/api/bots", "/api/nothing", "/assets/shell.css")}
+    answers["another host"] = api.get("/api/bots", host="evil.example")
+    answers["another site"] = api.post("/api/kill-switch", {"on": True}, origin="http://evil.example")
+    answers["too long"] = api.post("/api/kill-switch", content_length="99999999999")
+    assert [answer.status for answer in answers.values()] == [200, 200, 404, 200, 400, 403, 413]
+    for what, answer in answers.items():
+        assert_guarded(answer, what)
+
+
+def assert_guarded(answer, what):
+    """It may not be framed, nor guessed to be of another kind, nor load what is another site's."""
+    assert answer.headers["x-frame-options"] == "DENY", what
+    assert answer.headers["x-content-type-options"] == "nosniff", what
+    assert "default-src 'self'" in answer.headers["content-security-policy"], what
 
 
 def test_a_token_is_demanded_and_the_login_gives_a_cookie_that_is_not_it(guarded):
@@ -85,16 +94,21 @@ def test_a_token_is_demanded_and_the_login_gives_a_cookie_that_is_not_it(guarded
     assert guarded.get("/healthz").status == 200
     for path in ("/api/bots", "/metrics", "/_dash-layout", "/assets/shell.css", "/api/openapi.json"):
         assert guarded.get(path).status == 401, path
+        assert_guarded(guarded.get(path), path)
     with pytest.raises(InvalidStatus):
         push(guarded, guarded.url)
     assert guarded.get("/api/bots", authorization="Bearer secret-9").status == 200
     page = guarded.get("/", accept="text/html")
     assert (page.status, page.headers["location"]) == (303, "/login")
+    assert_guarded(page, "the way to the login")
     assert guarded.post("/login", b"token=secret-9", origin="http://evil.example", **FORM).status == 403
 
     cookie = guarded.post("/login", b"token=secret-9", **FORM).headers["set-cookie"]
     assert "secret-9" not in cookie
     assert "httponly" in cookie.lower() and "samesite=strict" in cookie.lower()
+    assert "secure" not in cookie.lower()
+    by_proxy = guarded.post("/login", b"token=secret-9", x_forwarded_proto="https", **FORM)
+    assert "secure" in by_proxy.headers["set-cookie"].lower()
     pair = cookie.split(";")[0]
     assert guarded.get("/api/bots", cookie=pair).status == 200
     assert "Log out" in guarded.get("/_dash-layout", cookie=pair).text
@@ -107,10 +121,14 @@ def test_a_token_is_demanded_and_the_login_gives_a_cookie_that_is_not_it(guarded
 
 
 def test_repeated_wrong_tokens_are_slowed(guarded):
-    """After a handful of wrong ones both ways in answer 429, even to the right one; who is in stays in."""
+    """After a handful of wrong ones both ways in answer 429, even to the right one, and whatever address the
+    guesser names; who is in stays in."""
     pair = guarded.post("/login", b"token=secret-9", **FORM).headers["set-cookie"].split(";")[0]
-    answers = [guarded.post("/login", b"token=guess", **FORM).status for _ in range(3)]
-    answers += [guarded.get("/api/bots", authorization="Bearer guess").status for _ in range(4)]
+    guesses = [{"x_forwarded_for": f"203.0.113.{n}"} for n in range(7)]
+    answers = [guarded.post("/login", b"token=guess", **FORM | other).status for other in guesses[:3]]
+    answers += [
+        guarded.get("/api/bots", authorization="Bearer guess", **other).status for other in guesses[3:]
+    ]
     assert answers == [401] * WRONG_ALLOWED + [429] * 2
     assert guarded.post("/login", b"token=secret-9", **FORM).status == 429
     assert guarded.get("/api/bots", authorization="Bearer secret-9").status == 429
