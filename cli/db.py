@@ -47,9 +47,13 @@ def backup(
     """Write the whole database to FILE, in pg_dump's compressed format."""
     from cli.stack.backup import back_up, prune, usual_name
     from cli.stack.ensure import ensure
+    from pipelines.warehouse.backups import note_backup
+    from pipelines.warehouse.database import engine
 
     settings = ensure(database=True)
     made = back_up(str(settings.database_url), file or usual_name(settings.home), settings.home, verify)
+    if verify:
+        note_backup(engine(str(settings.database_url)), str(made.file))
     removed = [] if keep is None else prune(settings.home / "backups", keep)
     if as_json:
         print(json.dumps({**made.document(), "removed": [str(path) for path in removed]}))

@@ -24,6 +24,7 @@ from dashboards.queries import system as system_queries
 from dashboards.rows import bot_row, day_start, epoch_ms
 from pipelines.bus.base import MARKER, Bus
 from pipelines.bus.books import KEPT_S as BOOK_KEPT_S
+from pipelines.warehouse.backups import backup_age_s
 from pipelines.warehouse.controls import kill_switch_is_on
 from pipelines.warehouse.wal_archive import archive_state
 
@@ -266,10 +267,11 @@ class Hub:
             self.feed.bus_error = str(error)
 
     def _read(self) -> None:
-        """In a worker thread: heartbeats, switch, archive of WAL, bots, and the fills of those that traded."""
+        """In a worker thread: heartbeats, safeguards, bots, and the fills of those that traded."""
         self.feed.components(system_queries.components(self._engine))
         self.feed.kill_switch = kill_switch_is_on(self._engine)
         self.feed.archive = archive_state(self._engine)
+        self.feed.backup_age_s = backup_age_s(self._engine)
         rows = bot_queries.overview(self._engine, day_start(self.exchange_now()))
         for row in rows:
             if self._fill_counts.get(row["name"]) != row["fills"]:

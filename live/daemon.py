@@ -19,6 +19,7 @@ from live.books import make_book_keeper
 from live.brokers.supervise import keep_sending
 from live.collector.collector import Collector
 from live.collector.spool import Spool
+from live.disks import Disks
 from live.health import Events, keep_beating
 from live.heap import give_back
 from live.logs import configure_logs
@@ -100,11 +101,11 @@ async def _live(
         settings.refill_ids,
     )
     quality = QualityRecorder(connections, lambda: getattr(rest, "url", ""), engine, clock, wall)
-    books = make_book_keeper(settings, bus)
+    books, disks = make_book_keeper(settings, bus), Disks(settings)
     events.tell("info", "started", f"collecting {settings.symbols}")
 
     def details() -> dict[str, Any]:
-        return {**collector.health(), **quality.health(), "books": books.health()}
+        return {**collector.health(), **quality.health(), **disks.health(), "books": books.health()}
 
     try:
         await _until(
@@ -119,6 +120,7 @@ async def _live(
                 "heartbeat": keep_beating(engine, wall, clock, details),
                 "quality": quality.run(),
                 "books": books.run(),
+                "disks": disks.run(),
                 "orders": keep_sending(settings, events.tell),
                 "risk": RiskWatch(settings, engine, clock, events.tell).run(),
             },

@@ -17,9 +17,10 @@ from cli.stack.home import Home
 from cli.stack.plan import Plan
 from cli.stack.servers import server_check
 from core.errors import TcpError
+from pipelines.warehouse.backups import OLD_BACKUP_S
 from pipelines.warehouse.conditions import Conditions
+from pipelines.warehouse.health import DAGSTER_SILENT_S
 
-OLD_BACKUP = timedelta(days=2)
 SILENT_S = 15
 
 
@@ -52,6 +53,7 @@ def database_findings(plan: Plan) -> Iterator[Finding]:
 
 def _states(connections: Engine) -> Iterator[Finding]:
     from pipelines.clock import SystemClock
+    from pipelines.warehouse.backups import backup_age_s
     from pipelines.warehouse.conditions import conditions
     from pipelines.warehouse.inventory import heartbeat_age_s
     from pipelines.warehouse.quality import daemon_details
@@ -63,7 +65,9 @@ def _states(connections: Engine) -> Iterator[Finding]:
         said = daemon_details(connections, SystemClock().now_ms() - SILENT_S * 1000)
         yield _symbols(said.get("symbols") or {})
         yield _writing(said)
+        yield _dagster(heartbeat_age_s(connections, "dagster"))
     yield from _conditions(conditions(connections))
+    yield _verified(backup_age_s(connections))
     if (archive := archive_state(connections)) is not None:
         yield Finding("WAL archive", archive.trouble is None, archive.trouble or "takes every segment")
 
@@ -112,6 +116,27 @@ def _daemon(age: float | None) -> Finding:
         ago = timedelta(seconds=round(age))
         return Finding("daemon", None, f"does not run, last heard {ago} ago: `tcp up`, or `tcp live`")
     return Finding("daemon", True, f"heard {age:.0f} s ago")
+
+
+def _dagster(age: float | None) -> Finding:
+    if age is None:
+        return Finding("dagster", None, "has never run on this database: no backups, archives, models")
+    if age > DAGSTER_SILENT_S:
+        ago = timedelta(seconds=round(age))
+        remedy = "`tcp health dagster`, its log, or `tcp dagster`"
+        return Finding("dagster", False, f"last heard {ago} ago: no backups, archives, models: {remedy}")
+    return Finding("dagster", True, f"heard {age:.0f} s ago")
+
+
+def _verified(age: float | None) -> Finding:
+    """Whatever the folder: what counts is that some backup was read back."""
+    if age is None:
+        return Finding("verified backup", None, "none, and nothing to lose yet")
+    ago = timedelta(seconds=round(age))
+    if age > OLD_BACKUP_S:
+        remedy = "`tcp db backup --verify`; Dagster makes one every night where it runs"
+        return Finding("verified backup", False, f"none for {ago}: {remedy}")
+    return Finding("verified backup", True, f"none is due, {ago} since the last or since the first start")
 
 
 def _symbols(symbols: Mapping[str, Mapping[str, Any]]) -> Finding:
@@ -167,8 +192,7 @@ def _backups(home: Home) -> Finding:
     if not files:
         return Finding("backups", None, "none yet: `tcp db backup --verify`; Dagster makes one every night")
     age = timedelta(seconds=round(time.time() - files[-1].stat().st_mtime))
-    fresh = age < OLD_BACKUP
-    return Finding("backups", True if fresh else None, f"the newest is {age} old: {files[-1]}")
+    return Finding("backups", True, f"the newest is {age} old: {files[-1]}")
 
 
 def _spool(home: Home) -> Finding:

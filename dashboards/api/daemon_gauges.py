@@ -39,12 +39,18 @@ def daemon_gauges(feed: Feed, now_ms: int) -> Iterator[str]:
         "Since a component was last heard of",
         [({"component": name}, age) for name, age in sorted(feed.ages_s(now_ms).items())],
     )
+    if feed.backup_age_s is not None:
+        text = "Since the newest verified backup, or since the first start"
+        yield from gauge("tcp_backup_age_seconds", text, [({}, feed.backup_age_s)])
     if (archive := feed.archive) is not None:
         text = "1 while PostgreSQL cannot archive its WAL"
         yield from gauge("tcp_wal_archive_failing", text, [({}, int(archive.failing))])
         text = "Finished segments of WAL that are not archived yet"
         yield from gauge("tcp_wal_segments_waiting", text, [({}, archive.waiting)])
     said = feed.daemon
+    free = sorted((said.get("disk_free_bytes") or {}).items())
+    text = "Room where the daemon's host writes"
+    yield from gauge("tcp_disk_free_bytes", text, [({"disk": name}, value) for name, value in free])
     for name, field, factor, text in PLAIN:
         yield from gauge(name, text, _sample({}, said, field, factor))
     spool = said.get("spool") or {}

@@ -105,7 +105,7 @@ def component_rows(
     ]
     for beat in beats:
         heard = epoch_ms(beat["timestamp"]) or 0
-        silent = now_ms - heard > DAEMON_SILENT_MS
+        silent = now_ms - heard > max(DAEMON_SILENT_MS, 5_000 * (beat["details"].get("every_s") or 1))
         rows.append(
             (
                 beat["component"],

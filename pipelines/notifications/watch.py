@@ -1,5 +1,6 @@
-"""The watcher: reads events, sees that the daemon and the database live, and tells people."""
+"""The watcher: reads events, sees what cannot report itself (see states), and tells people."""
 
+import os
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -12,13 +13,15 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.clock import Clock
 from pipelines.notifications.channels import Channels
 from pipelines.notifications.desk import BACK, Desk, Memory, Notice, Policy, from_event, written
-from pipelines.warehouse.inventory import heartbeat_age_s
+from pipelines.notifications.states import states
+from pipelines.warehouse.health import beat
 from pipelines.warehouse.notices import events_after, newest_event, read_memory, write_memory
 
 LOOK_S = 2.0
 SILENT_S = 60.0
 """A daemon or a database that does not answer for so long is told; a restart takes less."""
 SLOWEST_S = 300.0
+BEAT_S = 30
 _log = structlog.get_logger("notify")
 
 
@@ -37,6 +40,7 @@ class Watcher:
         self._away_since_s: float | None = None
         self._failures: Counter[str] = Counter()
         self._next_try_s: dict[str, float] = {}
+        self._beats_at_s = 0.0
 
     def run(self, stopping: Callable[[float], bool]) -> None:
         """Look every two seconds until `stopping`, which waits so many seconds, says so."""
@@ -52,8 +56,9 @@ class Watcher:
             if self._stored is None:
                 self._go_on()
             self._read_events()
-            self._watch_daemon(now_s)
-            self._back("database", now_s)
+            self._watch_states(now_s)
+            self._over("database", "PostgreSQL answers again", now_s)
+            self._beat()
             self._away_since_s = None
         except SQLAlchemyError as error:
             self._database_away(now_s, error)
@@ -75,28 +80,33 @@ class Watcher:
             self._desk.take(from_event(row, at))
             memory.cursor = number
 
-    def _watch_daemon(self, now_s: float) -> None:
-        age = heartbeat_age_s(self._engine, "live")
-        if age is not None and age > self._silent_s:
-            self._gone("live", now_s, f"the daemon has been silent for {age:.0f} s: no data, no bots")
-        elif age is not None:
-            self._back("live", now_s)
+    def _watch_states(self, now_s: float) -> None:
+        for component, state in states(self._engine, round(now_s * 1000), self._silent_s).items():
+            if state.wrong is not None:
+                self._wrong(component, state.event, state.wrong, now_s)
+            else:
+                self._over(component, state.over, now_s)
+
+    def _beat(self) -> None:
+        """That somebody watches is watched too: by Prometheus, and by whoever looks at the page System."""
+        if time.monotonic() >= self._beats_at_s:
+            beat(self._engine, "notify", self._clock.now_ms(), None, {"every_s": BEAT_S, "pid": os.getpid()})
+            self._beats_at_s = time.monotonic() + BEAT_S
 
     def _database_away(self, now_s: float, error: Exception) -> None:
         self._away_since_s = self._away_since_s or now_s
         if now_s - self._away_since_s >= self._silent_s:
             reason = str(getattr(error, "orig", error)).strip().splitlines()[0]
-            self._gone("database", now_s, f"PostgreSQL does not answer: {reason}")
+            self._wrong("database", "silent", f"PostgreSQL does not answer: {reason}", now_s)
 
-    def _gone(self, component: str, now_s: float, message: str) -> None:
+    def _wrong(self, component: str, event: str, message: str, now_s: float) -> None:
         if component not in self._desk.memory.down:
             self._desk.memory.down.add(component)
-            self._desk.memory.waiting.append(Notice(now_s, "error", component, "silent", message))
+            self._desk.memory.waiting.append(Notice(now_s, "error", component, event, message))
 
-    def _back(self, component: str, now_s: float) -> None:
+    def _over(self, component: str, words: str, now_s: float) -> None:
         if component in self._desk.memory.down:
             self._desk.memory.down.discard(component)
-            words = "the daemon is heard again" if component == "live" else "PostgreSQL answers again"
             self._desk.memory.waiting.append(Notice(now_s, "info", component, BACK, words))
 
     def _tell(self, now_s: float) -> None:

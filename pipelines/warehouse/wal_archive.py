@@ -18,7 +18,7 @@ _STATE = text("""
 
 
 class Archive(msgspec.Struct, frozen=True):
-    """failing: the last try was refused; waiting: finished segments that are not archived yet, 0 where nothing
+    """failing: the last try was refused; waiting: finished segments that are not archived, 0 where nothing
     was archived so far; failures: since the server's statistics began; failed: the last such segment.
     """
 

@@ -17,6 +17,7 @@ from cli.stack.base_check import check_base
 from cli.stack.recovery import recover
 from cli.stack.restore import load
 from core.errors import BadInput, Unavailable
+from pipelines.warehouse.backups import backup_age_s
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.server import takes_writes
 from pipelines.warehouse.wal_archive import Archive, archive_state
@@ -49,6 +50,7 @@ def test_verified_backup_counts_every_row_of_its_moment(database_url, tmp_path):
     assert [Path(path).name for path in document["removed"]] == ["backup-20200101T000000Z.dump"]
     assert (home / "backups" / "before-0001-to-0002-x.dump").exists()
     assert not (home / "scratch").exists()
+    assert (backup_age_s(engine(database_url)) or 3600) < 600
     assert "7" in tcp.run("db", "verify", document["file"], "--json").stdout
     assert tcp.living() == []
 

@@ -110,6 +110,8 @@ def test_it_says_how_it_is_refuses_a_second_one_and_stops_cleanly_in_five_second
         health = heartbeat(database_url)
         assert health["pid"] == daemon.pid
         assert health["feed"] == "live"
+        assert set(health["disk_free_bytes"]) == {"home", "lake"}
+        assert all(free > 0 for free in health["disk_free_bytes"].values())
         # The rate is that of the last eight answers; one late answer among the first bends it for a moment.
         until(lambda: heartbeat(database_url)["clock_rate"] == pytest.approx(60, rel=0.1))
         assert {symbol["state"] for symbol in health["symbols"].values()} == {"live"}

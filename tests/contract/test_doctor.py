@@ -8,9 +8,11 @@ from sqlalchemy import text
 from cli.stack.doctor_state import database_findings, disk_findings
 from cli.stack.plan import Plan, make_plan
 from config.settings import Settings
+from pipelines.warehouse.backups import note_backup
 from pipelines.warehouse.controls import set_kill_switch
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import beat, record_event
+from pipelines.warehouse.spool import database_id
 
 pytestmark = pytest.mark.servers
 
@@ -38,9 +40,12 @@ def test_healthy_database_has_nothing_wrong(database_url, tmp_path):
     """All is well, and the daemon that never ran is a note."""
     before = said(planned(database_url, tmp_path))
     assert before.pop("daemon")[0] is None
+    assert before.pop("verified backup")[0] is None
     assert {ok for ok, _ in before.values()} == {True}
     assert "WAL archive" not in before  # this server keeps none
-    beat(engine(database_url), "live", round(time.time() * 1000), None, DAEMON)
+    for name in ("live", "dagster"):
+        beat(engine(database_url), name, round(time.time() * 1000), None, DAEMON)
+    database_id(engine(database_url))
     assert {ok for ok, _ in said(planned(database_url, tmp_path)).values()} == {True}
 
 
@@ -58,9 +63,15 @@ def test_everything_that_is_wrong_is_named_with_what_helps(database_url, tmp_pat
         "pending_trades": 5,
     }
     beat(connections, "live", round(time.time() * 1000), None, wrong)
+    beat(connections, "dagster", round(time.time() * 1000) - 601_000, None, {})
+    note_backup(connections, "a.dump")
+    with connections.begin() as connection:
+        connection.execute(text("UPDATE controls SET updated_at = now() - interval '49 hours'"))
     found = said(planned(database_url, tmp_path))
     expected = {
         "bots": (False, "ZeroDivisionError"),
+        "dagster": (False, "tcp health dagster"),
+        "verified backup": (False, "tcp db backup --verify"),
         "symbols": (False, "X-USDT: not listed"),
         "writing": (False, "taken nothing for 70 s"),
         "holes in trades": (None, "tcp data status"),

@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -11,8 +12,10 @@ from core.clock import ManualClock
 from pipelines.notifications.channels import Channels
 from pipelines.notifications.desk import Policy
 from pipelines.notifications.watch import Watcher
+from pipelines.warehouse.backups import VERIFIED, note_backup
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import beat, record_event
+from pipelines.warehouse.inventory import heartbeat_age_s
 from tests.stack import Tcp, eventually
 
 pytestmark = pytest.mark.servers
@@ -126,6 +129,33 @@ def test_daemon_that_is_silent_and_heard_again_is_told(database_url, webhook):
         connection.execute(text("UPDATE heartbeats SET timestamp = now()"))
     watcher(database_url, webhook, clock).look()
     assert [message["title"] for message in webhook.messages] == ["TCP error: silent", "TCP info: back"]
+
+
+def test_what_cannot_report_itself_is_told_when_it_begins_and_when_it_is_over(database_url, webhook):
+    """Dagster that is silent, backups that are missing, a disk that is nearly full: once each, and once that
+    all is well; who watches is heard of too."""
+    connections, clock = engine(database_url), ManualClock(round(time.time() * 1000))
+    ours = watcher(database_url, webhook, clock)
+
+    def is_now(dagster_ago_s: int, backup_ago: str, free: float) -> None:
+        beat(connections, "live", clock.now_ms(), None, {"disk_free_bytes": {"home": free}})
+        beat(connections, "dagster", clock.now_ms() - dagster_ago_s * 1000, None, {})
+        note_backup(connections, "a.dump")
+        with connections.begin() as connection:
+            aged = f"UPDATE controls SET updated_at = now() - interval '{backup_ago}' WHERE name = :name"
+            connection.execute(text(aged), {"name": VERIFIED})
+        for _ in range(2):
+            ours.look()
+
+    is_now(60, "1 day", 9e9)
+    assert webhook.messages == []
+    is_now(660, "3 days", 4e9)
+    (told,) = webhook.bodies()
+    for words in ("Dagster has been silent for 66", "no backup was verified for 3 days", "4.0 GB are free"):
+        assert words in told
+    is_now(60, "1 day", 9e9)
+    assert [title["title"] for title in webhook.messages][1:] == ["TCP info: back and 2 more"]
+    assert heartbeat_age_s(connections, "notify") < 60
 
 
 def test_database_that_does_not_answer_is_told_without_it(webhook, unused_port):

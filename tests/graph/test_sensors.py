@@ -16,6 +16,7 @@ from sqlalchemy import text
 from config.settings import PROJECT_ROOT
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import beat
+from pipelines.warehouse.inventory import heartbeat_age_s
 from pipelines.warehouse.trade_days import ensure_partitions
 from tests.graph.outside import run_outside
 
@@ -63,10 +64,13 @@ def tick(parsed_home: Path, database_url: str) -> Iterator[Tick]:
 
 def test_tables_are_reported_while_the_daemon_lives(tick: Tick, database_url: str):
     """No heartbeat, no report; with one, each table that has rows once, and again only after it grew. A
-    candle of the future is no growth and hides none, nor does a cursor that was led there by one."""
-    assert tick()["skipped"] == "no heartbeat of the daemon yet"
-    now_ms = time.time_ns() // 1_000_000
+    candle of the future is no growth and hides none, nor does a cursor that was led there by one. Dagster is
+    heard of with each look."""
     connections = engine(database_url)
+    assert heartbeat_age_s(connections, "dagster") is None
+    assert tick()["skipped"] == "no heartbeat of the daemon yet"
+    assert (heartbeat_age_s(connections, "dagster") or 3600) < 60
+    now_ms = time.time_ns() // 1_000_000
     beat(connections, "live", now_ms, now_ms, {})
     insert = text(
         "INSERT INTO market_data (exchange, symbol, timeframe, timestamp, open, high, low, close, volume, "

@@ -51,6 +51,7 @@ DAEMON = {
     "reconciliation": {"differing": 0},
     "connections": [CONNECTION],
     "clock": {"offset_ms": -4},
+    "disk_free_bytes": {"home": 50e9, "lake": 50e9},
     "symbols": {"BTC-USDT": SYMBOL},
 }
 BOT = {
@@ -65,11 +66,22 @@ BOT = {
 Sample = tuple[str, dict[str, str], float]
 
 
-def samples(age_s: float = 1, bot: dict | None = None, broken: str | None = None, **said) -> list[Sample]:
+def samples(
+    age_s: float = 1, bot: dict | None = None, broken: str | None = None, backup_age_s: float = 80_000, **said
+) -> list[Sample]:
     """What Prometheus has after one scrape of a dashboard with this daemon and this bot."""
     hub = Hub(sa.create_engine("sqlite://"), MemoryBus(), Feed("okx"), ManualClock(NOW_MS))
     row = {"component": "live", "exchange_time": NOW, "details": DAEMON | said}
-    hub.feed.components([row | {"timestamp": NOW - timedelta(seconds=age_s)}])
+    others = [
+        {
+            "component": name,
+            "timestamp": NOW - timedelta(seconds=601 if broken == name else 70),
+            "details": {},
+        }
+        for name in ("dagster", "notify")
+    ]
+    hub.feed.components([row | {"timestamp": NOW - timedelta(seconds=age_s)}, *others])
+    hub.feed.backup_age_s = backup_age_s
     hub.feed.market_message(NOW_MS, NOW_MS - 40)
     hub.prices = {"BTC-USDT": 64_000.0}
     hub.bots = [BOT | (bot or {})]
@@ -131,6 +143,10 @@ BROKEN: dict[str, Callable[[], list[Sample]]] = {
     "TcpDatabaseAway": lambda: samples(broken="database"),
     "TcpWritesWait": lambda: samples(postgres_away_s=61),
     "TcpSpoolFills": lambda: samples(spool={"trades": 1, "bytes": 90}),
+    "TcpDagsterSilent": lambda: samples(broken="dagster"),
+    "TcpNotifySilent": lambda: samples(broken="notify"),
+    "TcpBackupOld": lambda: samples(backup_age_s=172_801),
+    "TcpDiskFills": lambda: samples(disk_free_bytes={"home": 9e9, "lake": 4e9}),
     "TcpWalArchiveFails": lambda: samples(broken="archive"),
     "TcpRedisAway": lambda: samples(bus_away=True),
     "TcpFeedNotLive": lambda: samples(feed="down"),

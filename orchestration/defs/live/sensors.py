@@ -7,20 +7,24 @@ import dagster as dg
 from orchestration.defs.live.assets import REPORTED
 from orchestration.resources import warehouse_url
 
+EVERY_SECONDS = 60
 REPORT_SECONDS = 300
 """A materialisation a table at most this often: 8 tables × 288 a day."""
 
 
-@dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
+@dg.sensor(minimum_interval_seconds=EVERY_SECONDS, default_status=dg.DefaultSensorStatus.RUNNING)
 def daemon_heartbeat(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
     """Report each of the daemon's tables that grew, with its newest row; the cursor keeps what was said. Rows
-    of the future, which an import may have brought, neither count nor hide those that come."""
+    of the future, which an import may have brought, neither count nor hide those that come. Dagster has a
+    heartbeat of its own by this, so that others see when it is gone."""
     from pipelines.clock import SystemClock
     from pipelines.warehouse.database import engine
+    from pipelines.warehouse.health import beat
     from pipelines.warehouse.inventory import heartbeat_age_s, table_states
     from pipelines.warehouse.retention import present_ms
 
     connections = engine(warehouse_url())
+    beat(connections, "dagster", SystemClock().now_ms(), None, {"every_s": EVERY_SECONDS})
     age = heartbeat_age_s(connections, "live")
     if age is None or age > REPORT_SECONDS:
         return dg.SkipReason(
