@@ -83,7 +83,12 @@ def _pages() -> dict[str, Read]:
         "chart": lambda engine: read_candles(engine, SYMBOL, "1m", limit=1000),
         "price at": lambda engine: market.price_at(engine, SYMBOL, NOON),
         "symbols": market.symbols,
-        "ends of a series": lambda engine: market.first_candle(engine, SYMBOL, "1m"),
+        "ends of a series": lambda engine: market.ends(engine, SYMBOL, "1m"),
+        "trades": lambda engine: market.trade_rows(engine, SYMBOL, 100),
+        "trades, next page": lambda engine: market.trade_rows(engine, SYMBOL, 100, 1_500),
+        "trades of a time": lambda engine: market.trade_rows(
+            engine, SYMBOL, 100, span=(NOON, NOON + timedelta(hours=1))
+        ),
         "recent trades": lambda engine: market.recent_trades(engine, SYMBOL, NOON),
         "stored days": lambda engine: data.coverage(engine, [SYMBOL], DAY, DAY + timedelta(days=3)),
         "final candles": lambda engine: data.finality(engine, [SYMBOL], NOON, NOON + timedelta(days=1)),

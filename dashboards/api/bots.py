@@ -11,12 +11,15 @@ from fastapi.responses import PlainTextResponse
 from core.errors import Unavailable
 from dashboards.api import models
 from dashboards.api.documents import (
+    MAX_LIMIT,
     Between,
     Cursor,
     Limit,
     Output,
     answer,
+    is_within,
     next_cursor,
+    paged,
     read_cursor,
     table,
 )
@@ -52,10 +55,12 @@ def router(services: Services) -> APIRouter:
         return [api_row(row, services.hub.prices.get(row["symbol"]), services.hub.now()) for row in rows]
 
     @routes.get("/bots", response_model=models.Bots)
-    async def list_bots(output: Output = "json", deleted: bool = False) -> Response:
+    async def list_bots(
+        limit: Limit = MAX_LIMIT, cursor: Cursor = None, output: Output = "json", deleted: bool = False
+    ) -> Response:
         """All bots with balance, profit, trades and last signal; `deleted`: those too that were deleted."""
-        rows = await overview(deleted=deleted)
-        return answer({"items": rows}) if output == "json" else table(rows, output, "bots")
+        page, following = paged(await overview(deleted=deleted), limit, cursor, bot_id=str)
+        return table(page, output, "bots", following)
 
     @routes.get("/bot/{bot_id}", response_model=models.Bot)
     async def one_bot(bot_id: str) -> Response:
@@ -143,11 +148,15 @@ def router(services: Services) -> APIRouter:
         return answer(stored.document())
 
     @routes.get("/bot/{bot_id}/config/history", response_model=models.ConfigVersions)
-    async def config_history(bot_id: str, output: Output = "json") -> Response:
+    async def config_history(
+        bot_id: str, between: Between, limit: Limit = 100, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
         """Every configuration the bot had, newest first: when, from where, what changed, since when."""
         await bot_key(bot_id)
         versions = await services.query(list_versions, bot_id)
-        return table([msgspec.structs.asdict(each) for each in versions], output, f"{bot_id}-history")
+        rows = [msgspec.structs.asdict(each) for each in versions if is_within(each.created_at, between)]
+        page, following = paged(rows, limit, cursor, newest_first=True, version=int)
+        return table(page, output, f"{bot_id}-history", following)
 
     @routes.delete("/bot/{bot_id}", response_model=models.Deleted)
     async def delete(bot_id: str, purge: bool = False) -> Response:

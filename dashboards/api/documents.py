@@ -108,11 +108,38 @@ def next_cursor(rows: Sequence[dict[str, Any]], limit: int, *names: str) -> str 
     return cursor_of(rows[-1], *names) if rows and len(rows) == limit else None
 
 
+def paged(
+    rows: Sequence[dict[str, Any]],
+    limit: int,
+    cursor: str | None,
+    newest_first: bool = False,
+    **keys: type,
+) -> tuple[list[dict[str, Any]], str | None]:
+    """A page of rows that were read whole, in the order of their `keys` (column=kind), and the cursor of the
+    next one. A row that has gone meanwhile leaves the pages behind it as they are."""
+
+    def place(row: dict[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in keys)
+
+    ordered = sorted(rows, key=place, reverse=newest_first)
+    after = read_cursor(cursor, *keys.values())
+    if after is not None:
+        ordered = [row for row in ordered if (place(row) < after if newest_first else place(row) > after)]
+    page = ordered[:limit]
+    return page, cursor_of(page[-1], *keys) if len(ordered) > limit else None
+
+
 def utc(moment: datetime | None) -> datetime | None:
     """A time as given by a client; one without zone is UTC."""
     if moment is None:
         return None
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def is_within(moment: datetime, between: tuple[datetime | None, datetime | None]) -> bool:
+    """Whether a time is inside, both ends included."""
+    first, last = between
+    return (first is None or moment >= first) and (last is None or moment <= last)
 
 
 def _between(

@@ -15,6 +15,7 @@ from dashboards.api import (
     portfolio,
     records,
     reference,
+    research,
     risk,
     runs,
 )
@@ -42,7 +43,7 @@ FILES = ("text/csv", "application/vnd.apache.parquet")
 def install(app: FastAPI, services: Services) -> None:
     """Add every route; called before Dash adds its catch-all."""
     install_errors(app)
-    for module in (bots, controls, market, portfolio, records, risk, runs):
+    for module in (bots, controls, market, portfolio, records, research, risk, runs):
         app.include_router(module.router(services), prefix="/api", responses=PROBLEMS)
 
     app.include_router(operations.router(services))

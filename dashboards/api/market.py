@@ -9,20 +9,23 @@ from fastapi import APIRouter, Query, Response
 from core.timeframes import Timeframe
 from dashboards.api import models
 from dashboards.api.documents import (
+    MAX_LIMIT,
     Between,
     Cursor,
     Limit,
     Output,
     answer,
     next_cursor,
+    paged,
     read_cursor,
     table,
     utc,
 )
 from dashboards.api.errors import NotFound
 from dashboards.feed import DAEMON_SILENT_MS
+from dashboards.queries import data, system
 from dashboards.queries import market as queries
-from dashboards.queries import system
+from dashboards.rows import day_start
 from dashboards.services import Services
 from pipelines.bus.books import read_book
 from pipelines.warehouse.quality import daemon_details, quality_rows, recent_quality
@@ -32,7 +35,7 @@ DIFFERENCES = 50
 
 
 def router(services: Services) -> APIRouter:
-    """GET /market/{symbol}/history, /market/{symbol}/book, /data/health, /data/differences, /data/quality."""
+    """GET /market/{symbol}/history, /trades, /book, /data/health, /differences, /finality, /quality."""
     routes = APIRouter(tags=["market"])
 
     @routes.get("/market/{symbol}/history", response_model=models.History)
@@ -55,6 +58,15 @@ def router(services: Services) -> APIRouter:
             raise NotFound(f"there are no candles of {symbol!r}")
         following = next_cursor(rows[::-1], limit, "timestamp")
         return table(rows, output, f"{symbol}-{frame}", following, symbol=symbol, timeframe=frame)
+
+    @routes.get("/market/{symbol}/trades", response_model=models.Rows)
+    async def trades(
+        symbol: str, between: Between, limit: Limit = 100, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
+        """Trades of the exchange that are still in the database, newest first; older days are in the lake."""
+        before = read_cursor(cursor, int)
+        rows = await services.query(queries.trade_rows, symbol, limit, before[0] if before else None, between)
+        return table(rows, output, f"{symbol}-trades", next_cursor(rows, limit, "trade_id"))
 
     @routes.get("/market/{symbol}/book", response_model=models.Book)
     async def book(symbol: str) -> Response:
@@ -104,6 +116,15 @@ def router(services: Services) -> APIRouter:
         rows = await services.query(system.differences, limit, before, only_open, between)
         following = next_cursor(rows, limit, "timestamp", "symbol", "timeframe")
         return table(rows, output, "differences", following)
+
+    @routes.get("/data/finality", response_model=models.Rows)
+    async def finality(limit: Limit = MAX_LIMIT, cursor: Cursor = None, output: Output = "json") -> Response:
+        """1m candles of today (UTC) of each symbol: how many, and of them provisional, revised, synthetic."""
+        now = services.hub.exchange_now()
+        symbols = await services.query(queries.symbols)
+        rows = await services.query(data.finality, symbols, day_start(now), now)
+        page, following = paged(rows, limit, cursor, symbol=str)
+        return table(page, output, "finality", following)
 
     @routes.get("/data/quality", response_model=models.ConnectionMinutes)
     async def quality(

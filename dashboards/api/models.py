@@ -100,10 +100,10 @@ class ConfigVersion(_Model):
 
 
 class ConfigVersions(BaseModel):
-    """Newest first; there is one page."""
+    """Newest first; `next` is the cursor of the following page."""
 
     items: list[ConfigVersion]
-    next: None = None
+    next: str | None
 
 
 class Crash(_Model):
@@ -124,9 +124,10 @@ class Crashes(BaseModel):
 
 
 class Bots(BaseModel):
-    """All bots, by name."""
+    """All bots, by name; `next` is the cursor of the following page."""
 
     items: list[Bot]
+    next: str | None
 
 
 class Trade(_Model):
@@ -142,6 +143,13 @@ class Trade(_Model):
     balance_after: Exact
     signal_id: str | None
     order_id: str | None
+
+
+class Rows(BaseModel):
+    """Rows of a table; `next` is the cursor of the following page."""
+
+    items: list[dict[str, Any]]
+    next: str | None
 
 
 class Trades(BaseModel):
@@ -350,10 +358,10 @@ class SeriesEnds(_Model):
 
 
 class SeriesList(BaseModel):
-    """By symbol and timeframe; there is one page."""
+    """By symbol and timeframe; `next` is the cursor of the following page."""
 
     items: list[SeriesEnds]
-    next: None = None
+    next: str | None
 
 
 class LakeFile(_Model):

@@ -1,7 +1,8 @@
 """Routes over all bots together: one account, one equity."""
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, date, datetime, time
+from functools import partial
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
@@ -11,7 +12,18 @@ from sqlalchemy import Engine
 
 from core import combined as combining
 from core.combined import combined
-from dashboards.api.documents import Output, answer, table
+from dashboards.api import models
+from dashboards.api.documents import (
+    MAX_LIMIT,
+    Between,
+    Cursor,
+    Limit,
+    Output,
+    answer,
+    is_within,
+    paged,
+    table,
+)
 from dashboards.api.models import Exact
 from dashboards.queries import accounts
 from dashboards.queries import portfolio as queries
@@ -65,17 +77,14 @@ class Equity(BaseModel):
     cash: Exact
 
 
-class Rows(BaseModel):
-    """Rows of a mart; there is one page."""
-
-    items: list[dict[str, Any]]
-    next: None = None
-
-
 class Curve(BaseModel):
-    """Oldest first."""
+    """Oldest first; `next` is the cursor of the following page."""
 
     items: list[Equity]
+    next: str | None
+
+
+ALL_DAYS = 36_500
 
 
 def router(services: Services) -> APIRouter:
@@ -90,23 +99,35 @@ def router(services: Services) -> APIRouter:
 
     @routes.get("/portfolio/equity", response_model=Curve)
     async def equity(
+        between: Between,
         points: Annotated[int, Query(ge=2, le=2000, description="About so many steps")] = 600,
+        limit: Limit = MAX_LIMIT,
+        cursor: Cursor = None,
         output: Output = "json",
     ) -> Response:
         """One combined equity over all bots of each quote currency, oldest first: all of it once the
         dbt marts are built, before that the last day."""
-        rows = await services.query(_curve, services.hub.exchange_now(), points)
-        return answer({"items": rows}) if output == "json" else table(rows, output, "portfolio-equity")
+        curve = await services.query(_curve, services.hub.exchange_now(), points)
+        rows = [row for row in curve if is_within(row["at"], between)]
+        page, following = paged(rows, limit, cursor, at=datetime, quote=str)
+        return table(page, output, "portfolio-equity", following)
 
-    @routes.get("/portfolio/days", response_model=Rows)
-    async def days(output: Output = "json") -> Response:
+    @routes.get("/portfolio/days", response_model=models.Rows)
+    async def days(
+        between: Between, limit: Limit = MAX_LIMIT, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
         """One row a UTC day and quote currency, oldest first; none before the dbt marts are built."""
-        return table(await services.query(_of_marts, queries.days), output, "portfolio-days")
+        found = await services.query(_of_marts, partial(queries.days, limit=ALL_DAYS))
+        rows = [row for row in found if is_within(datetime.combine(row["day"], time(), UTC), between)]
+        page, following = paged(rows, limit, cursor, day=date, quote=str)
+        return table(page, output, "portfolio-days", following)
 
-    @routes.get("/portfolio/bots", response_model=Rows)
-    async def bots(output: Output = "json") -> Response:
+    @routes.get("/portfolio/bots", response_model=models.Rows)
+    async def bots(limit: Limit = MAX_LIMIT, cursor: Cursor = None, output: Output = "json") -> Response:
         """One row a bot by rank: value, profit, drawdown, fees; none before the dbt marts are built."""
-        return table(await services.query(_of_marts, queries.bots), output, "portfolio-bots")
+        rows = await services.query(_of_marts, queries.bots)
+        page, following = paged(rows, limit, cursor, place=int, bot_name=str)
+        return table(page, output, "portfolio-bots", following)
 
     return routes
 

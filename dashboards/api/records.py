@@ -1,12 +1,26 @@
 """Routes of the platform's own tables: events, holes in the trades, stored series, files of the lake."""
 
-from datetime import datetime
-from typing import Annotated, Literal
+import asyncio
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
 from dashboards.api import models
-from dashboards.api.documents import Between, Cursor, Limit, Output, next_cursor, read_cursor, table
+from dashboards.api.documents import (
+    MAX_LIMIT,
+    Between,
+    Cursor,
+    Limit,
+    Output,
+    next_cursor,
+    paged,
+    read_cursor,
+    table,
+)
+from dashboards.api.errors import NotFound
+from dashboards.dagster_runs import DagsterRun
 from dashboards.queries import system as queries
 from dashboards.services import Services
 
@@ -15,7 +29,7 @@ Level = Literal["info", "warning", "error"]
 
 
 def router(services: Services) -> APIRouter:
-    """GET /events, /data/gaps, /data/series, /data/lake."""
+    """GET /events, /data/gaps, /data/series, /data/lake, /dagster/runs."""
     routes = APIRouter(tags=["records"])
 
     @routes.get("/events", response_model=models.Events)
@@ -45,9 +59,11 @@ def router(services: Services) -> APIRouter:
         return table(rows, output, "gaps", next_cursor(rows, limit, "detected_at", "symbol", "first_id"))
 
     @routes.get("/data/series", response_model=models.SeriesList)
-    async def series(output: Output = "json") -> Response:
+    async def series(limit: Limit = MAX_LIMIT, cursor: Cursor = None, output: Output = "json") -> Response:
         """First and last candle of every stored symbol and timeframe."""
-        return table(await services.query(queries.freshness), output, "series")
+        rows = await services.query(queries.freshness)
+        page, following = paged(rows, limit, cursor, symbol=str, timeframe=str)
+        return table(page, output, "series", following)
 
     @routes.get("/data/lake", response_model=models.LakeFiles)
     async def lake(
@@ -62,4 +78,21 @@ def router(services: Services) -> APIRouter:
         rows = await services.query(queries.lake_rows, limit, after[0] if after else None, symbol, between)
         return table(rows, output, "lake", next_cursor(rows, limit, "path"))
 
+    @routes.get("/dagster/runs", response_model=models.Rows)
+    async def dagster_runs(limit: Limit = 100, output: Output = "json") -> Response:
+        """The newest runs of Dagster, the newest first; 404 where that of this installation is not up."""
+        runs = await asyncio.to_thread(services.dagster.newest, limit)
+        if runs is None:
+            raise NotFound("Dagster of this installation is not up")
+        return table([_dagster_row(run) for run in runs], output, "dagster-runs")
+
     return routes
+
+
+def _dagster_row(run: DagsterRun) -> dict[str, Any]:
+    """A run with times instead of seconds."""
+    times = {
+        name: None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+        for name, seconds in (("asked", run.asked), ("began", run.began), ("ended", run.ended))
+    }
+    return asdict(run) | times

@@ -135,6 +135,16 @@ def router(services: Services) -> APIRouter:
             return answer({"job": job.id, "state": job.state}, 202)
         return answer(job.result)
 
+    @routes.get("/walk-forwards", response_model=models.Runs)
+    async def walk_forwards(
+        between: Between, limit: Limit = 50, cursor: Cursor = None, output: Output = "json"
+    ) -> Response:
+        """Walk-forwards that were run, newest first; `from` and `to`: when."""
+        before = read_cursor(cursor, datetime, str)
+        rows = await services.query(queries.runs, "walk_forward", limit, before, between)
+        following = next_cursor(rows, limit, "created_at", "id")
+        return table([_run(row) for row in rows], output, "walk-forwards", following)
+
     async def dagster_answer(run_id: str) -> Response:
         found = await asyncio.to_thread(services.dagster.backtest, run_id)
         if found is None:

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from dashboards.queries.spans import ALL_TIME, Span, within
 from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import market_data, raw_trades
 
@@ -90,6 +91,22 @@ def price_at(engine: Engine, symbol: str, moment: datetime) -> float | None:
     with engine.connect() as connection:
         value = connection.execute(query).scalar()
         return None if value is None else float(value)
+
+
+def trade_rows(
+    engine: Engine, symbol: str, limit: int, before: int | None = None, span: Span = ALL_TIME
+) -> list[dict[str, Any]]:
+    """Stored trades of a symbol, the newest id first, from before the id `before`; exact."""
+    columns = raw_trades.c
+    shown = ("trade_id", "timestamp", "price", "size", "side", "count", "source", "received_at")
+    query = sa.select(*(columns[name] for name in shown)).where(
+        columns.exchange == EXCHANGE, columns.symbol == symbol, *within(columns.timestamp, span)
+    )
+    if before is not None:
+        query = query.where(columns.trade_id < before)
+    query = query.order_by(columns.trade_id.desc()).limit(limit)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def recent_trades(engine: Engine, symbol: str, since: datetime, limit: int = 30) -> list[dict[str, Any]]:

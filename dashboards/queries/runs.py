@@ -7,7 +7,14 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from dashboards.queries.spans import ALL_TIME, Span, within
-from pipelines.warehouse.tables import backtest_equity, backtest_trades, strategy_runs, sweep_results
+from pipelines.warehouse.tables import (
+    backtest_equity,
+    backtest_trades,
+    strategy_runs,
+    strategy_signals,
+    sweep_results,
+    walk_forward_windows,
+)
 
 
 def runs(
@@ -56,6 +63,50 @@ def run_equity(engine: Engine, run_id: str) -> list[tuple[datetime, float]]:
     )
     with engine.connect() as connection:
         return [(row.timestamp, row.equity) for row in connection.execute(query)]
+
+
+def equity_rows(
+    engine: Engine, run_id: str, limit: int, after: datetime | None = None, span: Span = ALL_TIME
+) -> list[dict[str, Any]]:
+    """Kept points of a backtest's curve, oldest first, from behind `after`: timestamp, equity, close."""
+    return _by_time(engine, backtest_equity, run_id, limit, after, span)
+
+
+def signal_rows(
+    engine: Engine, run_id: str, limit: int, after: datetime | None = None, span: Span = ALL_TIME
+) -> list[dict[str, Any]]:
+    """Signals of a backtest that an order followed, oldest first: timestamp, signal_type, price."""
+    return _by_time(engine, strategy_signals, run_id, limit, after, span)
+
+
+def _by_time(
+    engine: Engine,
+    rows: sa.Table,
+    run_id: str,
+    limit: int,
+    after: datetime | None,
+    span: Span,
+) -> list[dict[str, Any]]:
+    times = rows.c.timestamp
+    query = sa.select(*(column for column in rows.c if column.name != "run_id"))
+    query = query.where(rows.c.run_id == run_id, *within(times, span))
+    if after is not None:
+        query = query.where(times > after)
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query.order_by(times).limit(limit)).mappings()]
+
+
+def windows(engine: Engine, run_id: str, limit: int, after: int = -1) -> list[dict[str, Any]]:
+    """Windows of a walk-forward in their order, from n > after."""
+    columns = walk_forward_windows.c
+    query = (
+        sa.select(*(column for column in columns if column.name != "run_id"))
+        .where(columns.run_id == run_id, columns.n > after)
+        .order_by(columns.n)
+        .limit(limit)
+    )
+    with engine.connect() as connection:
+        return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def sweep_rows(engine: Engine, run_id: str, limit: int, after: int = -1) -> list[dict[str, Any]]:

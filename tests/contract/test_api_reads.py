@@ -10,15 +10,17 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from core.trades import Side, Trade
 from dashboards.api import models
 from pipelines.bus.books import document, publish_book
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse import tables
 from pipelines.warehouse.health import beat
 from pipelines.warehouse.quality import QualityRow, record_quality
+from pipelines.warehouse.trades import copy_trades
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
-from tests.research_seed import SWEEP, fill_research
+from tests.research_seed import BACKTEST, SWEEP, WALK, fill_research
 
 pytestmark = pytest.mark.servers
 OTHER_HOLE = {"exchange": "kraken", "first_id": 1, "last_id": 1}
@@ -131,20 +133,53 @@ EVERY_TABLE = (
     "/api/data/lake",
     "/api/data/differences",
     "/api/data/quality",
+    "/api/data/finality",
+    "/api/market/BTC-USDT/trades",
+    f"/api/backtest/results/{BACKTEST}/equity",
+    f"/api/backtest/results/{BACKTEST}/signals",
+    f"/api/backtest/results/{BACKTEST}/months",
+    "/api/walk-forwards",
+    f"/api/walk-forwards/{WALK}",
+    f"/api/compare?of={BACKTEST}&of=bot:bot_001",
 )
+ONE_PAGE = ("/api/compare",)
+"""What has no more rows than were asked for."""
 
 
-def test_every_table_comes_as_json_csv_and_parquet(api):
-    """Whatever list the API has, its rows are the same in all three forms."""
+def test_every_table_comes_as_json_csv_and_parquet_and_in_pages(api):
+    """Whatever list the API has, its rows are the same in all three forms, and `limit` and `cursor` walk
+    through them."""
     fill_research(api.database, NOW_MS)
+    store_trades(api.database, 5)
     filled = 0
     for path in EVERY_TABLE:
-        rows = api.get(path).json["items"]
-        as_csv, as_parquet = (api.get(f"{path}?format={kind}") for kind in ("csv", "parquet"))
+        rows, sign = api.get(path).json["items"], "&" if "?" in path else "?"
+        as_csv, as_parquet = (api.get(f"{path}{sign}format={kind}") for kind in ("csv", "parquet"))
         assert as_csv.headers["content-disposition"].endswith('.csv"'), path
         assert pl.read_parquet(io.BytesIO(as_parquet.body)).height == len(rows), path
         filled += bool(rows)
-    assert filled >= 12
+        if not path.startswith(ONE_PAGE):
+            assert_pages(api, path, rows)
+    assert filled >= 20
+
+
+def assert_pages(api, path, rows):
+    """Two pages of two rows are the first four; candles are of the newest, so the last four."""
+    first = api.get(f"{path}?limit=2").json
+    second = api.get(f"{path}?limit=2&cursor={first['next']}").json if first["next"] else {"items": []}
+    if path.endswith("/history") and "market" in path:
+        assert second["items"] + first["items"] == rows[-4:], path
+    else:
+        assert first["items"] + second["items"] == rows[:4], path
+
+
+def store_trades(database, count):
+    """Trades of a symbol, one a second until now."""
+    price, size = Decimal("61828.02"), Decimal("0.5")
+    times = [NOW_MS - 1000 * (count - n) for n in range(count)]
+    with database.begin() as connection:
+        trades = [Trade("BTC-USDT", 100 + n, at, price, size, Side.BUY) for n, at in enumerate(times)]
+        copy_trades(connection, trades)
 
 
 def test_lists_keep_to_a_kind_and_a_time(api):
@@ -171,7 +206,7 @@ def test_every_list_of_times_keeps_to_a_stretch_of_time(api):
         names = {parameter["name"] for parameter in operations.get("get", {}).get("parameters", [])}
         if "from" not in names:
             continue
-        address = path.format(bot_id="bot_001", symbol="BTC-USDT")
+        address = path.format(bot_id="bot_001", symbol="BTC-USDT", test_id=BACKTEST)
         rows = api.get(address).json["items"]
         assert api.get(f"{address}?from=2001-01-01&to=2101-01-01").json["items"] == rows
         assert api.get(f"{address}?from=2101-01-01").json["items"] == [], address
