@@ -134,11 +134,14 @@ def _sampled(space: Space, count: int, chance: Random) -> tuple[Points, int]:
 
 
 def search_of(space: Space, request: SweepRequest, chunk: int) -> Search:
-    """The search that a request asks for, with chunks of that many combinations."""
+    """The search that a request asks for, with chunks of that many combinations.
+
+    There is nothing to learn where the draws cover the space: Optuna would mostly propose what it has seen.
+    """
     markets = len(request.markets)
     if request.search == "grid":
         return GridSearch(space, markets, chunk)
-    if request.search == "random":
+    if request.search == "random" or request.draws >= space.size:
         return RandomSearch(space, markets, chunk, request.draws, request.seed)
     from pipelines.sweep.optuna_search import OptunaSearch
 
