@@ -11,7 +11,7 @@ from core.errors import BadInput
 from core.timeframes import Timeframe
 from dashboards.components import icon
 from dashboards.formatting import strategy as strategy_words
-from dashboards.forms import parameter_fields, period_field
+from dashboards.forms import parameter_fields, period_field, quoted
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.risk import Risk
 from strategies import registry
@@ -129,11 +129,6 @@ def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
             ]
         ),
     ]
-
-
-def quoted(fraction: float) -> float:
-    """A fraction as the percentage that its field holds."""
-    return round(float(fraction) * 100, 6)
 
 
 def blocks_of(preset: dict[str, Any]) -> dict[str, Any]:

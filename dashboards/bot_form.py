@@ -1,5 +1,6 @@
 """The form of a bot: its file's schema as fields, what was entered as a document, errors at their fields."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -13,7 +14,17 @@ from config.limits import BotLimits
 from config.settings import Settings
 from core.errors import BadInput
 from dashboards.formatting import strategy as strategy_words
-from dashboards.forms import HIDDEN, Schema, default_of, entered, field, parameter_fields, properties, words
+from dashboards.forms import (
+    HIDDEN,
+    Schema,
+    default_of,
+    entered,
+    field,
+    parameter_fields,
+    properties,
+    quoted,
+    words,
+)
 from strategies import registry
 
 FIELD, PARAMETER = "bot", "bot-parameter"
@@ -26,7 +37,11 @@ WHERE = "document"
 """How `write_bot` and `check_bot` begin what they say of a document that is no file."""
 ALWAYS = frozenset({"symbol", "timeframe", "virtual_balance", "enabled"})
 """Written whatever their value."""
+PERCENT = frozenset({"fee", "slippage", "execution.maker_fee"})
+"""Fractions of a file that the form has in percent, as that of a backtest does."""
 MARKET_ORDERS, OWN_ORDERS = "market orders", "as below"
+
+NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
 
 Entry = tuple[str, Any]
 
@@ -49,10 +64,15 @@ def bot_properties(settings: Settings) -> dict[str, Schema]:
     }
     found["bot_id"] = {**found["bot_id"], "description": "Its name for good: letters, digits, _ and -"}
     found["enabled"] = {**found["enabled"], "description": "Whether a new bot starts at once"}
-    found["slippage"] = {
-        **found["slippage"],
-        "description": "How much worse than the market a fill is, a fraction",
+    found["fee"] = {**found["fee"], "description": "Taker fee of each fill"}
+    found["slippage"] = {**found["slippage"], "description": "How much worse than the market a fill is"}
+    tiers = found["execution.fee_tiers"]
+    found["execution.fee_tiers"] = {
+        **tiers,
+        "description": f"{tiers['description']}: JSON, fees as fractions",
     }
+    for name in PERCENT:
+        found[name] = {**found[name], "percent": True}
     found["strategy"] = {
         "enum": registry.names(),
         "default": "ema_crossover",
@@ -189,6 +209,8 @@ def problem(error: BadInput | ConfigError) -> tuple[str, str]:
     elif message.startswith("Decimal input"):
         message = "must be a number"
     name = renamed.get(name, name.removeprefix("parameters."))
+    if name in PERCENT:
+        message = NUMBER.sub(lambda found: f"{quoted(float(found[0])):g}\u2009%", message)
     return name, message.replace("Input should be", "must be").replace("Field required", "must be given")
 
 

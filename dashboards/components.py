@@ -28,8 +28,13 @@ def panel(*children: Any, title: str | None = None, tools: Any = None, **attribu
 def empty(title: str, text: str, *actions: Any) -> html.Div:
     """What a panel will show once there is something, and the button that fills it."""
     return html.Div(
-        [html.H3(title), html.P(text), html.Div(list(actions), className="actions")], className="face"
+        [html.H3(title), html.P(prose(text)), html.Div(list(actions), className="actions")], className="face"
     )
+
+
+def prose(text: str) -> list[Any]:
+    """Words with what stands between backquotes set as code."""
+    return [html.Code(part) if n % 2 else part for n, part in enumerate(text.split("`")) if part]
 
 
 def failure(
@@ -58,12 +63,12 @@ def cards(found: Sequence[Card], size: str = "fit") -> html.Div:
     )
 
 
-def downloads(address: str, **query: str | int) -> html.Span:
+def downloads(address: str, **query: str | int | Sequence[str]) -> html.Span:
     """Links to the rows of an address of the API as files; `query` narrows them."""
     links = [
         html.A(
             word,
-            href=f"{address}?{urlencode({'format': kind, **query})}",
+            href=f"{address}?{urlencode({'format': kind, **query}, doseq=True)}",
             className="button",
             download="",
             title="The rows as a file; longer tables come in pages from the API",

@@ -14,12 +14,15 @@ import dash_mantine_components as dmc
 from pydantic import BaseModel
 
 from core.errors import BadInput
+from dashboards.components import prose
 from dashboards.formatting import quantity
 
 Schema = Mapping[str, Any]
 HIDDEN = frozenset({"risk_percentage"})
 """Parameters that change nothing in a backtest."""
 YES_OR_NO = ({"value": "true", "label": "Yes"}, {"value": "false", "label": "No"})
+LONG_HINT = 120
+"""Characters of a hint from which on its field takes a line of its own."""
 BOUNDS = (
     ("minimum", "from"),
     ("exclusiveMinimum", "above"),
@@ -65,13 +68,16 @@ def _collect(schema: Schema, definitions: Schema, prefix: str, found: dict[str, 
 
 
 def field(name: str, schema: Schema, kind: str, value: Any) -> Any:
-    """The input that suits a property: a choice, a number or a text."""
+    """The input that suits a property: a choice, a number or a text. A fraction whose schema says `percent`
+    is shown and entered as percent."""
     inner = plain(schema)
+    said = hint(schema)
     shared: dict[str, Any] = {
         "id": {"type": kind, "name": name},
-        "label": words(name.rpartition(".")[2]),
-        "description": hint(schema),
+        "label": words(name.rpartition(".")[2]) + (", %" if inner.get("percent") else ""),
+        "description": prose(said) if "`" in said else said,
         "size": "xs",
+        **({"className": "wide"} if len(said) > LONG_HINT else {}),
     }
     if inner.get("type") == "boolean":
         return dmc.Select(**shared, data=list(YES_OR_NO), value=str(bool(value)).lower(), allowDeselect=False)
@@ -82,14 +88,15 @@ def field(name: str, schema: Schema, kind: str, value: Any) -> Any:
     if inner.get("type") in {"integer", "number"}:
         whole = inner["type"] == "integer"
         search = inner.get("search") or {}
+        number = quoted(value) if inner.get("percent") and isinstance(value, int | float) else value
         return dmc.NumberInput(
             **shared,
-            value="" if value is None else value,
+            value="" if number is None else number,
             placeholder="none" if is_optional(schema) else "",
-            step=search.get("step", 1 if whole else 0.1),
+            step=search.get("step", 1 if whole else 0.01 if inner.get("percent") else 0.1),
             allowDecimal=not whole,
             clampBehavior="none",
-            thousandSeparator="",
+            thousandSeparator=",",
         )
     if inner.get("type") == "array":
         return dmc.Textarea(
@@ -113,7 +120,14 @@ def entered(name: str, schema: Schema, value: Any) -> Any:
             return json.loads(value)
         except json.JSONDecodeError as error:
             raise BadInput(name, f"must be a JSON list: {error.msg} at character {error.colno}") from None
+    if inner.get("percent") and isinstance(value, int | float):
+        return round(value / 100, 8)
     return value
+
+
+def quoted(fraction: float) -> float:
+    """A fraction as the percentage that its field holds."""
+    return round(float(fraction) * 100, 6)
 
 
 def default_of(schema: Schema) -> Any:
@@ -167,6 +181,9 @@ def _matters(bound: float | None) -> bool:
 def hint(schema: Schema) -> str:
     """What the property means, and its bounds."""
     inner = plain(schema)
-    said = " ".join(f"{word} {quantity(inner[key])}" for key, word in BOUNDS if _matters(inner.get(key)))
+    times, unit = (100, "\u2009%") if inner.get("percent") else (1, "")
+    said = " ".join(
+        f"{word} {quantity(inner[key] * times)}{unit}" for key, word in BOUNDS if _matters(inner.get(key))
+    )
     text = str(schema.get("description", ""))
     return f"{text} · {said}" if text and said else text or said

@@ -56,8 +56,11 @@ KINDS: dict[str, tuple[int | None, Callable[[int], Made]]] = {
     "donchian": (20, lambda n: {f"Highest {n}": donchian_upper(n), f"Lowest {n}": donchian_lower(n)}),
     "rsi": (14, lambda n: {f"RSI {n}": rsi(n)}),
     "atr": (14, lambda n: {f"ATR {n}": atr(n)}),
-    "stochastic": (14, lambda n: {f"%K {n}": stochastic_k(n), f"%D {n}": stochastic_d(n)}),
-    "macd": (None, lambda _: {"MACD": macd(), "Signal": macd_signal()}),
+    "stochastic": (
+        14,
+        lambda n: {f"Stochastic %K {n}": stochastic_k(n), f"Stochastic %D {n}": stochastic_d(n)},
+    ),
+    "macd": (None, lambda _: {"MACD": macd(), "MACD signal": macd_signal()}),
 }
 """What can be drawn: the usual period (None: it has none to choose) and its lines."""
 TEMPLATES = {

@@ -5,13 +5,12 @@ from typing import Any
 
 import polars as pl
 
+from dashboards.figures.panes import Pane, pane_axes, panes_of, top_of
 from dashboards.figures.style import axis, layout
 from dashboards.theme import BOTH, SERIES, Scheme
 
 SHOWN = 150
 VOLUME_OPACITY = "66"
-OVERLAY_RATIO = 0.5
-"""An indicator whose values stay within half to twice the price is drawn over it; others get a pane below."""
 
 
 def price_figure(
@@ -25,19 +24,22 @@ def price_figure(
     quote: str = "",
 ) -> dict[str, Any]:
     """Candles (a candle frame), markers of fills (hub.fill_point dicts), indicator columns of a frame with
-    `timestamp`. Times on the axis are candle close times, UTC; at first the newest 150 are in view."""
+    `timestamp`, those off the price's scale in panes below. Times on the axis are candle close times, UTC; at
+    first the newest 150 are in view."""
     times = candles["timestamp"].dt.epoch("ms").to_list()
     traces = [candle_trace(candles, times, decimals), volume_trace(candles, times)]
     traces += [marker_trace(fills, side, timeframe_ms, decimals, base, quote) for side in ("buy", "sell")]
-    lower = 0
+    panes: list[Pane] = []
     if indicators is not None and indicators.height:
+        panes = panes_of(indicators, candles["close"])
+        places = {name: (pane.axis, pane.decimals) for pane in panes for name in pane.lines}
         for position, name in enumerate(column for column in indicators.columns if column != "timestamp"):
-            below = not is_overlay(indicators[name], candles["close"])
-            lower += below
-            traces.append(indicator_trace(indicators, name, position, below, decimals))
+            traces.append(indicator_trace(indicators, name, position, *places.get(name, ("y", decimals))))
     shape = layout(scheme)
-    shape |= _axes(scheme, lower > 0, times, timeframe_ms, decimals, candles)
-    shape["annotations"] = [unit_label(quote, "y"), pane_label(base, "y2"), zone_label()]
+    shape |= _axes(scheme, panes, times, timeframe_ms, decimals, candles)
+    above = {"yanchor": "bottom", "yshift": 0}  # clear of the lines: no labels of ticks are on that side
+    names = [pane_label(", ".join(map(spoken, pane.lines)), pane.axis) | above for pane in panes]
+    shape["annotations"] = [unit_label(quote, "y"), pane_label(base, "y2"), *names, zone_label()]
     shape["uirevision"] = "keep"
     shape["meta"] = {"timeframe_ms": timeframe_ms, "shown": SHOWN, "decimals": decimals}
     return {"data": traces, "layout": shape}
@@ -123,29 +125,26 @@ def marker_text(fill: dict[str, Any], decimals: int, base: str, quote: str) -> s
 
 
 def indicator_trace(
-    frame: pl.DataFrame, name: str, position: int, below: bool, decimals: int
+    frame: pl.DataFrame, name: str, position: int, axis_name: str, decimals: int
 ) -> dict[str, Any]:
-    """One indicator line, over the price or in the pane below."""
+    """One indicator line, over the price (`y`) or in a pane below."""
     return {
         "type": "scatter",
         "mode": "lines",
-        "name": name.replace("_", " "),
+        "name": spoken(name),
         "x": frame["timestamp"].dt.epoch("ms").to_list(),
         "y": [value if value is None or value == value else None for value in frame[name].to_list()],
         "line": {"width": 1.5, "color": SERIES[position % len(SERIES)]},
-        "yaxis": "y3" if below else "y",
+        "yaxis": axis_name,
         "connectgaps": False,
         "meta": {"kind": "indicator", "column": name},
-        "hovertemplate": f"{name.replace('_', ' ')} %{{y:,.{decimals}f}}<extra></extra>",
+        "hovertemplate": f"{spoken(name)} %{{y:,.{decimals}f}}<extra></extra>",
     }
 
 
-def is_overlay(values: pl.Series, closes: pl.Series) -> bool:
-    """Whether an indicator lives on the price's scale."""
-    middle, price = values.cast(pl.Float64).median(), closes.median()
-    if not isinstance(middle, float) or not isinstance(price, float) or price <= 0:
-        return False
-    return OVERLAY_RATIO < middle / price < 1 / OVERLAY_RATIO
+def spoken(name: str) -> str:
+    """`ema_fast` → `ema fast`."""
+    return name.replace("_", " ")
 
 
 def unit_label(text: str, axis_name: str) -> dict[str, Any]:
@@ -187,14 +186,17 @@ def fitted(seen: pl.DataFrame) -> tuple[list[float] | None, list[float] | None]:
 
 
 def _axes(
-    scheme: Scheme, lower: bool, times: list[int], timeframe_ms: int, decimals: int, candles: pl.DataFrame
+    scheme: Scheme,
+    panes: list[Pane],
+    times: list[int],
+    timeframe_ms: int,
+    decimals: int,
+    candles: pl.DataFrame,
 ) -> dict[str, Any]:
     right = times[-1] + 6 * timeframe_ms if times else None
     price_range, volume_range = fitted(candles.tail(SHOWN))
     view = [times[-SHOWN] if len(times) > SHOWN else times[0] - timeframe_ms, right] if times else None
-    volume_top, pane_top = 0.15, 0.37
-    price_bottom = pane_top + 0.02 if lower else volume_top + 0.055
-    axes = {
+    return {
         "xaxis": axis(
             scheme,
             type="date",
@@ -207,7 +209,7 @@ def _axes(
         "yaxis": axis(
             scheme,
             side="right",
-            domain=[price_bottom, 1],
+            domain=[top_of(panes), 1],
             range=price_range,
             tickformat=f",.{decimals}f",
             fixedrange=True,
@@ -215,16 +217,12 @@ def _axes(
         "yaxis2": axis(
             scheme,
             side="right",
-            domain=[0, volume_top],
+            domain=[0, 0.15],
             range=volume_range,
             fixedrange=True,
             nticks=3,
             showgrid=False,
             tickformat=",.4~r",
         ),
+        **pane_axes(panes, scheme),
     }
-    if lower:
-        axes["yaxis3"] = axis(
-            scheme, side="right", domain=[volume_top + 0.055, pane_top - 0.02], fixedrange=True, nticks=4
-        )
-    return axes

@@ -16,6 +16,11 @@ ZERO_MATTERS = frozenset(
 """Metrics whose sign is gain or loss: drawn from red over grey to green. The others go from grey to blue."""
 _SIGNED = [[0, "down"], [0.5, "raised"], [1, "up"]]
 _PLAIN = [[0, "raised"], [1, "accent"]]
+_SIGNED_LINES = [[0, "down"], [0.5, "muted"], [1, "up"]]
+_PLAIN_LINES = [[0, "muted"], [1, "accent"]]
+"""Of lines: what is as dark as the surface is seen as a cell and not as a line."""
+FEW = 12
+"""Values of a parameter up to which each is a tick."""
 
 
 def heatmap_figure(
@@ -69,9 +74,12 @@ def parallel_figure(
     if values:
         dimensions[-1]["range"] = [sorted(values)[int(0.05 * (len(values) - 1))], max(values)]
     line = {"showscale": False} | _limits(values, metric, "c") | {"color": values}
-    trace = {"type": "parcoords", "dimensions": dimensions, "line": line}
-    fonts = {f"{name}_color": "muted" for name in ("labelfont", "tickfont", "rangefont")}
-    trace = painted(trace, scheme, line_colorscale=_scale(metric), **fonts)
+    # The ends of a range would stand upon the ticks that are there.
+    hidden = {"rangefont": {"color": "rgba(0,0,0,0)"}}
+    trace = {"type": "parcoords", "dimensions": dimensions, "line": line, **hidden}
+    scale = _SIGNED_LINES if metric in ZERO_MATTERS else _PLAIN_LINES
+    fonts = {f"{name}_color": "muted" for name in ("labelfont", "tickfont")}
+    trace = painted(trace, scheme, line_colorscale=scale, **fonts)
     return {"data": [trace], "layout": layout(scheme) | {"margin": {"l": 56, "r": 56, "t": 54, "b": 20}}}
 
 
@@ -183,7 +191,9 @@ def label(value: Any) -> str:
 
 def _dimension(name: str, values: list[Any]) -> dict[str, Any]:
     if all(isinstance(value, int | float) and not isinstance(value, bool) for value in values):
-        return {"label": words(name), "values": values}
+        few = ordered(set(values))
+        ticks = {"tickvals": few, "ticktext": [label(value) for value in few]} if len(few) <= FEW else {}
+        return {"label": words(name), "values": values, **ticks}
     kinds = ordered(set(values))
     return {
         "label": words(name),

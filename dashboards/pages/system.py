@@ -197,7 +197,14 @@ def _links(services: Services) -> list[html.A]:
         ("Health", "/healthz", "for a supervisor"),
     )
     return [
-        html.A([icon("link"), name], href=address, target="_blank", rel="noopener", title=about)
+        html.A(
+            [icon("link"), name],
+            id=f"{name.lower()}-link",
+            href=address,
+            target="_blank",
+            rel="noopener",
+            title=about,
+        )
         for name, address, about in found
     ]
 
@@ -230,7 +237,12 @@ def register(dash: Dash, services: Services) -> None:
         rows = component_rows(beats, hub.feed_now_ms(), hub.feed.database_error, hub.feed.bus_error)
         return numbers, components_table(rows), event_rows(events)
 
-    @on(dash, Output("dagster-runs", "children"), Input("dagster-clock", "n_intervals"))
+    @on(
+        dash,
+        Output("dagster-runs", "children"),
+        Output("dagster-link", "hidden"),
+        Input("dagster-clock", "n_intervals"),
+    )
     async def follow(_turn: int | None) -> Any:
         dagster = services.dagster
         try:
@@ -238,8 +250,8 @@ def register(dash: Dash, services: Services) -> None:
                 "dagster runs", FRESH_S, lambda: asyncio.to_thread(dagster.newest, SHOWN_RUNS)
             )
         except Unavailable as error:
-            return failure("Dagster's runs cannot be read", error)
-        return platform.runs_list(runs, dagster.url)
+            return failure("Dagster's runs cannot be read", error), False
+        return platform.runs_list(runs, dagster.url), runs is None
 
 
 PAGE = Page("/system", "System", "system", layout, register)

@@ -43,6 +43,7 @@ UNUSABLE = (
     ({"bot_id": "my bot"}, "bot_id", "must be 1 to 64 letters, digits, _ or -"),
     ({"risk": {"stop_loss": 3}}, "risk.stop_loss", "must be less than 1"),
     ({"virtual_balance": None}, "virtual_balance", "must be a number"),
+    ({"fee": 0.5}, "fee", "must be less than 10\u2009%"),
     ({"execution": {"order": "market", "offset": 0.1}}, "execution.offset", "belongs to a limit"),
     ({"strategy": "magic"}, "strategy", "magic"),
 )
@@ -61,6 +62,7 @@ def _id(part):
 def test_a_document_goes_through_the_form_unchanged():
     """What the fields show of a document is read back as that document, nested blocks and lists included."""
     fields, parameters = entries("bot", DOCUMENT), entries("bot-parameter", DOCUMENT)
+    assert (fields["fee"], fields["slippage"]) == (0.2, 0), "percent, as in the form of a backtest"
     assert read_bot(SETTINGS, fields.items(), parameters.items()) == DOCUMENT
 
 

@@ -1,13 +1,15 @@
 """Figures: valid for the plotting library, and right about what they show."""
 
 from datetime import UTC, date, datetime, timedelta
+from itertools import pairwise
 
 import plotly.graph_objects as go
 import polars as pl
 import pytest
 
+from dashboards.figures.panes import is_overlay
 from dashboards.figures.portfolio import calendar_figure, profit_figure, profits
-from dashboards.figures.price import is_overlay, marker_text, marker_time, price_figure
+from dashboards.figures.price import marker_text, marker_time, price_figure
 from dashboards.figures.run import equity_figure, fills_of, returns_figure, trades_figure
 from dashboards.figures.style import painted
 from dashboards.theme import BOTH, DARK, LIGHT
@@ -60,11 +62,19 @@ def test_the_price_figure_is_valid_and_shows_the_newest_candles(scheme):
 
 
 def test_indicators_off_the_price_scale_get_their_own_pane():
-    """An average is drawn over the price, an oscillator below it."""
+    """An average is drawn over the price, each oscillator in a pane below with decimals of its own; lines of
+    one family share theirs."""
     frame = candles()
-    indicators = frame.select("timestamp", ema=pl.col("close") - 3, rsi=pl.lit(5.0))
+    small = {"macd": pl.lit(0.0000123), "macd_signal": pl.lit(None, pl.Float64)}
+    indicators = frame.select("timestamp", ema=pl.col("close") - 3, rsi=pl.lit(5.0), **small)
     figure = price_figure(frame, [], indicators, MINUTE, 1, "dark")
-    assert [trace["yaxis"] for trace in figure["data"][4:]] == ["y", "y3"]
+    assert [trace["yaxis"] for trace in figure["data"][4:]] == ["y", "y3", "y4", "y4"]
+    hovers = [trace["hovertemplate"] for trace in figure["data"][4:7]]
+    assert [hover.partition(":,")[2][:3].rstrip("f}") for hover in hovers] == [".1", ".3", ".8"]
+    domains = [figure["layout"][name]["domain"] for name in ("yaxis", "yaxis3", "yaxis4", "yaxis2")]
+    assert all(upper[0] >= lower[1] for upper, lower in pairwise(domains))
+    assert "macd, macd signal" in [label["text"] for label in figure["layout"]["annotations"]]
+    go.Figure(figure)
     assert not is_overlay(pl.Series([None, None], dtype=pl.Float64), frame["close"])
 
 

@@ -33,7 +33,7 @@ def test_indicators_are_read_as_people_write_them():
         "Upper 20",
         "Lower 20",
         "MACD",
-        "Signal",
+        "MACD signal",
     ]
     assert dict(indicators_of(["rsi 9"])["RSI 9"].parameters) == {"period": 9}
 

@@ -40,6 +40,9 @@ def test_hints_say_bounds():
     """The description carries meaning and bounds; nullable schemas are looked into."""
     assert hint({"description": "Length", "minimum": 2, "maximum": 5000}) == "Length · from 2 to 5,000"
     assert hint({"anyOf": [{"type": "number", "exclusiveMinimum": 0}, {"type": "null"}]}) == "above 0"
+    assert hint({"description": "Fee", "minimum": 0, "exclusiveMaximum": 0.1, "percent": True}) == (
+        "Fee · from 0\u2009% below 10\u2009%"
+    )
     assert words("fast_period") == "Fast period"
 
 

@@ -48,7 +48,9 @@ def test_before_the_daemon_said_anything_its_numbers_are_dashes():
 
 def test_runs_of_dagster_say_how_they_ended():
     """Away, idle and busy have a face each; a run leads to its page."""
-    assert "Dagster is not up" in str(platform.runs_list(None, "http://here"))
+    away = str(platform.runs_list(None, "http://here"))
+    assert "Dagster is not up" in away
+    assert "Code('tcp up')" in away
     assert "Nothing was run yet" in str(platform.runs_list([], "http://here"))
     runs = [
         DagsterRun("backup_job", "STARTED", 100.0, 101.0, None, "http://here/runs/a"),

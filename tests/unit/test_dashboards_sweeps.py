@@ -13,6 +13,7 @@ from dashboards.figures.sweep import (
 )
 from dashboards.promotion import bot_document, free_name
 from dashboards.sweeps import deflated
+from dashboards.theme import DARK
 from pipelines.validation.trials import Trials
 
 CELLS = [
@@ -58,9 +59,12 @@ def test_parallel_coordinates_take_words_and_leave_out_rows_without_the_metric()
     go.Figure(figure)
     n, order, metric = figure["data"][0]["dimensions"]
     assert n["values"] == [1, 2]
+    assert n["ticktext"] == ["1", "2"]
     assert order["ticktext"] == ["none", "limit"]
     assert order["values"] == [1, 0]
     assert metric["values"] == [1.0, 3.0]
+    dark = parallel_figure(rows, ["n", "order"], "sharpe", "dark")["data"][0]["line"]["colorscale"]
+    assert not {DARK["raised"], DARK["surface"], DARK["background"]} & {colour for _, colour in dark}
 
 
 def test_the_lines_go_through_the_best_row():
