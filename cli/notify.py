@@ -39,8 +39,8 @@ def notify(
 
 def _watch(channels: "Channels") -> None:
     from cli.stack.ensure import ensure
-    from live.logs import configure_logs
     from pipelines.clock import SystemClock
+    from pipelines.logs import configure_logs
     from pipelines.notifications.desk import Policy
     from pipelines.notifications.watch import Watcher
     from pipelines.warehouse.database import SERVICE_ANSWER_S, engine

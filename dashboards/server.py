@@ -6,10 +6,12 @@ import uvicorn
 
 from config.settings import Settings
 from dashboards.app import create_app
+from pipelines.logs import configure_logs
 
 
 def run(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT. `settings.database_url` and `redis_url` must be resolved."""
+    configure_logs(settings.log_level)
     uvicorn.run(create_app(settings), **options(settings))
 
 

@@ -22,7 +22,6 @@ from live.collector.spool import Spool
 from live.disks import Disks
 from live.health import Events, keep_beating
 from live.heap import give_back
-from live.logs import configure_logs
 from live.quality import QualityRecorder
 from live.risk_watch import RiskWatch
 from pipelines.bus.base import Bus
@@ -30,6 +29,7 @@ from pipelines.bus.redis import RedisBus
 from pipelines.clock import ExchangeClock, SystemClock
 from pipelines.exchanges.connect import make_feed, make_rest
 from pipelines.exchanges.measured import Connections
+from pipelines.logs import configure_logs
 from pipelines.warehouse import database
 from pipelines.warehouse.lock import DaemonLock
 from pipelines.warehouse.spool import database_id

@@ -28,9 +28,9 @@ from live.bots.messages import Message, status_message
 from live.bots.outbox import Outbox
 from live.bots.runner_codes import CRASHED, LAST_WORDS, ORPHANED, STOPPED, UNUSABLE, UNWANTED
 from live.bots.stopwatch import Stopwatch
-from live.logs import configure_logs
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
+from pipelines.logs import configure_logs
 from pipelines.warehouse.bot_ledger import Conflict
 from pipelines.warehouse.bot_versions import note_applied
 from pipelines.warehouse.bots import find_bot, record_crash, record_state

@@ -25,11 +25,11 @@ from live.bots.threads import uninterrupted
 from live.brokers.codes import FAILED, STOPPED, UNUSABLE
 from live.brokers.executor import Executor
 from live.brokers.submission import Patience
-from live.logs import configure_logs
 from pipelines.bus.redis import RedisBus
 from pipelines.clock import SystemClock
 from pipelines.exchanges.connect import make_trading
 from pipelines.exchanges.okx.keys import Keys, forget_keys, load_keys
+from pipelines.logs import configure_logs
 from pipelines.warehouse.database import SERVICE_ANSWER_S
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import Level, beat, record_event

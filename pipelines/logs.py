@@ -1,4 +1,4 @@
-"""How the processes of this package log."""
+"""How the processes that run for long log."""
 
 import logging
 
@@ -6,7 +6,7 @@ import structlog
 
 
 def configure_logs(level: str) -> None:
-    """One JSON object a line on stdout."""
+    """One JSON object a line on stdout; stacks without the values of variables, among which are secrets."""
     structlog.configure(
         processors=[
             structlog.processors.add_log_level,
