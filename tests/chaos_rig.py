@@ -8,14 +8,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import Engine
 
@@ -63,15 +63,42 @@ class Market:
         ]
 
 
+class LiveDaemon(Protocol):
+    """What collects: one daemon, or one of several on one database."""
+
+    exits: list[int]
+
+    @property
+    def pid(self) -> int | None:
+        """Of the process that collects."""
+
+    def says(self, event: str) -> bool:
+        """Whether it has logged that event in this life."""
+
+    def kill(self, collecting: bool, after_s: float) -> None:
+        """SIGKILL."""
+
+    def stop(self) -> int:
+        """SIGTERM, for good; the exit code."""
+
+
 class Daemon:
-    """`tcp live`, started again whenever it ends, as a supervisor does it. Its log is `log`.
+    """`tcp live`, or another command, started again whenever it ends, as a supervisor does it. Its log is
+    `log`.
 
     exits: exit codes so far, each of a life of its own
     """
 
-    def __init__(self, environment: Mapping[str, str], log: Path) -> None:
+    def __init__(
+        self,
+        environment: Mapping[str, str],
+        log: Path,
+        arguments: Sequence[str] = ("live",),
+        restart_s: float = RESTART_S,
+    ) -> None:
         self.log = log
         self.exits: list[int] = []
+        self._arguments, self._restart_s = arguments, restart_s
         self._environment = dict(environment)
         self._stopping = threading.Event()
         self._starting = threading.Lock()
@@ -119,7 +146,7 @@ class Daemon:
     def _keep(self) -> None:
         while True:
             self.exits.append(self._process.wait())
-            self._stopping.wait(RESTART_S)
+            self._stopping.wait(self._restart_s)
             with self._starting:
                 if self._stopping.is_set():
                     return
@@ -129,7 +156,7 @@ class Daemon:
         with self.log.open("ab") as output:
             self._life_at = output.tell()
             return subprocess.Popen(
-                _tcp("live"),
+                _tcp(*self._arguments),
                 cwd=PROJECT_ROOT,
                 env=self._environment,
                 stdout=output,
@@ -141,16 +168,17 @@ class Daemon:
 @dataclass
 class Rig:
     """Everything that runs. `engine` is for looking on, from the test's side; trades: how many are emitted;
-    began: monotonic time of the exchange's start."""
+    began: monotonic time of the exchange's start; environment: of the daemon, for others beside it."""
 
     market: Market
-    daemon: Daemon
+    daemon: "LiveDaemon"
     postgres: OwnServer
     redis: OwnServer
     engine: Engine
     emitted: Emitted
     trades: int
     began: float
+    environment: Mapping[str, str]
 
     def settled(self, seconds: float) -> tuple[list[str], dict[str, int]]:
         """What is still different, and what was compared, when nothing is or when time is up."""
@@ -204,10 +232,14 @@ class Havoc:
 
 @contextmanager
 def chaos_rig(
-    market: Market, folder: Path, truth: bool = True, variables: Mapping[str, str] = NO_VARIABLES
+    market: Market,
+    folder: Path,
+    truth: bool = True,
+    variables: Mapping[str, str] = NO_VARIABLES,
+    launch: Callable[[Mapping[str, str], Path], LiveDaemon] | None = None,
 ) -> Iterator[Rig]:
     """Start everything; at the end stop what still runs. truth: load what will be emitted, for `settled`;
-    variables: more settings of the daemon"""
+    variables: more settings of the daemon; launch: starts it, with its settings and the folder of its logs"""
     with ExitStack() as stack:
         database = stack.enter_context(own_postgres())
         redis = stack.enter_context(own_redis())
@@ -231,12 +263,12 @@ def chaos_rig(
             "TCP_CONFIG_DIR": str(folder / "config"),
             **variables,
         }
-        daemon = Daemon(environment, folder / "live.log")
+        daemon = launch(environment, folder) if launch else Daemon(environment, folder / "live.log")
         stack.callback(daemon.stop)
         # The market moves minutes a second: the daemon is there before it begins.
         process.wait_until(lambda: daemon.says("feed_connecting"), START_S, "the daemon")
         stack.enter_context(_exchange(market, port, folder))
-        yield Rig(market, daemon, database, redis, engine, emitted, trades, time.monotonic())
+        yield Rig(market, daemon, database, redis, engine, emitted, trades, time.monotonic(), environment)
 
 
 @contextmanager

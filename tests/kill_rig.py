@@ -3,7 +3,7 @@
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ import psutil
 
 from tests import bot_bench as bench
 from tests.bot_audit import audit, differences, finish, repeat_calmly
-from tests.chaos_rig import Havoc, Market, Rig, chaos_rig
+from tests.chaos_rig import Havoc, LiveDaemon, Market, Rig, chaos_rig
 from tests.stack import eventually
 from tests.stored_market import market_faults
 
@@ -61,9 +61,11 @@ def bot_document(n: int) -> dict[str, Any]:
 
 
 @contextmanager
-def kill_rig(market: Market, folder: Path) -> Iterator[Rig]:
-    """The rig of the chaos run with ten bots, each of which has judged its first candle."""
-    with chaos_rig(market, folder, truth=False, variables=VARIABLES) as rig:
+def kill_rig(
+    market: Market, folder: Path, launch: Callable[[Mapping[str, str], Path], LiveDaemon] | None = None
+) -> Iterator[Rig]:
+    """The rig of the chaos run with ten bots, each of which has judged its first candle. launch: see there"""
+    with chaos_rig(market, folder, truth=False, variables=VARIABLES, launch=launch) as rig:
         minutes = "SELECT count(*) AS n FROM market_data WHERE timeframe = '1m' GROUP BY symbol"
         stored = f"SELECT min(n) FROM ({minutes})"
         eventually(lambda: (bench.scalar(rig.engine, stored) or 0) > HISTORY, START_S, "history")

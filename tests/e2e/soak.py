@@ -1,9 +1,9 @@
 """Long runs: `python -m tests.e2e.soak [--what week|chaos|memory|stack|bots|kills|backfill] [--minutes 30]`.
 
-All of them by default. week: seven days of the market in which everything crashes once; chaos: the chaos
-test for longer; memory: the daemon's memory under a steady load; stack: everything with bots, for lag, gaps,
-restarts and candles; bots: ten of them for three days of the market; kills: the kill test of bots for longer;
-backfill: 24 months of minutes of three symbols, killed ten times.
+All of them by default. week: seven days of the market on two hosts, in which everything crashes; chaos: the
+chaos test for longer; memory: the daemon's memory under a steady load; stack: everything with bots, for lag,
+gaps, restarts and candles; bots: ten of them for three days of the market; kills: the kill test of bots for
+longer; backfill: 24 months of minutes of three symbols, killed ten times.
 Exit code 1 when anything is different, was lost or is beyond its target.
 """
 
@@ -11,6 +11,7 @@ import argparse
 import sys
 from collections.abc import Callable, Sequence
 
+from pipelines.logs import configure_logs
 from tests.soaks import backfill, bots, chaos, memory, stack, week
 from tests.soaks.report import say
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--hours", type=float, default=72, help="of the market, of bots")
     parser.add_argument("--months", type=float, default=24, help="of the market, of backfill")
     options = parser.parse_args(arguments)
+    configure_logs("WARNING")  # of the bots that repeat a run calmly, here
     runs: dict[str, Callable[[], list[str]]] = {
         "week": lambda: week.run(options.minutes),
         "chaos": lambda: chaos.run(options.minutes),

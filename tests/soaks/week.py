@@ -1,9 +1,14 @@
-"""A week of the market in which everything crashes: what was in time, and whether anything is missing."""
+"""A week of the market in which everything crashes: what was in time, and whether anything is missing.
 
+Two daemons on one database: the kill of one is healed by the other. The dashboard and the notifications run
+beside them and are killed too.
+"""
+
+import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -11,12 +16,18 @@ from typing import NamedTuple
 
 from sqlalchemy import text
 
+from cli.stack.ports import free_port
+from cli.stack.servers import http_answers
 from cli.stack.table import figures
+from pipelines.notifications.watch import BEAT_S
+from pipelines.warehouse.inventory import heartbeat_age_s
+from tests import bot_bench as bench
 from tests import kill_rig as killing
-from tests.chaos_rig import Market, Rig
+from tests.chaos_rig import START_S, Daemon, Market, Rig
 from tests.e2e.test_bot_kills import MIDNIGHT
 from tests.emitted import Emitted
 from tests.own_servers import OwnServer
+from tests.soaks.pair import Pair
 from tests.soaks.report import say
 from tests.stack import eventually
 
@@ -31,23 +42,42 @@ OUTAGE_S = 1.0
 """Of wall time without any new candle, while one closes several times a second, that is an outage."""
 AWAY_S = 1.0
 SETTLE_S = 600
-# Candles of minutes that were collected: when each was stored, against the moment its close had come here.
+TAKEOVER_S = 10.0
+# Candles of all minutes, by whomever: when each was stored, against the moment its close had come here.
 _STORED = text("""
-    SELECT CAST(stored_s AS float), CAST(stored_s - :began - (close_s - :start) / :speed AS float) AS late_s
-    FROM (SELECT extract(epoch FROM created_at) AS stored_s, extract(epoch FROM timestamp) AS close_s
-          FROM market_data WHERE timeframe = '1m' AND source <> 'exchange') AS candles
-    WHERE close_s > :first ORDER BY stored_s
+    SELECT CAST(stored_s AS float), CAST(stored_s - :began - (close_s - :start) / :speed AS float) AS late_s,
+           source
+    FROM (SELECT extract(epoch FROM created_at) AS stored_s, extract(epoch FROM timestamp) AS close_s, source
+          FROM market_data WHERE timeframe = '1m') AS candles
+    WHERE close_s > :first AND close_s <= :last ORDER BY stored_s
 """)
 
 
-class Punctuality(NamedTuple):
-    """candles: collected ones; on_time: the share of them stored in time; longest_s: the latest of them, wall
-    seconds; outages_s: stretches in which nothing was stored, wall seconds."""
+HEADER = (
+    "minutes",
+    "by REST",
+    "in time",
+    "latest s",
+    "outages",
+    "longest s",
+    "together s",
+    "takeovers s",
+    "uptime of a week",
+)
 
-    candles: int
+
+class Punctuality(NamedTuple):
+    """expected: minutes of all symbols; asked_for: of them candles that were asked of the exchange; on_time:
+    the share of those expected that were stored in time; longest_s: the latest one, wall seconds; outages_s:
+    stretches in which nothing was stored, wall seconds; takeovers_s: from a daemon's kill to the first
+    heartbeat of the other one."""
+
+    expected: int
+    asked_for: int
     on_time: float
     longest_s: float
     outages_s: Sequence[float]
+    takeovers_s: Sequence[float]
 
     @property
     def uptime(self) -> float:
@@ -67,27 +97,61 @@ def run(minutes: float, days: float = 7) -> list[str]:
         end_ms=MIDNIGHT + round(days * DAY_S) * 1000 + 5_000,
         faults={"seed": 7, "script": [{"at_s": (LEAD_S + minutes * 24) * pace, "fault": "disconnect"}]},
     )
-    with tempfile.TemporaryDirectory(prefix="tcp-soak-") as name, killing.kill_rig(market, Path(name)) as rig:
+    with (
+        tempfile.TemporaryDirectory(prefix="tcp-soak-") as name,
+        killing.kill_rig(market, Path(name), Pair) as rig,
+        _beside(rig, Path(name)) as others,
+    ):
         began = time.time() - (time.monotonic() - rig.began)
-        crashes = _crash_everything(rig)
+        takeovers_s: list[float] = []
+        crashes = _crash_everything(rig, others, takeovers_s)
         time.sleep(max(0.0, rig.began + market.wall_s - time.monotonic()))
         killing.settled(rig, SETTLE_S)
         rig.daemon.stop()
-        measured = _punctuality(rig, began)
+        measured = _punctuality(rig, began, takeovers_s)
         say(f"{days:g} days of the market at {pace:.0f} times its pace; crashes: {', '.join(crashes)}")
         _tell(measured)
         say("compares candles with what was emitted, bots with a calm run; this takes minutes")
-        late = (
-            [] if measured.on_time >= LEAST_ON_TIME else [f"only {measured.on_time:.3%} of candles in time"]
-        )
-        return late + _market_faults(rig) + killing.faults_of(rig)
+        return _too_late(measured) + _market_faults(rig) + killing.faults_of(rig)
 
 
-def _crash_everything(rig: Rig) -> list[str]:
-    """Kill -9 of every component once, at moments drawn from a seed; what was killed, in order."""
+@contextlib.contextmanager
+def _beside(rig: Rig, folder: Path) -> Iterator[Mapping[str, Daemon]]:
+    """The dashboard and the notifications, each there before anything is killed."""
+    port = free_port()
+    environment = {
+        **rig.environment,
+        "TCP_DASHBOARD_PORT": str(port),
+        "TCP_NOTIFY_URLS": f"json://127.0.0.1:{free_port()}/",  # nobody is there, which harms nothing
+    }
+    with contextlib.ExitStack() as stack:
+        others = {}
+        for name in ("dashboard", "notify"):
+            others[name] = Daemon(environment, folder / f"{name}.log", (name,))
+            stack.callback(others[name].stop)
+        healthy = partial(http_answers, f"http://127.0.0.1:{port}/healthz", timeout_s=5)
+        eventually(healthy, START_S, "the dashboard")
+        eventually(partial(_notifies, rig), START_S, "the notifications")
+        yield others
+        eventually(healthy, START_S, "the dashboard again")
+        eventually(partial(_notifies, rig), START_S, "the notifications again")
+
+
+def _notifies(rig: Rig) -> bool:
+    age_s = heartbeat_age_s(rig.engine, "notify")
+    return age_s is not None and age_s < 2 * BEAT_S
+
+
+def _crash_everything(rig: Rig, others: Mapping[str, Daemon], takeovers_s: list[float]) -> list[str]:
+    """Kill -9 of every component once, of each host's daemon while it collects and while it waits, at moments
+    drawn from a seed; what was killed, in order."""
+    assert isinstance(rig.daemon, Pair)
     drawn = random.Random(rig.market.seed)
     victims: dict[str, Callable[[], None]] = {
-        "daemon": partial(rig.daemon.kill, collecting=True, after_s=0),
+        "daemon": partial(_take_over, rig, takeovers_s),
+        "the other daemon": partial(_take_over, rig, takeovers_s),
+        "a daemon that waits": rig.daemon.kill_waiting,
+        **{name: partial(other.kill, collecting=False, after_s=0) for name, other in others.items()},
         "postgres": partial(_restart, rig.postgres),
         "redis": partial(_restart, rig.redis),
         "nursery": partial(_kill, rig, "nursery", drawn),
@@ -103,6 +167,21 @@ def _crash_everything(rig: Rig) -> list[str]:
     return [*names, "all connections of the exchange"]
 
 
+def _take_over(rig: Rig, takeovers_s: list[float]) -> None:
+    """Kill the daemon that collects, and wait for the other one's first heartbeat."""
+    rig.daemon.kill(collecting=True, after_s=0)
+    killed = time.monotonic()
+    before = _heard(rig)
+    eventually(lambda: _heard(rig) != before, START_S, "a takeover")
+    takeovers_s.append(time.monotonic() - killed)
+
+
+def _heard(rig: Rig) -> str | None:
+    """Who wrote the daemon's last heartbeat."""
+    pid = "SELECT details ->> 'pid' FROM heartbeats WHERE component = 'live'"
+    return bench.scalar(rig.engine, pid)
+
+
 def _kill(rig: Rig, victim: str, drawn: random.Random) -> None:
     eventually(partial(killing._kill_one, rig, victim, drawn), killing.START_S, f"a {victim}")
 
@@ -113,24 +192,37 @@ def _restart(server: OwnServer) -> None:
     server.start()
 
 
-def _punctuality(rig: Rig, began: float) -> Punctuality:
+def _punctuality(rig: Rig, began: float, takeovers_s: Sequence[float]) -> Punctuality:
     values = {
         "began": began,
         "start": rig.market.start_ms / 1000,
         "speed": rig.market.speed,
         "first": MIDNIGHT / 1000,
+        "last": rig.market.end_ms / 1000,
     }
+    minutes = (rig.market.end_ms - MIDNIGHT) // 60_000
     with rig.engine.connect() as connection:
         rows = connection.execute(_STORED, values).all()
     times = [row.stored_s for row in rows]
     gaps = [later - earlier for earlier, later in pairwise(times)]
     in_time = sum(row.late_s <= ON_TIME_S for row in rows)
+    expected = minutes * len(killing.SYMBOLS)
     return Punctuality(
-        len(rows),
-        in_time / max(1, len(rows)),
+        expected,
+        sum(row.source == "exchange" for row in rows),
+        in_time / expected,
         max((row.late_s for row in rows), default=0.0),
         [gap for gap in gaps if gap > OUTAGE_S],
+        takeovers_s,
     )
+
+
+def _too_late(measured: Punctuality) -> list[str]:
+    """What is beyond its target."""
+    found = [f"a takeover took {s:.1f} s" for s in measured.takeovers_s if s > TAKEOVER_S]
+    if measured.on_time < LEAST_ON_TIME:
+        found.append(f"only {measured.on_time:.3%} of candles in time")
+    return found
 
 
 def _market_faults(rig: Rig) -> list[str]:
@@ -151,14 +243,16 @@ def _tell(measured: Punctuality) -> None:
     say(
         figures(
             [
-                ("candles", "in time", "latest s", "outages", "longest s", "together s", "uptime of a week"),
+                HEADER,
                 (
-                    f"{measured.candles:,}",
+                    f"{measured.expected:,}",
+                    f"{measured.asked_for:,}",
                     f"{measured.on_time:.4%}",
                     f"{measured.longest_s:.1f}",
                     str(len(outages)),
                     f"{max(outages, default=0):.1f}",
                     f"{sum(outages):.1f}",
+                    " ".join(f"{s:.1f}" for s in measured.takeovers_s),
                     f"{measured.uptime:.4%}",
                 ),
             ]
