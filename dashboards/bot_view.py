@@ -250,7 +250,14 @@ def crash_list(engine: Engine, row: Mapping[str, Any]) -> html.Div:
             empty("No crash", "A bot that dies, hangs or leaks is ended, and its stack is kept here."),
             className="panel",
         )
-    return html.Div([_crash(crash, n == 0) for n, crash in enumerate(found)], className="run-result")
+    files = _files(f"/api/bot/{row['name']}/crashes")
+    return html.Div(
+        [files, *(_crash(crash, n == 0) for n, crash in enumerate(found))], className="run-result"
+    )
+
+
+def _files(path: str) -> html.Div:
+    return html.Div(downloads(path, limit=MAX_LIMIT), className="actions end first")
 
 
 def _crash(crash: Mapping[str, Any], opened: bool) -> html.Section:
@@ -279,7 +286,10 @@ def history_list(engine: Engine, row: Mapping[str, Any]) -> html.Div:
     """Every configuration of the bot with what it changed, the newest first."""
     versions = list_versions(engine, row["name"])
     newest = versions[0].version if versions else 0
-    return html.Div([_version(row["name"], each, newest) for each in versions], className="run-result")
+    files = _files(f"/api/bot/{row['name']}/config/history")
+    return html.Div(
+        [files, *(_version(row["name"], each, newest) for each in versions)], className="run-result"
+    )
 
 
 def _version(bot: str, version: ConfigVersion, newest: int) -> html.Section:

@@ -8,14 +8,14 @@ from functools import partial
 from typing import Any
 
 import polars as pl
-from dash import dcc, html
+from dash import html
 from sqlalchemy import Engine
 
 from core.errors import BadInput
 from core.timeframes import Timeframe
-from dashboards.components import empty, panel
+from dashboards.chart_room import chart
+from dashboards.components import downloads, empty, panel
 from dashboards.figures.comparison import curves_figure, differences_figure
-from dashboards.figures.style import CONFIG
 from dashboards.formatting import DASH, measure, percent
 from dashboards.formatting import strategy as strategy_words
 from dashboards.queries import bots as bot_queries
@@ -141,7 +141,7 @@ def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, schem
         [
             html.Ul(notes, className="notes", hidden=not notes),
             panel(
-                _graph(curves_figure(_curves(columns, stretch), scheme), "compare-curves", "300px"),
+                chart("compare-curves", curves_figure(_curves(columns, stretch), scheme), "300px"),
                 title="Growth over the common time" if stretch else "Growth, each over its own time",
             ),
             html.Div(
@@ -164,7 +164,10 @@ def _side_by_side(columns: Sequence[Compared], stretch: Stretch | None) -> html.
     return panel(
         metrics_table(measured(columns, stretch) if stretch else columns, is_fair=stretch is not None),
         title="Side by side",
-        tools=html.Span(told, className="muted small", title=hint),
+        tools=[
+            html.Span(told, className="muted small", title=hint),
+            downloads("/api/compare", of=[column.record.id for column in columns]),
+        ],
         className="scroll",
         tabIndex=0,
     )
@@ -264,7 +267,7 @@ def _significance(found: dict[str, Any], names: dict[str, str], scheme: Scheme) 
                 className="scroll",
                 tabIndex=0,
             ),
-            _graph(differences_figure(found["differences"], names, scheme), "compare-differences", "180px"),
+            chart("compare-differences", differences_figure(found["differences"], names, scheme), "180px"),
             html.P(said + ".", className="muted small padded"),
         ]
     )
@@ -277,8 +280,3 @@ def newest(engine: Engine) -> list[str]:
     chosen = [f"{BOT}{bots[0]['name']}"] if bots else []
     same = [run["id"] for run in runs if not bots or run["symbol"] == bots[0]["symbol"]]
     return chosen + same[: 1 if bots else 2]
-
-
-def _graph(figure: dict[str, Any], name: str, height: str) -> html.Div:
-    graph = dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, style={"height": "100%"})
-    return html.Div(graph, style={"height": height})

@@ -5,7 +5,7 @@ from typing import Any
 
 from dash import html
 
-from dashboards.components import Card, empty, moment
+from dashboards.components import Card, downloads, empty, moment
 from dashboards.dagster_runs import DagsterRun
 from dashboards.formatting import DASH, size
 
@@ -98,7 +98,8 @@ def runs_list(runs: Sequence[DagsterRun] | None, address: str) -> Any:
         lines.append(
             html.Li([state, name, moment(round((run.began or run.asked) * 1000)), html.Span(_took(run))])
         )
-    return html.Ul(lines, className="dagster-runs")
+    files = html.Div(downloads("/api/dagster/runs"), className="actions end padded first")
+    return html.Div([html.Ul(lines, className="dagster-runs"), files])
 
 
 def _took(run: DagsterRun) -> str:

@@ -6,14 +6,15 @@ from typing import Any
 
 import dash_mantine_components as dmc
 import polars as pl
-from dash import dcc, html
+from dash import html
 from sqlalchemy import Engine
 
 from core.timeframes import Timeframe
+from dashboards.api.documents import MAX_LIMIT
 from dashboards.candles import candles_between
+from dashboards.chart_room import chart
 from dashboards.components import downloads, empty, panel
 from dashboards.figures.run import MOST_MARKERS, equity_figure, returns_figure, trades_figure
-from dashboards.figures.style import CONFIG
 from dashboards.formatting import DASH, money, percent, strategy, utc
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import comparisons
@@ -50,9 +51,13 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
             heading(run),
             _note_field(run),
             cards(run),
-            panel(_graph(drawn_curve, "run-equity", "260px"), title="Equity"),
             panel(
-                _graph(markers, "run-trades-chart", "340px"),
+                chart("run-equity", drawn_curve, "260px"),
+                title="Equity",
+                tools=downloads(f"/api/backtest/results/{run_id}/equity", limit=MAX_LIMIT),
+            ),
+            panel(
+                chart("run-trades-chart", markers, "340px"),
                 title="Trades on the chart",
                 tools=_note(run, drawn, trades),
             ),
@@ -75,7 +80,7 @@ def _behind(
         return []
     returns = [made for trade in trades if (made := _return(trade)) is not None]
     ended = (
-        _graph(returns_figure(returns, scheme), "run-returns", "250px")
+        chart("run-returns", returns_figure(returns, scheme), "250px")
         if returns
         else empty("No round trip was closed", "Each is counted here by its return.")
     )
@@ -87,7 +92,11 @@ def _behind(
             ],
             className="twins",
         ),
-        panel(months_table(curve, float(run["initial_cash"])), title="Months (UTC)"),
+        panel(
+            months_table(curve, float(run["initial_cash"])),
+            title="Months (UTC)",
+            tools=downloads(f"/api/backtest/results/{run['id']}/months"),
+        ),
     ]
 
 
@@ -268,12 +277,6 @@ def _date(moment: datetime | None) -> str:
 
 def _tone(value: float | None) -> str:
     return "" if not value else "up" if value > 0 else "down"
-
-
-def _graph(figure: dict[str, Any], name: str, height: str) -> html.Div:
-    """A chart whose room is there before it is drawn, so that nothing jumps."""
-    graph = dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, style={"height": "100%"})
-    return html.Div(graph, style={"height": height})
 
 
 def _note(run: dict[str, Any], drawn: Timeframe, trades: list[dict[str, Any]]) -> html.Span:

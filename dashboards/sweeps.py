@@ -12,6 +12,7 @@ from sqlalchemy import Engine
 from core.metrics import METRICS
 from core.statistics.sharpe import Moments, deflated_sharpe
 from dashboards.api.documents import MAX_LIMIT
+from dashboards.chart_room import chart, chart_files
 from dashboards.components import downloads, empty, icon, panel
 from dashboards.figures.style import BLANK, CONFIG
 from dashboards.figures.sweep import (
@@ -62,9 +63,9 @@ def sweep_view(engine: Engine, sweep_id: str, asked: Mapping[str, str]) -> Any:
             html.Div(id="sweep-cards"),
             html.Div(
                 [
-                    panel(html.Div(charts["heat"], className="sweep-chart"), title="Two parameters"),
+                    panel(_room(charts, "heat"), title="Two parameters"),
                     panel(
-                        html.Div(charts["lines"], className="sweep-chart"),
+                        _room(charts, "lines"),
                         title="Around the optimum",
                         tools=html.Span("each parameter alone, the rest as in ★", className="muted small"),
                     ),
@@ -72,7 +73,7 @@ def sweep_view(engine: Engine, sweep_id: str, asked: Mapping[str, str]) -> Any:
                 className="twins",
             ),
             panel(
-                html.Div(charts["parallel"], className="sweep-chart"),
+                _room(charts, "parallel"),
                 title="All parameters",
                 tools=html.Span("drag along an axis to choose a range", className="muted small"),
             ),
@@ -84,6 +85,10 @@ def sweep_view(engine: Engine, sweep_id: str, asked: Mapping[str, str]) -> Any:
 
 
 GRAPHS = ("heat", "lines", "parallel")
+
+
+def _room(charts: Mapping[str, dcc.Graph], name: str) -> html.Div:
+    return html.Div([charts[name], chart_files(f"sweep-{name}")], className="sweep-chart chart-room")
 
 
 def sweep_parts(
@@ -285,12 +290,7 @@ def _walk(walked: Mapping[str, Any] | None, metric: str, scheme: Scheme) -> Any:
         said.append(f"efficiency {percent(found['efficiency'], 0, False)}")
     if chance is not None:
         said.append(f"best no better than the middle in {percent(chance, 0, False)} of tests")
-    graph = dcc.Graph(
-        id="walk-chart",
-        figure=windows_figure(walked["windows"], metric, scheme),
-        config=QUIET,
-        responsive=True,
-    )
+    graph = chart("walk-chart", windows_figure(walked["windows"], metric, scheme), "240px", QUIET)
     table = dag.AgGrid(
         id="walk-windows",
         columnDefs=window_columns(),
@@ -302,9 +302,12 @@ def _walk(walked: Mapping[str, Any] | None, metric: str, scheme: Scheme) -> Any:
         style={"height": "240px"},
     )
     return panel(
-        html.Div([html.Div(graph, style={"height": "240px"}), table], className="twins flush"),
+        html.Div([graph, table], className="twins flush"),
         title="Walk-forward",
-        tools=html.Span(" · ".join(said), className="muted small"),
+        tools=[
+            html.Span(" · ".join(said), className="muted small"),
+            downloads(f"/api/walk-forwards/{walked['id']}", limit=MAX_LIMIT),
+        ],
     )
 
 

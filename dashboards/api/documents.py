@@ -7,6 +7,7 @@ the database's 18 decimals are dropped.
 import base64
 import binascii
 import io
+import re
 from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from decimal import Context, Decimal
@@ -22,6 +23,8 @@ Format = Literal["json", "csv", "parquet"]
 MAX_LIMIT = 5000
 _WIDE = Context(prec=76)
 """A product of two stored amounts has more than the usual 28 digits."""
+_UNFIT = re.compile(r"[^\w.-]", re.ASCII)
+"""What a header cannot say of a file's name."""
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
@@ -56,7 +59,7 @@ def table(
     """A page of rows, `{"items": […], "next": cursor or null}` and what else is given, or a file."""
     if output == "json":
         return answer({**more, "items": list(rows), "next": cursor})
-    headers = {"Content-Disposition": f'attachment; filename="{name}.{output}"'}
+    headers = {"Content-Disposition": f'attachment; filename="{_UNFIT.sub("_", name)}.{output}"'}
     if cursor is not None:
         headers["X-Next-Cursor"] = cursor
     frame = pl.DataFrame([_flat(row) for row in rows], infer_schema_length=None)

@@ -1,6 +1,7 @@
 """Routes for market data: candles, and whether the data is whole and fresh."""
 
 import asyncio
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated
 
@@ -54,8 +55,7 @@ def router(services: Services) -> APIRouter:
         rows = await services.query(
             queries.candle_rows, symbol, frame, limit, utc(start), utc(end), before[0] if before else None
         )
-        if not rows and symbol not in await services.query(queries.symbols):
-            raise NotFound(f"there are no candles of {symbol!r}")
+        await refuse_unknown(symbol, rows)
         following = next_cursor(rows[::-1], limit, "timestamp")
         return table(rows, output, f"{symbol}-{frame}", following, symbol=symbol, timeframe=frame)
 
@@ -66,6 +66,7 @@ def router(services: Services) -> APIRouter:
         """Trades of the exchange that are still in the database, newest first; older days are in the lake."""
         before = read_cursor(cursor, int)
         rows = await services.query(queries.trade_rows, symbol, limit, before[0] if before else None, between)
+        await refuse_unknown(symbol, rows)
         return table(rows, output, f"{symbol}-trades", next_cursor(rows, limit, "trade_id"))
 
     @routes.get("/market/{symbol}/book", response_model=models.Book)
@@ -133,5 +134,9 @@ def router(services: Services) -> APIRouter:
         """Latency, losses, cuts and silences of each connection to the exchange by minute, of 30 days."""
         rows = await services.query(quality_rows, limit, read_cursor(cursor, datetime, str), between)
         return table(rows, output, "quality", next_cursor(rows, limit, "minute", "connection"))
+
+    async def refuse_unknown(symbol: str, rows: Sequence[object]) -> None:
+        if not rows and symbol not in await services.query(queries.symbols):
+            raise NotFound(f"there are no candles of {symbol!r}")
 
     return routes

@@ -11,8 +11,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import BadInput
 from core.timeframes import Timeframe
 from dashboards import health
+from dashboards.api.documents import MAX_LIMIT
 from dashboards.backfills import Backfills
 from dashboards.callbacks import on
+from dashboards.chart_room import chart
 from dashboards.components import cards, downloads, empty, failure, icon, panel
 from dashboards.figures.data import QUALITY_MINUTES, WORDS, coverage_figure, first_day, quality_figure
 from dashboards.figures.style import CONFIG
@@ -59,11 +61,18 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                     panel(
                         html.Div(className="skeleton calendar", id="health-quality"),
                         title="Connections, last hour",
-                        tools=html.Span(
-                            "trade to arrival · ✕ lost ids, cuts, silences", className="muted small"
-                        ),
+                        tools=[
+                            html.Span(
+                                "trade to arrival · ✕ lost ids, cuts, silences", className="muted small"
+                            ),
+                            downloads("/api/data/quality", limit=MAX_LIMIT),
+                        ],
                     ),
-                    panel(html.Div(id="health-finality"), title="1m candles of today (UTC)"),
+                    panel(
+                        html.Div(id="health-finality"),
+                        title="1m candles of today (UTC)",
+                        tools=downloads("/api/data/finality"),
+                    ),
                 ],
                 className="twins",
             ),
@@ -122,7 +131,7 @@ def _table(name: str, columns: list[dict[str, Any]], title: str, nothing: str, f
         className="grid",
         style={"height": "250px"},
     )
-    return panel(grid, title=title, tools=downloads(files))
+    return panel(grid, title=title, tools=downloads(files, limit=MAX_LIMIT))
 
 
 async def _form(services: Services) -> Any:
@@ -214,14 +223,14 @@ async def _read(services: Services, scheme: Scheme) -> tuple[Any, ...]:
     lake = await services.query(system.lake_summary)
     trouble = await services.query(system.trouble)
     coverage = (
-        _graph(coverage_figure(stored, archived, now, scheme), "coverage-chart")
+        chart("coverage-chart", coverage_figure(stored, archived, now, scheme), config=QUIET)
         if stored
         else empty(
             "No candle is stored yet", "The daemon stores them from its start; older days are fetched here."
         )
     )
     connections = (
-        _graph(quality_figure(quality, scheme), "quality-chart")
+        chart("quality-chart", quality_figure(quality, scheme), config=QUIET)
         if quality
         else empty(
             "No connection was measured yet", "The daemon stores a line a minute: `tcp up` or `tcp live`."
@@ -247,10 +256,6 @@ async def _coverage(services: Services, symbols: list[str], begin: date, today: 
     key, ends = (*symbols, begin, done), (begin, recent - timedelta(days=1))
     settled = await services.share(SETTLED_S, key, queries.coverage, symbols, *ends)
     return [*settled, *await services.query(queries.coverage, symbols, recent, today)]
-
-
-def _graph(figure: dict[str, Any], name: str) -> dcc.Graph:
-    return dcc.Graph(id=name, figure=figure, config=QUIET, responsive=True, style={"height": "100%"})
 
 
 def _register_backfills(dash: Dash, services: Services) -> None:

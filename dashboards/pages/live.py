@@ -9,7 +9,8 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.timeframes import Timeframe
 from dashboards import charts
 from dashboards.callbacks import in_browser, on
-from dashboards.components import empty, icon, moment
+from dashboards.chart_room import chart_files
+from dashboards.components import downloads, empty, icon, moment
 from dashboards.figures.style import BLANK, CONFIG
 from dashboards.grids import COLUMN, bot_columns, grid_options
 from dashboards.hub import Watch
@@ -46,6 +47,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
                 [
                     html.Header([html.H2("Bots"), html.Span("", id="bots-count", className="muted")]),
                     html.Div(listed, id="bot-list", className="bot-list"),
+                    html.Footer([html.Span("All numbers", className="muted small"), downloads("/api/bots")]),
                 ],
                 className="panel bots",
                 **{"aria-label": "Bots"},
@@ -148,7 +150,11 @@ def _chart_panel() -> html.Section:
     )
     graph = dcc.Graph(id="price-chart", config=CONFIG, className="chart", responsive=True, figure=BLANK)
     return html.Section(
-        [head, html.Div(id="chart-face"), html.Div(graph, className="chart-box waiting", id="chart-box")],
+        [
+            head,
+            html.Div(id="chart-face"),
+            html.Div([graph, chart_files("price-chart")], className="chart-box waiting", id="chart-box"),
+        ],
         className="panel price-panel",
         **{"aria-label": "Price"},
     )

@@ -11,9 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.errors import BadInput
 from core.timeframes import Timeframe
 from dashboards import market
+from dashboards.api.documents import MAX_LIMIT
 from dashboards.callbacks import in_browser, on
+from dashboards.chart_room import chart_files
 from dashboards.charts import chart_failure
-from dashboards.components import empty, failure, panel
+from dashboards.components import downloads, empty, failure, panel
 from dashboards.figures.style import BLANK, CONFIG
 from dashboards.formatting import money, quantity
 from dashboards.hub import Watch
@@ -46,7 +48,11 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             html.Div(
                 [
                     panel(html.Div(_no_book(), id="market-book", className="ladder"), title="Order book"),
-                    panel(html.Div(id="market-trades", className="ladder", tabIndex=0), title="Trades"),
+                    panel(
+                        html.Div(id="market-trades", className="ladder", tabIndex=0),
+                        title="Trades",
+                        tools=html.Span(id="market-files"),
+                    ),
                 ],
                 className="side-column",
             ),
@@ -132,7 +138,7 @@ def _chart_panel() -> html.Section:
         [
             head,
             html.Div(id="market-face", className="chart-face"),
-            html.Div(graph, className="chart-box waiting", id="market-box"),
+            html.Div([graph, chart_files("market-chart")], className="chart-box waiting", id="market-box"),
         ],
         className="panel price-panel",
         **{"aria-label": "Price"},
@@ -307,6 +313,10 @@ def _register_side(dash: Dash, services: Services) -> None:
             return trade_lines(trades, decimals)
         except SQLAlchemyError as error:
             return failure("Trades cannot be read", error)
+
+    @on(dash, Output("market-files", "children"), Input("market-symbol", "value"))
+    async def files(symbol: str) -> Any:
+        return downloads(f"/api/market/{symbol}/trades", limit=MAX_LIMIT)
 
 
 PAGE = Page("/market", "Market", "market", layout, register)

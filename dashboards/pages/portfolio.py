@@ -12,9 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from dashboards import accounts
 from dashboards.callbacks import on
+from dashboards.chart_room import chart
 from dashboards.components import downloads, empty, failure, moment, panel, segment
 from dashboards.figures.portfolio import Period, calendar_figure, combined_figure, profit_figure
-from dashboards.figures.style import CONFIG
 from dashboards.grids import COLUMN, grid_options, portfolio_columns
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
@@ -113,7 +113,7 @@ def _account(account: Account, asked: Asked, is_stale: bool, now: datetime) -> l
     return [
         accounts.cards(account.days, account.bots, account.points, today),
         panel(
-            _graph(figure, f"portfolio-equity{account.suffix}", UPPER),
+            chart(f"portfolio-equity{account.suffix}", figure, UPPER),
             title="Equity of all bots",
             tools=_made(account.points, asked.dagster_url, is_stale),
         ),
@@ -126,9 +126,12 @@ def _account(account: Account, asked: Asked, is_stale: bool, now: datetime) -> l
                     className="wide",
                 ),
                 panel(
-                    _graph(profit, f"portfolio-daily{account.suffix}", LOWER),
+                    chart(f"portfolio-daily{account.suffix}", profit, LOWER),
                     title="P&L (UTC)",
-                    tools=html.Div(_periods(asked.by), className="segments"),
+                    tools=[
+                        html.Div(_periods(asked.by), className="segments"),
+                        downloads("/api/portfolio/days"),
+                    ],
                 ),
             ],
             className="halves",
@@ -194,7 +197,7 @@ def _live_account(
         className="muted small",
     )
     equity = (
-        _graph(combined_figure(points, quote, asked.scheme), f"portfolio-equity{suffix}", UPPER)
+        chart(f"portfolio-equity{suffix}", combined_figure(points, quote, asked.scheme), UPPER)
         if points
         else empty("No snapshot yet", "Each bot stores its value at every candle it judges.")
     )
@@ -217,12 +220,6 @@ def _table(columns: list[dict[str, Any]], rows: list[dict[str, Any]], suffix: st
         className="grid",
         style={"height": LOWER},
     )
-
-
-def _graph(figure: dict[str, Any], name: str, height: str) -> html.Div:
-    """A chart whose room is there before it is drawn, so that nothing jumps."""
-    graph = dcc.Graph(id=name, figure=figure, config=CONFIG, responsive=True, style={"height": "100%"})
-    return html.Div(graph, style={"height": height})
 
 
 def register(dash: Dash, services: Services) -> None:

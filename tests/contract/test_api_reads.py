@@ -32,6 +32,7 @@ MISTAKES = (
     ("/api/bot/bot_001/trades?cursor=zz", 422, "cursor"),
     ("/api/bot/bot_001/signals?type=maybe", 422, "type"),
     ("/api/market/XXX-USDT/history", 404, "XXX-USDT"),
+    ("/api/market/XXX-USDT/trades", 404, "XXX-USDT"),
     ("/api/market/BTC-USDT/history?timeframe=7m", 422, "7m"),
     ("/api/market/BTC-USDT/book", 404, "BTC-USDT"),
     ("/api/market/BTC-USDT/history?from=yesterday", 422, "from"),

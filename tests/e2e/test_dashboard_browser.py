@@ -2,6 +2,7 @@
 
 import re
 import time
+from datetime import datetime
 
 import pytest
 import redis as redis_client
@@ -144,7 +145,8 @@ def test_selection_lives_in_the_address_and_zoom_survives_updates(page, dashboar
 
 
 def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
-    """A mistake is told beside its field; corrected, the run shows cards, charts and trades."""
+    """A mistake is told beside its field; corrected, the run shows cards, charts and trades, and a chart is
+    had as a picture and as a table of what is stored."""
     page.goto(f"{dashboard.url}/backtests")
     fast = page.get_by_label("Fast period")
     fast.fill("90")
@@ -161,6 +163,24 @@ def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
     stored = dashboard.get(f"/api/backtest/results/{run_id}").json
     assert stored["params"]["fast_period"] == 5
     page.wait_for_selector(f'#runs [row-id="{run_id}"]', state="attached")
+    page.wait_for_selector("#run-equity .js-plotly-plot .main-svg")
+    points = dashboard.get(f"/api/backtest/results/{run_id}/equity?limit=5000").json["items"]
+    lines = _chart_file(page, "run-equity", "CSV").decode().splitlines()
+    assert lines[0] == "trace,x,y"
+    first = next(line for line in lines if line.startswith("Strategy,")).split(",")
+    assert datetime.fromisoformat(first[1]) == datetime.fromisoformat(points[0]["timestamp"])
+    assert float(first[2]) == pytest.approx(points[0]["equity"])
+    assert _chart_file(page, "run-equity", "PNG").startswith(b"\x89PNG")
+
+
+def _chart_file(page, chart, form):
+    """The bytes of a chart's file, had by the keyboard: the buttons show themselves to who points or tabs."""
+    button = page.locator(f'[data-chart="{chart}"]', has_text=form)
+    button.focus()
+    with page.expect_download() as saved:
+        page.keyboard.press("Enter")
+    assert saved.value.suggested_filename == f"{chart}.{form.lower()}"
+    return saved.value.path().read_bytes()
 
 
 def test_theme_kill_switch_and_unknown_pages(page, dashboard):

@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from core.errors import BadInput
-from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor
+from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor, table
 from dashboards.api.gauges import _escaped
 from dashboards.backtest_form import read_form
 from dashboards.forms import hint, parameter_fields, words
@@ -136,6 +136,7 @@ def test_numbers_in_answers_are_exact():
     assert answer(document).body == b'{"a":61828.02,"b":[60000],"t":"2026-11-20T00:00:00Z","n":null}'
     assert exact(float("nan")) != exact(float("nan"))
     assert answer({"x": float("nan")}).body == b'{"x":null}'
+    assert table([], "csv", "a\x18b/ê").headers["content-disposition"] == 'attachment; filename="a_b__.csv"'
 
 
 def test_cursors_come_back_as_they_were():
