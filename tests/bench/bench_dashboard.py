@@ -1,6 +1,8 @@
 """The dashboard as 20 people ask it: the API and the pages' callbacks on large tables.
 
-ROWS=… rows a table (ten million by default, which takes six minutes to fill); CLIENTS=… at once.
+ROWS=… rows a table (ten million by default, which takes six minutes to fill); CLIENTS=… at once. It fails
+above its targets: by the clock where the machine has a core to spare when it begins, else by the processor's
+time.
 """
 
 import json
@@ -15,13 +17,15 @@ import pytest
 from playwright.sync_api import Browser
 
 from pipelines.warehouse.database import engine
-from tests.bench.dashboard_process import chromium, dashboard, ranked, say
+from tests.bench.dashboard_process import chromium, dashboard, missed, ranked, say, worked_ms
 from tests.big_tables import fill
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
 
 ROWS = int(os.environ.get("ROWS", "10_000_000"))
 CLIENTS = int(os.environ.get("CLIENTS", "20"))
+API_MS, CALLBACK_MS = 50, 200
+"""Targets at p95."""
 SECONDS = 20
 THINKS_S = 0.5
 """Between two requests of a client: 20 of them ask 40 times a second, more than people do."""
@@ -59,16 +63,19 @@ def test_api_and_callbacks_of_large_tables(
     database_url: str, redis_url: str, unused_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """p50 and p95 of every read and every callback with CLIENTS clients at once."""
+    load, late = os.getloadavg()[0], []
     fill(engine(database_url), ROWS)
     with dashboard(database_url, redis_url, unused_port, tmp_path) as url:
         with chromium() as browser:
             callbacks = _recorded(browser, url)
         api = _load(url, [(path, None) for path in API])
         pages = _load(url, callbacks)
-    for title, times in (("API", api), ("callbacks", pages)):
+    for title, (times, work_ms), target in (("API", api, API_MS), ("callbacks", pages, CALLBACK_MS)):
         every = [one for found in times.values() for one in found]
+        late += missed(title, every, target, work_ms / len(every), load)
         lines = [f"{name:<62} {ranked(found)}" for name, found in [*sorted(times.items()), ("all", every)]]
         say(capsys, f"{title}, {ROWS:,} rows a table, {CLIENTS} clients", *lines)
+    assert not late, late
 
 
 def _recorded(browser: Browser, url: str) -> list[tuple[str, bytes | None]]:
@@ -89,8 +96,9 @@ def _recorded(browser: Browser, url: str) -> list[tuple[str, bytes | None]]:
     return list(asked.values())
 
 
-def _load(url: str, asked: list[tuple[str, bytes | None]]) -> dict[str, list[float]]:
-    """Name → times in ms of its answers, by CLIENTS threads for SECONDS."""
+def _load(url: str, asked: list[tuple[str, bytes | None]]) -> tuple[dict[str, list[float]], float]:
+    """Name → times in ms of its answers, by CLIENTS threads for SECONDS; and the processor's time of all."""
+    before = worked_ms()
     times: dict[str, list[float]] = defaultdict(list)
     end = time.monotonic() + SECONDS
 
@@ -111,7 +119,7 @@ def _load(url: str, asked: list[tuple[str, bytes | None]]) -> dict[str, list[flo
         thread.start()
     for thread in threads:
         thread.join()
-    return times
+    return times, worked_ms() - before
 
 
 def _name(path: str, body: bytes | None) -> str:

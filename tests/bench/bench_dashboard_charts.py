@@ -1,14 +1,31 @@
-"""The dashboard as a browser feels it: first loads, a chart of two years of minutes, panning in it."""
+"""The dashboard as a browser feels it: first loads, a chart of two years of minutes, panning in it. At first
+the longer candles are those of a stock install, 300 of each, so that the chart is made of minutes; then all.
 
+It fails above its targets: by the clock where the machine has a core to spare when it begins, else by the
+processor's time.
+"""
+
+import os
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import BrowserContext, Page
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from pipelines.warehouse.database import engine
-from tests.bench.dashboard_process import DRAWN, dashboard, profile, ranked, say, timed
+from tests.bench.dashboard_process import (
+    DRAWN,
+    dashboard,
+    missed,
+    profile,
+    ranked,
+    say,
+    timed,
+    worked_ms,
+)
 from tests.dashboard_seed import seed
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
@@ -20,6 +37,9 @@ FIRST = (
     ("/system", "#events .ag-row"),
 )
 LOADS = 5
+FIRST_MS, OPENED_MS, PANNED_MS = 2_000, 1_000, 200
+"""Targets at p95; of first loads with a warm cache."""
+STOCK = 300
 YEARS = """
     INSERT INTO market_data (exchange, symbol, timeframe, timestamp, open, high, low, close, volume,
                              trades_count, source)
@@ -27,7 +47,7 @@ YEARS = """
            'exchange'
     FROM (SELECT n, date_trunc('day', now()) - n * make_interval(mins => :minutes) AS at,
                  60000 + 9000 * sin(n * :minutes / 90000.0) + 900 * sin(n * :minutes / 7000.0) AS price
-          FROM generate_series(0, 2 * 365 * 1440 / :minutes) AS n) AS walk
+          FROM generate_series(0, least(2 * 365 * 1440 / :minutes, :count)) AS n) AS walk
     ON CONFLICT DO NOTHING
 """
 LENGTHS = {"1m": 1, "5m": 5, "15m": 15, "1h": 60, "4h": 240, "1d": 1440}
@@ -48,26 +68,50 @@ def test_first_loads_and_two_years(
     database_url: str, redis_url: str, unused_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each page cold and with a warm cache; two years of minutes opened, panned and zoomed."""
-    database = engine(database_url)
+    database, load = engine(database_url), os.getloadavg()[0]
     seed(database, time.time_ns() // 1_000_000, minutes=1500)
-    with database.begin() as connection:
-        for timeframe, minutes in LENGTHS.items():
-            connection.execute(text(YEARS), {"timeframe": timeframe, "minutes": minutes})
-    lines = []
+    _store(database, STOCK)
+    lines: list[str] = []
+    late: list[str] = []
+
+    def measured(
+        what: str, target_ms: float, count: int, act: Callable[[], float], before: Callable[[], object]
+    ) -> None:
+        times, worked = [], 0.0
+        for _ in range(count):
+            before()
+            began = worked_ms()
+            times.append(act())
+            worked += worked_ms() - began
+        lines.append(f"{what}: {ranked(times)}, {worked / count:.0f} ms of the processor")
+        late.extend(missed(what, times, target_ms, worked / count, load))
+
     with (
         dashboard(database_url, redis_url, unused_port, tmp_path) as url,
         profile(tmp_path / "me") as context,
     ):
         for path, ready in FIRST:
-            loads = [_load(context, url + path, ready) for _ in range(LOADS)]
-            lines.append(f"{path:<8} first load {loads[0]:>6.0f}, then {ranked(loads[1:])}")
+            lines.append(f"{path} with a cold cache: {_load(context, url + path, ready):.0f} ms")
+            load_it = partial(_load, context, url + path, ready)
+            measured(f"{path} first load", FIRST_MS, LOADS - 1, load_it, lambda: None)
         page = context.new_page()
         page.goto(f"{url}/market?symbol=BTC-USDT&timeframe=1m")
         page.wait_for_selector(FIRST[1][1])
-        lines.append(f"two years opened: {ranked([_span(page, word) for word in ('2y', '1d') * 3][::2])}")
-        _span(page, "2y")
-        lines.append(f"panned: {ranked([page.evaluate(DRAG, 0.05) for _ in range(12)])}")
+        two_years, a_day = partial(_span, page, "2y"), partial(_span, page, "1d")
+        measured("two years opened, made of minutes", OPENED_MS, 5, two_years, a_day)
+        _store(database, None)
+        measured("two years opened, stored", OPENED_MS, 5, two_years, a_day)
+        measured("panned", PANNED_MS, 12, partial(page.evaluate, DRAG, 0.05), lambda: None)
     say(capsys, *lines)
+    assert not late, late
+
+
+def _store(database: Engine, longer: int | None) -> None:
+    """Two years of minutes, and so many of each longer candle; None: two years of those too."""
+    with database.begin() as connection:
+        for timeframe, minutes in LENGTHS.items():
+            count = 2 * 365 * 1440 if longer is None or timeframe == "1m" else longer
+            connection.execute(text(YEARS), {"timeframe": timeframe, "minutes": minutes, "count": count})
 
 
 def _load(context: BrowserContext, address: str, ready: str) -> float:

@@ -1,5 +1,9 @@
 """The dashboard while the market trades: a trade to a pixel with ten bots and CLIENTS open pages, a click to
-a status, bytes a page; and memory while pages come and go (MINUTES, none unless told)."""
+a status, bytes a page; and memory while pages come and go (MINUTES, none unless told).
+
+It fails above its targets: times only where the machine has a core to spare when it begins, the server's part
+of a core, bytes and memory in any case.
+"""
 
 import asyncio
 import json
@@ -19,7 +23,7 @@ from playwright.sync_api import Page
 from websockets.asyncio.client import connect
 
 from tests.bench.dashboard_client import Client
-from tests.bench.dashboard_process import DRAWN, chromium, ranked, say, timed
+from tests.bench.dashboard_process import DRAWN, chromium, missed, ranked, say, timed
 from tests.bench.lateness import Painted, Traded, lateness
 from tests.dashboard_server import until
 from tests.live_stack import LiveStack, live_stack
@@ -30,6 +34,8 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(7200)]
 CLIENTS = int(os.environ.get("CLIENTS", "20"))
 MINUTES = float(os.environ.get("MINUTES", "0"))
 SECONDS = 60
+PIXEL_MS, CLICK_MS, KB_A_SECOND, OF_A_CORE, GROWTH_AN_HOUR = 500, 2_000, 100, 0.25, 0.05
+"""Targets: times at p95, bytes a page, the server for all pages, memory as a part of what it was."""
 BOTS = 10
 SYMBOL = "BTC-USDT"
 SPEED = "10"
@@ -112,6 +118,7 @@ def _bots(stack: LiveStack) -> list[str]:
 
 def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Trades of the simulated exchange until Chromium has painted them, with CLIENTS - 1 other pages open."""
+    load = os.getloadavg()[0]
     with live_stack(tmp_path, SPEED) as stack:
         names = _bots(stack)
         others = [Client(stack.dashboard, name, symbol=SYMBOL) for name in islice(cycle(names), CLIENTS - 1)]
@@ -141,6 +148,10 @@ def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFi
             f"KB/s a page: {min(rates):.1f} to {max(rates):.1f}",
             f"server: {100 * used / SECONDS:.0f} % of a core, {server.memory_info().rss / 1e6:.0f} MB",
         )
+    too_late = missed("trade to pixel", late, PIXEL_MS, 0, load) + missed("click", clicks, CLICK_MS, 0, load)
+    assert not too_late, too_late
+    assert max(rates) <= KB_A_SECOND
+    assert used / SECONDS <= OF_A_CORE
 
 
 def _clicks(page: Page, stack: LiveStack) -> list[float]:
@@ -178,6 +189,7 @@ def test_memory_while_pages_come_and_go(tmp_path: Path, capsys: pytest.CaptureFi
             f"memory over {MINUTES:g} min, {len(found) * CLIENTS} pages: {marks} MB",
             f"of the last two thirds: {slope:+.1f} MB an hour",
         )
+    assert slope <= GROWTH_AN_HOUR * found[0]
 
 
 def _slope(sizes: list[float], every_s: float) -> float:

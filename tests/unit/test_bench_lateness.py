@@ -1,7 +1,8 @@
-"""The measure of how late pages are tells a late page, and one that loses trades."""
+"""The measures of how late pages are tell a late page, one that loses trades, and a missed target."""
 
 from decimal import Decimal
 
+from tests.bench.dashboard_process import CORES, missed
 from tests.bench.lateness import Painted, Traded, lateness
 
 MINUTE = 60_000
@@ -58,3 +59,12 @@ def test_a_price_that_was_not_painted_does_not_count():
     """A candle that was taken in under an old price is not shown yet."""
     stale = [frame._replace(text="1.0") for frame in frames(0.0)]
     assert lateness(TRADES, stale, 0.0, END) == lateness(TRADES, [], 0.0, END)
+
+
+def test_a_target_is_judged_by_the_clock_and_on_a_busy_machine_by_the_work():
+    """Waiting for a neighbour misses no target; work that no idle machine could do in time does."""
+    times = [100.0] * 90 + [300.0] * 10
+    assert missed("a pan", times, 200, 0, load=0.5) == ["a pan: 300 ms p95 by the clock, more than 200"]
+    assert missed("a pan", times, 300, 0, load=0.5) == []
+    assert missed("a pan", times, 200, 200.0 * CORES, load=CORES) == []
+    assert missed("a pan", times, 200, 201.0 * CORES, load=CORES)
