@@ -11,6 +11,9 @@ from dashboards.queries.candles import COLUMNS, Spans, made_candles
 from dashboards.rows import epoch_ms
 from pipelines.warehouse.candles import read_candles
 
+WIDEST = 4
+"""Times the stretch that so many candles take: as far back as missing ones among the newest are made."""
+
 
 def beginning(spans: Spans) -> int | None:
     """Close time of the first stored candle of all, epoch ms; None without any."""
@@ -51,9 +54,10 @@ def newest_candles(engine: Engine, symbol: str, frame: Timeframe, count: int, sp
     """The newest candles, at least `count` where so many are stored, as `candles_between` has them."""
     own = read_candles(engine, symbol, frame.value, limit=count).select(COLUMNS)
     end = _last_label(spans, frame)
-    start = epoch_ms(own["timestamp"][0]) if own.height == count else None
-    if start is None:
-        start = max(end - (count - 1) * frame.ms, beginning(spans) or 0)
+    start = end - (count - 1) * frame.ms
+    if own.height == count:  # through holes, but not for years where the timeframe was stored long ago
+        start = max(epoch_ms(own["timestamp"][0]) or 0, end - WIDEST * count * frame.ms)
+    start = max(start, beginning(spans) or 0)
     return _completed(engine, symbol, frame, own, range(_label(start, frame), end + 1, frame.ms), spans)
 
 

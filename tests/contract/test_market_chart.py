@@ -80,6 +80,20 @@ def test_minutes_alone_are_drawn_in_any_stretch(database, days, frame):
     assert (meta["from"] <= meta["first"]) == (days > MINUTES_DAYS / 1.25)
 
 
+def test_the_newest_are_drawn_in_a_timeframe_that_is_not_stored(database):
+    """Without a view: they are made of shorter ones, and where there are none longer ones are drawn."""
+    drawn = market_chart(database, "BTC-USDT", Timeframe.H1, [], None, "dark", NOW)
+    assert (drawn.meta["frame"], drawn.meta["newest"]) == ("1h", True)
+    assert len(drawn.figure["data"][0]["x"]) == MINUTES_DAYS * 24 + 1
+    with database.begin() as connection:
+        connection.execute(text("DELETE FROM market_data"))
+    store(database, Timeframe.D1, 30)
+    drawn = market_chart(database, "BTC-USDT", Timeframe.M1, [], None, "dark", NOW)
+    assert drawn.meta["frame"] == "1d"
+    nothing = market_chart(database, "ETH-USDT", Timeframe.M1, [], None, "dark", NOW)
+    assert (nothing.figure, nothing.meta) == (None, None)
+
+
 def test_made_candles_are_those_of_the_minutes(database):
     """Open, high, low, close and volume of each, whatever it is made of; the last is of what there is."""
     made = candles_between(
