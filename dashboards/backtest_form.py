@@ -11,13 +11,15 @@ from core.errors import BadInput
 from core.timeframes import Timeframe
 from dashboards.components import icon
 from dashboards.formatting import strategy as strategy_words
-from dashboards.forms import parameter_fields, period_field, quoted
+from dashboards.forms import in_percent, parameter_fields, period_field, quoted
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.risk import Risk
 from strategies import registry
 
 FIELDS = ("strategy", "symbol", "timeframe", "period", "fee", "slippage", "cash")
 DEFAULT_DAYS = 7
+STEP_MS = 300
+"""How often a page asks how far its run is."""
 
 
 def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
@@ -117,12 +119,15 @@ def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
                     className="button primary wide",
                 ),
                 html.Div(
-                    html.Div(className="bar"),
+                    html.Div(className="bar", id="run-bar"),
                     id="run-progress",
                     className="progress",
                     hidden=True,
                     role="progressbar",
+                    **{"aria-labelledby": "run-step"},
                 ),
+                html.Span("", id="run-step", className="muted small", role="status"),
+                dcc.Interval(id="run-clock", interval=STEP_MS, disabled=True),
                 html.Details(
                     [html.Summary("Request as JSON"), html.Pre("", id="form-json")], className="small"
                 ),
@@ -160,19 +165,23 @@ def read_form(
     for name, value in (("fee", fee), ("slippage", slippage), ("cash", cash)):
         if not isinstance(value, int | float):
             raise BadInput(name, "must be a number")
-    request = BacktestRequest.read(
-        {
-            "strategy": strategy,
-            "symbol": symbol,
-            "timeframe": timeframe,
-            "start": first,
-            "end": last + timedelta(days=1),
-            "parameters": entered,
-            "fee": round(fee / 100, 8),
-            "slippage": round(slippage / 100, 8),
-            "cash": cash,
-            **(blocks or {}),
-        }
-    )
+    document = {
+        "strategy": strategy,
+        "symbol": symbol,
+        "timeframe": timeframe,
+        "start": first,
+        "end": last + timedelta(days=1),
+        "parameters": entered,
+        "fee": round(fee / 100, 8),
+        "slippage": round(slippage / 100, 8),
+        "cash": cash,
+        **(blocks or {}),
+    }
+    try:
+        request = BacktestRequest.read(document)
+    except BadInput as error:
+        if error.field in {"fee", "slippage"}:
+            raise BadInput(error.field, in_percent(error.message)) from None
+        raise
     registry.build(request.strategy, request.parameters, request.timeframe)
     return request

@@ -13,7 +13,7 @@ from dashboards.queries import market as queries
 from dashboards.services import Services
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.result import BacktestResult
-from pipelines.backtest.run import execute
+from pipelines.backtest.run import STEPS, execute
 from strategies import registry
 
 SMALL = 500_000
@@ -24,9 +24,10 @@ take some hundred megabytes while they are read and walked."""
 
 
 async def start(
-    services: Services, request: BacktestRequest, keep: Callable[[BacktestResult], Any]
+    services: Services, request: BacktestRequest, keep: Callable[[BacktestResult], Any], owner: str = ""
 ) -> Job | HandedRun:
-    """Begin it, here or in Dagster. keep: what of the result stays in memory to be asked for.
+    """Begin it, here or in Dagster. keep: what of the result stays in memory to be asked for; owner: as of a
+    job.
 
     BadInput for a strategy or parameter that is none, and for more candles than this process takes; QueueFull
     when too many wait.
@@ -42,7 +43,25 @@ async def start(
             f"{count:,} candles are more than the {MOST:,} that the dashboard walks itself: choose a later "
             "start or a longer timeframe, start Dagster (`tcp up`, `tcp dagster`), or use `tcp backtest`",
         )
-    return services.jobs.submit(lambda: keep(execute(request, services.settings.database_url)))
+    job = Job(owner=owner)
+
+    def note(step: str) -> None:
+        job.step = step
+
+    def work() -> Any:
+        return keep(execute(request, services.settings.database_url, on_step=note))
+
+    return services.jobs.submit(work, job)
+
+
+def progress(job: Job | None) -> tuple[str, float]:
+    """What is being done, in words, and the share of the steps that are behind it."""
+    if job is not None and job.state == "waiting":
+        return "waiting for the runs before it", 0.0
+    if job is None or job.step not in STEPS:
+        return "", 0.0
+    place = STEPS.index(job.step)
+    return f"{job.step}, step {place + 1} of {len(STEPS)}", place / len(STEPS)
 
 
 def candles(request: BacktestRequest, first: datetime, last: datetime) -> int:

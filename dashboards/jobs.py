@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import Any
 from uuid import uuid4
@@ -23,11 +23,14 @@ _log = structlog.get_logger("dashboards")
 @dataclass(slots=True)
 class Job:
     """A piece of work. state: waiting, running, done or failed; result: what the work returned, which stays
-    in memory: only what is asked for later, no frames; failure: what the work raised, without the frames it
-    was raised in."""
+    in memory: only what is asked for later, no frames; step: what is being done, where the work
+    says so; owner: who asked, a browser's session; failure: what the work raised, without the frames it was
+    raised in."""
 
-    id: str
+    id: str = field(default_factory=lambda: uuid4().hex[:12])
+    owner: str = ""
     state: str = "waiting"
+    step: str = ""
     result: Any = None
     failure: BaseException | None = None
 
@@ -54,13 +57,14 @@ class Jobs:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = Lock()
 
-    def submit(self, work: Callable[[], Any]) -> Job:
-        """Queue the work and return its job at once; QueueFull when eight are waiting already."""
+    def submit(self, work: Callable[[], Any], job: Job | None = None) -> Job:
+        """Queue the work and return its job at once; QueueFull when eight are waiting already. job: a new
+        one that the work knows, to say in it what it is doing."""
+        job = job or Job()
         with self._lock:
             waiting = sum(1 for job in self._jobs.values() if job.state == "waiting")
             if waiting >= QUEUE:
                 raise QueueFull(f"{waiting} runs are waiting already: try again when one is done")
-            job = Job(uuid4().hex[:12])
             self._jobs[job.id] = job
             while len(self._jobs) > KEPT:
                 self._jobs.popitem(last=False)
@@ -71,6 +75,12 @@ class Jobs:
     def get(self, job_id: str) -> Job | None:
         """The job of that id, or None when it is long gone."""
         return self._jobs.get(job_id)
+
+    def unfinished(self, owner: str) -> Job | None:
+        """The newest job of somebody that has not ended."""
+        with self._lock:
+            jobs = [job for job in self._jobs.values() if job.owner == owner and not job.ended]
+        return jobs[-1] if jobs else None
 
     def close(self) -> None:
         """Drop what waits; what runs is left to end."""

@@ -34,11 +34,12 @@ class Note(BaseModel):
 
 
 class Started(BaseModel):
-    """A backtest that is not done. state: waiting or running; address: where Dagster shows it, if it runs
-    there."""
+    """A backtest that is not done. state: waiting or running; step: what is being done; address: where
+    Dagster shows it, if it runs there."""
 
     job: str
     state: str
+    step: str | None = None
     address: str | None = None
 
 
@@ -132,7 +133,7 @@ def router(services: Services) -> APIRouter:
         if job.failure is not None:  # the log has its stack
             return answer({"detail": job.error}, 500)
         if not job.ended:
-            return answer({"job": job.id, "state": job.state}, 202)
+            return answer({"job": job.id, "state": job.state, "step": job.step or None}, 202)
         return answer(job.result)
 
     @routes.get("/walk-forwards", response_model=models.Runs)

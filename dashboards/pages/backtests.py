@@ -12,7 +12,7 @@ from core.errors import BadInput, TcpError
 from dashboards import results
 from dashboards.api.documents import MAX_LIMIT
 from dashboards.backtest_form import FIELDS, form, read_form
-from dashboards.backtests import start
+from dashboards.backtests import progress, start
 from dashboards.callbacks import in_browser, on
 from dashboards.components import downloads, empty, failure, toast
 from dashboards.dagster_runs import HandedRun
@@ -165,20 +165,23 @@ def _register_run(dash: Dash, services: Services) -> None:
         State({"type": "parameter", "name": ALL}, "value"),
         State({"type": "parameter", "name": ALL}, "id"),
         State("form-blocks", "data"),
+        State("session", "data"),
         running=[
             (Output("run", "disabled"), True, False),
             (Output("run-label", "children"), "Running…", "Run"),
             (Output("run-progress", "hidden"), False, True),
+            (Output("run-clock", "disabled"), False, True),
+            (Output("run-step", "hidden"), False, True),
         ],
         prevent_initial_call=True,
     )
     async def run(clicks: int | None, *arguments: Any) -> Any:
         if not clicks:  # the button has just appeared: an output outside the page makes Dash ask
             return no_update, no_update, no_update, no_update
-        *values, given, names, blocks = arguments
+        *values, given, names, blocks, session = arguments
         try:
             request = read_form(values, names, given, blocks)
-            begun = await start(services, request, lambda result: result.id)
+            begun = await start(services, request, lambda result: result.id, session)
         except (TcpError, SQLAlchemyError) as error:
             return no_update, told(error), no_update, no_update
         if isinstance(begun, HandedRun):
@@ -189,6 +192,18 @@ def _register_run(dash: Dash, services: Services) -> None:
             return no_update, begun.error, no_update, no_update
         services.wrote()
         return begun.result, "", await refresh(None), no_update
+
+    @on(
+        dash,
+        Output("run-step", "children"),
+        Output("run-bar", "style"),
+        Input("run-clock", "n_intervals"),
+        State("session", "data"),
+        prevent_initial_call=True,
+    )
+    async def follow(_turn: int | None, session: str) -> Any:
+        words, share = progress(services.jobs.unfinished(session))
+        return words, {"width": f"{share:.0%}", "animation": "none"} if share else {}
 
     @on(
         dash,

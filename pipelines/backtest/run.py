@@ -1,5 +1,6 @@
 """One backtest from request to result, saved if there is a database to save it in."""
 
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
 from uuid import uuid4
@@ -17,6 +18,13 @@ from strategies.ahead import refuse_look_ahead
 from strategies.registry import build
 from strategies.sizes import sizes_of
 
+STEPS = READ, CHECK, TRADE, STORE = (
+    "reading candles",
+    "looking for look-ahead",
+    "trading",
+    "storing the result",
+)
+
 
 def execute(
     request: BacktestRequest,
@@ -27,6 +35,7 @@ def execute(
     validate: bool = False,
     trials: int | None = None,
     path: pl.DataFrame | None = None,
+    on_step: Callable[[str], None] = lambda _step: None,
 ) -> BacktestResult:
     """Run it.
 
@@ -34,16 +43,20 @@ def execute(
     database, in one transaction; without a database nothing is kept. data: what was mended when the candles
     were read. path: bars inside the candles, if they are handed in (see `pipelines.backtest.intrabar`).
     validate: say how far the result can be believed; trials: variants tried, for its deflated Sharpe ratio
-    (none: as counted in the database). BadInput names a wrong strategy, parameter or stretch, and a strategy
-    that is seen to look ahead.
+    (none: as counted in the database). on_step: told each of STEPS as it begins; how long one takes is not
+    known before, so there is no share of the whole. BadInput names a wrong strategy, parameter or stretch,
+    and a strategy that is seen to look ahead.
     """
     strategy = build(request.strategy, request.parameters, request.timeframe)
     sized = Risk.sized(request.risk, strategy)
     sizes = {} if sized == request.risk else sizes_of(strategy)
     request = request.model_copy(update={"risk": sized})
     history = request.risk.history if request.risk else 0
+    on_step(READ)
     piece = stretch(request, max(strategy.window, history), strategy.warmup, database_url, candles)
+    on_step(CHECK)
     refuse_look_ahead(strategy, piece.candles)
+    on_step(TRADE)
     inside = path_of(request, piece, database_url, path)
     outcome = run(strategy, piece.candles, request, piece.warm, inside, piece.volumes)
     first = piece.candles["timestamp"][piece.warm]
@@ -70,6 +83,7 @@ def execute(
         result = replace(result, validation=judged)
         result = replace(result, validation=judged | {"warnings": caveats(result.to_document())})
     if save and database_url is not None:
+        on_step(STORE)
         from pipelines.backtest.store import save_run
 
         save_run(database_url, result)

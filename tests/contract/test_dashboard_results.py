@@ -12,7 +12,7 @@ from dashboards.results import result_view
 from dashboards.run_details import believed
 from dashboards.stretches import common, measured
 from pipelines.backtest.request import BacktestRequest
-from pipelines.backtest.run import execute
+from pipelines.backtest.run import STEPS, execute
 from pipelines.warehouse import tables
 from pipelines.warehouse.database import engine
 from tests.dashboard_seed import seed
@@ -50,7 +50,9 @@ def database(database_url):
 def test_intervals_of_a_stored_run_are_those_of_a_validated_one(database, database_url):
     """What the page computes from the stored curve and trades is what `--validate` says of the run itself."""
     request = BacktestRequest.read(ASKED)
-    plain = execute(request, database_url)
+    begun = []
+    plain = execute(request, database_url, on_step=begun.append)
+    assert tuple(begun) == STEPS
     trials = believed_of(database, plain.id)["sharpe"]["trials"]
     judged = execute(request, database_url, validate=True, trials=trials, save=False).validation
     found = believed_of(database, plain.id)

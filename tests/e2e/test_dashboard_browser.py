@@ -145,8 +145,8 @@ def test_selection_lives_in_the_address_and_zoom_survives_updates(page, dashboar
 
 
 def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
-    """A mistake is told beside its field; corrected, the run shows cards, charts and trades, and a chart is
-    had as a picture and as a table of what is stored."""
+    """A mistake is told beside its field; corrected, the page says how far the run is, then it shows cards,
+    charts and trades, and a chart is had as a picture and as a table of what is stored."""
     page.goto(f"{dashboard.url}/backtests")
     fast = page.get_by_label("Fast period")
     fast.fill("90")
@@ -154,8 +154,12 @@ def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
     fast.fill("5")
     expect(page.get_by_text("must be less than")).to_be_hidden()
     assert dashboard.get("/api/backtest/results").json["items"] == [], "opening the page ran one"
-    page.locator("#run").click()
+    with dashboard.database.begin() as connection:
+        connection.execute(sa.text("lock table strategy_runs in exclusive mode"))
+        page.locator("#run").click()
+        expect(page.locator("#run-step")).to_have_text("storing the result, step 4 of 4")
     page.wait_for_selector(".run-result")
+    expect(page.locator("#run-step")).to_be_hidden()
     expect(page).to_have_url(re.compile(r"run=[0-9a-f]{12}"))
     expect(page.locator(".card", has_text="Total return")).to_contain_text("%")
     page.wait_for_selector("#run-trades .ag-row", state="attached")

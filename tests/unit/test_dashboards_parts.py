@@ -14,10 +14,12 @@ from core.errors import BadInput
 from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor, table
 from dashboards.api.gauges import _escaped
 from dashboards.backtest_form import read_form
+from dashboards.backtests import progress
 from dashboards.forms import hint, parameter_fields, words
-from dashboards.jobs import KEPT, QUEUE, Jobs, QueueFull
+from dashboards.jobs import KEPT, QUEUE, Job, Jobs, QueueFull
 from dashboards.navigation import parameters
 from dashboards.theme import stylesheet
+from pipelines.backtest.run import STEPS
 from strategies import registry
 from tests.dashboard_server import until
 
@@ -44,6 +46,15 @@ def test_hints_say_bounds():
         "Fee · from 0\u2009% below 10\u2009%"
     )
     assert words("fast_period") == "Fast period"
+
+
+@pytest.mark.parametrize("position", [4, 5])
+def test_a_percentage_is_judged_in_percent(position):
+    """The bound of a fee or of slippage is told as the field has it, not as the fraction behind it."""
+    values = [*VALUES]
+    values[position] = 50
+    with pytest.raises(BadInput, match="must be less than 10\u2009%"):
+        read_form(values, NAMES, [5, 20])
 
 
 def test_the_form_reads_as_a_request():
@@ -94,6 +105,27 @@ def test_jobs_run_one_at_a_time_and_the_queue_is_bounded():
             newest = jobs.submit(lambda: 7)
             until(lambda job=newest: job.state == "done", 5, "the run")
         assert jobs.get(first.id) is None and jobs.get(newest.id) is newest
+    finally:
+        gate.set()
+        jobs.close()
+
+
+def test_a_job_says_to_its_owner_how_far_it_is():
+    """The newest one of a session that has not ended: what waits says so, steps are counted."""
+    jobs, gate = Jobs(), threading.Event()
+    try:
+        jobs.submit(lambda: None, Job(owner="mine"))
+        first, second = Job(owner="mine"), Job(owner="other")
+        jobs.submit(gate.wait, first)
+        jobs.submit(lambda: None, second)
+        assert jobs.unfinished("mine") is first and jobs.unfinished("nobody") is None
+        until(lambda: first.state == "running", 5, "its turn")
+        assert progress(first) == ("", 0.0)
+        assert progress(jobs.unfinished("other")) == ("waiting for the runs before it", 0.0)
+        first.step = STEPS[2]
+        assert progress(first) == (f"{STEPS[2]}, step 3 of 4", 0.5)
+        gate.set()
+        until(lambda: jobs.unfinished("mine") is jobs.unfinished("other") is None, 5, "the end")
     finally:
         gate.set()
         jobs.close()
