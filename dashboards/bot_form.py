@@ -1,6 +1,5 @@
 """The form of a bot: its file's schema as fields, what was entered as a document, errors at their fields."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -20,9 +19,9 @@ from dashboards.forms import (
     default_of,
     entered,
     field,
+    in_percent,
     parameter_fields,
     properties,
-    quoted,
     words,
 )
 from strategies import registry
@@ -41,7 +40,6 @@ PERCENT = frozenset({"fee", "slippage", "execution.maker_fee"})
 """Fractions of a file that the form has in percent, as that of a backtest does."""
 MARKET_ORDERS, OWN_ORDERS = "market orders", "as below"
 
-NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
 
 Entry = tuple[str, Any]
 
@@ -210,7 +208,7 @@ def problem(error: BadInput | ConfigError) -> tuple[str, str]:
         message = "must be a number"
     name = renamed.get(name, name.removeprefix("parameters."))
     if name in PERCENT:
-        message = NUMBER.sub(lambda found: f"{quoted(float(found[0])):g}\u2009%", message)
+        message = in_percent(message)
     return name, message.replace("Input should be", "must be").replace("Field required", "must be given")
 
 

@@ -5,6 +5,7 @@ A field has the id {"type": kind, "name": property}; properties of nested object
 """
 
 import json
+import re
 from collections.abc import Mapping
 from datetime import date
 from functools import lru_cache
@@ -23,6 +24,7 @@ HIDDEN = frozenset({"risk_percentage"})
 YES_OR_NO = ({"value": "true", "label": "Yes"}, {"value": "false", "label": "No"})
 LONG_HINT = 120
 """Characters of a hint from which on its field takes a line of its own."""
+_NUMBER = re.compile(r"\d+(?:\.\d+)?(?:e-?\d+)?")
 BOUNDS = (
     ("minimum", "from"),
     ("exclusiveMinimum", "above"),
@@ -128,6 +130,11 @@ def entered(name: str, schema: Schema, value: Any) -> Any:
 def quoted(fraction: float) -> float:
     """A fraction as the percentage that its field holds."""
     return round(float(fraction) * 100, 6)
+
+
+def in_percent(message: str) -> str:
+    """What is said of a fraction, as it is said beside a field of percent: 0.1 is 10 %."""
+    return _NUMBER.sub(lambda found: f"{quoted(float(found[0])):g}\u2009%", message)
 
 
 def default_of(schema: Schema) -> Any:
