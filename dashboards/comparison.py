@@ -4,6 +4,7 @@ In a worker thread. The statistics are those of `tcp compare` (pipelines.validat
 """
 
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -117,7 +118,7 @@ def _bot(engine: Engine, name: str) -> Compared:
         "symbol": bot["symbol"],
         "timeframe": frame.value,
         "params": (bot["config"] or {}).get("parameters", {}),
-        "from": first.isoformat(),
+        "from": (first - timedelta(milliseconds=frame.ms)).isoformat(),
         "to": last.isoformat(),
         "initial_cash": start,
         "fee": float((bot["config"] or {}).get("fee", 0)),
@@ -190,13 +191,11 @@ def metrics_table(columns: Sequence[Compared], is_fair: bool = True) -> html.Tab
     body = []
     for name in SHOWN:
         values = [column.metrics.get(name) for column in columns]
-        best = _best(name, values) if is_fair else None
+        texts = [measure(name, value) for value in values]
+        best = measure(name, _best(name, values)) if is_fair and len(set(texts)) > 1 else None
         cells = [
-            html.Td(
-                measure(name, value),
-                className="numeric right" + (" strong" if value == best is not None else ""),
-            )
-            for value in values
+            html.Td(text, className="numeric right" + (" strong" if text == best != DASH else ""))
+            for text in texts
         ]
         body.append(html.Tr([html.Th(titled(name), scope="row"), *cells]))
     return html.Table(

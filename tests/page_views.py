@@ -42,7 +42,11 @@ VIEWS = (
         f"/sweeps?sweep={SWEEP}",
         (f"#sweep-heat {GRAPH}", f"#sweep-parallel {GRAPH}", "#walk-windows .ag-row"),
     ),
-    View("compare", f"/compare?of={BACKTEST},bot:bot_001", (f"#compare-curves {GRAPH}", "table.compared")),
+    View(
+        "compare",
+        f"/compare?of={BACKTEST},bot:bot_001,bot:bot_004",
+        (f"#compare-curves {GRAPH}", "table.compared"),
+    ),
     View("data", "/data", (f"#coverage-chart {GRAPH}", f"#quality-chart {GRAPH}", f"#health-series {ROWS}")),
     View("system", "/system", (f"#events {ROWS}", "#components tbody tr")),
     View("nowhere", "/nowhere", (".face",)),

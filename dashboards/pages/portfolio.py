@@ -115,7 +115,7 @@ def _account(account: Account, asked: Asked, is_stale: bool, now: datetime) -> l
         panel(
             chart(f"portfolio-equity{account.suffix}", figure, UPPER),
             title="Equity of all bots",
-            tools=_made(account.points, asked.dagster_url, is_stale),
+            tools=[_made(account.points, asked.dagster_url, is_stale), downloads("/api/portfolio/equity")],
         ),
         html.Div(
             [
@@ -128,10 +128,7 @@ def _account(account: Account, asked: Asked, is_stale: bool, now: datetime) -> l
                 panel(
                     chart(f"portfolio-daily{account.suffix}", profit, LOWER),
                     title="P&L (UTC)",
-                    tools=[
-                        html.Div(_periods(asked.by), className="segments"),
-                        downloads("/api/portfolio/days"),
-                    ],
+                    tools=html.Div(_periods(asked.by), className="segments"),
                 ),
             ],
             className="halves",

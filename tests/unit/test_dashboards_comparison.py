@@ -58,7 +58,8 @@ def test_a_long_run_is_measured_over_the_days_of_the_bot_beside_it():
     assert cut.metrics["total_return"] == pytest.approx(0.03)
     assert cut.metrics["max_drawdown"] == pytest.approx(2060 / 2100 - 1)
     assert (cut.metrics["closed_trades"], cut.metrics["fees"]) == (0, 2)
-    assert "strong" in str(metrics_table([cut, same]))
+    assert str(metrics_table([cut, same])).count("strong") > 0
+    assert "strong" not in str(metrics_table([same, same]))
 
 
 def test_nobody_is_the_best_of_different_times():
