@@ -19,6 +19,7 @@ create table marts.bot_leaderboard (place integer, bot_id integer, bot_name text
     fees numeric, snapshot_at timestamptz);
 create table marts.bot_equity_curve (bot_id integer, snapshot_at timestamptz, total_value numeric,
     cash_value numeric);
+create index on marts.bot_equity_curve (bot_id, snapshot_at);
 """
 IN_BITCOIN = """
 insert into marts.portfolio_daily values

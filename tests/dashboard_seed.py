@@ -6,6 +6,7 @@ indicators and money fit together. `tests.dashboard_market` is its live part.
 
 import math
 import random
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -45,30 +46,47 @@ DAEMON = {
 FEE = 0.001
 
 
-def seed(engine: Engine, now_ms: int, minutes: int = 1600) -> None:
+@dataclass(frozen=True)
+class Weather:
+    """What a seeded market does. timeframe: of the bots; slow, drift: its waves' length and height, of those
+    of a day of minutes, which would make anybody rich in a month."""
+
+    timeframe: Timeframe = Timeframe.M1
+    slow: float = 1.0
+    drift: float = 1.0
+
+
+A_DAY = Weather()
+A_MONTH = Weather(Timeframe.M15, slow=15, drift=0.1)
+
+
+def seed(engine: Engine, now_ms: int, minutes: int = 1600, weather: Weather = A_DAY) -> None:
     """Fill an empty, migrated database up to `now_ms` (wall and exchange time)."""
     end = now_ms - now_ms % MINUTE_MS
     for symbol, (price, tick) in MARKETS.items():
         _instrument(engine, symbol, tick)
-        walk = candles_of(symbol, price, Decimal(tick), end, minutes)
+        walk = candles_of(symbol, price, Decimal(tick), end, minutes, weather)
         with engine.begin() as connection:
             upsert_candles(connection, walk)
             for timeframe in (Timeframe.M5, Timeframe.M15, Timeframe.H1):
                 upsert_candles(connection, rolled(walk, timeframe))
     for name, strategy, symbol, parameters in BOTS:
-        _bot(engine, name, strategy, symbol, parameters, now_ms)
+        _bot(engine, name, strategy, symbol, parameters, now_ms, weather.timeframe.value)
     beat(engine, "live", now_ms, now_ms, DAEMON)
     beat(engine, "collector", now_ms, now_ms, {"state": "live"})
     record_event(engine, "info", "collector", "connected", "connected to the exchange", now_ms=now_ms)
     record_event(engine, "warning", "collector", "gap", "12 trades of ETH-USDT were refilled", now_ms=now_ms)
 
 
-def candles_of(symbol: str, price: float, tick: Decimal, end_ms: int, minutes: int) -> list[Candle]:
+def candles_of(
+    symbol: str, price: float, tick: Decimal, end_ms: int, minutes: int, weather: Weather = A_DAY
+) -> list[Candle]:
     """A seeded walk of 1m candles that ends at `price` or near it, the last one closing at `end_ms`."""
     chance = random.Random(symbol)
     closes = [price]
     for step in range(minutes):
-        wave = 0.0004 * math.sin(step / 37) + 0.0002 * math.sin(step / 11)
+        at = step / weather.slow
+        wave = weather.drift * (0.0004 * math.sin(at / 37) + 0.0002 * math.sin(at / 11))
         closes.append(closes[-1] * (1 + wave * 0.6 + chance.gauss(0, 0.0005)))
     closes.reverse()
     found = []
@@ -133,14 +151,20 @@ def _instrument(engine: Engine, symbol: str, tick: str) -> None:
 
 
 def _bot(
-    engine: Engine, name: str, strategy: str, symbol: str, parameters: dict[str, Any], now_ms: int
+    engine: Engine,
+    name: str,
+    strategy: str,
+    symbol: str,
+    parameters: dict[str, Any],
+    now_ms: int,
+    timeframe: str,
 ) -> None:
     document = {
         "bot_id": name,
         "strategy": strategy,
         "parameters": parameters,
         "symbol": symbol,
-        "timeframe": "1m",
+        "timeframe": timeframe,
         "virtual_balance": 10_000,
     }
     save_bot(engine, BotFile.model_validate(document), f"config/bots/{name}.json")
@@ -150,11 +174,11 @@ def _bot(
         ).scalar_one()
         rows = connection.execute(
             sa.select(tables.market_data)
-            .where(tables.market_data.c.symbol == symbol, tables.market_data.c.timeframe == "1m")
+            .where(tables.market_data.c.symbol == symbol, tables.market_data.c.timeframe == timeframe)
             .order_by(tables.market_data.c.timestamp)
         ).mappings()
         candles = _frame([dict(row) for row in rows])
-    _trade(engine, bot_id, name, evaluate(build(strategy, parameters, "1m"), candles), candles, now_ms)
+    _trade(engine, bot_id, name, evaluate(build(strategy, parameters, timeframe), candles), candles, now_ms)
 
 
 def _frame(rows: list[dict[str, Any]]) -> pl.DataFrame:

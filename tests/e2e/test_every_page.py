@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 
+from core.timeframes import Timeframe
 from tests.dashboard_market import market_running
 from tests.dashboard_marts import fill_marts
-from tests.dashboard_seed import seed
+from tests.dashboard_seed import A_MONTH, seed
 from tests.dashboard_server import running, until
 from tests.dashboard_showcase import fill_showcase
 from tests.page_views import VIEWS
@@ -20,6 +21,8 @@ from tests.research_seed import fill_research
 
 pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(900)]
 FOLDER = os.environ.get("SCREENSHOTS")
+DAYS = 30 if FOLDER else 6
+"""Of candles, and of what the bots made of them."""
 WIDE, NARROW = {"width": 1920, "height": 1080}, {"width": 1280, "height": 800}
 RULES = {"runOnly": ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa"], "resultTypes": ["violations"]}
 CONTRAST = {"runOnly": {"type": "rule", "values": ["color-contrast"]}, "resultTypes": ["violations"]}
@@ -37,12 +40,12 @@ def dashboard(database_url, redis_url, unused_port, tmp_path):
     """A dashboard over a trading market, with research and models on it."""
     with running(database_url, redis_url, unused_port, tmp_path) as client:
         now_ms = time.time_ns() // 1_000_000
-        seed(client.database, now_ms, minutes=1600)
+        seed(client.database, now_ms, minutes=DAYS * 1440, weather=A_MONTH)
         fill_research(client.database, now_ms)
         fill_marts(client.database, rows=False)
-        fill_showcase(client.database, database_url, now_ms)
+        fill_showcase(client.database, database_url, now_ms, DAYS)
         until(lambda: client.get("/metrics").text.count("tcp_bot_value{") == 5, 60, "the bots")
-        with market_running(client.database, redis_url):
+        with market_running(client.database, redis_url, (Timeframe.M1, Timeframe.M15), is_whole=True):
             yield client
 
 
