@@ -11,7 +11,7 @@ from core.accounts import Matching
 from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
-from dashboards.queries import accounts, bots, comparisons, data, market, portfolio, system
+from dashboards.queries import accounts, bots, candles, comparisons, data, market, portfolio, system
 from pipelines.warehouse import archive, coverage, gaps, inventory, reconciliation, resume, risk, trade_days
 from pipelines.warehouse.bot_ledger import Ledger
 from pipelines.warehouse.bots import list_bots
@@ -24,6 +24,7 @@ from pipelines.warehouse.trades import last_trade_ids
 from tests.big_tables import START_MS
 
 SYMBOL, BOT = "ETH-USDT", 7
+HOUR_MS = Timeframe.H1.ms
 NOON_MS = START_MS + DAY_MS // 2
 NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
 DAY = date(2025, 9, 2)
@@ -84,6 +85,10 @@ def _pages() -> dict[str, Read]:
         "price at": lambda engine: market.price_at(engine, SYMBOL, NOON),
         "symbols": market.symbols,
         "ends of a series": lambda engine: market.ends(engine, SYMBOL, "1m"),
+        "spans of a symbol": lambda engine: candles.spans(engine, SYMBOL),
+        "hours made of minutes": lambda engine: candles.made_candles(
+            engine, SYMBOL, Timeframe.H1, Timeframe.M1, range(NOON_MS, NOON_MS + 9 * HOUR_MS, HOUR_MS)
+        ),
         "trades": lambda engine: market.trade_rows(engine, SYMBOL, 100),
         "trades, next page": lambda engine: market.trade_rows(engine, SYMBOL, 100, 1_500),
         "trades of a time": lambda engine: market.trade_rows(
