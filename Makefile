@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 WORKERS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help up setup test debian timescale check lint browser bench screenshots soak audit docs manual reference lock clean
+.PHONY: help up setup test debian timescale check lint browser bench figures screenshots soak audit docs manual reference lock clean
 
 help: ## Show this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -42,8 +42,13 @@ lint: $(READY) ## Format, lint, types and imports
 browser: ## Install Chromium for the browser tests where apt and root allow
 	@.ci/browser
 
-bench: $(READY) .peers/.ready ## Measure the engines beside their peers
-	@$(VENV)/bin/pytest -q -p no:randomly -o python_files="bench_*.py" tests/bench
+bench: $(READY) .peers/.ready ## Measure the engines beside their peers, into docs/benchmarks.md
+	@BENCH_FIGURES=tests/bench/figures.jsonl \
+		$(VENV)/bin/pytest -q -p no:randomly -o python_files="bench_*.py" tests/bench; \
+		result=$$?; $(VENV)/bin/python -m tests.bench.page; exit $$result
+
+figures: $(READY) ## Write the tables of docs/benchmarks.md from tests/bench/figures.jsonl
+	@$(VENV)/bin/python -m tests.bench.page
 
 .peers/.ready: tests/bench/peers/requirements.txt
 	@$(PYTHON) -m venv .peers

@@ -27,11 +27,13 @@ from pipelines.exchanges.okx.limits import REST_LIMITS, Budget
 from pipelines.exchanges.okx.requests import Requester
 from pipelines.exchanges.okx.rest import OkxRest
 from pipelines.exchanges.okx.shared_budget import shared_budgets
+from tests.bench.figures import Tell
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(7200)]
 
 MONTHS = float(os.environ.get("MONTHS", "3"))
 SYMBOLS = ("BTC-USDT", "ETH-USDT", "SOL-USDT")
+SIZE = f"{MONTHS:g} months of 1m, {len(SYMBOLS)} symbols"
 HISTORY = "/api/v5/market/history-candles"
 DAY_MS = 86_400_000
 END_MS = 1_788_220_800_000
@@ -85,28 +87,31 @@ def run(url: str, budgets: dict[str, Budget], database_url: str) -> tuple[Counte
     return asyncio.run(work())
 
 
-def test_at_the_legal_rate(database_url: str, tmp_path: Path, capsys) -> None:
+def test_at_the_legal_rate(database_url: str, tmp_path: Path, tell: Tell) -> None:
     with exchange("1") as (url, _):
         requester, rows, seconds = run(url, shared_budgets(tmp_path, url), database_url)
     count, window_s = REST_LIMITS[HISTORY]
     # The first window's requests leave at once: the rate is that of what came after them.
     rate = (requester.asked - count) / (requester.last - requester.first)
     idle = 1 - rate / (count / window_s)
-    _tell(capsys, f"legal rate: {rows:,} candles in {seconds:.0f} s, {rate:.2f} requests/s, idle {idle:.1%}")
+    tell(
+        f"{SIZE}, legal rate: {rows:,} candles in {seconds:.0f} s, {rate:.2f} requests/s, idle {idle:.1%}",
+        "legal-rate",
+    )
     assert idle <= MOST_IDLE
 
 
-def test_without_limits(database_url: str, capsys) -> None:
+def test_without_limits(database_url: str, tell: Tell) -> None:
     load = os.getloadavg()[0]
     with exchange("0") as (url, process):
         before, begun = time.process_time(), _seconds_of(process)
         _, rows, seconds = run(url, {}, database_url)
         ours, theirs = time.process_time() - before, _seconds_of(process) - begun
     busy = (ours + theirs) / seconds
-    _tell(
-        capsys,
-        f"no limits: {rows:,} candles in {seconds:.0f} s, {rows / seconds:,.0f}/s; CPU seconds: "
+    tell(
+        f"{SIZE}, no limits: {rows:,} candles in {seconds:.0f} s, {rows / seconds:,.0f}/s; CPU seconds: "
         f"backfill {ours:.1f} ({rows / ours:,.0f} candles/s), exchange {theirs:.1f}; {busy:.0%} of a core",
+        "no-limits",
     )
     assert load >= (os.cpu_count() or 1) or busy >= 1 - MOST_IDLE
 
@@ -114,10 +119,3 @@ def test_without_limits(database_url: str, capsys) -> None:
 def _seconds_of(process: psutil.Process) -> float:
     times = process.cpu_times()
     return float(times.user + times.system)
-
-
-def _tell(capsys, line: str) -> None:
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\n{MONTHS:g} months of 1m, {len(SYMBOLS)} symbols, {line}; load {os.getloadavg()[0]:.1f}\n"
-        )

@@ -23,6 +23,7 @@ from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
 from pipelines.warehouse.instruments import upsert_instruments
 from tests import bot_bench as bench
+from tests.bench.figures import Tell
 
 BOTS, HISTORY = 10, 1000
 SPEED, CANDLES = float(os.environ.get("BENCH_SPEED", "60")), int(os.environ.get("BENCH_CANDLES", "60"))
@@ -53,9 +54,7 @@ async def _switching(engine: Engine, bus: RedisBus) -> tuple[list[float], list[f
 
 @pytest.mark.servers
 @pytest.mark.timeout(900)
-async def test_ten_bots(
-    database_url: str, redis_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-):
+async def test_ten_bots(database_url: str, redis_url: str, tmp_path: Path, tell: Tell):
     """Every bot judges every candle; the figures are printed."""
     (tmp_path / "bots").mkdir()
     for n in range(BOTS):
@@ -104,11 +103,14 @@ async def test_ten_bots(
         await asyncio.gather(supervisor, return_exceptions=True)
         await bus.close()
         engine.dispose()
-    with capsys.disabled():
-        print(f"\n{BOTS} bots, {SPEED:g}x, {CANDLES} candles, load {os.getloadavg()[0]:.1f}")  # noqa: T201
-        print(f"all begun after {started_s:.1f} s, with {max(before):.2f} s of CPU each")  # noqa: T201
-        print(f"PSS MB: {min(pss):.0f} to {max(pss):.0f}, together {sum(pss):.0f}")  # noqa: T201
-        print(f"CPU ms a candle and bot: {min(cpu_ms):.1f} to {max(cpu_ms):.1f}")  # noqa: T201
-        print(f"latency ms p50, p90, p99, max: {latencies[0]} of {latencies[1]}; {latencies[2]} trades")  # noqa: T201
-        print(f"stop to effect s: median {sorted(stops)[BOTS // 2]:.2f}, longest {max(stops):.2f}")  # noqa: T201
-        print(f"start to running s: median {sorted(starts)[BOTS // 2]:.2f}, longest {max(starts):.2f}")  # noqa: T201
+    tell(
+        f"{BOTS} bots, {SPEED:g}x, {CANDLES} candles; all begun after {started_s:.1f} s, with "
+        f"{max(before):.2f} s of CPU each; CPU ms a candle and bot {min(cpu_ms):.1f} to {max(cpu_ms):.1f}"
+    )
+    tell(f"{min(pss):.0f} to {max(pss):.0f} MB, together {sum(pss):.0f}", "bot-memory")
+    tell(f"p50, p90, p99, longest {latencies[0]} ms of {latencies[1]}; {latencies[2]} trades", "bot-latency")
+    tell(
+        f"stop: median {sorted(stops)[BOTS // 2]:.2f} s, longest {max(stops):.2f}; "
+        f"start: median {sorted(starts)[BOTS // 2]:.2f} s, longest {max(starts):.2f}",
+        "bot-switch",
+    )

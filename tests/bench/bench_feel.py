@@ -9,6 +9,7 @@ import pytest
 
 from config.settings import PROJECT_ROOT
 from strategies.sample import sample_candles
+from tests.bench.figures import Tell
 
 WEEK, TWO_YEARS = 7 * 1_440, 730 * 1_440
 TIMES = 3
@@ -58,13 +59,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids=lambda value: " ".join(value[:2]) or "plain" if isinstance(value, tuple) else str(value),
 )
 def test_a_backtest_from_the_shell(
-    bare: float, folder: Path, file: str, allowed: float, options: tuple[str, ...]
+    bare: float,
+    folder: Path,
+    file: str,
+    allowed: float,
+    options: tuple[str, ...],
+    tell: Tell,
 ) -> None:
     """A week of minutes takes at most 1.5 s more than the bare import, two years at most 4 s more."""
     command = [sys.executable, "-m", "cli.main", "backtest", "--strategy", "ema_crossover"]
     taken = seconds(*command, "--candles", str(folder / file), "--json", *options)
     more = taken - bare
-    print(  # noqa: T201 a benchmark prints
-        f"\ntcp backtest {file} {' '.join(options)}: {taken:.2f} s, bare import {bare:.2f} s: {more:+.2f} s"
+    tell(
+        f"{taken:.2f} s, bare import {bare:.2f} s: {more:+.2f} s",
+        "feel-week" if file == "week.csv" else "feel-years",
+        case=f"`{' '.join((file, *options))}`",
     )
     assert more <= allowed

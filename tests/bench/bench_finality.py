@@ -36,7 +36,7 @@ def quantiles(values: list[float]) -> str:
 
 @pytest.mark.servers
 @pytest.mark.timeout(900)
-async def test_time_to_a_committed_row_and_to_a_published_final_candle(database_url, redis_url, capsys):
+async def test_time_to_a_committed_row_and_to_a_published_final_candle(database_url, redis_url, tell):
     bus = RedisBus(redis_url)
     watcher = await asyncio.create_subprocess_exec(
         sys.executable,
@@ -76,11 +76,13 @@ async def test_time_to_a_committed_row_and_to_a_published_final_candle(database_
     seen = json.loads(await watcher.stdout.readline())
     await watcher.wait()
     finals = [ms for boundary in seen["finals"] for ms in boundary]
-    with capsys.disabled():
-        sys.stdout.write(
-            f"\n{RATE} trades/s, {len(SYMBOLS)} symbols, {SECONDS:.0f} s: sending to visible row "
-            f"{quantiles(seen['rows'])} ({len(seen['rows'])} trades of one symbol)\n"
-            f"boundary to published final candle, of which {GRACE_S * 1000:.0f} ms are grace: "
-            f"{quantiles(finals)} ({len(finals)} candles at {len(seen['finals'])} boundaries); "
-            f"load {os.getloadavg()[0]:.1f}\n"
-        )
+    tell(
+        f"{RATE} trades/s, {len(SYMBOLS)} symbols, {SECONDS:.0f} s: sending to visible row "
+        f"{quantiles(seen['rows'])} ({len(seen['rows'])} trades of one symbol)",
+        "visible-row",
+    )
+    tell(
+        f"boundary to published final candle, of which {GRACE_S * 1000:.0f} ms are grace: "
+        f"{quantiles(finals)} ({len(finals)} candles at {len(seen['finals'])} boundaries)",
+        "final-candle",
+    )

@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.figures import Tell
+
 LINEAR, SORT_MB = 1.3, 270
 CANDLES = (131_400, 262_800, 525_600)
 COMBINATIONS = (2_500, 5_000, 10_000)
@@ -53,7 +55,7 @@ def measured(candles: int, combinations: int, out: Path, repeats: int = REPEATS)
     return found
 
 
-def test_time_is_linear(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_time_is_linear(capsys: pytest.CaptureFixture[str], tmp_path: Path, tell: Tell) -> None:
     """A candle and combination costs no more in a sweep of four times the candles, or the combinations."""
     sizes = [(candles, COMBINATIONS[-1]) for candles in CANDLES]
     sizes += [(CANDLES[-1], combinations) for combinations in COMBINATIONS]
@@ -67,13 +69,19 @@ def test_time_is_linear(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
             print(f"{candles:9,} {combinations:13,} {took}")  # noqa: T201
     by_candles = cost[CANDLES[-1], COMBINATIONS[-1]] / cost[CANDLES[0], COMBINATIONS[-1]]
     by_combinations = cost[CANDLES[-1], COMBINATIONS[-1]] / cost[CANDLES[-1], COMBINATIONS[0]]
-    with capsys.disabled():
-        print(f"at 4 times: candles {by_candles:.2f}, combinations {by_combinations:.2f} of the cost each")  # noqa: T201
+    each_ns = ", ".join(
+        f"{candles:,} x {combinations:,}: {ns:.2f}" for (candles, combinations), ns in cost.items()
+    )
+    tell(
+        f"candles x combinations, ns of processor each: {each_ns}; "
+        f"at 4 times the candles {by_candles:.2f}, the combinations {by_combinations:.2f} of the cost",
+        "linear-time",
+    )
     assert by_candles < LINEAR
     assert by_combinations < LINEAR
 
 
-def test_memory_is_flat(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_memory_is_flat(capsys: pytest.CaptureFixture[str], tmp_path: Path, tell: Tell) -> None:
     """Fifteen times the combinations take no more memory but for the buffer that sorts the file."""
     peaks = []
     with capsys.disabled():
@@ -82,4 +90,6 @@ def test_memory_is_flat(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
             found = measured(6_000, combinations, tmp_path / "x.parquet", repeats=1)
             peaks.append(found["peak_mb"])
             print(f"{combinations:14,} {found['wall_s'] / combinations * 1e6:9.1f} {peaks[-1]:9.0f}")  # noqa: T201
+    sizes = ", ".join(f"{rows:,}: {peak:.0f}" for rows, peak in zip(ROWS, peaks, strict=True))
+    tell(f"combinations, MB: {sizes}", "flat-memory")
     assert max(peaks) < peaks[0] + SORT_MB

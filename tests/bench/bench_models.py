@@ -9,7 +9,6 @@ same whatever the history, so that no shorter one is judged.
 
 import os
 import resource
-import sys
 import time
 from pathlib import Path
 from string import Template
@@ -22,6 +21,7 @@ from sqlalchemy import Engine, text
 from orchestration.dbt_command import run_dbt
 from orchestration.dbt_window import event_times
 from pipelines.warehouse.database import engine
+from tests.bench.figures import Tell
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
 
@@ -123,7 +123,7 @@ def took(home: Path, own: Engine, database_url: str, command: str, full: bool = 
     return Cost(*(after - at for after, at in zip(spent(own), before, strict=True)))
 
 
-def test_a_new_day_on_a_year(database_url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_new_day_on_a_year(database_url: str, tmp_path: Path, tell: Tell) -> None:
     own = engine(database_url)
     with own.begin() as connection:
         connection.execute(text(BOTS))
@@ -141,7 +141,5 @@ def test_a_new_day_on_a_year(database_url: str, tmp_path: Path, capsys: pytest.C
         cost = took(tmp_path, own, database_url, command)
         lines.append(cost.line(f"one new day, dbt {command}", full))
         parts[command] = cost.part_of(full)
-    load = "load {:.1f} {:.1f} {:.1f}".format(*os.getloadavg())
-    with capsys.disabled():
-        sys.stdout.write("\n" + "\n".join([*lines, load]) + "\n")
+    tell("\n".join(lines), "new-day")
     assert DAYS < YEAR or max(parts.values()) < TARGET, parts

@@ -22,6 +22,7 @@ from pipelines.sweep.run import execute_sweep
 from strategies.evaluate import evaluate
 from strategies.registry import build, names
 from strategies.sample import sample_candles
+from tests.bench.figures import Tell
 
 CANDLES = int(os.environ.get("BENCH_CANDLES", "525600"))
 GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -47,7 +48,7 @@ GRIDS: dict[str, tuple[str, dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", GRIDS)
-def test_any_strategy(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_any_strategy(name: str, tell: Tell) -> None:
     """A sweep of any vectorised strategy takes less than 10 ns a candle and combination."""
     warm()
     strategy, grid = GRIDS[name]
@@ -60,11 +61,12 @@ def test_any_strategy(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     table = execute_sweep(request, candles=frame)
     unit = 1e9 / CANDLES / table.height
     wall, processor = (time.perf_counter() - wall) * unit, (time.process_time() - processor) * unit
-    with capsys.disabled():
-        print(  # noqa: T201 a benchmark prints
-            f"\n{name}: {table.height:,} combinations, {wall:.2f} ns wall, {processor:.2f} ns CPU, "
-            f"trades {table['trades'].mean():,.0f}, load {os.getloadavg()[0]:.1f}"
-        )
+    tell(
+        f"{table.height:,} combinations, {wall:.2f} ns wall, {processor:.2f} ns CPU, "
+        f"trades {table['trades'].mean():,.0f}",
+        "any-strategy",
+        case=name,
+    )
     assert table["error"].null_count() == table.height
     assert wall < 10
 
@@ -81,7 +83,7 @@ EXITS: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("strategy", ["ema_crossover", "rsi_reversion"])
 @pytest.mark.parametrize("exits", EXITS)
-def test_exits(exits: str, strategy: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_exits(exits: str, strategy: str, tell: Tell) -> None:
     """The kernel of stops and profits takes less than 10 ns a candle; a sweep over them is told beside it."""
     warm()
     market = {"strategy": strategy, "symbol": "BTC-USDT", "timeframe": "1m"}
@@ -102,11 +104,11 @@ def test_exits(exits: str, strategy: str, capsys: pytest.CaptureFixture[str]) ->
     began = time.perf_counter()
     table = execute_sweep(SweepRequest(**market, risk=_without(request.risk, grid), grid=grid), candles=frame)
     swept = (time.perf_counter() - began) * unit / table.height
-    with capsys.disabled():
-        print(  # noqa: T201 a benchmark prints
-            f"\n{exits}, {strategy}: kernel {min(took):.2f} ns CPU, a sweep {swept:.0f} ns wall, "
-            f"trades {table['trades'].mean():,.0f}, load {os.getloadavg()[0]:.1f}"
-        )
+    tell(
+        f"kernel {min(took):.2f} ns CPU, a sweep {swept:.0f} ns wall, trades {table['trades'].mean():,.0f}",
+        "exits-kernel",
+        case=f"{exits}, {strategy}",
+    )
     assert min(took) < 10
 
 

@@ -15,6 +15,7 @@ from pipelines.backtest.warm import warm
 from pipelines.sweep.request import SweepRequest
 from pipelines.sweep.run import execute_sweep
 from strategies.sample import sample_candles
+from tests.bench.figures import Tell
 
 CANDLES = int(os.environ.get("BENCH_CANDLES", "525600"))
 GRIDS = {
@@ -37,7 +38,7 @@ def measure(candles: int, combinations: int) -> tuple[float, float]:
     return (time.perf_counter() - wall) * unit, (time.process_time() - processor) * unit
 
 
-def test_sweep_speed(capsys: pytest.CaptureFixture[str]) -> None:
+def test_sweep_speed(capsys: pytest.CaptureFixture[str], tell: Tell) -> None:
     """Under 1.0 ns of wall time a candle and combination on the largest grid, indicators and metrics counted,
     in less than 1.5 GB."""
     warm()
@@ -50,5 +51,10 @@ def test_sweep_speed(capsys: pytest.CaptureFixture[str]) -> None:
                 peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
                 print(f"{candles:9,} {combinations:13,} {wall:9.2f} {processor:8.2f} {peak:9.2f}")  # noqa: T201
     assert (candles, combinations) == (CANDLES, max(GRIDS))
+    tell(
+        f"{combinations:,} combinations of {candles:,} candles: {wall:.2f} ns wall, {processor:.2f} ns of "
+        f"processor, {peak:.2f} GB",
+        "sweep-year",
+    )
     assert wall < 1.0
     assert peak < 1.5
