@@ -66,7 +66,9 @@ class Market:
 class LiveDaemon(Protocol):
     """What collects: one daemon, or one of several on one database."""
 
-    exits: list[int]
+    @property
+    def exits(self) -> Sequence[int]:
+        """Exit codes so far."""
 
     @property
     def pid(self) -> int | None:
@@ -213,7 +215,7 @@ class Havoc:
             self._stop_servers(rig)
             killing.result()
 
-    def _kill(self, daemon: Daemon) -> None:
+    def _kill(self, daemon: LiveDaemon) -> None:
         drawn = random.Random(f"{self.seed}/kills")
         for place in range(self.kills):
             starting = place % 8 == 7

@@ -1,14 +1,14 @@
 """A week of the market in which everything crashes: what was in time, and whether anything is missing.
 
-Two daemons on one database: the kill of one is healed by the other. The dashboard and the notifications run
-beside them and are killed too.
+Two daemons on one database: the kill of one is healed by the other. The dashboard, the notifications and
+Dagster run beside them and are killed too.
 """
 
 import contextlib
 import random
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -19,7 +19,6 @@ from sqlalchemy import text
 from cli.stack.ports import free_port
 from cli.stack.servers import http_answers
 from cli.stack.table import figures
-from pipelines.notifications.watch import BEAT_S
 from pipelines.warehouse.inventory import heartbeat_age_s
 from tests import bot_bench as bench
 from tests import kill_rig as killing
@@ -43,6 +42,9 @@ OUTAGE_S = 1.0
 AWAY_S = 1.0
 SETTLE_S = 600
 TAKEOVER_S = 10.0
+DAGSTER_START_S = 400.0
+HEARD = ("notify", "dagster")
+"""Services that have a heartbeat."""
 # Candles of all minutes, by whomever: when each was stored, against the moment its close had come here.
 _STORED = text("""
     SELECT CAST(stored_s AS float), CAST(stored_s - :began - (close_s - :start) / :speed AS float) AS late_s,
@@ -100,13 +102,13 @@ def run(minutes: float, days: float = 7) -> list[str]:
     with (
         tempfile.TemporaryDirectory(prefix="tcp-soak-") as name,
         killing.kill_rig(market, Path(name), Pair) as rig,
-        _beside(rig, Path(name)) as others,
     ):
         began = time.time() - (time.monotonic() - rig.began)
         takeovers_s: list[float] = []
-        crashes = _crash_everything(rig, others, takeovers_s)
-        time.sleep(max(0.0, rig.began + market.wall_s - time.monotonic()))
-        killing.settled(rig, SETTLE_S)
+        with _beside(rig, Path(name)) as others:
+            crashes = _crash_everything(rig, others, takeovers_s)
+            time.sleep(max(0.0, rig.began + market.wall_s - time.monotonic()))
+            killing.settled(rig, SETTLE_S)
         rig.daemon.stop()
         measured = _punctuality(rig, began, takeovers_s)
         say(f"{days:g} days of the market at {pace:.0f} times its pace; crashes: {', '.join(crashes)}")
@@ -116,33 +118,51 @@ def run(minutes: float, days: float = 7) -> list[str]:
 
 
 @contextlib.contextmanager
-def _beside(rig: Rig, folder: Path) -> Iterator[Mapping[str, Daemon]]:
-    """The dashboard and the notifications, each there before anything is killed."""
+def _beside(rig: Rig, folder: Path) -> Iterator["Others"]:
+    """The dashboard, the notifications and Dagster; at the end each is there again. Dagster takes minutes to
+    be up, in which the market goes on: whoever kills it waits for that."""
     port = free_port()
     environment = {
         **rig.environment,
         "TCP_DASHBOARD_PORT": str(port),
+        "TCP_DAGSTER_PORT": str(free_port()),
+        "TCP_LAKE_URL": str(folder / "lake"),
         "TCP_NOTIFY_URLS": f"json://127.0.0.1:{free_port()}/",  # nobody is there, which harms nothing
     }
     with contextlib.ExitStack() as stack:
-        others = {}
-        for name in ("dashboard", "notify"):
-            others[name] = Daemon(environment, folder / f"{name}.log", (name,))
-            stack.callback(others[name].stop)
+        others = Others({}, {})
+        for name in ("dashboard", *HEARD):
+            others.services[name] = Daemon(environment, folder / f"{name}.log", (name,))
+            stack.callback(others.services[name].stop)
         healthy = partial(http_answers, f"http://127.0.0.1:{port}/healthz", timeout_s=5)
         eventually(healthy, START_S, "the dashboard")
-        eventually(partial(_notifies, rig), START_S, "the notifications")
         yield others
         eventually(healthy, START_S, "the dashboard again")
-        eventually(partial(_notifies, rig), START_S, "the notifications again")
+        for name, killed in others.killed.items():
+            eventually(partial(_is_heard, rig, name, killed), DAGSTER_START_S, f"{name} again")
 
 
-def _notifies(rig: Rig) -> bool:
-    age_s = heartbeat_age_s(rig.engine, "notify")
-    return age_s is not None and age_s < 2 * BEAT_S
+class Others(NamedTuple):
+    """What runs beside the daemons: services by name, and when one that has a heartbeat was killed."""
+
+    services: dict[str, Daemon]
+    killed: dict[str, float]
 
 
-def _crash_everything(rig: Rig, others: Mapping[str, Daemon], takeovers_s: list[float]) -> list[str]:
+def _is_heard(rig: Rig, component: str, since: float) -> bool:
+    """Whether it has beaten since that monotonic time."""
+    age_s = heartbeat_age_s(rig.engine, component)
+    return age_s is not None and age_s < time.monotonic() - since
+
+
+def _kill_heard(rig: Rig, component: str, others: Others) -> None:
+    """SIGKILL, once it works."""
+    eventually(partial(_is_heard, rig, component, rig.began), DAGSTER_START_S, component)
+    others.services[component].kill(collecting=False, after_s=0)
+    others.killed[component] = time.monotonic()
+
+
+def _crash_everything(rig: Rig, others: Others, takeovers_s: list[float]) -> list[str]:
     """Kill -9 of every component once, of each host's daemon while it collects and while it waits, at moments
     drawn from a seed; what was killed, in order."""
     assert isinstance(rig.daemon, Pair)
@@ -151,7 +171,8 @@ def _crash_everything(rig: Rig, others: Mapping[str, Daemon], takeovers_s: list[
         "daemon": partial(_take_over, rig, takeovers_s),
         "the other daemon": partial(_take_over, rig, takeovers_s),
         "a daemon that waits": rig.daemon.kill_waiting,
-        **{name: partial(other.kill, collecting=False, after_s=0) for name, other in others.items()},
+        "dashboard": partial(others.services["dashboard"].kill, collecting=False, after_s=0),
+        **{name: partial(_kill_heard, rig, name, others) for name in HEARD},
         "postgres": partial(_restart, rig.postgres),
         "redis": partial(_restart, rig.redis),
         "nursery": partial(_kill, rig, "nursery", drawn),
