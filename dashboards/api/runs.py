@@ -149,7 +149,7 @@ def router(services: Services) -> APIRouter:
     async def dagster_answer(run_id: str) -> Response:
         found = await asyncio.to_thread(services.dagster.backtest, run_id)
         if found is None:
-            raise NotFound(f"there is no job {run_id!r}")
+            raise NotFound(f"there is no job {run_id!r}, or Dagster, which would know it, is not up")
         run, said, stored = found
         if said in FAILED:
             return answer({"detail": f"the run failed in Dagster, which says why: {run.address}"}, 500)

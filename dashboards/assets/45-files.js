@@ -51,7 +51,8 @@
   }
 
   function table(graph) {
-    const rows = graph.data.flatMap((trace) => rowsOf(graph, trace).map((row) => ({ trace: trace.name || "", ...row })));
+    const shown = graph.data.filter((trace) => trace.visible === undefined || trace.visible === true);
+    const rows = shown.flatMap((trace) => rowsOf(graph, trace).map((row) => ({ trace: trace.name || "", ...row })));
     const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
     return [names, ...rows.map((row) => names.map((name) => row[name]))].map((line) => line.map(cell).join(",")).join("\n") + "\n";
   }
