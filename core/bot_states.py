@@ -22,7 +22,7 @@ process that runs is starting, running or paused; in the other states there is n
         error --> starting: someone starts it again
         error --> stopped: wanted stopped
 
-docs/bots.md shows the same picture; a test holds both against the table below.
+docs/images/bot-states.svg shows the same; a test holds both against the table below.
 """
 
 from enum import StrEnum
