@@ -17,7 +17,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from pipelines.warehouse.database import engine
-from tests.bench.dashboard_process import chromium, dashboard, missed, ranked, say, worked_ms
+from tests.bench.dashboard_process import chromium, dashboard, missed, ranked, worked_ms
+from tests.bench.figures import Tell
 from tests.big_tables import fill
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
@@ -60,7 +61,7 @@ API = (
 
 
 def test_api_and_callbacks_of_large_tables(
-    database_url: str, redis_url: str, unused_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database_url: str, redis_url: str, unused_port: int, tmp_path: Path, tell: Tell
 ) -> None:
     """p50 and p95 of every read and every callback with CLIENTS clients at once."""
     load, late = os.getloadavg()[0], []
@@ -74,7 +75,8 @@ def test_api_and_callbacks_of_large_tables(
         every = [one for found in times.values() for one in found]
         late += missed(title, every, target, work_ms / len(every), load)
         lines = [f"{name:<62} {ranked(found)}" for name, found in [*sorted(times.items()), ("all", every)]]
-        say(capsys, f"{title}, {ROWS:,} rows a table, {CLIENTS} clients", *lines)
+        tell("\n".join(lines))
+        tell(f"{title}, {ROWS:,} rows a table, {CLIENTS} clients: {ranked(every)}", title.lower())
     assert not late, late
 
 

@@ -22,10 +22,10 @@ from tests.bench.dashboard_process import (
     missed,
     profile,
     ranked,
-    say,
     timed,
     worked_ms,
 )
+from tests.bench.figures import Tell
 from tests.dashboard_seed import seed
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
@@ -65,17 +65,21 @@ DRAG = """async (share) => {
 
 
 def test_first_loads_and_two_years(
-    database_url: str, redis_url: str, unused_port: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    database_url: str, redis_url: str, unused_port: int, tmp_path: Path, tell: Tell
 ) -> None:
     """Each page cold and with a warm cache; two years of minutes opened, panned and zoomed."""
     database, load = engine(database_url), os.getloadavg()[0]
     seed(database, time.time_ns() // 1_000_000, minutes=1500)
     _store(database, STOCK)
-    lines: list[str] = []
     late: list[str] = []
 
     def measured(
-        what: str, target_ms: float, count: int, act: Callable[[], float], before: Callable[[], object]
+        what: str,
+        target_ms: float,
+        count: int,
+        act: Callable[[], float],
+        before: Callable[[], object],
+        figure: str,
     ) -> None:
         times, worked = [], 0.0
         for _ in range(count):
@@ -83,7 +87,7 @@ def test_first_loads_and_two_years(
             began = worked_ms()
             times.append(act())
             worked += worked_ms() - began
-        lines.append(f"{what}: {ranked(times)}, {worked / count:.0f} ms of the processor")
+        tell(f"{ranked(times)}, {worked / count:.0f} ms of the processor", figure, case=what)
         late.extend(missed(what, times, target_ms, worked / count, load))
 
     with (
@@ -91,18 +95,17 @@ def test_first_loads_and_two_years(
         profile(tmp_path / "me") as context,
     ):
         for path, ready in FIRST:
-            lines.append(f"{path} with a cold cache: {_load(context, url + path, ready):.0f} ms")
+            tell(f"{path} with a cold cache: {_load(context, url + path, ready):.0f} ms")
             load_it = partial(_load, context, url + path, ready)
-            measured(f"{path} first load", FIRST_MS, LOADS - 1, load_it, lambda: None)
+            measured(f"{path} first load", FIRST_MS, LOADS - 1, load_it, lambda: None, "first-page")
         page = context.new_page()
         page.goto(f"{url}/market?symbol=BTC-USDT&timeframe=1m")
         page.wait_for_selector(FIRST[1][1])
         two_years, a_day = partial(_span, page, "2y"), partial(_span, page, "1d")
-        measured("two years opened, made of minutes", OPENED_MS, 5, two_years, a_day)
+        measured("made of minutes", OPENED_MS, 5, two_years, a_day, "two-years")
         _store(database, None)
-        measured("two years opened, stored", OPENED_MS, 5, two_years, a_day)
-        measured("panned", PANNED_MS, 12, partial(page.evaluate, DRAG, 0.05), lambda: None)
-    say(capsys, *lines)
+        measured("stored", OPENED_MS, 5, two_years, a_day, "two-years")
+        measured("panned", PANNED_MS, 12, partial(page.evaluate, DRAG, 0.05), lambda: None, "panning")
     assert not late, late
 
 

@@ -23,7 +23,8 @@ from playwright.sync_api import Page
 from websockets.asyncio.client import connect
 
 from tests.bench.dashboard_client import Client
-from tests.bench.dashboard_process import DRAWN, chromium, missed, ranked, say, timed
+from tests.bench.dashboard_process import DRAWN, chromium, missed, ranked, timed
+from tests.bench.figures import Tell
 from tests.bench.lateness import Painted, Traded, lateness
 from tests.dashboard_server import until
 from tests.live_stack import LiveStack, live_stack
@@ -116,7 +117,7 @@ def _bots(stack: LiveStack) -> list[str]:
     return names
 
 
-def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_trade_to_pixel_click_and_bytes(tmp_path: Path, tell: Tell) -> None:
     """Trades of the simulated exchange until Chromium has painted them, with CLIENTS - 1 other pages open."""
     load = os.getloadavg()[0]
     with live_stack(tmp_path, SPEED) as stack:
@@ -140,13 +141,16 @@ def test_trade_to_pixel_click_and_bytes(tmp_path: Path, capsys: pytest.CaptureFi
             came = next(client.came for client in others if client.came)
             arrived = lateness(before_end, [one for one in came if since < one.at < end], since, end)
             clicks = _clicks(page, stack)
-        say(
-            capsys,
-            f"trade to pixel, {BOTS} bots, {CLIENTS} pages: {ranked(late)}",
-            f"of it until it arrived on another page: {ranked(arrived)}",
-            f"click to status:  {ranked(clicks)}",
-            f"KB/s a page: {min(rates):.1f} to {max(rates):.1f}",
-            f"server: {100 * used / SECONDS:.0f} % of a core, {server.memory_info().rss / 1e6:.0f} MB",
+        size = f"{BOTS} bots, {CLIENTS} pages"
+        tell(
+            f"{size}: {ranked(late)}; of it until it arrived on another page: {ranked(arrived)}",
+            "trade-to-pixel",
+        )
+        tell(f"{size}: {ranked(clicks)}", "click")
+        tell(
+            f"{size}: {min(rates):.1f} to {max(rates):.1f} KB/s a page; the server takes "
+            f"{100 * used / SECONDS:.0f} % of a core, {server.memory_info().rss / 1e6:.0f} MB",
+            "page-bytes",
         )
     too_late = missed("trade to pixel", late, PIXEL_MS, 0, load) + missed("click", clicks, CLICK_MS, 0, load)
     assert not too_late, too_late
@@ -171,7 +175,7 @@ def _process_of(stack: LiveStack, service: str) -> psutil.Process:
 
 
 @pytest.mark.skipif(not MINUTES, reason="MINUTES=60 for an hour")
-def test_memory_while_pages_come_and_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_memory_while_pages_come_and_go(tmp_path: Path, tell: Tell) -> None:
     """Resident memory of the server, while CLIENTS pages are opened and closed every quarter of a minute."""
     with live_stack(tmp_path, SPEED) as stack:
         names = _bots(stack)
@@ -184,10 +188,10 @@ def test_memory_while_pages_come_and_go(tmp_path: Path, capsys: pytest.CaptureFi
         tenth = max(1, len(found) // 10)
         marks = " ".join(f"{size:.0f}" for size in found[::tenth])
         slope = _slope(found[len(found) // 3 :], MINUTES * 60 / len(found))
-        say(
-            capsys,
-            f"memory over {MINUTES:g} min, {len(found) * CLIENTS} pages: {marks} MB",
-            f"of the last two thirds: {slope:+.1f} MB an hour",
+        tell(
+            f"{MINUTES:g} min, {len(found) * CLIENTS} pages: {marks} MB; of the last two thirds "
+            f"{slope:+.1f} MB an hour",
+            "server-memory",
         )
     assert slope <= GROWTH_AN_HOUR * found[0]
 

@@ -18,8 +18,9 @@ def tell(request: pytest.FixtureRequest, capsys: pytest.CaptureFixture[str]) -> 
     command = figures.bench_command(request.node.nodeid)
 
     def say(text: str, *names: str, case: str = "") -> None:
+        assert set(names) <= {one.id for one in figures.asked()}, names
         with capsys.disabled():
-            sys.stdout.write(f"\n{text} (load {load:.1f})\n")
+            sys.stdout.write(f"\n{f'{case}: ' if case else ''}{text} (load {load:.1f})\n")
         for name in names if path else ():
             figures.add(figures.measured(name, text, command, load, case), Path(path or ""))
 

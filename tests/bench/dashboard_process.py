@@ -11,7 +11,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
-import pytest
 from playwright.sync_api import Browser, BrowserContext, sync_playwright
 
 from tests.dashboard_server import until
@@ -127,9 +126,3 @@ def missed(what: str, times: Sequence[float], target_ms: float, each_ms: float, 
     else:
         found, by = each_ms / CORES, "of all cores together"
     return [f"{what}: {found:,.0f} ms {by}, more than {target_ms:,.0f}"] if found > target_ms else []
-
-
-def say(capsys: pytest.CaptureFixture[str], *lines: str) -> None:
-    """Report, with the machine's load."""
-    with capsys.disabled():
-        sys.stdout.write("\n" + "\n".join(lines) + f"\nload {os.getloadavg()[0]:.1f}\n")
