@@ -13,7 +13,7 @@ from tests.bench import figures
 from tests.bench.figures import FOUND, Figure, Found
 
 PAGE = PROJECT_ROOT / "docs" / "benchmarks.md"
-TABLE = re.compile(r"(<!-- figures: ([^,]+)[^\n]* -->\n).*?(<!-- end -->)", re.DOTALL)
+TABLE = re.compile(r"(<!-- figures: ([^,\n]+?)(?:,[^\n]*)? -->\n).*?(<!-- end -->)", re.DOTALL)
 HEAD = "| asked | command, date, load, commit | found |\n|---|---|---|\n"
 
 

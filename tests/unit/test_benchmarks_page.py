@@ -66,11 +66,10 @@ def test_finding_has_command_day_load_and_commit(tmp_path, monkeypatch):
 
 def test_table_without_marks_is_left_alone():
     """Text around the tables stays as it is written; what is not asked in a section is not in its table."""
-    text = "before\n<!-- figures: A -->\nold\n<!-- end -->\nafter\n"
+    mark = "before\n<!-- figures: A, written by a command -->\n"
+    text = f"{mark}old\n<!-- end -->\nafter\n"
     made = written(text, [Figure("x", "A", "fast"), Figure("y", "B", "small")], [])
-    assert made.startswith("before\n<!-- figures: A -->\n| asked |") and made.endswith(
-        "<!-- end -->\nafter\n"
-    )
+    assert made.startswith(f"{mark}| asked |") and made.endswith("<!-- end -->\nafter\n")
     assert "fast" in made and "small" not in made and "old" not in made
 
 
