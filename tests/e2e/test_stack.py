@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, expect
@@ -70,6 +71,7 @@ def test_bots_trade_people_click_and_nothing_is_lost(stack: LiveStack, browser: 
 
     assert "through okx-demo" in stack.tcp.run("doctor").stdout
     assert leaks(stack.tcp, stack.dashboard, {"TCP_NOTIFY_URLS": NOTIFY_PASSWORD, **KEYS}) == []
+    assert _errors(stack.tcp.home / "logs" / "dashboard.log") == []
     # Dagster gives way to all others: on a busy machine it is up minutes after them.
     eventually(lambda: not open_ports(stack.tcp.home), 240, "every server on loopback")
     assert open_ports(stack.tcp.home) == []
@@ -97,6 +99,11 @@ def _click_stop_and_start(stack: LiveStack, browser: Browser) -> None:
     expect(row.locator(".state")).to_have_text("Running", timeout=WAIT_MS)
     eventually(lambda: _bot(stack) == ("active", "running"), 60, "the started bot's row")
     page.close()
+
+
+def _errors(log: Path) -> list[str]:
+    """Lines of failures that nobody expected, of a dashboard whose daemon was killed under it."""
+    return [line for line in log.read_text().splitlines() if '"level": "error"' in line]
 
 
 def _bot(stack: LiveStack) -> tuple[str, str]:
