@@ -298,15 +298,15 @@ def portfolio_columns(quote: str, day: str) -> list[dict[str, Any]]:
     """Bots of one currency; `day` names the day of the newest profit."""
     money, signed = f"tcpMoney(params.value, false, {CENTS})", f"tcpMoney(params.value, true, {CENTS})"
     return [
-        text("bot", "Bot", minWidth=74, cellClass="strong", tooltipField="bot"),
-        text("strategy", "Strategy", minWidth=112, tooltipField="strategy"),
+        text("bot", "Bot", minWidth=82, cellClass="strong", tooltipField="bot"),
+        text("strategy", "Strategy", minWidth=120, tooltipField="strategy"),
         number("current_value", f"Value, {quote}", money, "Cash and coins", minWidth=98),
-        number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=54),
-        number("day_pnl", day, signed, f"P&L, {day}", minWidth=82, cellClassRules=SIGNED),
+        number("share", "Share", "tcpShare(params.value)", "Part of all bots' value", minWidth=52),
+        number("day_pnl", day, signed, f"P&L, {day}", minWidth=80, cellClassRules=SIGNED),
         number("pnl", "P&L", signed, minWidth=92, cellClassRules=SIGNED),
-        number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=86, cellClassRules=SIGNED),
-        number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=86),
-        number("fees", "Fees", money, "All fills", minWidth=84),
+        number("total_return", "P&L %", "tcpPercent(params.value)", minWidth=84, cellClassRules=SIGNED),
+        number("max_drawdown", "Max DD", "tcpPercent(params.value)", "Maximum drawdown", minWidth=84),
+        number("fees", "Fees", money, "All fills", minWidth=80),
     ]
 
 
