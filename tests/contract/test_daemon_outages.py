@@ -203,7 +203,7 @@ def test_it_starts_without_redis_and_publishes_when_that_is_there(platform):
 
 
 def _wounds(url: str, symbol: str) -> list[str]:
-    """What is not as it should be once all that a start asks for again is there: an id that is missing or twice,
+    """What is not as it should be once all that a start asks for again is there: an id missing or twice,
     a minute that is not of its trades; in words."""
     with engine_of(url).connect() as connection:
         rows = connection.execute(
