@@ -29,7 +29,7 @@ class BotFolder:
 
     A file that is wrong changes nothing: its bot keeps the configuration it has, and one event says which
     file, which field and what to do. A file whose bot was deleted is such a file. Nor does one count that is
-    other than the configuration in force and was not touched since it was read here last: see bot_readings.
+    other than the configuration in force and is no news: see bot_readings.
 
     was_read: whether the files were ever brought to the database
 
@@ -101,10 +101,8 @@ class BotFolder:
             await self._reports.event("info", f"bot_{saved}", f"bot {bot_id} {saved} from {path.name}")
         if saved == "kept" and path not in self._kept:
             remedy = f"edit it, or put it in force as it is: `tcp bots configure {bot_id} {path}`"
-            message = (
-                f"{path}: is older than what bot {bot_id} was given elsewhere, and does not count: {remedy}"
-            )
-            await self._reports.event("warning", "bot_file_kept", message)
+            kept = f"{path}: differs from what is in force of bot {bot_id}, is no news, and does not count"
+            await self._reports.event("warning", "bot_file_kept", f"{kept}: {remedy}")
         (self._kept.add if saved == "kept" else self._kept.discard)(path)
 
     async def _tell(self, problems: dict[str, str]) -> None:

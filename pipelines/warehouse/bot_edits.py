@@ -50,7 +50,7 @@ def edit_bot(engine: Engine, settings: Settings, bot_id: str, changes: dict[str,
     """Change single fields of a bot, nested ones written `risk.stop_loss`; None takes a field away.
 
     What its file says stays as it is; a bot whose strategy or parameters change has them inline from then on,
-    and so has one whose file is older than what is in force: see bot_readings.
+    and so has one whose file does not count: see bot_readings.
     """
     document = find_bot(engine, bot_id).config
     path = _file_of(settings, bot_id)

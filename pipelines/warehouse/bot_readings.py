@@ -1,7 +1,8 @@
 """What each home's file said of a bot when it was read last: a file counts where it has changed since.
 
 Two hosts have files of their own. After a takeover those of the second one may be older than what was changed
-on the first one; nobody has touched them, so that they are no change.
+on the first one; nobody has touched them, so that they are no change. A file that a home has never read is
+old where the bot once had what it says.
 """
 
 import contextlib
@@ -16,7 +17,7 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from config.files import BotFile
-from pipelines.warehouse.tables import bot_readings
+from pipelines.warehouse.tables import bot_configs, bot_readings
 
 IDENTITY = "identity"
 """File of TCP_HOME with the name that the database knows it by."""
@@ -39,7 +40,8 @@ def identity_of(home: Path) -> str:
 
 
 def counts(connection: Connection, bot: Row[Any], document: Document, identity: str) -> bool:
-    """Whether what a file of this home says is news: it has changed since it was read here last.
+    """Whether what a file of this home says is news: it has changed since it was read here last, or was never
+    read here and says what the bot never had, such as an edit while no daemon ran.
 
     So is a file of a bot whose files nobody has read yet, and what is in force anyway. bot: its row in `bots`
     """
@@ -47,7 +49,12 @@ def counts(connection: Connection, bot: Row[Any], document: Document, identity: 
         return True
     statement = select(bot_readings.c.home, bot_readings.c.document).where(bot_readings.c.bot_id == bot.id)
     said = {row.home: row.document for row in connection.execute(statement)}
-    return not said or (identity in said and not _same(said[identity], document))
+    if not said:
+        return True
+    if identity in said:
+        return not _same(said[identity], document)
+    had = select(bot_configs.c.document).where(bot_configs.c.bot_id == bot.id)
+    return not any(_same(earlier, document) for earlier in connection.scalars(had))
 
 
 def note_reading(connection: Connection, bot_id: int, document: Document, identity: str) -> None:

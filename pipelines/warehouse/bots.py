@@ -93,7 +93,7 @@ def save_bot(
     identity: str | None = None,
 ) -> str:
     """Store a bot's configuration: "created", "changed" (a new version, see bot_versions) or "unchanged"; or
-    "kept", when it was read of a file that has not changed since, see bot_readings.
+    "kept", when it was read of a file that is no news, see bot_readings.
 
     A new one begins with its virtual balance, active if enabled. Symbol, timeframe and balance of a known one
     may change while it is stopped and has judged no candle; afterwards they stay, because its history would

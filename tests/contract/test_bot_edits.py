@@ -220,24 +220,45 @@ def test_a_file_counts_where_it_has_changed_since_it_was_read_there(
     other = home.model_copy(update={"home": tmp_path / "var2", "config_dir": tmp_path / "config2"})
     shutil.copytree(home.config_dir, other.config_dir)
 
-    def read(settings: Settings) -> str:
-        [(path, bot)] = read_folder(settings)[0].items()
-        return save_bot(engine, bot, path.name, identity=identity_of(settings.home))
-
-    def stop_loss() -> float | None:
-        return find_bot(engine, "mine").config["risk"].get("stop_loss")
-
     edit_bot(engine, home, "mine", {"risk.stop_loss": 0.05})
-    assert [read(other), read(other), read(home)] == ["kept", "kept", "unchanged"]
+    assert [_read(engine, other), _read(engine, other), _read(engine, home)] == ["kept", "kept", "unchanged"]
     edit_bot(engine, other, "mine", {"fee": 0.002})
-    assert stop_loss() == 0.05  # the old file was no ground to build on
-    assert [read(other), read(home), stop_loss()] == ["unchanged", "kept", 0.05]
+    assert _stop_loss(engine) == 0.05  # the old file was no ground to build on
+    assert [_read(engine, other), _read(engine, home), _stop_loss(engine)] == ["unchanged", "kept", 0.05]
     file.write_text(json.dumps(GOOD))
-    assert [read(home), stop_loss()] == ["changed", None]
-    assert [read(other), stop_loss()] == ["kept", None]
+    assert [_read(engine, home), _stop_loss(engine)] == ["changed", None]
+    assert [_read(engine, other), _stop_loss(engine)] == ["kept", None]
     with engine.begin() as connection:  # as a version of the program wrote it that knew no slippage
         connection.execute(text("UPDATE bot_readings SET document = document - 'slippage'"))
-    assert read(other) == "kept"
+    assert _read(engine, other) == "kept"
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_an_edit_while_all_hosts_were_off_counts(
+    engine: Engine, home: Settings, file: Path, tmp_path: Path, first: int
+):
+    """Whichever starts first, the one that knows the bot's file in their shared folder or the one that never
+    read it; on a machine installed anew what the bot never had counts, and what it once had does not."""
+    hosts = [home, home.model_copy(update={"home": tmp_path / "var2"})]
+    file.write_text(json.dumps(GOOD | {"risk": {"stop_loss": 0.05}}))
+    said = [_read(engine, host) for host in (hosts[first], hosts[not first])]
+    assert (said, _stop_loss(engine)) == (["changed", "unchanged"], 0.05)
+    edit_bot(engine, home, "mine", {"risk.stop_loss": 0.04})
+    for written, expected in ((0.05, "kept"), (0.03, "changed")):
+        file.write_text(json.dumps(GOOD | {"risk": {"stop_loss": written}}))
+        anew = home.model_copy(update={"home": tmp_path / expected})
+        assert (_read(engine, anew), _stop_loss(engine)) == (expected, 0.04 if expected == "kept" else 0.03)
+
+
+def _read(engine: Engine, settings: Settings) -> str:
+    """As a daemon of that host reads the only file."""
+    [(path, bot)] = read_folder(settings)[0].items()
+    return save_bot(engine, bot, path.name, identity=identity_of(settings.home))
+
+
+def _stop_loss(engine: Engine) -> float | None:
+    found: float | None = find_bot(engine, "mine").config["risk"].get("stop_loss")
+    return found
 
 
 def test_a_bot_is_stored_with_what_its_backtest_is_kept_under(engine: Engine, home: Settings, file: Path):
