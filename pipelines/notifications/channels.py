@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from config.settings import Settings
 from core.errors import BadInput
+from pipelines.notifications.desk import MESSAGE
 
 if TYPE_CHECKING:
     from apprise import NotifyBase
@@ -52,6 +53,10 @@ class Channels:
     def names(self) -> list[str]:
         """Each address without its secrets; those that look alike then are numbered."""
         return list(self._channels)
+
+    def room(self, name: str) -> int:
+        """Characters of a message that this one takes, title included: more would be refused as a whole."""
+        return min(MESSAGE, int(self._channels[name].body_maxlen))
 
     def send(self, name: str, title: str, text: str, level: str) -> bool:
         """Tell one of them; whether it took it. Waits for it, some seconds at most."""

@@ -16,6 +16,10 @@ RESOLVES = {"postgres_back": "postgres_outage", "redis_back": "redis_away"}
 BACK = "back"
 KEPT = 500
 """Notices that wait for an address at most; of more the oldest go."""
+MESSAGE = 1_900
+"""Characters of a message at most, title included: Discord refuses more than 2,000, Telegram than 4,096."""
+_BETWEEN = 2
+"""Characters between title and text, where a channel has no titles of its own."""
 _NUMBER = re.compile(r"(?<![\w-])\d[\d.,:]*")
 
 
@@ -154,8 +158,27 @@ class Desk:
                 self.memory.said[key] = Said(now_s)
 
 
-def written(notices: Sequence[Notice]) -> tuple[str, str, str]:
-    """Title, text and worst level of one message about all of them."""
+def fitting(notices: Sequence[Notice], room: int) -> Sequence[Notice]:
+    """The first of them, as many as a message of `room` characters holds whole; one at least."""
+    count = 1
+    while count < len(notices) and _size(notices[: count + 1]) <= room:
+        count += 1
+    return notices[:count]
+
+
+def written(notices: Sequence[Notice], room: int = MESSAGE) -> tuple[str, str, str]:
+    """Title, text and worst level of one message about all of them; text beyond `room` characters is cut."""
+    title, text, worst = _message(notices)
+    left = max(1, room - len(title) - _BETWEEN)
+    return title, text if len(text) <= left else f"{text[: left - 1]}…", worst
+
+
+def _size(notices: Sequence[Notice]) -> int:
+    title, text, _ = _message(notices)
+    return len(title) + _BETWEEN + len(text)
+
+
+def _message(notices: Sequence[Notice]) -> tuple[str, str, str]:
     worst = max((notice.level for notice in notices), key=LEVELS.index)
     first = notices[0]
     title = f"TCP {worst}: {first.event}" + (f" and {len(notices) - 1} more" if len(notices) > 1 else "")

@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.clock import Clock
 from pipelines.notifications.channels import Channels
-from pipelines.notifications.desk import BACK, Desk, Memory, Notice, Policy, from_event, written
+from pipelines.notifications.desk import BACK, Desk, Memory, Notice, Policy, fitting, from_event, written
 from pipelines.notifications.states import states
 from pipelines.warehouse.health import beat
 from pipelines.warehouse.notices import events_after, newest_event, read_memory, write_memory
@@ -110,12 +110,17 @@ class Watcher:
             self._desk.memory.waiting.append(Notice(now_s, "info", component, BACK, words))
 
     def _tell(self, now_s: float) -> None:
-        """Each address for itself: one that takes nothing keeps nothing from others, and misses nothing."""
+        """Each address for itself: one that takes nothing keeps nothing from others, and misses nothing.
+
+        One message a look, of what fits into it: the next look tells the rest.
+        """
         for name, due in self._desk.due(now_s).items():
             if time.monotonic() < self._next_try_s.get(name, 0):
                 continue
-            if self._channels.send(name, *written(due)):
-                self._desk.told(name, due)
+            room = self._channels.room(name)
+            portion = fitting(due, room)
+            if self._channels.send(name, *written(portion, room)):
+                self._desk.told(name, portion)
                 self._failures.pop(name, None)
                 continue
             pause = min(SLOWEST_S, LOOK_S * 2 ** min(self._failures[name] + 1, 10))

@@ -23,7 +23,7 @@ NOW_MS = 1_795_262_400_000
 
 
 class Webhook:
-    """Takes what apprise posts; `refuses` it while told to."""
+    """Takes what apprise posts, if it is not longer than Discord takes; `refuses` all while told to."""
 
     def __init__(self, port: int = 0) -> None:
         self.messages: list[dict] = []
@@ -33,9 +33,10 @@ class Webhook:
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if not outer.refuses:
+                refused = outer.refuses or len(document["title"] + document["message"]) > 2_000
+                if not refused:
                     outer.messages.append(document)
-                self.send_response(500 if outer.refuses else 200)
+                self.send_response(400 if refused else 200)
                 self.end_headers()
 
             def log_message(self, *_: object) -> None:
@@ -85,17 +86,24 @@ def test_events_reach_the_webhook_once_over_restarts(database_url, webhook):
 
 
 def test_nothing_is_lost_while_nobody_takes_it(database_url, webhook):
-    """A message that no address took stays, in the database too, and the next process tells it."""
+    """What no address took stays, in the database too, and the next process tells it, in portions if it is
+    more than a message holds."""
     connections, clock = engine(database_url), ManualClock(NOW_MS)
     ours = watcher(database_url, webhook, clock)
     ours.look()
     webhook.refuses = True
-    record_event(connections, "error", "dagster", "run_failed", "backup_job: no room", None, NOW_MS)
+    told = [f"backup of disk_{number:02}: no room is left" for number in range(60)]
+    for words in told:
+        record_event(connections, "error", "dagster", "run_failed", words, None, NOW_MS)
     ours.look()
     assert webhook.messages == []
     webhook.refuses = False
-    watcher(database_url, webhook, clock).look()
-    assert "dagster: backup_job: no room" in webhook.bodies()[0]
+    again = watcher(database_url, webhook, clock)
+    for _ in range(5):
+        again.look()
+    lines = [line for body in webhook.bodies() for line in body.splitlines()]
+    assert [line.partition(" dagster: ")[2] for line in lines] == told
+    assert len(webhook.messages) == 3
 
 
 def test_address_that_takes_nothing_misses_nothing(database_url, webhook, unused_port):

@@ -8,7 +8,7 @@ import pytest
 from config.settings import Settings
 from core.errors import BadInput
 from pipelines.notifications.channels import Channels, urls
-from pipelines.notifications.desk import Desk, Memory, Notice, Policy, written
+from pipelines.notifications.desk import MESSAGE, Desk, Memory, Notice, Policy, fitting, written
 
 T0 = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 HOUR = 3600
@@ -146,6 +146,28 @@ def test_one_message_names_the_worst_first_and_all_times():
     title, text, level = written([crash(), crash(bot="bot_002", level="error")])
     assert (title, level) == ("TCP error: bot_crashed and 1 more", "error")
     assert text.splitlines()[0] == "2026-11-21 12:00:00 UTC warning bots: bot bot_001 crashed after 7 candles"
+
+
+@pytest.mark.parametrize("room", [MESSAGE, 160])
+def test_messages_are_no_longer_than_their_channel_takes(room):
+    """Whole notices, none left out; one that alone is too long is cut."""
+    owed = [crash(bot=f"bot_{number:03}") for number in range(60)]
+    left, lines = owed, []
+    while left:
+        portion = fitting(left, room)
+        title, text, _ = written(portion, room)
+        assert len(title) + len(text) < room
+        lines += text.splitlines()
+        left = left[len(portion) :]
+    assert lines == written(owed, 10**6)[1].splitlines()
+    title, text, _ = written(fitting([crash(bot="x" * 3_000)], room), room)
+    assert (len(title) + 2 + len(text), text[-1]) == (room, "…")
+
+
+def test_channels_say_what_they_take():
+    """Pushover takes less than Discord; what takes more gets no more."""
+    channels = Channels(["discord://4711/hunter2", f"pover://{'u' * 30}@{'a' * 30}", "json://h"])
+    assert [channels.room(name) for name in channels.names()] == [MESSAGE, 1_024, MESSAGE]
 
 
 def test_addresses_come_from_the_environment_and_a_private_file(tmp_path):
