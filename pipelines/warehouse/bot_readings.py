@@ -2,7 +2,7 @@
 
 Two hosts have files of their own. After a takeover those of the second one may be older than what was changed
 on the first one; nobody has touched them, so that they are no change. A file that a home has never read is
-old where the bot once had what it says.
+old where the bot once had what it says. That of a purged bot may lie on another host still: it makes no bot.
 """
 
 import contextlib
@@ -17,10 +17,12 @@ from sqlalchemy import Connection, Row, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from config.files import BotFile
-from pipelines.warehouse.tables import bot_configs, bot_readings
+from core.errors import BadInput
+from pipelines.warehouse.tables import bot_configs, bot_readings, controls
 
 IDENTITY = "identity"
 """File of TCP_HOME with the name that the database knows it by."""
+_PURGED = "purged_bot:"
 
 Document = dict[str, Any]
 
@@ -62,6 +64,21 @@ def note_reading(connection: Connection, bot_id: int, document: Document, identi
     row = insert(bot_readings).values(bot_id=bot_id, home=identity, document=document)
     changed = {"document": row.excluded.document, "read_at": func.now()}
     connection.execute(row.on_conflict_do_update(index_elements=["bot_id", "home"], set_=changed))
+
+
+def note_purged(connection: Connection, name: str) -> None:
+    """Keep that a bot was purged now, in the transaction that does it."""
+    row = insert(controls).values(name=f"{_PURGED}{name}", value={})
+    connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"updated_at": func.now()}))
+
+
+def refuse_purged(connection: Connection, name: str) -> None:
+    """BadInput for a file that would make a bot anew which was purged."""
+    statement = select(controls.c.updated_at).where(controls.c.name == f"{_PURGED}{name}")
+    at = connection.scalar(statement)
+    if at is not None:
+        remedy = "remove the file, or `tcp bots create FILE` makes a new bot of it"
+        raise BadInput("bot_id", f"{name!r} was purged at {at:%Y-%m-%d %H:%M} UTC: {remedy}")
 
 
 def _same(stored: Document, document: Document) -> bool:

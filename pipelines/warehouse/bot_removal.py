@@ -4,6 +4,7 @@ from sqlalchemy import Connection, Engine, Table, delete, func, select, update
 
 from core.bot_states import Desired
 from core.errors import BadInput
+from pipelines.warehouse.bot_readings import note_purged
 from pipelines.warehouse.bots import BotRow, find_bot, interrupt, locked_bot, unknown_bot
 from pipelines.warehouse.tables import bots, exchange_orders, metadata
 
@@ -37,14 +38,18 @@ def restore_bot(engine: Engine, name: str) -> BotRow:
 
 
 def purge_bot(engine: Engine, name: str) -> None:
-    """Remove a bot and every row about it, in one transaction. A process of it that still runs writes nothing
-    more and ends within seconds. BadInput when there is no such bot."""
+    """Remove a bot and every row about it, in one transaction; that it was purged is kept.
+
+    A process of it that still runs writes nothing more and ends within seconds. BadInput when there is no
+    such bot.
+    """
     with engine.begin() as connection:
         row = locked_bot(connection, name)
         if row is None:
             raise unknown_bot(connection, name)
         _refuse_real_orders(connection, row.id, name)
         _forget(connection, row.id)
+        note_purged(connection, name)
 
 
 def check_purge(engine: Engine, name: str) -> None:

@@ -16,7 +16,7 @@ from core.orders import WORKING, OrderStatus
 from pipelines.backtest.variant import bot_variant
 from pipelines.bus.base import Bus
 from pipelines.warehouse.bot_market import check_market
-from pipelines.warehouse.bot_readings import counts, note_reading
+from pipelines.warehouse.bot_readings import counts, note_reading, refuse_purged
 from pipelines.warehouse.bot_versions import Origin, add_version
 from pipelines.warehouse.controls import lock_positions
 from pipelines.warehouse.exchange_orders import withdraw
@@ -97,7 +97,7 @@ def save_bot(
 
     A new one begins with its virtual balance, active if enabled. Symbol, timeframe and balance of a known one
     may change while it is stopped and has judged no candle; afterwards they stay, because its history would
-    not fit others. BadInput names the field; of a deleted bot it is bot_id.
+    not fit others. BadInput names the field; of a deleted bot it is bot_id, and of a purged one's file.
 
     Parameters
     ----------
@@ -107,6 +107,8 @@ def save_bot(
     with engine.begin() as connection:
         old = locked_bot(connection, bot.bot_id)
         if old is None:
+            if origin == "file":
+                refuse_purged(connection, bot.bot_id)
             check_market(connection, bot)
             refuse_small_sizes(connection, bot)
             bot_id, saved = _create(connection, bot, variant, config_file, origin), "created"

@@ -189,7 +189,8 @@ def test_a_bot_that_may_not_be_purged_keeps_its_file(engine: Engine, home: Setti
 
 
 def test_a_purged_bot_leaves_no_row(engine: Engine, home: Settings, file: Path):
-    """Every table that refers to bots is empty of it, and its name is free again."""
+    """Every table that refers to bots is empty of it, and its name is free again, but not for a file that
+    lies there still, as it does on another host."""
     _judge(engine, 40)
     record_crash(engine, find_bot(engine, "mine").id, 0, 1, "any", None)
     assert bench.scalar(engine, "SELECT count(*) FROM orders") > 0
@@ -199,8 +200,13 @@ def test_a_purged_bot_leaves_no_row(engine: Engine, home: Settings, file: Path):
             assert bench.scalar(engine, f"SELECT count(*) FROM {table.name}") == 0, table.name
     assert not file.exists()
     file.write_text(json.dumps(GOOD | {"virtual_balance": 7000}))
+    with pytest.raises(
+        BadInput, match=r"bot_id: 'mine' was purged at .*: remove the file, or `tcp bots create"
+    ):
+        _read(engine, home)
+    assert list_bots(engine) == []
     create_bot(engine, home, file)
-    assert find_bot(engine, "mine").cash == Decimal(7000)
+    assert (find_bot(engine, "mine").cash, _read(engine, home)) == (Decimal(7000), "unchanged")
 
 
 def test_a_second_file_with_the_id_of_a_bot_never_takes_it_over(home: Settings, file: Path):
