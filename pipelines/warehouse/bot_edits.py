@@ -14,10 +14,12 @@ from pipelines.warehouse.bot_files import bots_folder, check_bot, files_of
 from pipelines.warehouse.bot_readings import identity_of
 from pipelines.warehouse.bot_removal import check_purge, purge_bot, remove_bot, restore_bot
 from pipelines.warehouse.bot_versions import Origin
-from pipelines.warehouse.bots import file_counts, find_bot, note_file, save_bot
+from pipelines.warehouse.bots import file_counts, find_bot, list_bots, note_file, save_bot
 
 ASIDE = ".deleted"
 """Ends the name of the file of a deleted bot, which nobody reads."""
+MOST_FILES = 100
+"""Names that are tried for a bot's file."""
 
 
 def write_bot(
@@ -32,7 +34,7 @@ def write_bot(
         raise BadInput("bot_id", f"must be {bot_id!r} as it was asked for, got {document['bot_id']!r}")
     document = {"bot_id": bot_id, **document}
     bot = check_bot(document, "document", settings)
-    path = _file_of(settings, bot_id)
+    path = _file_of(engine, settings, bot_id)
     path.parent.mkdir(parents=True, exist_ok=True)
     waiting = path.with_name(path.name + ".writing")
     waiting.write_bytes(_text(document, path))
@@ -53,7 +55,7 @@ def edit_bot(engine: Engine, settings: Settings, bot_id: str, changes: dict[str,
     and so has one whose file does not count: see bot_readings.
     """
     document = find_bot(engine, bot_id).config
-    path = _file_of(settings, bot_id)
+    path = _file_of(engine, settings, bot_id)
     inline = any(field.split(".")[0] in {"strategy", "parameters"} for field in changes)
     if not inline and path.exists():
         said = plain(read_document(path))
@@ -98,9 +100,26 @@ def _counts(engine: Engine, settings: Settings, said: Any) -> bool:
     return file_counts(engine, bot, identity_of(settings.home))
 
 
-def _file_of(settings: Settings, bot_id: str) -> Path:
-    """Where the bot's file lies, or will."""
-    return next(iter(files_of(settings, bot_id)), bots_folder(settings) / f"{bot_id}.json")
+def _file_of(engine: Engine, settings: Settings, bot_id: str) -> Path:
+    """Where the bot's file lies, or will: ID.json, or where that is another's, ID-2.json and so on."""
+    own = files_of(settings, bot_id)
+    if own:
+        return own[0]
+    known = {row.name: row.config_file for row in list_bots(engine, deleted=True)}
+    names = (f"{bot_id}.json", *(f"{bot_id}-{number}.json" for number in range(2, MOST_FILES)))
+    for path in (bots_folder(settings) / name for name in names):
+        if not path.exists() or (path.name == known.get(bot_id) and not _names_a_bot(path)):
+            return path
+    raise BadInput("bot_id", f"{names[0]} to {names[-1]} are other bots' files: remove or rename one")
+
+
+def _names_a_bot(path: Path) -> bool:
+    """Whether the file says whose it is; of one that cannot be read the database knows it."""
+    try:
+        document = read_document(path)
+    except ConfigError:
+        return False
+    return isinstance(document, dict) and "bot_id" in document
 
 
 def _text(document: dict[str, Any], path: Path) -> bytes:

@@ -134,8 +134,8 @@ def note_file(engine: Engine, bot: BotFile, identity: str) -> None:
 def file_counts(engine: Engine, bot: BotFile, identity: str) -> bool:
     """Whether `save_bot` would take what this file of a bot that is known says: see bot_readings."""
     with engine.connect() as connection:
-        row = connection.execute(select(bots).where(bots.c.name == bot.bot_id)).one()
-        return counts(connection, row, bot.document(), identity)
+        row = connection.execute(select(bots).where(bots.c.name == bot.bot_id)).one_or_none()
+        return row is None or counts(connection, row, bot.document(), identity)  # None: purged meanwhile
 
 
 def was_deleted(name: str, at: datetime) -> BadInput:

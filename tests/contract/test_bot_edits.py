@@ -120,6 +120,21 @@ def test_a_file_in_yaml_stays_one(engine: Engine, home: Settings):
     assert [each.name for each in path.parent.iterdir()] == ["other-name.yaml"]
 
 
+def test_no_file_is_written_over_another_bots(engine: Engine, home: Settings, file: Path):
+    """A bot whose file is gone, and whose name another's has, gets one of another name; one that cannot be
+    read is replaced where it was the bot's own."""
+    foreign = json.dumps(GOOD | {"bot_id": "two"})
+    file.write_text(foreign)
+    edit_bot(engine, home, "mine", {"fee": 0.002})
+    own = file.with_name("mine-2.json")
+    assert (file.read_text(), json.loads(own.read_text())["fee"]) == (foreign, 0.002)
+    for broken in (file, own):
+        broken.write_text("{")
+    write_bot(engine, home, "mine", GOOD, "cli")
+    assert (file.read_text(), json.loads(own.read_text())) == ("{", GOOD)
+    assert find_bot(engine, "mine").config_file == "mine-2.json"
+
+
 def test_market_and_money_may_change_until_the_first_candle_was_judged(
     engine: Engine, home: Settings, file: Path
 ):
