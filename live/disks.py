@@ -1,6 +1,7 @@
 """How much room there is where this host writes: a full disk stops everything at once."""
 
 import asyncio
+import contextlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -33,9 +34,18 @@ class Disks:
             await asyncio.sleep(EVERY_S)
 
     def _look(self) -> dict[str, int]:
+        """A disk that answers with an error is left out: whoever writes there tells, and all else goes on."""
         found = {}
         for name, folder in self._folders.items():
-            there = next((path for path in (folder, *folder.absolute().parents) if path.exists()), None)
-            if there is not None:
-                found[name] = shutil.disk_usage(there).free
+            with contextlib.suppress(OSError):
+                found[name] = _free(folder.absolute())
         return found
+
+
+def _free(folder: Path) -> int:
+    """Bytes on its disk, or on that of the next folder above it while it is not made yet. OSError where the
+    disk answers with one, as a network's that is away does."""
+    for path in (folder, *folder.parents):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            return shutil.disk_usage(path).free
+    raise FileNotFoundError(folder)
