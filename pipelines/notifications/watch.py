@@ -13,7 +13,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from core.clock import Clock
 from pipelines.notifications.channels import Channels
 from pipelines.notifications.desk import BACK, Desk, Memory, Notice, Policy, fitting, from_event, written
-from pipelines.notifications.states import states
+from pipelines.notifications.states import Changes, states
 from pipelines.warehouse.health import beat
 from pipelines.warehouse.notices import events_after, newest_event, read_memory, write_memory
 
@@ -36,6 +36,7 @@ class Watcher:
         self._clock = clock
         self._silent_s = silent_s
         self._desk = Desk(policy, Memory(), channels.names())
+        self._changes = Changes()
         self._stored: bytes | None = None
         self._away_since_s: float | None = None
         self._failures: Counter[str] = Counter()
@@ -82,10 +83,12 @@ class Watcher:
 
     def _watch_states(self, now_s: float) -> None:
         for component, state in states(self._engine, round(now_s * 1000), self._silent_s).items():
-            if state.wrong is not None:
-                self._wrong(component, state.event, state.wrong, now_s)
-            else:
-                self._over(component, state.over, now_s)
+            was_wrong = component in self._desk.memory.down
+            words = self._changes.words(component, state, was_wrong, now_s)
+            if words is not None and was_wrong:
+                self._over(component, words, now_s)
+            elif words is not None:
+                self._wrong(component, state.event, words, now_s)
 
     def _beat(self) -> None:
         """That somebody watches is watched too: by Prometheus, and by whoever looks at the page System."""

@@ -140,29 +140,38 @@ def test_daemon_that_is_silent_and_heard_again_is_told(database_url, webhook):
 
 
 def test_what_cannot_report_itself_is_told_when_it_begins_and_when_it_is_over(database_url, webhook):
-    """Dagster that is silent, backups that are missing, a disk that is nearly full: once each, and once that
-    all is well; who watches is heard of too."""
+    """Dagster that is silent, backups that are missing, a disk that is nearly full for a minute: once
+    each, and once that all is well; who watches is heard of too."""
     connections, clock = engine(database_url), ManualClock(round(time.time() * 1000))
     ours = watcher(database_url, webhook, clock)
+    ours.look()
 
     def is_now(dagster_ago_s: int, backup_ago: str, free: float) -> None:
-        beat(connections, "live", clock.now_ms(), None, {"disk_free_bytes": {"home": free}})
-        beat(connections, "dagster", clock.now_ms() - dagster_ago_s * 1000, None, {})
+        now_ms = round(time.time() * 1000)
+        beat(connections, "live", now_ms, None, {"disk_free_bytes": {"home": free}})
+        beat(connections, "dagster", now_ms - dagster_ago_s * 1000, None, {})
         note_backup(connections, "a.dump")
         with connections.begin() as connection:
             aged = f"UPDATE controls SET updated_at = now() - interval '{backup_ago}' WHERE name = :name"
             connection.execute(text(aged), {"name": VERIFIED})
-        for _ in range(2):
+        for ago_s in (61, 59, 0):
+            clock.set(now_ms - ago_s * 1000)
             ours.look()
 
     is_now(60, "1 day", 9e9)
     assert webhook.messages == []
     is_now(660, "3 days", 4e9)
-    (told,) = webhook.bodies()
+    told = "\n".join(webhook.bodies())
+    assert told.count("\n") == 2
     for words in ("Dagster has been silent for 66", "no backup was verified for 3 days", "4.0 GB are free"):
         assert words in told
     is_now(60, "1 day", 9e9)
-    assert [title["title"] for title in webhook.messages][1:] == ["TCP info: back and 2 more"]
+    assert [message["title"] for message in webhook.messages] == [
+        "TCP error: silent and 1 more",
+        "TCP error: full",
+        "TCP info: back and 1 more",
+        "TCP info: back",
+    ]
     assert heartbeat_age_s(connections, "notify") < 60
 
 

@@ -9,6 +9,7 @@ from config.settings import Settings
 from core.errors import BadInput
 from pipelines.notifications.channels import Channels, urls
 from pipelines.notifications.desk import MESSAGE, Desk, Memory, Notice, Policy, fitting, written
+from pipelines.notifications.states import Changes, disk_states
 
 T0 = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
 HOUR = 3600
@@ -168,6 +169,22 @@ def test_channels_say_what_they_take():
     """Pushover takes less than Discord; what takes more gets no more."""
     channels = Channels(["discord://4711/hunter2", f"pover://{'u' * 30}@{'a' * 30}", "json://h"])
     assert [channels.room(name) for name in channels.names()] == [MESSAGE, 1_024, MESSAGE]
+
+
+def test_disk_that_swings_round_its_limit_is_told_once():
+    """It is full, or has room again, when it was so for a minute; between the limits nothing changes."""
+    changes, is_full, told = Changes(), False, []
+    full, swings, room = [4.9e9] * 31, [4.9e9, 5.1e9] * 31, [6.1e9] * 31
+    for look, free in enumerate([*swings, *full, *swings, *room[1:], 5.9e9, *room, *swings]):
+        state = disk_states({"disk_free_bytes": {"home": free}})["disk of home"]
+        words = changes.words("disk of home", state, is_full, T0 + look * 2)
+        if words is not None:
+            is_full = not is_full
+            told.append((look, words))
+    assert told == [
+        (62 + 30, "4.9 GB are free: make room, or everything stops"),
+        (62 + 31 + 62 + 31 + 30, "there is room again"),
+    ]
 
 
 def test_addresses_come_from_the_environment_and_a_private_file(tmp_path):
