@@ -127,10 +127,13 @@ def dump(url: str, file: Path, snapshot: str | None = None) -> int:
 
 def check_target(file: Path) -> None:
     """BadInput where no backup can be written."""
+    folder = file.parent.absolute()
+    if not os.access(folder, os.F_OK) or not folder.is_dir():
+        raise BadInput(str(file), f"the folder {folder} does not exist")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise BadInput(str(file), f"this account may not write into {folder}: choose a folder that it may")
     if file.exists():
         raise BadInput(str(file), "exists already: choose another name")
-    if not file.parent.is_dir():
-        raise BadInput(str(file), f"the folder {file.parent} does not exist")
 
 
 def sha256_of(file: Path) -> str:

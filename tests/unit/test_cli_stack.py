@@ -6,6 +6,8 @@ import shlex
 import socket
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import make_url
@@ -25,7 +27,7 @@ from cli.stack.started import as_started, forget, remember
 from cli.stack.supervisor_config import config_text
 from cli.stack.table import columns, duration
 from cli.stack.up import check_speed
-from config.settings import Settings
+from config.settings import PROJECT_ROOT, Settings
 from core.errors import BadInput
 from pipelines.exchanges.okx.keys import VARIABLES
 
@@ -53,6 +55,41 @@ def test_taken_port_names_port_variable_and_process():
         port = holder.getsockname()[1]
         with pytest.raises(BadInput, match=rf"TCP_DASHBOARD_PORT: port {port} is in use by .*process \d+"):
             check_port("TCP_DASHBOARD_PORT", "127.0.0.1", port)
+
+
+_ANOTHER_ACCOUNT = """
+import os, sys
+from pathlib import Path
+from cli.stack.backup import check_target
+from core.errors import BadInput
+if os.geteuid() == 0:
+    os.setuid(54_321)
+for name in sys.argv[1:]:
+    try:
+        check_target(Path(name))
+    except BadInput as error:
+        print(error)
+"""
+
+
+def test_backup_into_a_folder_that_may_not_be_written_is_refused():
+    """Before anything is dumped, with the folder and what to do; so is one that may not even be entered."""
+    with tempfile.TemporaryDirectory() as name:
+        closed = Path(name) / "closed"
+        closed.mkdir(mode=0)
+        Path(name).chmod(0o555)
+        files = [f"{name}/a.dump", f"{closed}/a.dump", f"{closed}/below/a.dump", "/dev/null/a.dump"]
+        asked = subprocess.run(
+            [sys.executable, "-c", _ANOTHER_ACCOUNT, *files], cwd=PROJECT_ROOT, capture_output=True, text=True
+        )
+        Path(name).chmod(0o755)
+        closed.chmod(0o755)
+    assert asked.stdout.splitlines() == [
+        f"{files[0]}: this account may not write into {name}: choose a folder that it may",
+        f"{files[1]}: this account may not write into {closed}: choose a folder that it may",
+        f"{files[2]}: the folder {closed}/below does not exist",
+        f"{files[3]}: the folder /dev/null does not exist",
+    ], asked.stderr
 
 
 def test_secret_is_private_and_lasting(tmp_path):

@@ -133,7 +133,8 @@ def test_image_copies_what_the_build_is_given(dockerfile) -> None:
 
 
 def test_commands_see_what_the_units_see() -> None:
-    """`deploy/tcp` has the account, the folders and the file of settings of tcp-live.service."""
+    """`deploy/tcp` has the account, the folders and the file of settings of tcp-live.service, and begins
+    in the one where commands may write."""
     unit, script = (DEPLOY / "systemd" / "tcp-live.service").read_text(), (DEPLOY / "tcp").read_text()
     folders = set(re.findall(r"\b(TCP_[A-Z_]+=\S+)", unit))
     assert len(folders) == 4
@@ -141,11 +142,14 @@ def test_commands_see_what_the_units_see() -> None:
     for name, option in (
         ("User", "--uid"),
         ("Group", "--gid"),
-        ("WorkingDirectory", "--working-directory"),
         ("EnvironmentFile", "--property=EnvironmentFile"),
     ):
         (value,) = re.findall(rf"^{name}=(.+)$", unit, re.MULTILINE)
         assert f"{option}={value} " in script.replace("\n", " "), name
+    assert re.findall(r'--property=StateDirectory="([^"]+)"', script) == re.findall(
+        r"StateDirectory=(.+)", unit
+    )
+    assert "TCP_HOME=" + re.findall(r"--working-directory=(\S+)", script)[0] in folders
     assert subprocess.run(["sh", "-n", str(DEPLOY / "tcp")]).returncode == 0
 
 
