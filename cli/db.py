@@ -84,13 +84,13 @@ def restore(file: Path = typer.Argument(help="A file that `tcp db backup` wrote.
     """Replace the database's content by FILE's, all of it or nothing. Stop the stack first, on every host."""
     from cli.stack.ensure import ensure
     from cli.stack.restore import check_dump, load
-    from pipelines.warehouse.lock import refuse_running
+    from pipelines.warehouse.lock import kept_from_running
 
     check_dump(file)
     # Not migrated: what is there is replaced, and may be of a newer program than this one.
     url = str(ensure(database=True, migrated=False).database_url)
-    refuse_running(url)
-    load(url, file)
+    with kept_from_running(url):
+        load(url, file)
     print(f"restored from {file}")
 
 

@@ -1,6 +1,7 @@
 """One daemon a database: an advisory lock that lives as long as its connection."""
 
 import contextlib
+from collections.abc import Iterator
 
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.exc import SQLAlchemyError
@@ -66,11 +67,16 @@ class DaemonLock:
         connection.close()
 
 
-def refuse_running(url: str) -> None:
-    """BadInput while a daemon, or the process that sends orders, works on the database: what it knows would
-    not be what is there afterwards."""
-    for key, name in ((DAEMON_LOCK, "a daemon"), (ORDERS_LOCK, "the process that sends orders")):
-        lock = DaemonLock(engine(url), key)
-        if not lock.hold():
-            raise BadInput("TCP_DATABASE_URL", f"{name} works on this database: stop it first, `tcp down`")
-        lock.release()
+@contextlib.contextmanager
+def kept_from_running(url: str) -> Iterator[None]:
+    """Neither a daemon nor the process that sends orders begins to work on the database meanwhile, on any
+    host; BadInput while one does: what it knows would not be what is there afterwards."""
+    with contextlib.ExitStack() as held:
+        for key, name in ((DAEMON_LOCK, "a daemon"), (ORDERS_LOCK, "the process that sends orders")):
+            lock = DaemonLock(engine(url), key)
+            if not lock.hold():
+                raise BadInput(
+                    "TCP_DATABASE_URL", f"{name} works on this database: stop it first, `tcp down`"
+                )
+            held.callback(lock.release)
+        yield

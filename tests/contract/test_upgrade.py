@@ -5,9 +5,10 @@ import pytest
 from alembic import command
 from sqlalchemy.engine import make_url
 
+from cli.stack.restore import holds_hypertables
 from pipelines.warehouse import database
 from pipelines.warehouse.lock import DAEMON_LOCK, ORDERS_LOCK, DaemonLock
-from tests.stack import Tcp
+from tests.stack import Tcp, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -94,7 +95,7 @@ def test_an_older_program_restores_its_own_backup_over_a_newer_schema(database_u
 
 @pytest.mark.parametrize("key", [DAEMON_LOCK, ORDERS_LOCK])
 def test_nothing_is_restored_under_a_running_daemon(database_url, tmp_path, key):
-    """Nor under the process that sends orders, wherever it runs; the rows stay."""
+    """Nor under the process that sends orders, wherever it runs; the rows stay. Neither begins meanwhile."""
     tcp = Tcp(tmp_path / "home", TCP_DATABASE_URL=database_url)
     backup = tmp_path / "own.dump"
     assert tcp.run("db", "backup", str(backup)).returncode == 0
@@ -106,8 +107,24 @@ def test_nothing_is_restored_under_a_running_daemon(database_url, tmp_path, key)
     assert (result.returncode, result.stderr.count("\n")) == (2, 1)
     assert "works on this database: stop it first" in result.stderr
     assert _names(database_url) == ["later"]
-    assert tcp.run("db", "restore", str(backup)).returncode == 0
+    with psycopg.connect(_libpq(database_url)) as reader:
+        reader.execute("LOCK controls IN ACCESS SHARE MODE")
+        restoring = tcp.start("db", "restore", str(backup), output=tmp_path / "restore.log")
+        if not holds_hypertables(backup):  # which are loaded beside it, and wait for nobody
+            eventually(lambda: _waiting(database_url), 60, "the restore waits for a reader")
+            assert not lock.hold()
+    assert restoring.wait(60) == 0
     assert _names(database_url) == []
+    assert lock.hold()
+    lock.release()
+
+
+def _waiting(url: str) -> int:
+    """Sessions that wait for a lock."""
+    with psycopg.connect(_libpq(url)) as connection:
+        waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        ((found,),) = connection.execute(waiting + " AND datname = current_database()")
+    return found
 
 
 def _names(url: str) -> list[str]:
