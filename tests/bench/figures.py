@@ -13,6 +13,7 @@ from config.settings import PROJECT_ROOT
 
 FOLDER = PROJECT_ROOT / "tests" / "bench"
 ASKED, FOUND = FOLDER / "figures.toml", FOLDER / "figures.jsonl"
+PAGE = PROJECT_ROOT / "docs" / "benchmarks.md"
 VARIABLE = "BENCH_FIGURES"
 """The file that findings are appended to: `make bench` sets it, a bench run alone keeps nothing."""
 
@@ -70,7 +71,7 @@ def measured(figure: str, text: str, command: str, load: float, case: str = "") 
     """A measurement of now, of this checkout."""
     said = "; ".join(" ".join(line.split()) for line in text.splitlines() if line.strip())
     day = datetime.now(UTC).date().isoformat()
-    return Found(figure, said.replace("|", "\\|"), command, day, f"{load:.1f}", _commit(), case)
+    return Found(figure, said.replace("|", "\\|"), command, day, f"{load:.1f}", commit(), case)
 
 
 def add(one: Found, path: Path) -> None:
@@ -96,9 +97,10 @@ def bench_command(test: str) -> str:
     return f"`{' '.join([*given, Path(file).name])}`, `{function.partition('[')[0]}`"
 
 
-def _commit() -> str:
-    """This checkout's, and whether it was changed since."""
-    git = ("git", "-C", str(PROJECT_ROOT))
+def commit(root: Path = PROJECT_ROOT) -> str:
+    """Of the checkout at `root`, and whether it was changed since, but for what the benches themselves write."""
+    git = ("git", "-C", str(root))
     name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
-    changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], capture_output=True)
+    ours = [f":!{path.relative_to(PROJECT_ROOT)}" for path in (FOUND, PAGE)]
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD", "--", ".", *ours], capture_output=True)
     return name.stdout.strip() + (" with changes" if changed.returncode else "")

@@ -8,11 +8,9 @@ import re
 import sys
 from collections.abc import Sequence
 
-from config.settings import PROJECT_ROOT
 from tests.bench import figures
-from tests.bench.figures import FOUND, Figure, Found
+from tests.bench.figures import FOUND, PAGE, Figure, Found
 
-PAGE = PROJECT_ROOT / "docs" / "benchmarks.md"
 TABLE = re.compile(r"(<!-- figures: ([^,\n]+?)(?:,[^\n]*)? -->\n).*?(<!-- end -->)", re.DOTALL)
 HEAD = "| asked | command, date, load, commit | found |\n|---|---|---|\n"
 

@@ -1,13 +1,27 @@
 """The page of benchmarks says what was found, and nothing else."""
 
+import os
 import re
+import subprocess
 
 import msgspec
 import pytest
 
 from config.settings import PROJECT_ROOT
-from tests.bench.figures import Figure, Found, add, asked, bench_command, found, measured, newest
-from tests.bench.page import PAGE, TABLE, row, written
+from tests.bench.figures import (
+    FOUND,
+    PAGE,
+    Figure,
+    Found,
+    add,
+    asked,
+    bench_command,
+    commit,
+    found,
+    measured,
+    newest,
+)
+from tests.bench.page import TABLE, row, written
 
 FOLDER = PROJECT_ROOT / "tests" / "bench"
 
@@ -62,6 +76,28 @@ def test_finding_has_command_day_load_and_commit(tmp_path, monkeypatch):
     assert re.fullmatch(r"20\d\d-\d\d-\d\d", one.date)
     if (PROJECT_ROOT / ".git").exists():
         assert re.fullmatch(r"[0-9a-f]{7,}( with changes)?", one.commit or "")
+
+
+def test_findings_of_a_run_have_one_commit(tmp_path):
+    """What the benches write themselves is no change of the checkout they measure; anything else is."""
+    ours = [tmp_path / path.relative_to(PROJECT_ROOT) for path in (FOUND, PAGE)]
+    files = [*ours, tmp_path / "core" / "prices.py"]
+    for file in files:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("before\n")
+    who = {
+        f"GIT_{role}_{what}": "x@example.com"
+        for role in ("AUTHOR", "COMMITTER")
+        for what in ("NAME", "EMAIL")
+    }
+    for command in ("init -q", "add .", "commit -q -m all"):
+        subprocess.run(["git", "-C", str(tmp_path), *command.split()], check=True, env=os.environ | who)
+    clean = commit(tmp_path)
+    assert re.fullmatch(r"[0-9a-f]{7,}", clean)
+    for file in files:
+        assert commit(tmp_path) == clean
+        file.write_text("after\n")
+    assert commit(tmp_path) == f"{clean} with changes"
 
 
 def test_table_without_marks_is_left_alone():
