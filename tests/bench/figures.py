@@ -98,7 +98,7 @@ def bench_command(test: str) -> str:
 
 
 def commit(root: Path = PROJECT_ROOT) -> str:
-    """Of the checkout at `root`, and whether it was changed since, but for what the benches themselves write."""
+    """Of the checkout at `root`, and whether it was changed since, but for what benches themselves write."""
     git = ("git", "-C", str(root))
     name = subprocess.run([*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
     ours = [f":!{path.relative_to(PROJECT_ROOT)}" for path in (FOUND, PAGE)]
