@@ -75,8 +75,7 @@ def kept_from_running(url: str) -> Iterator[None]:
         for key, name in ((DAEMON_LOCK, "a daemon"), (ORDERS_LOCK, "the process that sends orders")):
             lock = DaemonLock(engine(url), key)
             if not lock.hold():
-                raise BadInput(
-                    "TCP_DATABASE_URL", f"{name} works on this database: stop it first, `tcp down`"
-                )
+                stop = "stop it first: `tcp down`, or its unit or container (docs/deploy.md, Restore)"
+                raise BadInput("TCP_DATABASE_URL", f"{name} works on this database: {stop}")
             held.callback(lock.release)
         yield

@@ -190,6 +190,18 @@ def test_documented_steps_enable_every_unit() -> None:
     assert started == set(texts)
 
 
+def test_documented_restore_stops_all_that_runs_on_the_database(compose) -> None:
+    """Every container of the product's image, and with one unit each service of its way."""
+    page = (PROJECT_ROOT / "docs" / "deploy.md").read_text()
+    (containers,) = re.findall(r"docker compose --profile notify stop (.+)", page)
+    ours = {name for name, one in compose["services"].items() if one["image"].startswith("${TCP_IMAGE")}
+    assert set(containers.split()) == ours
+    stopped = re.search(r"systemctl stop (\S+) +# or (\S+)", page)
+    assert stopped is not None
+    parts = {unit.name for unit in UNITS if f"PartOf={stopped[2]}" in unit.read_text()}
+    assert {*stopped.groups(), *parts} == {unit.name for unit in UNITS}
+
+
 @pytest.mark.parametrize(
     "unit", [unit for unit in UNITS if unit.suffix == ".service"], ids=lambda unit: unit.name
 )
