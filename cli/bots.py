@@ -75,7 +75,7 @@ def create(file: Path = typer.Argument(help="JSON or YAML; see config/bots."), a
     from pipelines.warehouse.bot_files import create_bot
     from pipelines.warehouse.bots import find_bot
 
-    settings = _settings()
+    settings = _settings(must_exist=False)
     engine = _connect(settings)
     bot = create_bot(engine, settings, file)
     _tell(settings, bot.bot_id)
@@ -267,10 +267,10 @@ def _object(document: Any, file: Path) -> dict[str, Any]:
     return found
 
 
-def _settings() -> Settings:
+def _settings(must_exist: bool = True) -> Settings:
     from cli.stack.ensure import ensure
 
-    return ensure(database=True)
+    return ensure(database=True, must_exist=must_exist)
 
 
 def _connect(settings: Settings) -> "Engine":

@@ -50,7 +50,7 @@ def backup(
     from pipelines.warehouse.backups import note_backup
     from pipelines.warehouse.database import engine
 
-    settings = ensure(database=True)
+    settings = ensure(database=True, must_exist=True)
     made = back_up(str(settings.database_url), file or usual_name(settings.home), settings.home, verify)
     if verify:
         note_backup(engine(str(settings.database_url)), str(made.file))

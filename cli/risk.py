@@ -119,7 +119,7 @@ def kill_switch(
 def _settings() -> Settings:
     from cli.stack.ensure import ensure
 
-    return ensure(database=True)
+    return ensure(database=True, must_exist=True)
 
 
 def _engine(settings: Settings) -> "Engine":

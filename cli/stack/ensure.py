@@ -14,7 +14,11 @@ Wanted = bool | Literal["if it can be had"]
 
 
 def ensure(
-    database: bool = False, redis: Wanted = False, exchange: bool = False, migrated: bool = True
+    database: bool = False,
+    redis: Wanted = False,
+    exchange: bool = False,
+    migrated: bool = True,
+    must_exist: bool = False,
 ) -> Settings:
     """Settings with every URL resolved, and the named servers answering.
 
@@ -22,9 +26,14 @@ def ensure(
     for an answer, and BadInput names the variable when none comes; of a Redis that is wanted if it can be had
     a line on stderr says so. The database is migrated unless told otherwise. The process's environment is
     updated too, so that its children agree.
+
+    must_exist: BadInput where the embedded database would have to be made first
     """
     given = settings()
     plan = make_plan(given)
+    if must_exist and "postgres" in plan.embedded and not plan.postgres.has_data():
+        remedy = "set TCP_HOME, or TCP_DATABASE_URL, to that of the stack you mean; `tcp up` makes a new one"
+        raise BadInput("TCP_HOME", f"{plan.home.path} has no database: {remedy}")
     wanted = {"postgres": database, "redis": redis is True, "sim": exchange}
     names = [name for name in plan.embedded if wanted[name]]
     check_given_servers(plan, database, redis is True)

@@ -8,7 +8,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cli.stack.accounts import Account, data_folder, own, programs_for, server_account
-from cli.stack.archive_folder import archive_options, finish_recovery, make_archive, system_identifier
+from cli.stack.archive_folder import (
+    archive_options,
+    finish_recovery,
+    make_archive,
+    recovered_data,
+    system_identifier,
+)
 from cli.stack.deserted import sign
 from cli.stack.ports import LOOPBACK, remembered_port
 from cli.stack.secret import secret, write_private
@@ -46,6 +52,10 @@ class PostgresServer:
     def url(self, database: str = DATABASE) -> str:
         """SQLAlchemy URL of a database of this server."""
         return f"postgresql+psycopg://{USER}:{self._password()}@{LOOPBACK}:{self.port}/{database}"
+
+    def has_data(self) -> bool:
+        """Whether its database was made already."""
+        return any((folder / "PG_VERSION").exists() for folder in (self.data, recovered_data(self.data)))
 
     def prepare(self) -> None:
         """Make the data folder at the first start; BadInput when it is of another PostgreSQL version, or the
