@@ -76,11 +76,11 @@ def _in_coins(points: Rows, quote: str) -> Card:
 
 
 def _costs(days: Rows, bots: Rows, quote: str) -> Card:
-    fees = sum(float(bot["fees"] or 0) for bot in bots)
-    turnover = sum(float(day["turnover"] or 0) for day in days)
-    share = percent(fees / turnover, 3, signed=False) if turnover else DASH
-    places = cents(quote)
-    hint = f"All fills: {share} of {money(turnover, places)} {quote} bought and sold"
+    """All fees; what they are of the turnover is of the days that are read, on both sides."""
+    fees, places = sum(float(bot["fees"] or 0) for bot in bots), cents(quote)
+    paid, turnover = (sum(float(day[name] or 0) for day in days) for name in ("fees", "turnover"))
+    share = percent(paid / turnover, 3, signed=False) if turnover else DASH
+    hint = f"All fills; {share} of {money(turnover, places)} {quote} bought and sold since {days[0]['day']}"
     return "Fees", money(fees, places), "", hint
 
 
