@@ -163,7 +163,7 @@ def _side_by_side(columns: Sequence[Compared], stretch: Stretch | None) -> html.
     told = _told(stretch) if stretch and is_cut else ""
     hint = "All are measured over the time that each of them has"
     return panel(
-        metrics_table(measured(columns, stretch) if stretch else columns, is_fair=stretch is not None),
+        metrics_table(measured(columns, stretch), is_fair=stretch is not None),
         title="Side by side",
         tools=[
             html.Span(told, className="muted small", title=hint),

@@ -3,7 +3,7 @@ three days. Pure but for asking each for its trips."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -56,9 +56,21 @@ def within(curve: pl.DataFrame, stretch: Stretch) -> pl.DataFrame:
     return curve.filter(pl.col("timestamp").is_between(*stretch))
 
 
-def measured(columns: Sequence[Compared], stretch: Stretch) -> list[Compared]:
-    """All of them over the stretch: one that has more is measured anew, from its value at the beginning."""
-    return [column if column.stretch == stretch else _over(column, stretch) for column in columns]
+def measured(columns: Sequence[Compared], stretch: Stretch | None) -> list[Compared]:
+    """All of them over the stretch, or without one each over its own time: one that has more is measured
+    anew, from its value at the beginning. None tells a growth a year of less than a day."""
+    found = [
+        column if stretch is None or column.stretch == stretch else _over(column, stretch)
+        for column in columns
+    ]
+    return [_of_a_day(column, *(stretch or column.stretch)) for column in found]
+
+
+def _of_a_day(column: Compared, begin: datetime, end: datetime) -> Compared:
+    """Without `cagr` where the time is less than a day: stored runs have it of any length."""
+    if column.metrics.get("cagr") is None or end - begin >= timedelta(days=1):
+        return column
+    return replace(column, metrics={**column.metrics, "cagr": None})
 
 
 def _over(column: Compared, stretch: Stretch) -> Compared:

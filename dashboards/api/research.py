@@ -104,5 +104,5 @@ def _compared(engine: Engine, chosen: Sequence[str]) -> list[dict[str, Any]]:
             "to": (stretch or column.stretch)[1],
             **{name: column.metrics.get(name) for name in comparison.SHOWN},
         }
-        for column in (measured(columns, stretch) if stretch else columns)
+        for column in measured(columns, stretch)
     ]

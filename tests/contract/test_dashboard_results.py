@@ -82,15 +82,16 @@ def test_the_page_has_intervals_months_and_how_trades_ended(database):
 
 
 def test_a_run_and_a_bot_are_compared_over_the_time_of_both(database, database_url):
-    """A run of the last hours is what it was; the bot, which is older, has the return, trips and fees of
-    those hours alone. A deleted bot is not offered, nor chosen by itself."""
+    """A run of the last hours is what it was, but for its growth a year; the bot, which is older, has the
+    return, trips and fees of those hours alone. A deleted bot is not offered, nor chosen by itself."""
     since = datetime(2026, 3, 2, 2, tzinfo=UTC)
     run = execute(BacktestRequest.read(ASKED | {"start": since.isoformat()}), database_url)
     chosen = ["bot:bot_001", run.id]
     columns = read(database, chosen)
     stretch = common(columns)
     bot, same = measured(columns, stretch)
-    assert same is columns[1] and stretch == same.stretch
+    assert same.metrics == {**columns[1].metrics, "cagr": None} and stretch == same.stretch
+    assert columns[1].metrics["cagr"] is not None and bot.metrics["cagr"] is None
     with database.connect() as connection:
         fees, sells, first, last = connection.execute(sa.text(OF_BOT), {"since": stretch[0]}).one()
     assert 0 < sells == bot.metrics["closed_trades"] < columns[0].metrics["closed_trades"]

@@ -62,6 +62,18 @@ def test_a_long_run_is_measured_over_the_days_of_the_bot_beside_it():
     assert "strong" not in str(metrics_table([same, same]))
 
 
+def test_none_tells_a_growth_a_year_of_less_than_a_day():
+    """A stored run has it of any length, a bot from a day on: side by side both have it or both have not, and
+    a run by itself has it from a day on too."""
+    told = {"cagr": 250.0, "total_return": 0.02}
+    run = compared("run", [1000.0] * 24, metrics=told)
+    bot = compared("bot", [500.0] * 24, metrics={"cagr": 12.0})
+    assert [column.metrics["cagr"] for column in measured([run, bot], common([run, bot]))] == [None, None]
+    assert [column.metrics for column in measured([run], None)] == [{"cagr": None, "total_return": 0.02}]
+    day = compared("day", [1000.0] * 25, metrics=told)
+    assert measured([day], common([day])) == [day] == measured([day], None)
+
+
 def test_nobody_is_the_best_of_different_times():
     """Without common time, or with one point of it, each says of when it is, and none is strong."""
     run = compared("run", [1000.0, 1600.0], metrics={"total_return": 0.6})
