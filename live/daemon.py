@@ -31,6 +31,7 @@ from pipelines.exchanges.connect import make_feed, make_rest
 from pipelines.exchanges.measured import Connections
 from pipelines.logs import configure_logs
 from pipelines.warehouse import database
+from pipelines.warehouse.backups import ask_for_backups
 from pipelines.warehouse.lock import DaemonLock
 from pipelines.warehouse.spool import database_id
 
@@ -85,6 +86,7 @@ async def _live(
     wall, clock = SystemClock(), ExchangeClock()
     events = Events(engine, bus, wall)
     connections = Connections(clock)
+    await asyncio.to_thread(ask_for_backups, engine)
     collector = Collector(
         settings.symbol_list,
         timeframes,

@@ -131,7 +131,9 @@ def _dagster(age: float | None) -> Finding:
 def _verified(age: float | None) -> Finding:
     """Whatever the folder: what counts is that some backup was read back."""
     if age is None:
-        return Finding("verified backup", None, "none, and nothing to lose yet")
+        return Finding(
+            "verified backup", None, "none is known; they are asked for from the daemon's first start on"
+        )
     ago = timedelta(seconds=round(age))
     if age > OLD_BACKUP_S:
         remedy = "`tcp db backup --verify`; Dagster makes one every night where it runs"

@@ -3,12 +3,19 @@
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from pipelines.warehouse.spool import DATABASE_ID
 from pipelines.warehouse.tables import controls
 
 VERIFIED = "verified_backup"
+ASKED_FOR = "backups_asked_for"
 OLD_BACKUP_S = 2 * 86_400
 """Dagster makes one a night: two were missed."""
+
+
+def ask_for_backups(engine: Engine) -> None:
+    """From now on, if not from an earlier call: what was backed up before anybody noted it is not known."""
+    row = insert(controls).values(name=ASKED_FOR, value={})
+    with engine.begin() as connection:
+        connection.execute(row.on_conflict_do_nothing())
 
 
 def note_backup(engine: Engine, file: str) -> None:
@@ -20,10 +27,10 @@ def note_backup(engine: Engine, file: str) -> None:
 
 
 def backup_age_s(engine: Engine) -> float | None:
-    """Seconds since the newest verified backup; without any, since a daemon first ran on the database, and
-    None where none ever did."""
+    """Seconds since the newest verified backup; without any, since they are asked for, and None where they
+    never were, because no daemon ran on the database."""
     newest = select(func.max(controls.c.updated_at)).where(controls.c.name == VERIFIED).scalar_subquery()
-    began = select(func.max(controls.c.updated_at)).where(controls.c.name == DATABASE_ID).scalar_subquery()
+    began = select(func.max(controls.c.updated_at)).where(controls.c.name == ASKED_FOR).scalar_subquery()
     with engine.connect() as connection:
         age = connection.scalar(select(func.extract("epoch", func.now() - func.coalesce(newest, began))))
     return None if age is None else float(age)

@@ -18,6 +18,7 @@ from config.settings import PROJECT_ROOT
 from core.timeframes import Timeframe
 from pipelines.bus.books import read_book
 from pipelines.bus.redis import RedisBus
+from pipelines.warehouse.backups import backup_age_s
 from pipelines.warehouse.database import engine as engine_of
 from tests.sql_candles import candles_by_sql, holes_by_sql
 
@@ -112,6 +113,7 @@ def test_it_says_how_it_is_refuses_a_second_one_and_stops_cleanly_in_five_second
         assert health["feed"] == "live"
         assert set(health["disk_free_bytes"]) == {"home", "lake"}
         assert all(free > 0 for free in health["disk_free_bytes"].values())
+        assert backup_age_s(engine_of(database_url)) is not None
         # The rate is that of the last eight answers; one late answer among the first bends it for a moment.
         until(lambda: heartbeat(database_url)["clock_rate"] == pytest.approx(60, rel=0.1))
         assert {symbol["state"] for symbol in health["symbols"].values()} == {"live"}

@@ -3,12 +3,12 @@
 import time
 
 import pytest
-from sqlalchemy import text
+from sqlalchemy import Engine, text
 
 from cli.stack.doctor_state import database_findings, disk_findings
 from cli.stack.plan import Plan, make_plan
 from config.settings import Settings
-from pipelines.warehouse.backups import note_backup
+from pipelines.warehouse.backups import ask_for_backups, note_backup
 from pipelines.warehouse.controls import set_kill_switch
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import beat, record_event
@@ -37,16 +37,23 @@ def said(plan: Plan) -> dict[str, tuple[bool | None, str]]:
 
 
 def test_healthy_database_has_nothing_wrong(database_url, tmp_path):
-    """All is well, and the daemon that never ran is a note."""
+    """All is well, and the daemon that never ran is a note. Nothing is known of the backups of an earlier
+    version's database: it has two days for one from the daemon's next start, and no more."""
+    connections = engine(database_url)
+    database_id(connections)
+    _age_controls(connections)
     before = said(planned(database_url, tmp_path))
     assert before.pop("daemon")[0] is None
     assert before.pop("verified backup")[0] is None
     assert {ok for ok, _ in before.values()} == {True}
     assert "WAL archive" not in before  # this server keeps none
     for name in ("live", "dagster"):
-        beat(engine(database_url), name, round(time.time() * 1000), None, DAEMON)
-    database_id(engine(database_url))
+        beat(connections, name, round(time.time() * 1000), None, DAEMON)
+    ask_for_backups(connections)
     assert {ok for ok, _ in said(planned(database_url, tmp_path)).values()} == {True}
+    _age_controls(connections)
+    ask_for_backups(connections)
+    assert said(planned(database_url, tmp_path))["verified backup"][0] is False
 
 
 def test_everything_that_is_wrong_is_named_with_what_helps(database_url, tmp_path):
@@ -65,8 +72,7 @@ def test_everything_that_is_wrong_is_named_with_what_helps(database_url, tmp_pat
     beat(connections, "live", round(time.time() * 1000), None, wrong)
     beat(connections, "dagster", round(time.time() * 1000) - 601_000, None, {})
     note_backup(connections, "a.dump")
-    with connections.begin() as connection:
-        connection.execute(text("UPDATE controls SET updated_at = now() - interval '49 hours'"))
+    _age_controls(connections)
     found = said(planned(database_url, tmp_path))
     expected = {
         "bots": (False, "ZeroDivisionError"),
@@ -111,3 +117,8 @@ def test_what_lies_on_the_disk_is_looked_at(database_url, tmp_path):
     (tmp_path / "backups").mkdir()
     (tmp_path / "backups" / "backup-1.dump").write_text("")
     assert {finding.name: finding.ok for finding in disk_findings(plan)}["backups"] is True
+
+
+def _age_controls(connections: Engine) -> None:
+    with connections.begin() as connection:
+        connection.execute(text("UPDATE controls SET updated_at = now() - interval '49 hours'"))
