@@ -172,8 +172,11 @@ def _lake(url: str) -> Finding:
     if "://" in url and not url.startswith("file://"):
         return Finding("lake", None, f"{url}, not asked")
     path = Path(url.removeprefix("file://"))
-    while not path.exists():
-        path = path.parent
+    try:
+        while not path.exists():
+            path = path.parent
+    except OSError as error:
+        return Finding("lake", False, f"{url} answers with an error, {error.strerror}: TCP_LAKE_URL")
     writable = os.access(path, os.W_OK)
     return Finding("lake", writable, url if writable else f"{path} cannot be written: TCP_LAKE_URL")
 

@@ -117,6 +117,9 @@ def test_what_lies_on_the_disk_is_looked_at(database_url, tmp_path):
     (tmp_path / "backups").mkdir()
     (tmp_path / "backups" / "backup-1.dump").write_text("")
     assert {finding.name: finding.ok for finding in disk_findings(plan)}["backups"] is True
+    refused = planned(database_url, tmp_path, lake_url=str(tmp_path / ("x" * 300)))  # as a stale mount does
+    (lake,) = (finding for finding in disk_findings(refused) if finding.name == "lake")
+    assert lake.ok is False and "File name too long" in lake.message
 
 
 def _age_controls(connections: Engine) -> None:
