@@ -6,7 +6,7 @@ In a worker thread. The statistics are those of `tcp compare` (pipelines.validat
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from dash import html
@@ -26,7 +26,7 @@ from dashboards.stretches import Compared, Stretch, common, curve_metrics, measu
 from dashboards.theme import Scheme
 from pipelines.reports.comparison import SIGNIFICANT
 from pipelines.reports.wording import titled
-from pipelines.validation.compare import Record, compare
+from pipelines.validation.compare import DIFFERENCE, Record, compare
 
 BOT = "bot:"
 MOST = 6
@@ -42,6 +42,8 @@ SHOWN = (
     "closed_trades",
     "fees",
 )
+Against = Literal["first", "buy_and_hold"]
+"""What differences are measured against: the first of the chosen ones, or the market of it."""
 LOWER = frozenset(("volatility", "fees"))
 
 
@@ -128,14 +130,23 @@ def _bot(engine: Engine, name: str) -> Compared:
     return Compared(Record(document, curve), name, about, document["metrics"], trips)
 
 
+def differences(engine: Engine, chosen: Sequence[str], against: Against) -> list[dict[str, Any]]:
+    """What "Is the difference luck?" tells of each but the benchmark: its advantage a year (a fraction) with
+    its interval and p-values, and of what it was computed; nothing without a common stretch."""
+    found = compare([column.record for column in read(engine, chosen)], against)
+    of = {name: found[name] for name in ("benchmark", "period", "observations", "confidence")}
+    return [
+        {"of": row["id"], **{name: row[name] for name in DIFFERENCE}, "verdict": verdict(row), **of}
+        for row in found["differences"]
+    ]
+
+
 def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, scheme: Scheme) -> Any:
     """Everything about the chosen ones, top to bottom; at least one."""
     columns = read(engine, chosen)
     stretch = common(columns)
-    against = benchmark if benchmark in {c.record.id for c in columns} else "first"
-    found = compare(
-        [column.record for column in columns], benchmark if benchmark == "buy_and_hold" else against
-    )
+    against: Against = "buy_and_hold" if benchmark == "buy_and_hold" else "first"
+    found = compare([column.record for column in columns], against)
     names = {column.record.id: column.name for column in columns} | {"buy_and_hold": "Buy and hold"}
     notes = [html.Li(note) for note in found["notes"]]
     return html.Div(
@@ -148,7 +159,15 @@ def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, schem
             html.Div(
                 [
                     _side_by_side(columns, stretch),
-                    panel(_significance(found, names, scheme), title="Is the difference luck?"),
+                    panel(
+                        _significance(found, names, scheme),
+                        title="Is the difference luck?",
+                        tools=downloads(
+                            "/api/compare/differences",
+                            of=[column.record.id for column in columns],
+                            against=against,
+                        ),
+                    ),
                 ],
                 className="twins",
             ),

@@ -17,9 +17,14 @@ from dashboards.services import Services
 from dashboards.stretches import common, measured
 from pipelines.reports.calendar import monthly
 
+Of = Annotated[
+    list[str], Query(min_length=1, max_length=comparison.MOST, description="Ids of runs, or bot:NAME")
+]
+
 
 def router(services: Services) -> APIRouter:
-    """GET /backtest/results/{test_id}/equity, /signals, /months, /walk-forwards/{run_id}, and /compare."""
+    """GET /backtest/results/{test_id}/equity, /signals, /months, /walk-forwards/{run_id}, and /compare,
+    /compare/differences."""
     routes = APIRouter(tags=["backtests"])
 
     @routes.get("/backtest/results/{test_id}/equity", response_model=models.Rows)
@@ -63,15 +68,18 @@ def router(services: Services) -> APIRouter:
         return table(rows, output, f"walk-forward-{run_id}", next_cursor(rows, limit, "n"))
 
     @routes.get("/compare", response_model=models.Rows)
-    async def compare(
-        of: Annotated[
-            list[str], Query(min_length=1, max_length=comparison.MOST, description="Ids of runs, or bot:NAME")
-        ],
-        output: Output = "json",
-    ) -> Response:
+    async def compare(of: Of, output: Output = "json") -> Response:
         """Runs and bots side by side, a row each: their measures over the time that all have, else over its
         own; `from` and `to` say which."""
         return table(await services.query(_compared, of), output, "compare")
+
+    @routes.get("/compare/differences", response_model=models.Rows)
+    async def differences(of: Of, against: comparison.Against = "first", output: Output = "json") -> Response:
+        """Whether they differ by more than luck: of each the mean advantage a year over the first of them, or
+        over having bought and held its market, with interval and p-values; none where too little time is
+        common to all."""
+        rows = await services.query(comparison.differences, of, against)
+        return table(rows, output, "compare-differences")
 
     async def kept(run_id: str, kind: str) -> dict[str, Any]:
         run = await services.query(queries.run, run_id)

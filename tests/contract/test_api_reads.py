@@ -142,6 +142,7 @@ EVERY_TABLE = (
     "/api/walk-forwards",
     f"/api/walk-forwards/{WALK}",
     f"/api/compare?of={BACKTEST}&of=bot:bot_001",
+    f"/api/compare/differences?of={BACKTEST}&of=bot:bot_001",
 )
 ONE_PAGE = ("/api/compare",)
 """What has no more rows than were asked for."""

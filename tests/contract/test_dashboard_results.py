@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 import sqlalchemy as sa
 
-from dashboards.comparison import comparison_view, newest, options, read
+from dashboards.comparison import comparison_view, differences, newest, options, read
 from dashboards.queries import comparisons, runs
 from dashboards.results import result_view
 from dashboards.run_details import believed
@@ -83,7 +83,8 @@ def test_the_page_has_intervals_months_and_how_trades_ended(database):
 
 def test_a_run_and_a_bot_are_compared_over_the_time_of_both(database, database_url):
     """A run of the last hours is what it was, but for its growth a year; the bot, which is older, has the
-    return, trips and fees of those hours alone. A deleted bot is not offered, nor chosen by itself."""
+    return, trips and fees of those hours alone. What the page tells of luck is there as rows. A deleted bot
+    is not offered, nor chosen by itself."""
     since = datetime(2026, 3, 2, 2, tzinfo=UTC)
     run = execute(BacktestRequest.read(ASKED | {"start": since.isoformat()}), database_url)
     chosen = ["bot:bot_001", run.id]
@@ -100,7 +101,13 @@ def test_a_run_and_a_bot_are_compared_over_the_time_of_both(database, database_u
     trips = columns[1].trips(*stretch)
     assert trips["trades"] == same.metrics["closed_trades"] > 0
     assert trips["fees"] == pytest.approx(same.metrics["fees"])
-    assert "Mar 02 02:0" in str(comparison_view(database, chosen, "first", "dark"))
+    page = str(comparison_view(database, chosen, "first", "dark"))
+    assert "Mar 02 02:0" in page and "/api/compare/differences?format=csv&of=bot%3Abot_001&of=" in page
+    [row] = differences(database, chosen, "first")
+    assert (row["of"], row["benchmark"]) == (run.id, "bot:bot_001") and 0 <= row["p_value"] <= 1
+    assert f"{row['p_corrected']:.3f}" in page and row["verdict"] in page
+    held = differences(database, chosen, "buy_and_hold")
+    assert [each["of"] for each in held] == chosen and held[0]["benchmark"] == "buy_and_hold"
     assert newest(database)[0] == "bot:bot_001"
     with database.begin() as connection:
         connection.execute(sa.text("update bots set deleted_at = now() where name = 'bot_001'"))
