@@ -64,6 +64,20 @@ _REST = (
     SELECT $start + n * interval '1 minute', 'info', 'live', 'feed_live', 'text'
     FROM generate_series(1, $rows) AS n
     """,
+    """
+    INSERT INTO data_gaps (exchange, symbol, first_id, last_id, state, detected_at)
+    SELECT 'okx', symbol, n, n,
+           CASE n % 1000 WHEN 0 THEN 'open' WHEN 500 THEN 'unfillable' ELSE 'refilled' END,
+           $start + n * interval '1 minute'
+    FROM unnest($symbols) AS symbol, generate_series(1, $rows / 5) AS n
+    """,
+    """
+    INSERT INTO candle_differences (exchange, symbol, timeframe, timestamp, explanation, detected_at,
+                                    resolved_at)
+    SELECT 'okx', symbol, '1m', $start + n * interval '1 minute', 'stale', $start + n * interval '1 minute',
+           CASE WHEN n % 1000 > 0 THEN $start + n * interval '1 minute' END
+    FROM unnest($symbols) AS symbol, generate_series(1, $rows / 5) AS n
+    """,
 )
 
 

@@ -36,6 +36,8 @@ DAGSTER_TABLES = (
     "bot_performance",
     "orders",
     "system_events",
+    "data_gaps",
+    "candle_differences",
 )
 
 Read = Callable[[Engine], object]
@@ -108,8 +110,11 @@ def _pages() -> dict[str, Read]:
         "warnings": lambda engine: system.events(engine, 50, None, "warning"),
         "gaps": system.gaps,
         "gaps by time": lambda engine: system.gap_rows(engine, 50),
+        "open gaps": lambda engine: system.gap_rows(engine, 50, state="open"),
+        "trouble": system.trouble,
         "files of the lake": lambda engine: system.lake_rows(engine, 50),
         "differences": lambda engine: system.differences(engine, 50),
+        "open differences": lambda engine: system.differences(engine, 50, only_open=True),
     }
 
 

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from core.trades import Side, Trade
 from dashboards.api import models
+from dashboards.queries import system
 from pipelines.bus.books import document, publish_book
 from pipelines.bus.redis import RedisBus
 from pipelines.warehouse import tables
@@ -261,6 +262,7 @@ def test_trouble_is_counted_however_old_and_of_this_exchange_alone(api):
     file = {"dataset": "candles", "rows": 1, "bytes": 7, "sha256": "", "date": old.date()}
     ends = {"min_timestamp": old, "max_timestamp": new}
     holes = [hole | {"exchange": "okx", "first_id": n, "last_id": n} for n in range(230)]
+    holes += [hole | {"exchange": "okx", "first_id": 230, "last_id": 230, "state": "refilled"}]
     settled = [
         candle | {"exchange": "okx", "timestamp": new + timedelta(minutes=n), "resolved_at": at}
         for n in range(210)
@@ -275,7 +277,8 @@ def test_trouble_is_counted_however_old_and_of_this_exchange_alone(api):
             connection.execute(sa.insert(tables.lake_files).values(file | path | ends))
     found = models.DataHealth.model_validate(api.get("/api/data/health").json)
     assert found.trouble == {"open": 230, "unfillable": 0, "differences": 1}
-    assert {gap["exchange"] for gap in found.gaps} == {"okx"}
+    assert {(gap["exchange"], gap["state"]) for gap in found.gaps} == {("okx", "open")}
+    assert [gap["state"] for gap in system.gaps(api.database, 231)] == ["open"] * 230 + ["refilled"]
     assert [(each["symbol"], each["files"]) for each in found.lake] == [("okx-USD", 1)]
     assert [each["path"] for each in api.get("/api/data/lake").json["items"]] == ["okx.parquet"]
 

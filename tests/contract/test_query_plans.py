@@ -11,7 +11,17 @@ from tests.warehouse_reads import reads
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
 ROWS = 100_000
-GROWING = ("market_data", "raw_trades", "signals", "trades", "bot_performance", "orders", "system_events")
+GROWING = (
+    "market_data",
+    "raw_trades",
+    "signals",
+    "trades",
+    "bot_performance",
+    "orders",
+    "system_events",
+    "data_gaps",
+    "candle_differences",
+)
 
 
 def test_no_read_of_the_product_goes_through_a_large_table(database_url):

@@ -11,6 +11,7 @@ from sqlalchemy import (
     Table,
     Text,
     func,
+    text,
 )
 
 from pipelines.warehouse.tables.columns import MONEY, created, metadata, moment
@@ -96,6 +97,8 @@ data_gaps = Table(
     Column("closed_by", Text, comment="refill, start or reconciliation"),
     Column("note", Text, comment="why it is closed"),
     CheckConstraint("state IN ('open', 'refilling', 'refilled', 'unfillable')", name="data_gaps_state"),
+    Index("data_gaps_unfilled", "exchange", "symbol", postgresql_where=text("state <> 'refilled'")),
+    Index("data_gaps_detected", "detected_at", "symbol", "first_id"),
 )
 
 candle_differences = Table(
@@ -122,6 +125,8 @@ candle_differences = Table(
     moment("resolved_at", comment="exchange time at which it was settled; null while it is not"),
     Column("resolution", Text, comment="completed, taken_over, ours_stands or equal_again"),
     Index("candle_differences_timestamp", "exchange", "timestamp", "symbol", "timeframe"),
+    Index("candle_differences_open", "exchange", "symbol", postgresql_where=text("resolved_at IS NULL")),
+    Index("candle_differences_detected", "detected_at"),
 )
 
 reconciliations = Table(
