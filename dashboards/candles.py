@@ -1,7 +1,7 @@
 """The candles of a chart, of whatever timeframes are stored: the daemon fetches 300 of each longer one,
 people fetch years of minutes, an import brings one timeframe alone. Runs in a worker thread."""
 
-from collections.abc import Sequence
+from math import ceil, floor
 
 import polars as pl
 from sqlalchemy import Engine
@@ -13,6 +13,8 @@ from pipelines.warehouse.candles import read_candles
 
 WIDEST = 4
 """Times the stretch that so many candles take: as far back as missing ones among the newest are made."""
+PARTS = 20
+"""Of a stretch, to see whether candles fill it: a quiet market's have holes and fill it all the same."""
 
 
 def beginning(spans: Spans) -> int | None:
@@ -25,18 +27,14 @@ def newest(spans: Spans) -> int | None:
     return max((last for _, last in spans.values()), default=None)
 
 
-def reaching(spans: Spans, frames: Sequence[Timeframe], start_ms: float) -> list[Timeframe]:
-    """Of these timeframes, shortest first, those whose candles, stored or made of shorter ones, go back to
-    `start_ms` or to the beginning of all."""
-    first_of_all = beginning(spans)
-    if first_of_all is None:
-        return []
-    found = []
-    for frame in frames:
-        firsts = [first for stored, (first, _) in spans.items() if stored.ms <= frame.ms]
-        if firsts and min(firsts) <= max(start_ms, first_of_all) + 2 * frame.ms:
-            found.append(frame)
-    return found
+def parts_with_candles(candles: pl.DataFrame, frame: Timeframe, start_ms: float, end_ms: float) -> int:
+    """In how many of `PARTS` equal parts of a stretch there is a piece of one of these candles."""
+    width = max(end_ms - start_ms, 1) / PARTS
+    found: set[int] = set()
+    for close_ms in candles["timestamp"].dt.epoch("ms"):
+        first, behind = floor((close_ms - frame.ms - start_ms) / width), ceil((close_ms - start_ms) / width)
+        found.update(range(max(first, 0), min(behind, PARTS)))
+    return len(found)
 
 
 def candles_between(

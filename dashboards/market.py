@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 
 from core.errors import BadInput
 from core.timeframes import Timeframe
-from dashboards.candles import beginning, candles_between, newest, newest_candles, reaching
+from dashboards.candles import PARTS, beginning, candles_between, newest, newest_candles, parts_with_candles
 from dashboards.charts import Drawn
 from dashboards.components import empty
 from dashboards.figures.price import fitted, price_figure
@@ -187,19 +187,34 @@ def _extent(
 def _candles(
     engine: Engine, symbol: str, timeframe: Timeframe, view: View | None, warm: int, spans: Spans
 ) -> tuple[Timeframe, pl.DataFrame]:
-    """The candles drawn and those that warm their indicators up: in the wanted timeframe if it reaches as far
-    back as the view, else in the shortest longer one that does; the newest where none has any in view."""
+    """The candles drawn and those that warm their indicators up; the newest where none are in view."""
     if view is not None:
-        start, end = _loaded(view)
-        for frame in reaching(spans, resolution(timeframe, view[1] - view[0]), view[0]):
-            candles = candles_between(engine, symbol, frame, start - warm * frame.ms, end, spans)
-            if _seen(candles, view).height:
-                return frame, candles
+        found = _in_view(engine, symbol, timeframe, view, warm, spans)
+        if found is not None:
+            return found
     for frame in resolution(timeframe, 0):
         candles = newest_candles(engine, symbol, frame, LOADED + warm, spans)
         if candles.height:
             return frame, candles
     return timeframe, pl.DataFrame()
+
+
+def _in_view(
+    engine: Engine, symbol: str, timeframe: Timeframe, view: View, warm: int, spans: Spans
+) -> tuple[Timeframe, pl.DataFrame] | None:
+    """The shortest timeframe, from the wanted one on, that fills the view but for a tenth as well as any: old
+    candles of a timeframe may lie alone, and between them and its newest there is nothing."""
+    start, end = _loaded(view)
+    tried = []
+    for frame in resolution(timeframe, view[1] - view[0]):
+        candles = candles_between(engine, symbol, frame, start - warm * frame.ms, end, spans)
+        parts = parts_with_candles(_seen(candles, view), frame, *view)
+        tried.append((parts, frame, candles))
+        if parts == PARTS:
+            break
+    best = max(parts for parts, _, _ in tried)
+    enough = max(best - PARTS // 10, 1)
+    return next(((frame, candles) for parts, frame, candles in tried if parts >= enough), None)
 
 
 def _loaded(view: View) -> tuple[int, int]:

@@ -129,6 +129,22 @@ def test_three_hundred_of_each_longer_one_hide_nothing(database):
     assert len([time for time in times if NOW_MS - 19 * DAY_MS < time <= NOW_MS - 12 * DAY_MS]) == 672
 
 
+def test_an_old_block_of_minutes_alone_does_not_stand_for_what_lies_between(database):
+    """A month of another year, fetched beside a stock install: the timeframe drawn is one that has candles in
+    the whole view, not one whose minutes begin before it."""
+    store(database, Timeframe.M1, 30 * 1440, NOW_MS - 400 * DAY_MS)
+    for frame in Timeframe:
+        if frame is not Timeframe.M1:
+            store(database, frame, 300)
+    found = {days: chart(database, days) for days in (7, 30, 91)}
+    assert [frame for frame, _, _ in found.values()] == ["15m", "4h", "1d"]
+    for days, (_, times, _) in found.items():
+        assert times[0] <= NOW_MS - days * DAY_MS
+    frame, times, _ = chart(database, 7, ago=410)
+    assert frame == "15m"
+    assert len(times) > 7 * 96
+
+
 def test_a_hole_in_one_timeframe_is_filled_from_a_shorter_one(database):
     """A block of another year, fetched in one timeframe, does not blank what lies between in minutes."""
     store(database, Timeframe.H1, 300, NOW_MS - 400 * DAY_MS)

@@ -1,9 +1,13 @@
 """The market page without a browser: which candles fit the pixels, what indicators people may write."""
 
+from datetime import UTC, datetime, timedelta
+
+import polars as pl
 import pytest
 
 from core.errors import BadInput
 from core.timeframes import Timeframe
+from dashboards.candles import parts_with_candles
 from dashboards.market import KINDS, MOST, SUGGESTED, TEMPLATES, indicators_of, resolution
 from dashboards.pages.market import trade_lines
 
@@ -19,6 +23,18 @@ def test_the_resolution_follows_the_stretch(wanted, hours, drawn):
     first = resolution(Timeframe(wanted), hours * HOUR_MS)[0]
     assert first == drawn
     assert hours * HOUR_MS / first.ms <= MOST
+
+
+@pytest.mark.parametrize(
+    ("hours", "parts"), [(range(1, 21), 20), (range(1, 11), 10), ((), 0), ((5, 25), 1), ((-3, 20), 1)]
+)
+def test_candles_fill_the_parts_of_a_view_that_they_lie_in(hours, parts):
+    """A quarter of an hour stands for the twentieth of twenty hours that it is in, outside for nothing."""
+    start = datetime(2026, 3, 1, tzinfo=UTC)
+    closes = [start + timedelta(minutes=60 * hour - 5) for hour in hours]
+    candles = pl.DataFrame({"timestamp": closes}, schema={"timestamp": pl.Datetime("us", "UTC")})
+    start_ms = start.timestamp() * 1000
+    assert parts_with_candles(candles, Timeframe.M15, start_ms, start_ms + 20 * HOUR_MS) == parts
 
 
 def test_beyond_all_timeframes_days_are_drawn():
