@@ -18,6 +18,7 @@ import polars as pl
 from fastapi import Depends, Query, Response
 
 from core.errors import BadInput
+from core.timeframes import EARLIEST, LATEST
 
 Format = Literal["json", "csv", "parquet"]
 MAX_LIMIT = 5000
@@ -132,11 +133,15 @@ def paged(
     return page, cursor_of(page[-1], *keys) if len(ordered) > limit else None
 
 
-def utc(moment: datetime | None) -> datetime | None:
-    """A time as given by a client; one without zone is UTC."""
+def utc(moment: datetime | None, field: str) -> datetime | None:
+    """A time as given by a client; one without zone is UTC. BadInput names the field of one in the first days
+    of the year 1 or the last of 9999, which other zones do not have."""
     if moment is None:
         return None
-    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    zoned = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    if not EARLIEST <= zoned <= LATEST:
+        raise BadInput(field, f"must be from {EARLIEST.date()} to {LATEST.date()}")
+    return zoned.astimezone(UTC)
 
 
 def is_within(moment: datetime, between: tuple[datetime | None, datetime | None]) -> bool:
@@ -149,7 +154,7 @@ def _between(
     first: Annotated[datetime | None, Query(alias="from", description="First time, included")] = None,
     last: Annotated[datetime | None, Query(alias="to", description="Last time, included")] = None,
 ) -> tuple[datetime | None, datetime | None]:
-    return utc(first), utc(last)
+    return utc(first, "from"), utc(last, "to")
 
 
 Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Rows of a page")]

@@ -52,8 +52,9 @@ def router(services: Services) -> APIRouter:
         """The newest candles in the range, oldest first; `next` leads further back."""
         frame = Timeframe.parse(timeframe).value
         before = read_cursor(cursor, datetime)
+        span = utc(start, "from"), utc(end, "to")
         rows = await services.query(
-            queries.candle_rows, symbol, frame, limit, utc(start), utc(end), before[0] if before else None
+            queries.candle_rows, symbol, frame, limit, *span, before[0] if before else None
         )
         await refuse_unknown(symbol, rows)
         following = next_cursor(rows[::-1], limit, "timestamp")

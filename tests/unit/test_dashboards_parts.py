@@ -1,7 +1,7 @@
 """Forms, jobs, static files, documents and the chart's mathematics."""
 
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import dash_mantine_components as dmc
@@ -11,7 +11,7 @@ from sqlalchemy.exc import OperationalError
 from structlog.testing import capture_logs
 
 from core.errors import BadInput
-from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor, table
+from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor, table, utc
 from dashboards.api.gauges import _escaped
 from dashboards.backtest_form import read_form
 from dashboards.backtests import progress
@@ -179,6 +179,17 @@ def test_cursors_come_back_as_they_were():
     for broken in ("zz", "x", "WzFd", "ÿ"):
         with pytest.raises(BadInput):
             read_cursor(broken, datetime, str)
+
+
+@pytest.mark.parametrize(("year", "east"), [(1, 14), (9999, -5)])
+def test_a_time_that_utc_does_not_have_is_bad_input(year, east):
+    """It is told with its parameter's name; the same day elsewhere in time is moved to UTC."""
+    zone, day = timezone(timedelta(hours=east)), (1, 1) if year == 1 else (12, 31)
+    with pytest.raises(BadInput) as told:
+        utc(datetime(year, *day, 0 if year == 1 else 23, tzinfo=zone), "from")
+    assert told.value.field == "from"
+    assert utc(datetime(2026, 3, 1, tzinfo=zone), "from") == datetime(2026, 3, 1, tzinfo=zone)
+    assert utc(datetime(2026, 3, 1), "to") == datetime(2026, 3, 1, tzinfo=UTC)  # noqa: DTZ001
 
 
 def test_small_things():
