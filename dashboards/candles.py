@@ -10,6 +10,7 @@ from core.timeframes import Timeframe
 from dashboards.queries.candles import COLUMNS, Spans, made_candles
 from dashboards.rows import epoch_ms
 from pipelines.warehouse.candles import read_candles
+from pipelines.warehouse.sql import EXCHANGE
 
 WIDEST = 4
 """Times the stretch that so many candles take: as far back as missing ones among the newest are made."""
@@ -38,14 +39,21 @@ def parts_with_candles(candles: pl.DataFrame, frame: Timeframe, start_ms: float,
 
 
 def candles_between(
-    engine: Engine, symbol: str, frame: Timeframe, start_ms: int, end_ms: int, spans: Spans
+    engine: Engine,
+    symbol: str,
+    frame: Timeframe,
+    start_ms: int,
+    end_ms: int,
+    spans: Spans,
+    exchange: str = EXCHANGE,
 ) -> pl.DataFrame:
     """The candles that close within [start_ms, end_ms], oldest first: the stored ones of the timeframe, and
     where there are none, such as are made of the longest shorter ones. The one that is not over yet is the
-    last, made of what there is of it."""
+    last, made of what there is of it. exchange: whose candles; spans: of the same."""
     start, end = max(start_ms, beginning(spans) or 0), min(end_ms, _last_label(spans, frame))
-    own = read_candles(engine, symbol, frame.value, start, max(start, end)).select(COLUMNS)
-    return _completed(engine, symbol, frame, own, range(_label(start, frame), end + 1, frame.ms), spans)
+    own = read_candles(engine, symbol, frame.value, start, max(start, end), exchange=exchange)
+    labels = range(_label(start, frame), end + 1, frame.ms)
+    return _completed(engine, symbol, frame, own.select(COLUMNS), labels, spans, exchange)
 
 
 def newest_candles(engine: Engine, symbol: str, frame: Timeframe, count: int, spans: Spans) -> pl.DataFrame:
@@ -69,7 +77,13 @@ def _last_label(spans: Spans, frame: Timeframe) -> int:
 
 
 def _completed(
-    engine: Engine, symbol: str, frame: Timeframe, own: pl.DataFrame, labels: range, spans: Spans
+    engine: Engine,
+    symbol: str,
+    frame: Timeframe,
+    own: pl.DataFrame,
+    labels: range,
+    spans: Spans,
+    exchange: str = EXCHANGE,
 ) -> pl.DataFrame:
     """Own candles, and for each label without one the one that the most is stored of."""
     stored = set(own["timestamp"].dt.epoch("ms"))
@@ -82,7 +96,7 @@ def _completed(
         within = [label for label in missing if first <= label and label - frame.ms < last]
         if not within:
             continue
-        found = made_candles(engine, symbol, frame, source, within)
+        found = made_candles(engine, symbol, frame, source, within, exchange)
         made.append(found)
         whole = set(found.filter(pl.col("covered") >= frame.ms)["timestamp"].dt.epoch("ms"))
         missing = [label for label in missing if label not in whole]

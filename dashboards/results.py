@@ -24,6 +24,7 @@ from dashboards.rows import epoch_ms, price_decimals
 from dashboards.run_details import believed, months_table, sure_table
 from dashboards.theme import Scheme
 from pipelines.warehouse.run_notes import LONGEST
+from pipelines.warehouse.sql import EXCHANGE
 
 MOST_CANDLES = 3000
 """Candles in the picture; a longer stretch is drawn in a longer timeframe."""
@@ -41,7 +42,7 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
     symbol = run["symbol"]
     base, _, quote = symbol.partition("-")
     drawn, candles = picture(engine, run)
-    instrument = bot_queries.instrument(engine, symbol)
+    instrument = bot_queries.instrument(engine, symbol, run["exchange"] or EXCHANGE)
     tick = instrument["tick_size"] if instrument else None
     decimals = price_decimals(tick, float(candles["close"][-1]) if candles.height else 0.0)
     drawn_curve = equity_figure(curve, holding(candles, cash), cash, quote, scheme)
@@ -101,15 +102,16 @@ def _behind(
 
 
 def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFrame]:
-    """The candles of a run's stretch, in its own timeframe or the shortest longer one that fits."""
-    own = Timeframe(run["timeframe"])
+    """The candles of a run's stretch, of its exchange, in its own timeframe or the shortest longer one that
+    fits."""
+    own, symbol, exchange = Timeframe(run["timeframe"]), run["symbol"], run["exchange"] or EXCHANGE
     start_ms, end_ms = epoch_ms(run["start_time"]) or 0, epoch_ms(run["end_time"]) or 0
     fitting = [
         frame for frame in Timeframe if frame.ms >= own.ms and (end_ms - start_ms) / frame.ms <= MOST_CANDLES
     ]
     frame = fitting[0] if fitting else Timeframe.D1
-    found = spans(engine, run["symbol"])
-    return frame, candles_between(engine, run["symbol"], frame, start_ms, end_ms, found)
+    found = spans(engine, symbol, exchange)
+    return frame, candles_between(engine, symbol, frame, start_ms, end_ms, found, exchange)
 
 
 def holding(candles: pl.DataFrame, cash: float) -> pl.DataFrame | None:

@@ -143,9 +143,9 @@ def holding(engine: Engine, bot_id: int) -> dict[str, Any] | None:
         return dict(row) if row else None
 
 
-def instrument(engine: Engine, symbol: str) -> dict[str, Any] | None:
+def instrument(engine: Engine, symbol: str, exchange: str = EXCHANGE) -> dict[str, Any] | None:
     """Tick and lot size of a symbol, or None when it was never listed here."""
-    query = sa.select(instruments).where(instruments.c.symbol == symbol, instruments.c.exchange == EXCHANGE)
+    query = sa.select(instruments).where(instruments.c.symbol == symbol, instruments.c.exchange == exchange)
     with engine.connect() as connection:
         row = connection.execute(query).mappings().first()
         return dict(row) if row else None

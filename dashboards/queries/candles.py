@@ -25,7 +25,7 @@ from unnest(cast(:frames as text[])) as frame, lateral (
             where exchange = :exchange and symbol = :symbol and timeframe = frame
             order by timestamp desc limit 1) as last) as ends
 where first is not null
-""").bindparams(exchange=EXCHANGE, frames=list(Timeframe))
+""").bindparams(frames=list(Timeframe))
 
 # A range of the index a candle: to group two years of minutes takes half as long again, to sort them thrice.
 _MADE = """
@@ -40,22 +40,29 @@ from unnest(cast(:labels as timestamptz[])) as label,
 """
 _INSIDE = """exchange = :exchange and symbol = :symbol and timeframe = :source
     and timestamp > label - make_interval(secs => :seconds) and timestamp <= label"""
-_MAKE = sa.text(_MADE.format(inside=_INSIDE)).bindparams(exchange=EXCHANGE)
+_MAKE = sa.text(_MADE.format(inside=_INSIDE))
 
 
-def spans(engine: Engine, symbol: str) -> Spans:
-    """From when to when each timeframe of a symbol is stored (two index probes each)."""
+def spans(engine: Engine, symbol: str, exchange: str = EXCHANGE) -> Spans:
+    """From when to when each timeframe of a symbol is stored (two index probes each); exchange: whose
+    candles, here and below those of the one in force if it is not told."""
     with engine.connect() as connection:
-        rows = connection.execute(_SPANS, {"symbol": symbol}).all()
+        rows = connection.execute(_SPANS, {"symbol": symbol, "exchange": exchange}).all()
     return {Timeframe(row.frame): (row.first, row.last) for row in rows}
 
 
 def made_candles(
-    engine: Engine, symbol: str, frame: Timeframe, source: Timeframe, labels_ms: Sequence[int]
+    engine: Engine,
+    symbol: str,
+    frame: Timeframe,
+    source: Timeframe,
+    labels_ms: Sequence[int],
+    exchange: str = EXCHANGE,
 ) -> pl.DataFrame:
     """The candles of `frame` that close at these times, of the stored ones of `source`; without those that
     have none. `covered`: how many ms of each are stored."""
     asked = {
+        "exchange": exchange,
         "symbol": symbol,
         "source": source.value,
         "source_ms": source.ms,

@@ -13,6 +13,7 @@ from dashboards.candles import candles_between
 from dashboards.charts import MOST_FILLS, live_chart
 from dashboards.market import market_chart
 from dashboards.queries.candles import spans
+from dashboards.results import picture
 from pipelines.warehouse.bots import save_bot
 from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.database import engine
@@ -26,8 +27,9 @@ NOW_MS = round(NOW.timestamp() * 1000)
 WALK = """
     INSERT INTO market_data (exchange, symbol, timeframe, timestamp, open, high, low, close, volume,
                              trades_count, source)
-    SELECT 'okx', 'BTC-USDT', :timeframe, cast(:last as timestamptz) - n * make_interval(secs => :seconds),
-           60000 + n % 17, 60020 + n % 23, 59980 - n % 19, 60000 + n % 13, 1 + n % 7, 9, 'exchange'
+    SELECT :exchange, 'BTC-USDT', :timeframe,
+           cast(:last as timestamptz) - n * make_interval(secs => :seconds), :price + n % 17,
+           :price + 20 + n % 23, :price - 20 - n % 19, :price + n % 13, 1 + n % 7, 9, 'exchange'
     FROM generate_series(0, :count - 1) AS n
 """
 MINUTES_DAYS = 20
@@ -49,12 +51,12 @@ def database(database_url):
     engine.cache_clear()
 
 
-def store(database, frame, count, end_ms=NOW_MS):
+def store(database, frame, count, end_ms=NOW_MS, exchange="okx", price=60_000):
     """Store so many candles, the last one that is over at `end_ms`."""
     last = datetime.fromtimestamp(frame.open_ms(end_ms) / 1000, UTC)
     values = {"timeframe": frame.value, "last": last, "seconds": frame.ms // 1000, "count": count}
     with database.begin() as connection:
-        connection.execute(text(WALK), values)
+        connection.execute(text(WALK), values | {"exchange": exchange, "price": price})
 
 
 def chart(database, days, ago=0.0):
@@ -151,6 +153,16 @@ def test_a_hole_in_one_timeframe_is_filled_from_a_shorter_one(database):
     store(database, Timeframe.H1, 24)
     _, times, _ = chart(database, 18)
     assert len([time for time in times if time > NOW_MS - 18 * DAY_MS]) == 18 * 24 + 1
+
+
+def test_a_run_is_drawn_on_the_candles_of_its_exchange(database):
+    """An imported series of the same symbol has other prices; candles are made of its own minutes too."""
+    store(database, Timeframe.M1, 8_000, exchange="kraken", price=30_000)
+    run = {"symbol": "BTC-USDT", "timeframe": "1m", "start_time": NOW - timedelta(days=5), "end_time": NOW}
+    for exchange, low, high in ((None, 59_900, 60_100), ("okx", 59_900, 60_100), ("kraken", 29_900, 30_100)):
+        frame, candles = picture(database, run | {"exchange": exchange})
+        assert (frame, candles.height) == (Timeframe.M5, 5 * 288)
+        assert low < candles["low"].min() < candles["high"].max() < high
 
 
 def test_of_too_many_fills_the_newest_are_marked_and_it_is_said(database):
