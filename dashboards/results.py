@@ -41,11 +41,11 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
     curve, cash = comparisons.run_curve(engine, run_id), float(run["initial_cash"])
     symbol = run["symbol"]
     base, _, quote = symbol.partition("-")
-    drawn, candles = picture(engine, run)
+    drawn, candles, bought = picture(engine, run)
     instrument = bot_queries.instrument(engine, symbol, run["exchange"] or EXCHANGE)
     tick = instrument["tick_size"] if instrument else None
     decimals = price_decimals(tick, float(candles["close"][-1]) if candles.height else 0.0)
-    drawn_curve = equity_figure(curve, holding(candles, cash), cash, quote, scheme)
+    drawn_curve = equity_figure(curve, holding(candles, bought, cash), cash, quote, scheme)
     markers = trades_figure(candles, trades, drawn.ms, decimals, base, quote, scheme)
     return html.Div(
         [
@@ -101,9 +101,9 @@ def _behind(
     ]
 
 
-def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFrame]:
+def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFrame, float | None]:
     """The candles of a run's stretch, of its exchange, in its own timeframe or the shortest longer one that
-    fits."""
+    fits, and the first close of its own, from which its metrics count; None without candles."""
     own, symbol, exchange = Timeframe(run["timeframe"]), run["symbol"], run["exchange"] or EXCHANGE
     start_ms, end_ms = epoch_ms(run["start_time"]) or 0, epoch_ms(run["end_time"]) or 0
     fitting = [
@@ -111,14 +111,22 @@ def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFram
     ]
     frame = fitting[0] if fitting else Timeframe.D1
     found = spans(engine, symbol, exchange)
-    return frame, candles_between(engine, symbol, frame, start_ms, end_ms, found, exchange)
+
+    def between(length: Timeframe, last_ms: int) -> pl.DataFrame:
+        """Without the candle that closed as the first judged one opened."""
+        return candles_between(engine, symbol, length, start_ms + 1, last_ms, found, exchange)
+
+    candles = between(frame, end_ms)
+    first = candles if frame is own else between(own, start_ms + own.ms)
+    closes = first["close"] if first.height else candles["close"]
+    return frame, candles, float(closes[0]) if closes.len() else None
 
 
-def holding(candles: pl.DataFrame, cash: float) -> pl.DataFrame | None:
-    """What the cash would have become in the coin, from the first open on; None without candles."""
-    if candles.is_empty():
+def holding(candles: pl.DataFrame, bought: float | None, cash: float) -> pl.DataFrame | None:
+    """What the cash would have become in the coin, bought at this price; None without candles."""
+    if candles.is_empty() or not bought:
         return None
-    return candles.select("timestamp", (pl.col("close") / candles["open"][0] * cash).alias("equity"))
+    return candles.select("timestamp", (pl.col("close") / bought * cash).alias("equity"))
 
 
 def heading(run: dict[str, Any]) -> html.Div:

@@ -1,6 +1,6 @@
 """A backtest's page, on a real PostgreSQL: what stands behind its numbers."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
@@ -8,7 +8,7 @@ import sqlalchemy as sa
 
 from dashboards.comparison import comparison_view, differences, newest, options, read
 from dashboards.queries import comparisons, runs
-from dashboards.results import result_view
+from dashboards.results import holding, picture, result_view
 from dashboards.run_details import believed
 from dashboards.stretches import common, measured
 from pipelines.backtest.request import BacktestRequest
@@ -79,6 +79,23 @@ def test_the_page_has_intervals_months_and_how_trades_ended(database):
     with database.begin() as connection:
         connection.execute(sa.delete(tables.backtest_equity))
     assert "How sure is it?" not in str(result_view(database, BACKTEST, "dark"))
+
+
+def test_the_line_of_holding_is_that_of_the_card(database, database_url):
+    """It begins with the first candle that was judged, not with the one that closed as that opened, and ends
+    at the card's return."""
+    asked = ASKED | {"start": "2026-03-02T00:00:00Z", "end": "2026-03-02T06:00:00Z"}
+    made = execute(BacktestRequest.read(asked), database_url)
+    run = runs.run(database, made.id)
+    frame, candles, bought = picture(database, run)
+    line = holding(candles, bought, 1_000.0)
+    assert (frame.value, candles.height) == ("1m", made.candles)
+    assert line["timestamp"][0] == made.start + timedelta(minutes=1)
+    assert line["timestamp"][-1] == made.end
+    assert line["equity"][0] == 1_000.0
+    card = run["metrics"]["buy_and_hold_return"]
+    assert line["equity"][-1] == pytest.approx(1_000.0 * (1 + card)) != 1_000.0
+    assert holding(candles.clear(), None, 1_000.0) is None
 
 
 def test_a_run_and_a_bot_are_compared_over_the_time_of_both(database, database_url):

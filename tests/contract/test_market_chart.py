@@ -156,13 +156,16 @@ def test_a_hole_in_one_timeframe_is_filled_from_a_shorter_one(database):
 
 
 def test_a_run_is_drawn_on_the_candles_of_its_exchange(database):
-    """An imported series of the same symbol has other prices; candles are made of its own minutes too."""
+    """An imported series of the same symbol has other prices; candles are made of its own minutes too. Coins
+    to hold are bought at the close of the run's first minute, whatever is drawn."""
     store(database, Timeframe.M1, 8_000, exchange="kraken", price=30_000)
+    first_ms = (NOW_MS - 5 * DAY_MS + 60_000,) * 2
     run = {"symbol": "BTC-USDT", "timeframe": "1m", "start_time": NOW - timedelta(days=5), "end_time": NOW}
     for exchange, low, high in ((None, 59_900, 60_100), ("okx", 59_900, 60_100), ("kraken", 29_900, 30_100)):
-        frame, candles = picture(database, run | {"exchange": exchange})
+        frame, candles, bought = picture(database, run | {"exchange": exchange})
         assert (frame, candles.height) == (Timeframe.M5, 5 * 288)
         assert low < candles["low"].min() < candles["high"].max() < high
+        assert bought == read_candles(database, "BTC-USDT", "1m", *first_ms, exchange=exchange)["close"][0]
 
 
 def test_of_too_many_fills_the_newest_are_marked_and_it_is_said(database):
