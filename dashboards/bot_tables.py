@@ -22,20 +22,21 @@ _SIDES = {"up": "params.value === 'buy'", "down": "params.value === 'sell'"}
 class Record:
     """One kind of rows of a bot.
 
-    columns: for the decimals of its prices; rows: (engine, bots.id, how many, behind this row, kept kind)
+    columns: for the decimals of its prices and of amounts of money
+    rows: (engine, bots.id, how many, behind this row, kept kind)
     filters: (value, words) of what may be kept, the first for everything; parameter: its name in the API
     """
 
     title: str
     nothing: str
-    columns: Callable[[int], list[dict[str, Any]]]
+    columns: Callable[[int, int], list[dict[str, Any]]]
     rows: Callable[[Engine, int, int, Position | None, str | None], list[dict[str, Any]]]
     shown: Callable[[dict[str, Any]], dict[str, Any]]
     filters: tuple[tuple[str, str], ...] = ()
     parameter: str = ""
 
 
-def _price(decimals: int) -> str:
+def _money(decimals: int) -> str:
     return f"tcpMoney(params.value, false, {decimals})"
 
 
@@ -43,22 +44,22 @@ def _at(header: str) -> dict[str, Any]:
     return time("at", header, valueFormatter={"function": "tcpTime(params.value)"}, flex=0, width=160)
 
 
-def _trade_columns(decimals: int) -> list[dict[str, Any]]:
+def _trade_columns(decimals: int, cents: int) -> list[dict[str, Any]]:
     return [
         _at("Time"),
         text("side", "Side", minWidth=56, maxWidth=80, cellClassRules=_SIDES, valueFormatter=_WORD),
-        number("price", "Price", _price(decimals)),
+        number("price", "Price", _money(decimals)),
         number("quantity", "Quantity", "tcpQuantity(params.value)", "Coins, before the fee", minWidth=96),
-        number("worth", "Value", "tcpMoney(params.value)", "Price times quantity, quote currency"),
-        number("fees", "Fees", "tcpMoney(params.value, false, 4)", "Quote currency, at the fill price"),
+        number("worth", "Value", _money(cents), "Price times quantity, quote currency"),
+        number("fees", "Fees", _money(cents + 2), "Quote currency, at the fill price"),
         number(
             "pnl",
             "P&L",
-            "tcpMoney(params.value, true)",
+            f"tcpMoney(params.value, true, {cents})",
             "Realised by this sale, all fees deducted",
             cellClassRules=SIGNED,
         ),
-        number("cash", "Cash after", "tcpMoney(params.value)"),
+        number("cash", "Cash after", _money(cents)),
         text("note", "", minWidth=90, tooltipField="note"),
     ]
 
@@ -78,12 +79,12 @@ def _trade(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _order_columns(decimals: int) -> list[dict[str, Any]]:
+def _order_columns(decimals: int, _cents: int) -> list[dict[str, Any]]:
     return [
         _at("Decided"),
         text("side", "Side", minWidth=56, maxWidth=80, cellClassRules=_SIDES, valueFormatter=_WORD),
         text("order_type", "Type", minWidth=72, maxWidth=110, valueFormatter=_WORD),
-        number("price", "Price", _price(decimals)),
+        number("price", "Price", _money(decimals)),
         number("quantity", "Quantity", "tcpQuantity(params.value)", minWidth=96),
         number("filled", "Filled", "tcpQuantity(params.value)", minWidth=96),
         text(
@@ -109,11 +110,11 @@ def _order(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _signal_columns(decimals: int) -> list[dict[str, Any]]:
+def _signal_columns(decimals: int, _cents: int) -> list[dict[str, Any]]:
     return [
         _at("Candle closed"),
         text("signal_type", "Signal", maxWidth=90, cellClassRules=_SIDES, valueFormatter=_WORD),
-        number("price", "Close", _price(decimals)),
+        number("price", "Close", _money(decimals)),
         number("confidence", "Confidence", "tcpShare(params.value)", maxWidth=110),
         text(
             "indicators", "Indicators", flex=3, minWidth=220, tooltipField="indicators", cellClass="numeric"

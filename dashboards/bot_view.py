@@ -17,7 +17,7 @@ from dashboards.api.documents import MAX_LIMIT, cursor_of, read_cursor
 from dashboards.bot_log import log_tail
 from dashboards.bot_tables import RECORDS, SHOWN
 from dashboards.components import clock, downloads, empty, icon, moment, segment
-from dashboards.formatting import money, percent, quantity, strategy
+from dashboards.formatting import cents, money, percent, quantity, strategy
 from dashboards.forms import words
 from dashboards.grids import COLUMN, grid_options
 from dashboards.queries import bots as queries
@@ -212,7 +212,7 @@ def record_panel(engine: Engine, row: Mapping[str, Any], name: str, asked: Asked
         pages.append(dcc.Link("Older", href=href, className="button"))
     grid = dag.AgGrid(
         id="bot-rows",
-        columnDefs=record.columns(decimals),
+        columnDefs=record.columns(decimals, cents(row["symbol"].partition("-")[2])),
         rowData=rows,
         getRowId="params.data.id",
         defaultColDef=COLUMN,

@@ -169,9 +169,10 @@ def bot_columns(quotes: Collection[str]) -> list[dict[str, Any]]:
     ]
 
 
-def trade_columns(decimals: int) -> list[dict[str, Any]]:
-    """Round trips of a backtest; `decimals` of a price."""
-    price = f"tcpMoney(params.value, false, {decimals})"
+def trade_columns(decimals: int, cents: int) -> list[dict[str, Any]]:
+    """Round trips of a backtest; decimals of a price, and of amounts of money."""
+    price, fees = (f"tcpMoney(params.value, false, {places})" for places in (decimals, cents))
+    made = f"tcpMoney(params.value, true, {cents})"
     return [
         number("n", "#", "tcpCount(params.value)", "Number", maxWidth=64, minWidth=48),
         time("entry_ms", "Entry", minWidth=124),
@@ -179,8 +180,8 @@ def trade_columns(decimals: int) -> list[dict[str, Any]]:
         time("exit_ms", "Exit", minWidth=124),
         number("exit_price", "Exit price", price, minWidth=92),
         number("quantity", "Quantity", "tcpQuantity(params.value)", minWidth=84),
-        number("fees", "Fees", "tcpMoney(params.value)", minWidth=62),
-        number("pnl", "P&L", "tcpMoney(params.value, true)", "Fees deducted", cellClassRules=SIGNED),
+        number("fees", "Fees", fees, minWidth=62),
+        number("pnl", "P&L", made, "Fees deducted", cellClassRules=SIGNED),
         number("return", "Return", "tcpPercent(params.value)", cellClassRules=SIGNED),
         text("exit_reason", "Exit by", minWidth=74, maxWidth=110),
     ]

@@ -15,7 +15,7 @@ from dashboards.candles import candles_between
 from dashboards.chart_room import chart
 from dashboards.components import downloads, empty, panel
 from dashboards.figures.run import MOST_MARKERS, equity_figure, returns_figure, trades_figure
-from dashboards.formatting import DASH, money, percent, strategy, utc
+from dashboards.formatting import DASH, cents, money, percent, strategy, utc
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import comparisons
 from dashboards.queries import runs as queries
@@ -64,7 +64,7 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
             ),
             *_behind(engine, run, curve, trades, scheme),
             panel(
-                trades_table(trades, decimals),
+                trades_table(trades, decimals, cents(quote)),
                 title=f"Trades ({len(trades):,})",
                 tools=downloads(f"/api/backtest/results/{run_id}"),
             ),
@@ -171,13 +171,14 @@ def described(values: Mapping[str, Any]) -> list[str]:
 def cards(run: dict[str, Any]) -> html.Div:
     """The numbers that matter, first the one that people look for."""
     metrics = run["metrics"] or {}
-    value = run["final_value"]
+    value, quote = run["final_value"], run["symbol"].partition("-")[2]
+    places = cents(quote)
     pairs = [
         (
             "Total return",
             percent(metrics.get("total_return")),
             _tone(metrics.get("total_return")),
-            f"{money(float(run['initial_cash']))} became {money(value)}",
+            f"{money(float(run['initial_cash']), places)} became {money(value, places)} {quote}",
         ),
         (
             "Buy and hold",
@@ -196,7 +197,7 @@ def cards(run: dict[str, Any]) -> html.Div:
         ("Win rate", percent(metrics.get("win_rate"), 0, False), "", "Of closed round trips"),
         ("Profit factor", money(metrics.get("profit_factor")), "", "Gross profit over gross loss"),
         ("Trades", f"{metrics.get('trades', 0):,}", "", "Round trips"),
-        ("Fees", money(metrics.get("fees")), "", "Quote currency"),
+        ("Fees", money(metrics.get("fees"), places), "", f"Of all fills, {quote}"),
         (
             "Time in market",
             percent(metrics.get("exposure"), 0, False),
@@ -217,8 +218,8 @@ def cards(run: dict[str, Any]) -> html.Div:
     )
 
 
-def trades_table(trades: list[dict[str, Any]], decimals: int) -> Any:
-    """Round trips in a table that sorts and scrolls."""
+def trades_table(trades: list[dict[str, Any]], decimals: int, places: int) -> Any:
+    """Round trips in a table that sorts and scrolls; decimals of prices, places of amounts of money."""
     import dash_ag_grid as dag
 
     from dashboards.grids import COLUMN, grid_options, trade_columns
@@ -241,7 +242,7 @@ def trades_table(trades: list[dict[str, Any]], decimals: int) -> Any:
     ]
     return dag.AgGrid(
         id="run-trades",
-        columnDefs=trade_columns(decimals),
+        columnDefs=trade_columns(decimals, places),
         rowData=rows,
         getRowId="params.data.id",
         defaultColDef=COLUMN,

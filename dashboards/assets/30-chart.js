@@ -54,7 +54,7 @@
   function markerText(fill, meta) {
     const word = fill.side === "buy" ? "▲ Buy" : "▼ Sell";
     const text = word + " " + F.quantity(fill.quantity) + " " + meta.base + " @ " + F.money(fill.price, meta.decimals);
-    return fill.pnl === null ? text : text + "<br>P&L " + F.money(fill.pnl, 2, true) + " " + meta.quote;
+    return fill.pnl === null ? text : text + "<br>P&L " + F.money(fill.pnl, meta.cents, true) + " " + meta.quote;
   }
 
   function setFills(graph, fills, frameMs) {

@@ -7,6 +7,7 @@ import polars as pl
 
 from dashboards.figures.panes import Pane, pane_axes, panes_of, top_of
 from dashboards.figures.style import axis, layout
+from dashboards.formatting import cents
 from dashboards.theme import BOTH, SERIES, Scheme
 
 SHOWN = 150
@@ -103,7 +104,7 @@ def marker_trace(
             "color": BOTH["up"] if buying else BOTH["down"],
             "line": {"width": 1.5, "color": "#ffffff"},
         },
-        "meta": {"kind": side, "decimals": decimals, "base": base, "quote": quote},
+        "meta": {"kind": side, "decimals": decimals, "base": base, "quote": quote, "cents": cents(quote)},
         "hovertemplate": "%{text}<extra></extra>",
     }
 
@@ -114,14 +115,14 @@ def marker_time(filled_ms: int, timeframe_ms: int) -> int:
 
 
 def marker_text(fill: dict[str, Any], decimals: int, base: str, quote: str) -> str:
-    """`Buy 0.1234 BTC @ 61,828.02`, and for a sell what it made. assets/chart.js words it the same way."""
+    """`Buy 0.1234 BTC @ 61,828.02`, and for a sell what it made. assets/30-chart.js words it the same way."""
     amount = f"{fill['quantity']:,.6f}".rstrip("0").rstrip(".")
     word = "▲ Buy" if fill["side"] == "buy" else "▼ Sell"
     text = f"{word} {amount} {base} @ {fill['price']:,.{decimals}f}"
     if fill["pnl"] is None:
         return text
     sign = "−" if fill["pnl"] < 0 else "+"
-    return f"{text}<br>P&L {sign}{abs(fill['pnl']):,.2f} {quote}"
+    return f"{text}<br>P&L {sign}{abs(fill['pnl']):,.{cents(quote)}f} {quote}"
 
 
 def indicator_trace(

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from dashboards.figures.equity import equity_layout
 from dashboards.figures.price import candle_trace, marker_trace, unit_label, zone_label
 from dashboards.figures.style import axis, layout, painted
+from dashboards.formatting import cents
 from dashboards.theme import BOTH, Scheme
 
 MOST_MARKERS = 1500
@@ -19,10 +20,10 @@ def equity_figure(
     equity: pl.DataFrame, holding: pl.DataFrame | None, cash: float, quote: str, scheme: Scheme
 ) -> dict[str, Any]:
     """equity: `timestamp`, `equity`; holding: the same for cash put into the coin at the start (or None)."""
-    times = equity["timestamp"].dt.epoch("ms").to_list()
+    times, places = equity["timestamp"].dt.epoch("ms").to_list(), cents(quote)
     drawdown = equity["equity"] / equity["equity"].cum_max().clip(lower_bound=cash) - 1
     traces: list[dict[str, Any]] = [
-        _line("Strategy", times, equity["equity"].to_list(), "accent", 2, scheme),
+        _line("Strategy", times, equity["equity"].to_list(), "accent", 2, scheme, places),
         {
             "type": "scatter",
             "mode": "lines",
@@ -39,7 +40,8 @@ def equity_figure(
     ]
     if holding is not None and holding.height:
         held = holding["timestamp"].dt.epoch("ms").to_list()
-        traces.insert(1, _line("Buy and hold", held, holding["equity"].to_list(), "muted", 1.2, scheme))
+        values = holding["equity"].to_list()
+        traces.insert(1, _line("Buy and hold", held, values, "muted", 1.2, scheme, places))
     return {"data": traces, "layout": equity_layout(scheme, quote)}
 
 
@@ -132,7 +134,7 @@ def fills_of(trades: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _line(
-    name: str, x: list[int], y: list[float], token: str, width: float, scheme: Scheme
+    name: str, x: list[int], y: list[float], token: str, width: float, scheme: Scheme, decimals: int
 ) -> dict[str, Any]:
     line = {
         "type": "scatter",
@@ -141,6 +143,6 @@ def _line(
         "x": x,
         "y": y,
         "line": {"width": width},
-        "hovertemplate": f"{name} %{{y:,.2f}}<extra></extra>",
+        "hovertemplate": f"{name} %{{y:,.{decimals}f}}<extra></extra>",
     }
     return painted(line, scheme, line_color=token)

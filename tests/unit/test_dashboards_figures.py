@@ -57,6 +57,7 @@ def test_the_price_figure_is_valid_and_shows_the_newest_candles(scheme):
     times = figure["data"][0]["x"]
     assert sum(1 for time in times if first <= time <= last) == 150
     assert last > times[-1]
+    assert figure["data"][2]["meta"]["cents"] == 2
     colours = DARK if scheme == "dark" else LIGHT
     assert figure["layout"]["xaxis"]["gridcolor"] == colours["grid"]
 
@@ -94,6 +95,7 @@ def test_a_marker_tells_quantity_price_and_profit():
     """The hover says what was traded, at what price, and what a sale made."""
     assert marker_text(BUY, 1, "BTC", "USDT") == "▲ Buy 0.25 BTC @ 61,000.5"
     assert marker_text(SELL, 1, "BTC", "USDT").endswith("P&L −12.35 USDT")
+    assert marker_text(SELL | {"pnl": 0.0004}, 5, "ETH", "BTC").endswith("P&L +0.000400 BTC")
 
 
 def test_the_equity_figure_has_its_drawdown():
@@ -105,6 +107,9 @@ def test_the_equity_figure_has_its_drawdown():
     go.Figure(figure)
     drawdown = next(trace for trace in figure["data"] if trace["name"] == "Drawdown")
     assert drawdown["y"] == pytest.approx([-10.0, 0.0, -50.0, 0.0])
+    assert ",.2f" in figure["data"][0]["hovertemplate"]
+    in_coins = equity_figure(equity, equity, 1.0, "BTC", "dark")
+    assert [",.6f" in trace["hovertemplate"] for trace in in_coins["data"]] == [True, True, False]
 
 
 def test_round_trips_become_markers():

@@ -4,7 +4,18 @@ from decimal import Decimal
 
 import pytest
 
-from dashboards.formatting import decimals_of, guess_decimals, measure, money, percent, quantity, strategy
+from dashboards.bot_tables import RECORDS
+from dashboards.formatting import (
+    cents,
+    decimals_of,
+    guess_decimals,
+    measure,
+    money,
+    percent,
+    quantity,
+    strategy,
+)
+from dashboards.grids import trade_columns
 
 
 @pytest.mark.parametrize(
@@ -23,6 +34,21 @@ from dashboards.formatting import decimals_of, guess_decimals, measure, money, p
 def test_money_has_separators_a_true_minus_and_no_nan(value, decimals, signed, shown):
     """Thousands are separated, signs are typographic, nothing undefined is printed."""
     assert money(value, decimals, signed) == shown
+
+
+@pytest.mark.parametrize(("quote", "places", "fine"), [("USDT", 2, 4), ("BTC", 6, 8)])
+def test_tables_of_trades_have_the_decimals_of_their_currency(quote, places, fine):
+    """A few cents of it are seen in profit, fees, value and cash, of a bot and of a run."""
+
+    def formats(columns):
+        return {column["field"]: column.get("valueFormatter", {}).get("function") for column in columns}
+
+    bot, run = formats(RECORDS["trades"].columns(5, cents(quote))), formats(trade_columns(5, cents(quote)))
+    plain, signed = (f"tcpMoney(params.value, {sign}, {places})" for sign in ("false", "true"))
+    assert [bot["worth"], bot["cash"], run["fees"]] == [plain] * 3
+    assert [bot["pnl"], run["pnl"]] == [signed] * 2
+    assert bot["fees"] == f"tcpMoney(params.value, false, {fine})"
+    assert bot["price"] == run["entry_price"] == "tcpMoney(params.value, false, 5)"
 
 
 def test_percent_and_quantity():
