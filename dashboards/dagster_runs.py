@@ -91,9 +91,10 @@ class DagsterRuns:
 
     def backtest(self, run_id: str) -> tuple[HandedRun, str, str | None] | None:
         """A run of the job of backtests, Dagster's word for its state, and the id of the backtest that it
-        stored, None until then. None where there is no such run, or no Dagster of this installation."""
+        stored, None until then. None where there is no such run; Unavailable while no Dagster of this
+        installation is up: who asks was handed the run by one."""
         if not self.is_up():
-            return None
+            raise Unavailable(f"Dagster, which would know the run {run_id}, is not up")
         said = self._ask(_RUN, {"id": run_id}, ANSWER_S)["runOrError"]
         if said["__typename"] != "Run" or said["jobName"] != "backtest_job":
             return None

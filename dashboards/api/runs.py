@@ -70,7 +70,7 @@ def router(services: Services) -> APIRouter:
     @routes.get("/backtest/jobs/{job_id}", response_model=models.Backtest, responses=UNDONE)
     async def job(job_id: str) -> Response:
         """A backtest that was started, of the last twenty here or by Dagster: its result (200), or its state
-        (202)."""
+        (202); 503 while Dagster, whose run it is, is away."""
         found = services.jobs.get(job_id)
         if found is not None:
             return job_answer(found)
@@ -149,7 +149,7 @@ def router(services: Services) -> APIRouter:
     async def dagster_answer(run_id: str) -> Response:
         found = await asyncio.to_thread(services.dagster.backtest, run_id)
         if found is None:
-            raise NotFound(f"there is no job {run_id!r}, or Dagster, which would know it, is not up")
+            raise NotFound(f"there is no job {run_id!r}")
         run, said, stored = found
         if said in FAILED:
             return answer({"detail": f"the run failed in Dagster, which says why: {run.address}"}, 500)

@@ -216,6 +216,8 @@ def test_a_backtest_of_too_many_candles_goes_to_dagster_or_names_the_remedy(api,
         assert other.get(path).json["id"] == here.json["id"]
         dagster.one = one | {"status": "FAILURE"}
         assert address in other.get(path).json["detail"]
+        dagster.close()
+        assert other.get(path).status == 503
 
 
 def test_a_database_that_is_away_is_said_as_503(api):

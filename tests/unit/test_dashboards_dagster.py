@@ -72,6 +72,14 @@ def test_the_newest_runs_are_named_by_what_they_do(webserver, tmp_path, unused_p
     assert DagsterRuns(Settings(home=tmp_path, dagster_port=unused_port)).newest(2) is None
 
 
+def test_a_run_is_unknown_only_where_dagster_says_so(webserver, tmp_path, unused_port):
+    """While Dagster restarts, its runs are not gone: that is told as a server that is away."""
+    run = "0123abcd-0123-abcd-0123-0123456789ab"
+    assert DagsterRuns(Settings(home=tmp_path, dagster_port=webserver.port)).backtest(run) is None
+    with pytest.raises(Unavailable, match="not up"):
+        DagsterRuns(Settings(home=tmp_path, dagster_port=unused_port)).backtest(run)
+
+
 def test_a_failed_backfill_says_where_to_look_and_a_refused_one_is_no_backfill(webserver, tmp_path):
     """The failure names Dagster's page; days without a partition are refused before anything runs."""
     runs = DagsterRuns(Settings(home=tmp_path, dagster_port=webserver.port))
