@@ -22,6 +22,7 @@ from live.brokers.protection import Protection
 from live.brokers.reconcile import Reconciler
 from live.brokers.submission import Patience, Submitter, pause
 from pipelines.bus.base import Bus
+from pipelines.exchanges.okx.backoff import Backoff
 from pipelines.exchanges.trading import TradingAccount
 from pipelines.warehouse.bots import CONTROL_CHANNEL
 from pipelines.warehouse.exchange_orders import (
@@ -97,9 +98,9 @@ class Executor:
         return {"broker": self._broker, "live_orders": len(self._tasks), **self._submitter.counts}
 
     async def run(self) -> None:
-        """Until cancelled. BadInput when the exchange does not want these keys."""
-        await self._account.server_time_ms()
-        await self._reconciler.check_keys()
+        """Until cancelled, also from a start while the exchange is away. BadInput when it does not want these
+        keys."""
+        await self._reach()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._account.watch(self._on_push), name="private channels")
             group.create_task(self._listen(), name="bus")
@@ -110,6 +111,21 @@ class Executor:
             while True:
                 await self._look(group)
                 await pause(self._something, LOOK_S)
+
+    async def _reach(self) -> None:
+        """Ask for the clock and for what the keys may do until the exchange answers."""
+        backoff = Backoff(AWAY_S, CLOCK_S)
+        while True:
+            try:
+                await self._account.server_time_ms()
+                await self._reconciler.check_keys()
+                break
+            except Unavailable as error:
+                if not backoff.failures:
+                    self._tell("warning", "exchange_away", f"no order is sent until OKX answers: {error}")
+                await asyncio.sleep(backoff.next_delay_s())
+        if backoff.failures:
+            self._tell("info", "exchange_back", "OKX answers: orders are sent")
 
     async def _look(self, group: asyncio.TaskGroup) -> None:
         """One round: orders that nobody follows yet, orders to withdraw, positions without protection."""

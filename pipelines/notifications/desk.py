@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 import msgspec
 
 LEVELS = ("info", "warning", "error")
-RESOLVES = {"postgres_back": "postgres_outage", "redis_back": "redis_away"}
+RESOLVES = {"postgres_back": "postgres_outage", "redis_back": "redis_away", "exchange_back": "exchange_away"}
 """Good news that is told only after its bad news was."""
 BACK = "back"
 KEPT = 500

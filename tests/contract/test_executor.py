@@ -68,6 +68,28 @@ async def test_balances_that_nobody_can_read_hold_back_buys_alone(engine, bus):
     assert isinstance(ended, asyncio.CancelledError)
 
 
+async def test_a_start_while_the_exchange_is_away_waits_for_it(engine, bus):
+    """It is told once, and the order that waits is filled when the exchange answers."""
+    account, told = FakeAccount(), list[Told]()
+    account.is_away = True
+    traders = Traders(engine, 1, PRICES)
+    traders.add(1)
+    assert traders.decide(1) == 1
+    order = scalar(engine, "SELECT id FROM orders")
+    executor = Executor(BROKER, account, engine, bus, SystemClock(), lambda *event: told.append(event))
+    running = asyncio.create_task(executor.run())
+    try:
+        await until(lambda: told != [], "that it waits is told")
+        assert status(engine, order) == "submitting" and not running.done()
+        account.is_away = False
+        await until(lambda: status(engine, order) == "filled", "the order is filled")
+    finally:
+        running.cancel()
+        (ended,) = await asyncio.gather(running, return_exceptions=True)
+    assert isinstance(ended, asyncio.CancelledError)
+    assert [event for _, event, _ in told][:2] == ["exchange_away", "exchange_back"]
+
+
 async def test_an_order_whose_answers_make_no_sense_is_parked_and_others_go_on(engine, bus):
     """It is told once and looked at again; another bot's order is filled meanwhile, and the odd one when its
     answers make sense."""
