@@ -9,6 +9,7 @@ import contextlib
 import os
 import tempfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +56,9 @@ def counts(connection: Connection, bot: Row[Any], document: Document, identity: 
         return True
     if identity in said:
         return not _same(said[identity], document)
-    had = select(bot_configs.c.document).where(bot_configs.c.bot_id == bot.id)
-    return not any(_same(earlier, document) for earlier in connection.scalars(had))
+    versions = select(bot_configs.c.document).where(bot_configs.c.bot_id == bot.id)
+    had: Sequence[Document] = connection.execute(versions).scalars().all()
+    return not any(_same(earlier, document) for earlier in had)
 
 
 def note_reading(connection: Connection, bot_id: int, document: Document, identity: str) -> None:
