@@ -106,7 +106,8 @@ def _explain(moment: datetime, log: Path) -> None:
 
 def _exchange(data: Path, copy: Path) -> Path:
     """Put the copy in the data's place; a kill between the renames is completed by the next start."""
-    complete, aside = recovered_data(data), data.with_name(f"{data.name}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+    at = datetime.now(UTC)  # to the microsecond: two within a second have names of their own
+    complete, aside = recovered_data(data), data.with_name(f"{data.name}.{at:%Y%m%dT%H%M%S.%fZ}")
     copy.rename(complete)
     data.rename(aside)
     complete.rename(data)
