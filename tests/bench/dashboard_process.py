@@ -114,6 +114,11 @@ def worked_ms() -> float:
     return found * 1000
 
 
+def judged(load: float) -> str:
+    """What is to be said behind a figure: nothing where the clock judges it (see `missed`)."""
+    return "" if load < CORES else "; beside other work, judged by the processor: gross misses alone fail"
+
+
 def missed(what: str, times: Sequence[float], target_ms: float, each_ms: float, load: float) -> list[str]:
     """The target in words if it was missed, else nothing. each_ms: processor time of one; load: of the
     machine before anything was measured.
@@ -124,5 +129,5 @@ def missed(what: str, times: Sequence[float], target_ms: float, each_ms: float, 
     if load < CORES:
         found, by = p95(times), "p95 by the clock"
     else:
-        found, by = each_ms / CORES, "of all cores together"
+        found, by = each_ms / CORES, "by the processor, of all cores together"
     return [f"{what}: {found:,.0f} ms {by}, more than {target_ms:,.0f}"] if found > target_ms else []

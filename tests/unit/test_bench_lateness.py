@@ -2,7 +2,7 @@
 
 from decimal import Decimal
 
-from tests.bench.dashboard_process import CORES, missed
+from tests.bench.dashboard_process import CORES, judged, missed
 from tests.bench.lateness import Painted, Traded, lateness
 
 MINUTE = 60_000
@@ -67,4 +67,5 @@ def test_a_target_is_judged_by_the_clock_and_on_a_busy_machine_by_the_work():
     assert missed("a pan", times, 200, 0, load=0.5) == ["a pan: 300 ms p95 by the clock, more than 200"]
     assert missed("a pan", times, 300, 0, load=0.5) == []
     assert missed("a pan", times, 200, 200.0 * CORES, load=CORES) == []
-    assert missed("a pan", times, 200, 201.0 * CORES, load=CORES)
+    assert "by the processor" in missed("a pan", times, 200, 201.0 * CORES, load=CORES)[0]
+    assert "by the processor" in judged(CORES) and judged(0.5) == ""
