@@ -269,5 +269,10 @@
   document.addEventListener("keydown", keys);
   document.addEventListener("input", typed);
   setInterval(drawTimes, 500);
+  // What a redraw brings is told before it is seen, not at the next turn.
+  new MutationObserver((changes) => {
+    const told = (node) => node.nodeType === 1 && (node.matches("time") || node.querySelector("time"));
+    if (changes.some((change) => change.type === "attributes" || [...change.addedNodes].some(told))) drawTimes();
+  }).observe(document.documentElement, { childList: true, subtree: true, attributeFilter: ["data-ms"] });
   setInterval(watchConnection, 1000);
 })();
