@@ -30,7 +30,7 @@ from cli.stack.up import check_speed
 from config.settings import PROJECT_ROOT, Settings
 from core.errors import BadInput
 from pipelines.exchanges.okx.keys import VARIABLES
-from tests.stack import Tcp
+from tests.stack import home
 
 
 def test_port_is_the_same_every_time(tmp_path):
@@ -93,16 +93,14 @@ def test_backup_into_a_folder_that_may_not_be_written_is_refused():
     ], asked.stderr
 
 
-@pytest.mark.parametrize(
-    "command", [("kill-switch", "on"), ("risk", "show"), ("bots", "stop", "mine"), ("db", "backup")]
-)
-def test_commands_about_what_runs_make_no_database(tmp_path, command):
+def test_commands_about_what_runs_make_no_database(tmp_path):
     """Typed without the TCP_HOME of the stack that is meant they are one line, and no server is started."""
-    tcp = Tcp(tmp_path / "home")
-    asked = tcp.run(*command)
-    assert (asked.returncode, asked.stdout, asked.stderr.count("\n")) == (2, "", 1)
-    assert f"TCP_HOME: {tmp_path / 'home'} has no database: set TCP_HOME, or TCP_DATABASE_URL" in asked.stderr
-    assert tcp.living() == [] and not (tmp_path / "home" / "postgres").exists()
+    with home(tmp_path / "home") as tcp:
+        for command in (("kill-switch", "on"), ("risk", "show"), ("bots", "stop", "mine"), ("db", "backup")):
+            asked = tcp.run(*command)
+            assert (asked.returncode, asked.stdout, asked.stderr.count("\n")) == (2, "", 1), command
+            assert f"TCP_HOME: {tcp.home} has no database: set TCP_HOME, or TCP_DATABASE_URL" in asked.stderr
+        assert tcp.living() == [] and not (tcp.home / "postgres").exists()
 
 
 def test_secret_is_private_and_lasting(tmp_path):
