@@ -202,13 +202,14 @@ def _candles(
 def _in_view(
     engine: Engine, symbol: str, timeframe: Timeframe, view: View, warm: int, spans: Spans
 ) -> tuple[Timeframe, pl.DataFrame] | None:
-    """The shortest timeframe, from the wanted one on, that fills the view but for a tenth as well as any: old
-    candles of a timeframe may lie alone, and between them and its newest there is nothing."""
+    """The shortest timeframe, from the wanted one on, that fills the view but for a tenth as well as any, as
+    far as anything is stored: old candles of a timeframe may lie alone, with nothing up to its newest."""
     start, end = _loaded(view)
+    stored = max(view[0], beginning(spans) or 0), min(view[1], newest(spans) or 0)
     tried = []
     for frame in resolution(timeframe, view[1] - view[0]):
         candles = candles_between(engine, symbol, frame, start - warm * frame.ms, end, spans)
-        parts = parts_with_candles(_seen(candles, view), frame, *view)
+        parts = parts_with_candles(_seen(candles, view), frame, *stored)
         tried.append((parts, frame, candles))
         if parts == PARTS:
             break

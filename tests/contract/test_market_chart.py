@@ -147,6 +147,15 @@ def test_an_old_block_of_minutes_alone_does_not_stand_for_what_lies_between(data
     assert len(times) > 7 * 96
 
 
+def test_the_first_hours_of_a_store_are_not_drawn_as_a_day(database):
+    """A day that has just begun is wider than what is stored of it, and stands for no more."""
+    with database.begin() as connection:
+        connection.execute(
+            text("DELETE FROM market_data WHERE timestamp < :at"), {"at": NOW - timedelta(hours=4)}
+        )
+    assert chart(database, 7, ago=-0.745)[0] == "15m"
+
+
 def test_a_hole_in_one_timeframe_is_filled_from_a_shorter_one(database):
     """A block of another year, fetched in one timeframe, does not blank what lies between in minutes."""
     store(database, Timeframe.H1, 300, NOW_MS - 400 * DAY_MS)
