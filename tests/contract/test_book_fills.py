@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Iterator
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 
@@ -150,33 +151,42 @@ def test_parity_refuses_fills_from_a_book(engine):
 
 
 async def test_a_process_hears_books_on_the_bus(engine, redis_url, tmp_path: Path):
-    """A bot's own process: a final candle, then a book, and the book's level is the fill on record."""
+    """A bot's own process: a final candle, then a book, and the book's level is the fill on record. A bot
+    waits for a book no longer than 1.5 s after it has decided: one that a busy machine lets miss it fills
+    nothing here, and the next bot tries at the next candle."""
     candles = bench.walk(HISTORY + 3)
-    bench.add_bot(engine, "alpha", **BOT)
     bench.store(engine, candles[:HISTORY])
-    beat(engine, "live", 0, candles[HISTORY - 1].close_ms + 1, {})
-    url = engine.url.render_as_string(hide_password=False)
-    bus, runner = RedisBus(redis_url), bench.start_runner("alpha", url, redis_url, tmp_path / "alpha.log")
+    bus = RedisBus(redis_url)
     try:
-        began = candles[HISTORY - 1].close_ms
-        await bench.until(lambda: bench.last_candle_ms(engine, "alpha") == began, "first look")
-        bench.store(engine, candles[HISTORY : HISTORY + 1])
-        decided_ms = candles[HISTORY].close_ms
-
-        async def until_filled() -> None:
-            while not fills(engine):
-                # The book all the time: the bot waits for one no longer than 1.5 s after it has decided.
-                if bench.last_candle_ms(engine, "alpha") != decided_ms:
-                    await bus.publish(f"market:{bench.SYMBOL}", bench.message(candles[HISTORY]))
-                book = document(bench.SYMBOL, iso(decided_ms + 5), [], [(D(60_000), D(9))], 77)
-                await publish_book(bus, book)
-                await asyncio.sleep(0.05)
-
-        async with asyncio.timeout(60):
-            await until_filled()
+        for name, at in zip(("alpha", "beta", "gamma"), range(HISTORY, HISTORY + 3), strict=True):
+            with suppress(TimeoutError):
+                await _decide_with_books(engine, bus, redis_url, tmp_path, name, candles[at - 1 : at + 1])
+                break
         ((price, *_, sequence),) = fills(engine)
         assert (price, sequence) == (60_000, 77)
     finally:
+        await bus.close()
+
+
+async def _decide_with_books(
+    engine: Engine, bus: RedisBus, redis_url: str, folder: Path, name: str, candles: list[Candle]
+) -> None:
+    """A bot's process from the first of two candles on; TimeoutError when the second brings no fill."""
+    bench.add_bot(engine, name, **BOT)
+    began, decided_ms = (candle.close_ms for candle in candles)
+    beat(engine, "live", 0, began + 1, {})
+    url = engine.url.render_as_string(hide_password=False)
+    runner = bench.start_runner(name, url, redis_url, folder / f"{name}.log")
+    try:
+        await bench.until(lambda: bench.last_candle_ms(engine, name) == began, "first look")
+        bench.store(engine, candles[1:])
+        async with asyncio.timeout(25):
+            while not fills(engine):
+                if bench.last_candle_ms(engine, name) != decided_ms:
+                    await bus.publish(f"market:{bench.SYMBOL}", bench.message(candles[1]))
+                book = document(bench.SYMBOL, iso(decided_ms + 5), [], [(D(60_000), D(9))], 77)
+                await publish_book(bus, book)
+                await asyncio.sleep(0.05)
+    finally:
         runner.terminate()
         runner.wait()
-        await bus.close()
