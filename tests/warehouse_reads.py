@@ -28,7 +28,7 @@ HOUR_MS = Timeframe.H1.ms
 NOON_MS = START_MS + DAY_MS // 2
 NOON = datetime.fromtimestamp(NOON_MS / 1000, UTC)
 DAY = date(2025, 9, 2)
-DAGSTER_TABLES = (
+LARGE_TABLES = (
     "market_data",
     "raw_trades",
     "signals",
@@ -167,7 +167,7 @@ def _lake() -> dict[str, Read]:
         "days": _in(lambda connection: trade_days.stored_days(connection, SYMBOL)),
         "a day of trades": _in(lambda connection: archive.read_trades_of_day(connection, SYMBOL, DAY)),
         "path inside candles": lambda engine: read_trades(engine, SYMBOL, NOON_MS, NOON_MS + 600_000),
-        "table states": lambda engine: inventory.table_states(engine, DAGSTER_TABLES),
+        "table states": lambda engine: inventory.table_states(engine, LARGE_TABLES),
     }
 
 

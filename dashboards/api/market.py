@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 
 from core.timeframes import Timeframe
-from dashboards.api import models
+from dashboards.api import data_models, models
 from dashboards.api.documents import (
     MAX_LIMIT,
     Between,
@@ -78,7 +78,7 @@ def router(services: Services) -> APIRouter:
             raise NotFound(f"there is no order book of {symbol!r}")
         return answer(found)
 
-    @routes.get("/data/health", response_model=models.DataHealth)
+    @routes.get("/data/health", response_model=data_models.DataHealth)
     async def health() -> Response:
         """Heartbeats, the quality of the connections to the exchange now and by minute, first and last candle
         of every series, the newest holes in the trades and how many are open, how far candles were compared
@@ -105,7 +105,7 @@ def router(services: Services) -> APIRouter:
             }
         )
 
-    @routes.get("/data/differences", response_model=models.Differences)
+    @routes.get("/data/differences", response_model=data_models.Differences)
     async def differences(
         between: Between,
         only_open: Annotated[bool, Query(alias="open", description="Only those not settled")] = False,
@@ -128,7 +128,7 @@ def router(services: Services) -> APIRouter:
         page, following = paged(rows, limit, cursor, symbol=str)
         return table(page, output, "finality", following)
 
-    @routes.get("/data/quality", response_model=models.ConnectionMinutes)
+    @routes.get("/data/quality", response_model=data_models.ConnectionMinutes)
     async def quality(
         between: Between, limit: Limit = 100, cursor: Cursor = None, output: Output = "json"
     ) -> Response:

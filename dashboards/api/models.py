@@ -14,7 +14,9 @@ Exact = Annotated[Decimal, WithJsonSchema({"type": "number"})]
 """A JSON number with all its digits, where pydantic would say text."""
 
 
-class _Model(BaseModel):
+class Extensible(BaseModel):
+    """A row that may have more columns than are named."""
+
     model_config = ConfigDict(extra="allow")
 
 
@@ -41,7 +43,7 @@ class Veto(BaseModel):
     reason: str
 
 
-class Bot(_Model):
+class Bot(Extensible):
     """A bot: what is wanted (status), what it does (state), both in one word (shown), and what it made.
 
     Money in quote currency at the last price, ratios as fractions; fills: buys and sells; closed: round
@@ -86,7 +88,7 @@ class Deleted(BaseModel):
     purged: bool
 
 
-class ConfigVersion(_Model):
+class ConfigVersion(Extensible):
     """A configuration of a bot. changes: field to [before, after]; after_candle: the last one judged before
     it was in force, null for none."""
 
@@ -106,7 +108,7 @@ class ConfigVersions(BaseModel):
     next: str | None
 
 
-class Crash(_Model):
+class Crash(Extensible):
     """The end of a bot's process that nobody asked for; exit_code: null where it was ended from here."""
 
     id: int
@@ -130,7 +132,7 @@ class Bots(BaseModel):
     next: str | None
 
 
-class Trade(_Model):
+class Trade(Extensible):
     """One fill. fees, pnl and balance_after in quote currency; pnl only of sells, fees deducted."""
 
     id: str
@@ -159,7 +161,7 @@ class Trades(BaseModel):
     next: str | None
 
 
-class Signal(_Model):
+class Signal(Extensible):
     """What a strategy said at the close of a candle."""
 
     id: str
@@ -178,7 +180,7 @@ class Signals(BaseModel):
     next: str | None
 
 
-class Value(_Model):
+class Value(Extensible):
     """What a bot was worth. Money in quote currency."""
 
     timestamp: datetime
@@ -197,7 +199,7 @@ class Values(BaseModel):
     next: str | None
 
 
-class Candle(_Model):
+class Candle(Extensible):
     """timestamp is the close time; prices in quote, volume in base currency."""
 
     timestamp: datetime
@@ -232,7 +234,7 @@ class Book(BaseModel):
     sequence: int | None
 
 
-class Run(_Model):
+class Run(Extensible):
     """A backtest or sweep in the list."""
 
     id: str
@@ -251,7 +253,7 @@ class Runs(BaseModel):
     next: str | None
 
 
-class Backtest(_Model):
+class Backtest(Extensible):
     """A backtest's result; ratios in metrics are fractions."""
 
     id: str
@@ -265,133 +267,12 @@ class Backtest(_Model):
     trades: list[dict[str, Any]]
 
 
-class Sweep(_Model):
+class Sweep(Extensible):
     """A sweep's grid and a page of its combinations."""
 
     id: str
     strategy: str
     status: str
-    items: list[dict[str, Any]]
-    next: str | None
-
-
-class DataHealth(_Model):
-    """Is the data whole and fresh?"""
-
-    feed: dict[str, Any]
-    connections: list[dict[str, Any]]
-    clock: dict[str, Any] | None
-    books: dict[str, Any] | None
-    quality: list[dict[str, Any]]
-    components: list[dict[str, Any]]
-    series: list[dict[str, Any]]
-    gaps: list[dict[str, Any]]
-    trouble: dict[str, int]
-    reconciled: list[dict[str, Any]]
-    differences: list[dict[str, Any]]
-    lake: list[dict[str, Any]]
-
-
-class Difference(_Model):
-    """A candle that was not the exchange's; `our_…` and `their_…` are null where that side had none, and
-    `resolution` is null while it is open."""
-
-    exchange: str
-    symbol: str
-    timeframe: str
-    timestamp: datetime
-    explanation: str
-    detail: str | None
-    our_close: Exact | None
-    their_close: Exact | None
-    our_volume: Exact | None
-    their_volume: Exact | None
-    detected_at: datetime
-    resolved_at: datetime | None
-    resolution: str | None
-
-
-class Event(_Model):
-    """Something that happened. level: info, warning or error; details: what belongs to it."""
-
-    id: int
-    timestamp: datetime
-    level: str
-    component: str
-    event: str
-    message: str
-    details: dict[str, Any]
-
-
-class Events(BaseModel):
-    """Newest first; `next` is the cursor of the following page."""
-
-    items: list[Event]
-    next: str | None
-
-
-class Gap(_Model):
-    """A hole in a symbol's trade ids, both ends included. state: open, refilling, refilled or unfillable."""
-
-    symbol: str
-    first_id: int
-    last_id: int
-    state: str
-    detected_at: datetime
-    closed_at: datetime | None
-
-
-class Gaps(BaseModel):
-    """The newest found first; `next` is the cursor of the following page."""
-
-    items: list[Gap]
-    next: str | None
-
-
-class SeriesEnds(_Model):
-    """Close times of the first and the last stored candle."""
-
-    symbol: str
-    timeframe: str
-    first_candle: datetime
-    last_candle: datetime
-
-
-class SeriesList(BaseModel):
-    """By symbol and timeframe; `next` is the cursor of the following page."""
-
-    items: list[SeriesEnds]
-    next: str | None
-
-
-class LakeFile(_Model):
-    """A file of the lake as its manifest has it; path is relative to the lake's root."""
-
-    path: str
-    dataset: str
-    symbol: str
-    rows: int
-    bytes: int
-    sha256: str
-
-
-class LakeFiles(BaseModel):
-    """By path; `next` is the cursor of the following page."""
-
-    items: list[LakeFile]
-    next: str | None
-
-
-class Differences(BaseModel):
-    """The newest candle first; `next` is the cursor of the following page."""
-
-    items: list[Difference]
-    next: str | None
-
-
-class ConnectionMinutes(BaseModel):
-    """What each connection to the exchange was worth, a row a minute, the newest minute first."""
-
     items: list[dict[str, Any]]
     next: str | None
 

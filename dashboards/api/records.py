@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
-from dashboards.api import models
+from dashboards.api import data_models, models
 from dashboards.api.documents import (
     MAX_LIMIT,
     Between,
@@ -32,7 +32,7 @@ def router(services: Services) -> APIRouter:
     """GET /events, /data/gaps, /data/series, /data/lake, /dagster/runs."""
     routes = APIRouter(tags=["records"])
 
-    @routes.get("/events", response_model=models.Events)
+    @routes.get("/events", response_model=data_models.Events)
     async def events(
         between: Between,
         limit: Limit = 100,
@@ -45,7 +45,7 @@ def router(services: Services) -> APIRouter:
         rows = await services.query(queries.events, limit, before[0] if before else None, level, between)
         return table(rows, output, "events", next_cursor(rows, limit, "id"))
 
-    @routes.get("/data/gaps", response_model=models.Gaps)
+    @routes.get("/data/gaps", response_model=data_models.Gaps)
     async def gaps(
         between: Between,
         limit: Limit = 100,
@@ -58,14 +58,14 @@ def router(services: Services) -> APIRouter:
         rows = await services.query(queries.gap_rows, limit, before, state, between)
         return table(rows, output, "gaps", next_cursor(rows, limit, "detected_at", "symbol", "first_id"))
 
-    @routes.get("/data/series", response_model=models.SeriesList)
+    @routes.get("/data/series", response_model=data_models.SeriesList)
     async def series(limit: Limit = MAX_LIMIT, cursor: Cursor = None, output: Output = "json") -> Response:
         """First and last candle of every stored symbol and timeframe."""
         rows = await services.query(queries.freshness)
         page, following = paged(rows, limit, cursor, symbol=str, timeframe=str)
         return table(page, output, "series", following)
 
-    @routes.get("/data/lake", response_model=models.LakeFiles)
+    @routes.get("/data/lake", response_model=data_models.LakeFiles)
     async def lake(
         between: Between,
         limit: Limit = 500,

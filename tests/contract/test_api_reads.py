@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from core.trades import Side, Trade
-from dashboards.api import models
+from dashboards.api import data_models, models
 from dashboards.queries import system
 from pipelines.bus.books import document, publish_book
 from pipelines.bus.redis import RedisBus
@@ -275,7 +275,7 @@ def test_trouble_is_counted_however_old_and_of_this_exchange_alone(api):
             connection.execute(sa.insert(tables.candle_differences).values(open_one))
             path = {"exchange": exchange, "path": f"{exchange}.parquet", "symbol": f"{exchange}-USD"}
             connection.execute(sa.insert(tables.lake_files).values(file | path | ends))
-    found = models.DataHealth.model_validate(api.get("/api/data/health").json)
+    found = data_models.DataHealth.model_validate(api.get("/api/data/health").json)
     assert found.trouble == {"open": 230, "unfillable": 0, "differences": 1}
     assert {(gap["exchange"], gap["state"]) for gap in found.gaps} == {("okx", "open")}
     assert [gap["state"] for gap in system.gaps(api.database, 231)] == ["open"] * 230 + ["refilled"]
@@ -296,7 +296,7 @@ def test_health_metrics_and_openapi(api):
     assert api.get("/healthz").json["status"] == "ok"
     metrics = api.get("/metrics").text
     assert 'tcp_bot_value{bot="bot_001",symbol="BTC-USDT"}' in metrics
-    health = models.DataHealth.model_validate(api.get("/api/data/health").json)
+    health = data_models.DataHealth.model_validate(api.get("/api/data/health").json)
     assert {row["component"] for row in health.components} == {"live", "collector"}
     assert len(health.series) == 12
     assert (health.connections, health.quality) == ([], [])
@@ -334,7 +334,7 @@ def test_books_and_the_quality_of_connections(api, redis_url):
     socket |= dict.fromkeys(("trades", "repeated", "unknown_frames", "reconnects", "silences"), 0)
     socket |= {"lost_ids": 3}
     beat(api.database, "live", wall_ms, NOW_MS, {"connections": [socket], "clock": {"offset_ms": -4}})
-    health = models.DataHealth.model_validate(api.get("/api/data/health").json)
+    health = data_models.DataHealth.model_validate(api.get("/api/data/health").json)
     assert health.connections == [socket]
     assert health.clock == {"offset_ms": -4}
     line = 'tcp_connection_latency_seconds{connection="trades 1",quantile="0.99"} 0.08'

@@ -24,6 +24,7 @@ from pipelines.warehouse.bot_edits import delete_bot, edit_bot
 from pipelines.warehouse.bot_versions import list_versions
 from pipelines.warehouse.bots import announce, find_bot, list_bots, set_status
 from tests import bot_bench as bench
+from tests.bot_programs import DAEMON, LEAVING
 
 pytestmark = pytest.mark.servers
 
@@ -296,7 +297,7 @@ async def test_a_process_that_ends_itself_counts_as_a_crash_and_takes_its_childr
     """Whatever code a strategy ends its process with; what it started and left ends too."""
     (tmp_path / "strategies").mkdir()
     for name, code in (("leaver", 0), ("orphan", 3)):
-        text = _LEAVING.format(kind=name.title(), code=code, note=tmp_path / f"{name}.pid")
+        text = LEAVING.format(kind=name.title(), code=code, note=tmp_path / f"{name}.pid")
         (tmp_path / "strategies" / f"{name}.py").write_text(text)
         bench.add_bot(engine, name, strategy=name, parameters={})
     settings = home.model_copy(update={"strategies_dir": tmp_path / "strategies"})
@@ -325,46 +326,6 @@ _LEASE = f"SELECT count(*) FROM ({_LEASE_PID}) AS l"
 _REFUSING = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;
 CREATE TRIGGER refusing BEFORE UPDATE ON bots FOR EACH ROW WHEN (NEW.name = 'bad') EXECUTE FUNCTION refuse();
-"""
-_LEAVING = '''
-import os
-import subprocess
-from pathlib import Path
-
-import polars as pl
-
-from strategies.base import Strategy
-from strategies.parameters import Parameters
-
-
-class {kind}Parameters(Parameters):
-    """None."""
-
-
-class {kind}(Strategy):
-    """Ends its process."""
-
-    model = {kind}Parameters
-    warmup = window = 1
-    indicator_names = ()
-
-    def judge(self, candles):
-        with Path("{note}").open("a") as note:
-            note.write(f"{{subprocess.Popen(['sleep', '1000']).pid}}\\n")
-        os._exit({code})
-'''
-
-DAEMON = """
-import asyncio
-from config.settings import settings
-from live.bots.supervisor import BotSupervisor
-from pipelines.bus.redis import RedisBus
-from pipelines.warehouse.database import engine
-
-async def main():
-    await BotSupervisor(settings(), engine(settings().database_url), RedisBus(settings().redis_url)).run()
-
-asyncio.run(main())
 """
 
 

@@ -9,7 +9,7 @@ from sqlalchemy import text
 
 from cli.data_status import status_document, status_text
 from core.timeframes import Timeframe
-from dashboards.api import models
+from dashboards.api import data_models
 from pipelines.lake.status import data_status
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.gaps import record_gap
@@ -90,7 +90,7 @@ def api(stored: str, redis_url: str, unused_port: int, tmp_path) -> Iterator[Cli
 
 
 def test_the_api_pages_through_differences_and_quality(api: Client):
-    health = models.DataHealth.model_validate(api.get("/api/data/health").json)
+    health = data_models.DataHealth.model_validate(api.get("/api/data/health").json)
     assert [(row["kind"], row["compared"], row["differing"]) for row in health.reconciled] == [
         ("daily", 10, 1),
         ("recent", 90, 2),
@@ -99,8 +99,8 @@ def test_the_api_pages_through_differences_and_quality(api: Client):
     first = api.get("/api/data/differences?limit=2").json
     second = api.get(f"/api/data/differences?limit=2&cursor={first['next']}").json
     found = [
-        *models.Differences.model_validate(first).items,
-        *models.Differences.model_validate(second).items,
+        *data_models.Differences.model_validate(first).items,
+        *data_models.Differences.model_validate(second).items,
     ]
     assert [row.detail for row in found] == ["no. 2", "no. 1", "no. 0"]
     assert found[0].their_volume == Decimal("2.5")
