@@ -5,6 +5,8 @@ VENV := .venv
 READY := $(VENV)/.ready
 # Tests wait more than they compute: three keep two cores busy.
 WORKERS ?= 3
+# An environment that forbids bytecode would have each of many processes compile every file that it loads anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help up setup test debian timescale check lint browser bench figures screenshots soak audit docs manual reference lock clean

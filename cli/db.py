@@ -21,12 +21,22 @@ def url() -> None:
 @app.command()
 def migrate(
     backup: bool = typer.Option(True, help="Write a backup to TCP_HOME/backups first, where there is data."),
+    wait: Annotated[
+        bool,
+        typer.Option(
+            "--wait", help="Wait for the server of TCP_DATABASE_URL, however long or often it is away."
+        ),
+    ] = False,
 ) -> None:
     """Bring the schema to this version's. A newer schema is refused."""
     from cli.stack.ensure import ensure
-    from cli.stack.upgrade import upgrade
+    from cli.stack.upgrade import upgrade, upgrade_when_it_answers
+    from config.settings import settings
 
-    upgrade(ensure(database=True, migrated=False), backup)
+    if wait and settings().database_url is not None:
+        upgrade_when_it_answers(backup)
+    else:
+        upgrade(ensure(database=True, migrated=False), backup)
     print("the schema is up to date")
 
 
@@ -99,11 +109,15 @@ def base_backup(
     keep: Annotated[int, typer.Option(min=1, help="Base backups that stay, with the WAL since them.")] = 2,
     as_json: AsJson = False,
 ) -> None:
-    """Copy the embedded server's files to TCP_WAL_ARCHIVE: from there any later second can be recovered."""
+    """Copy the embedded server's files to TCP_WAL_ARCHIVE: from there any later second can be recovered.
+
+    Then the WAL that was archived since the older ones is read: what is missing or torn there is an error.
+    """
     from cli.stack.archive import base_backup as copy_base
     from cli.stack.archive import prune
     from cli.stack.ensure import ensure
     from cli.stack.plan import make_plan
+    from cli.stack.wal_check import check_wal
     from config.settings import settings
 
     plan = make_plan(settings())
@@ -111,11 +125,13 @@ def base_backup(
     ensure(database=True)
     made = copy_base(plan.postgres)
     removed = prune(plan.postgres, keep)
+    segments = check_wal(plan.postgres)
     if as_json:
         names = [str(path) for path in removed]
-        print(json.dumps({"base": str(made), "archive": str(archive), "removed": names}))
+        document = {"base": str(made), "archive": str(archive), "removed": names, "segments": segments}
+        print(json.dumps(document))
     else:
-        print(f"base backup: {made}")
+        print(f"base backup: {made}; {segments} segments of WAL are whole")
 
 
 @app.command()

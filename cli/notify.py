@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from config.settings import Settings
     from pipelines.notifications.channels import Channels
+    from pipelines.notifications.watch import Watcher
 
 
 def notify(
@@ -38,18 +40,38 @@ def notify(
 
 
 def _watch(channels: "Channels") -> None:
-    from cli.stack.ensure import ensure
-    from pipelines.clock import SystemClock
     from pipelines.logs import configure_logs
-    from pipelines.notifications.desk import Policy
-    from pipelines.notifications.watch import Watcher
-    from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
 
-    settings = ensure(database=True)
+    settings = _settings()
     configure_logs(settings.log_level)
     stopping = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopping.set())
+    watcher(settings, channels).run(stopping.wait)
+
+
+def watcher(settings: "Settings", channels: "Channels") -> "Watcher":
+    """The one of this home, as its settings say, every URL resolved; it connects to nothing yet."""
+    from pipelines.clock import SystemClock
+    from pipelines.notifications.desk import Policy
+    from pipelines.notifications.notebook import FILE, Notebook
+    from pipelines.notifications.watch import Watcher
+    from pipelines.warehouse.database import SERVICE_ANSWER_S, engine
+
     connections = engine(str(settings.database_url), SERVICE_ANSWER_S)
     policy = Policy(settings.notify_level, settings.notify_repeat_minutes * 60, settings.quiet_minutes)
-    Watcher(connections, channels, policy, SystemClock()).run(stopping.wait)
+    return Watcher(connections, channels, policy, SystemClock(), Notebook(settings.home / FILE))
+
+
+def _settings() -> "Settings":
+    """Every URL resolved. A PostgreSQL that is away is what this command is there to tell, and so is a
+    schema that cannot be migrated: that is for others to do."""
+    from cli.stack.ensure import ensure
+    from cli.stack.plan import make_plan
+    from config.settings import settings
+    from core.errors import BadInput, Unavailable
+
+    try:
+        return ensure(database=True, migrated=False)
+    except (BadInput, Unavailable):
+        return make_plan(settings()).resolved

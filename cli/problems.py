@@ -17,6 +17,8 @@ def explained(error: BaseException) -> tuple[str, int] | None:
         return settings_problem(error), BAD_INPUT
     if isinstance(error, TcpError):
         return one_line(str(error)), FAILED
+    if isinstance(error, PermissionError) and error.filename is not None:
+        return one_line(f"{error.filename}: this account may not: see whose it is"), FAILED
     return None
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from config.settings import Settings
 from core.errors import BadInput
-from dashboards.dagster_runs import DagsterRuns
+from dashboards.dagster_runs import DagsterRuns, NotHeard
 from dashboards.jobs import Job, Jobs
 from pipelines.backfill.report import BackfillReport, Progress
 from pipelines.backfill.run import run_backfill
@@ -21,7 +21,7 @@ MOST_PARTITIONS = 1000
 @dataclass(slots=True)
 class Backfill:
     """What was asked for, its job, and how far it is (None before its first page); address: of its runs in
-    Dagster."""
+    Dagster; is_heard: whether Dagster answered when it was last asked about them."""
 
     kind: Kind
     symbol: str
@@ -31,6 +31,7 @@ class Backfill:
     job: Job | None = None
     progress: Progress | None = None
     address: str | None = None
+    is_heard: bool = True
 
     @property
     def days(self) -> list[str]:
@@ -39,8 +40,11 @@ class Backfill:
         return [(self.first + timedelta(days=n)).isoformat() for n in range(count)]
 
     def row(self) -> dict[str, Any]:
-        """A line of the page's list: `what`, `state` and `said`."""
+        """A line of the page's list: `what`, `state` (of the job, or `unknown`: Dagster may go on) and
+        `said`."""
         state = self.job.state if self.job else "waiting"
+        if self.job and isinstance(self.job.failure, NotHeard):
+            state = "unknown"
         what = f"{self.symbol} {self.timeframe or ''} {self.kind}".replace("  ", " ")
         return {
             "what": what,
@@ -51,7 +55,7 @@ class Backfill:
         }
 
     def _said(self, state: str) -> str:
-        if self.job is not None and state == "failed":
+        if self.job is not None and state in {"failed", "unknown"}:
             return str(self.job.error)
         if self.job is not None and state == "done":
             report: BackfillReport | None = self.job.result
@@ -59,6 +63,8 @@ class Backfill:
                 return "by Dagster"
             lacking = f", {report.missing:,} the exchange does not have" if report.missing else ""
             return f"{report.rows:,} written, {report.already:,} were there{lacking}"
+        if not self.is_heard:
+            return "Dagster does not answer; it is asked again"
         if self.progress is None or not self.progress.total_ms:
             return ""
         share = self.progress.done_ms / self.progress.total_ms
@@ -100,8 +106,8 @@ class Backfills:
         if len(wanted.days) > MOST_PARTITIONS or not self.dagster.is_up():
             return False
 
-        def note(address: str) -> None:
-            wanted.address = address
+        def note(address: str, is_heard: bool) -> None:
+            wanted.address, wanted.is_heard = address, is_heard
 
         asset = "candle_backfill" if wanted.kind == "candles" else "trade_backfill"
         config = {} if wanted.timeframe is None else {"timeframe": wanted.timeframe}

@@ -1,34 +1,46 @@
 """The form of a backtest: what it begins with, its fields, and what was entered as a request."""
 
+from collections.abc import Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
 import dash_mantine_components as dmc
 from dash import dcc, html
+from pydantic import BaseModel
 
 from config.files import RiskFile
 from core.errors import BadInput
 from core.timeframes import Timeframe
 from dashboards.components import icon
 from dashboards.formatting import strategy as strategy_words
-from dashboards.forms import in_percent, parameter_fields, period_field, quoted
+from dashboards.forms import (
+    entered,
+    in_percent,
+    is_optional,
+    parameter_fields,
+    period_field,
+    properties,
+    quoted,
+)
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.risk import Risk
 from strategies import registry
 
 FIELDS = ("strategy", "symbol", "timeframe", "period", "fee", "slippage", "cash")
+BLOCKS = ("risk", "execution")
 DEFAULT_DAYS = 7
 STEP_MS = 300
 """How often a page asks how far its run is."""
 
 
 def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
-    """The form's parts. preset: what it begins with, a bot's configuration or a part of one."""
-    names, blocks = registry.names(), blocks_of(preset)
-    said = f"With the exits, limits and orders of {preset['bot_id']}." if blocks else ""
+    """The form's parts. preset: what it begins with, a bot's configuration or a part of one, or `preset_of` a
+    run."""
+    names, blocks = registry.names(), preset.get("blocks") or blocks_of(preset)
+    said = f"With the exits, limits and orders of {preset.get('bot_id', 'the run')}." if blocks else ""
     asked = preset.get("strategy", "")
     chosen = asked if asked in names else "ema_crossover"
-    start, end = today - timedelta(days=DEFAULT_DAYS), today
+    start, end = preset.get("period", (today - timedelta(days=DEFAULT_DAYS), today))
     return [
         html.Header(html.H2("New backtest")),
         html.Div(
@@ -64,7 +76,7 @@ def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
                     ],
                     className="pair",
                 ),
-                period_field("form-period", start, end, "UTC days, both included"),
+                period_field("form-period", start, end, "UTC days, both included", max(today, end)),
                 html.Div(
                     parameter_fields(registry.find(chosen).model, "parameter", preset.get("parameters")),
                     id="form-parameters",
@@ -113,10 +125,13 @@ def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
         ),
         html.Footer(
             [
-                html.Button(
-                    [icon("play"), html.Span("Run", id="run-label"), html.Span("", id="run-elapsed")],
-                    id="run",
-                    className="button primary wide",
+                html.Div(
+                    html.Button(
+                        [icon("play"), html.Span("Run", id="run-label"), html.Span("", id="run-elapsed")],
+                        id="run",
+                        className="button primary wide",
+                    ),
+                    id="run-room",
                 ),
                 html.Div(
                     html.Div(className="bar", id="run-bar"),
@@ -126,14 +141,40 @@ def form(symbols: list[str], today: date, preset: dict[str, Any]) -> list[Any]:
                     role="progressbar",
                     **{"aria-labelledby": "run-step"},
                 ),
-                html.Span("", id="run-step", className="muted small", role="status"),
+                html.Div(
+                    [
+                        html.Span("", id="run-step", className="muted small", role="status"),
+                        html.Button([icon("stop"), "Cancel"], id="run-cancel", className="button push-right"),
+                    ],
+                    id="run-under-way",
+                    className="under-way",
+                    hidden=True,
+                ),
                 dcc.Interval(id="run-clock", interval=STEP_MS, disabled=True),
+                dcc.Store(id="run-job", storage_type="session"),
                 html.Details(
                     [html.Summary("Request as JSON"), html.Pre("", id="form-json")], className="small"
                 ),
             ]
         ),
     ]
+
+
+def preset_of(run: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form begins with to repeat a stored backtest, over the same whole days."""
+    given = run["parameters"]
+    last = run["end_time"] - timedelta(microseconds=1)  # a close at midnight is of the day before
+    return {
+        "strategy": run["strategy_name"],
+        "symbol": run["symbol"],
+        "timeframe": run["timeframe"],
+        "period": (run["start_time"].date(), last.date()),
+        "parameters": {name: value for name, value in given.items() if name not in BLOCKS},
+        "blocks": {name: given[name] for name in BLOCKS if name in given},
+        "fee": run["fee"],
+        "slippage": run["slippage"],
+        "virtual_balance": float(run["initial_cash"]),
+    }
 
 
 def blocks_of(preset: dict[str, Any]) -> dict[str, Any]:
@@ -156,12 +197,7 @@ def read_form(
     if not period or not all(period):
         raise BadInput("period", "choose the first and the last day")
     first, last = (datetime.fromisoformat(str(day)[:10]).replace(tzinfo=UTC) for day in period)
-    entered = {
-        name["name"]: value for name, value in zip(names, given, strict=True) if value not in (None, "")
-    }
-    missing = [name["name"] for name, value in zip(names, given, strict=True) if value in (None, "")]
-    if missing:
-        raise BadInput(missing[0], "must be given")
+    read = read_parameters(registry.find(strategy).model, names, given)
     for name, value in (("fee", fee), ("slippage", slippage), ("cash", cash)):
         if not isinstance(value, int | float):
             raise BadInput(name, "must be a number")
@@ -171,7 +207,7 @@ def read_form(
         "timeframe": timeframe,
         "start": first,
         "end": last + timedelta(days=1),
-        "parameters": entered,
+        "parameters": read,
         "fee": round(fee / 100, 8),
         "slippage": round(slippage / 100, 8),
         "cash": cash,
@@ -185,3 +221,15 @@ def read_form(
         raise
     registry.build(request.strategy, request.parameters, request.timeframe)
     return request
+
+
+def read_parameters(model: type[BaseModel], names: list[dict[str, str]], given: list[Any]) -> dict[str, Any]:
+    """A strategy's parameters as their fields have them. An empty field is null where the parameter allows
+    that, else BadInput names it."""
+    schemas, read = properties(model), dict[str, Any]()
+    for name, value in zip((entry["name"] for entry in names), given, strict=True):
+        schema = schemas.get(name, {})  # of another strategy while its fields are being replaced
+        read[name] = entered(name, schema, value)
+        if read[name] is None and not is_optional(schema):
+            raise BadInput(name, "must be given")
+    return read

@@ -1,7 +1,6 @@
 """The form of a bot on its page: made, checked at every change, and saved."""
 
 import json
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,17 +8,16 @@ from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.files import ConfigError
-from core.errors import BadInput, Unavailable
+from core.errors import BadInput
 from dashboards import bot_form
 from dashboards.bot_form import FIELD, PARAMETER, WHERE
 from dashboards.callbacks import on
 from dashboards.components import toast
-from dashboards.promotion import CASH, free_name
+from dashboards.promotion import CASH, free_name, refuse_taken
 from dashboards.queries import bots as queries
 from dashboards.services import Services
 from pipelines.warehouse.bot_edits import write_bot
 from pipelines.warehouse.bot_files import check_bot
-from pipelines.warehouse.bots import announce
 
 CHANGED = "was changed elsewhere meanwhile: load the page again to see how"
 
@@ -35,11 +33,10 @@ class Outcome:
     saved: str | None = None
 
 
-def new(services: Services) -> html.Div:
+async def new(services: Services) -> html.Div:
     """The page of a bot that is still to be made."""
-    taken = [bot["bot_id"] for bot in services.hub.bots]
     document = {
-        "bot_id": free_name("bot", taken),
+        "bot_id": free_name("bot", await services.query(queries.names)),
         "strategy": "ema_crossover",
         "symbol": services.settings.symbol_list[0],
         "timeframe": services.settings.timeframe_list[0],
@@ -147,11 +144,9 @@ async def _save(services: Services, document: dict[str, Any], version: int) -> N
     """Store the document as a new bot (version 0) or as the next configuration."""
     name = str(document["bot_id"])
     known = await services.query(queries.bot, name)
-    if version == 0 and known is not None:
-        raise BadInput("bot_id", f"there is a bot {name} already: choose another name")
+    if version == 0:
+        refuse_taken("bot_id", known)
     if version and (known is None or known["config_version"] != version):
         raise BadInput("bot_id", CHANGED)
     await services.query(write_bot, services.settings, name, document, "api")
-    with suppress(Unavailable):  # the supervisor looks by itself too; the row is what counts
-        await announce(services.bus, name)
-    services.wrote()
+    await services.changed(name)

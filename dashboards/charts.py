@@ -14,7 +14,7 @@ from dashboards.figures.price import price_figure
 from dashboards.hub import fill_point
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import market as market_queries
-from dashboards.rows import day_start, price_decimals
+from dashboards.rows import day_start, epoch_ms, price_decimals
 from pipelines.warehouse.candles import read_candles
 from strategies.base import Strategy
 from strategies.evaluate import evaluate
@@ -126,5 +126,6 @@ def _meta(
         "base": base,
         "quote": quote,
         "last": last,
+        "last_ms": epoch_ms(candles["timestamp"][-1]) if candles.height else 0,
         "reference": market_queries.price_at(engine, bot["symbol"], exchange_now - timedelta(days=1)),
     }

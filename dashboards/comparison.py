@@ -17,12 +17,12 @@ from core.timeframes import Timeframe
 from dashboards.chart_room import chart
 from dashboards.components import downloads, empty, panel
 from dashboards.figures.comparison import curves_figure, differences_figure
-from dashboards.formatting import DASH, measure, percent
+from dashboards.formatting import DASH, Number, cents, measure, money, percent
 from dashboards.formatting import strategy as strategy_words
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import comparisons as queries
 from dashboards.queries import runs as run_queries
-from dashboards.stretches import Compared, Stretch, common, curve_metrics, measured, within
+from dashboards.stretches import LEAST, Compared, Stretch, common, curve_metrics, measured, overlap, within
 from dashboards.theme import Scheme
 from pipelines.reports.comparison import SIGNIFICANT
 from pipelines.reports.wording import titled
@@ -69,11 +69,19 @@ def options(engine: Engine) -> list[dict[str, Any]]:
 
 
 def read(engine: Engine, chosen: Sequence[str]) -> list[Compared]:
-    """The records of runs (by id) and bots (`bot:NAME`). BadInput for one that is gone or has no value."""
-    return [
-        _bot(engine, name.removeprefix(BOT)) if name.startswith(BOT) else _run(engine, name)
-        for name in chosen[:MOST]
-    ]
+    """The records of runs (by id) and bots (`bot:NAME`): a bot's of the time that all have, so that its
+    values lie as close together as they may, else of its whole life. BadInput for one that is gone or has no
+    value."""
+    names = chosen[:MOST]
+    runs = {name: _run(engine, name) for name in names if not name.startswith(BOT)}
+    bots = {name: _living(engine, name.removeprefix(BOT)) for name in names if name.startswith(BOT)}
+    lives = {name: run.life for name, run in runs.items()} | {name: life for name, (_, life) in bots.items()}
+
+    def over(stretch: Stretch | None) -> list[Compared]:
+        return [runs[name] if name in runs else _bot(engine, *bots[name], stretch) for name in names]
+
+    shared = over(overlap(list(lives.values()))) if bots else over(None)
+    return shared if common(shared) else over(None)
 
 
 def _run(engine: Engine, run_id: str) -> Compared:
@@ -96,26 +104,36 @@ def _run(engine: Engine, run_id: str) -> Compared:
     about = f"{row['symbol']} · {row['timeframe']} · run {run_id}"
     curve = queries.run_curve(engine, run_id)
     trips = partial(queries.run_trips, engine, run_id)
-    if curve.height < 2:
+    if curve.height < LEAST:
         raise BadInput("run", f"{run_id} kept no equity curve")
-    return Compared(Record(document, curve), name, about, document["metrics"], trips)
+    life = curve["timestamp"][0], curve["timestamp"][-1]
+    return Compared(Record(document, curve), name, about, document["metrics"], trips, life)
 
 
-def _bot(engine: Engine, name: str) -> Compared:
+def _living(engine: Engine, name: str) -> tuple[dict[str, Any], Stretch]:
+    """A bot's row, and its first and last snapshot."""
     bot = bot_queries.bot(engine, name)
     if bot is None:
         raise BadInput("bot", f"there is no bot {name!r}")
-    curve = queries.bot_curve(engine, bot)
-    if curve.height < 2:
+    life = queries.bot_life(engine, bot["id"])
+    if life is None or life[0] == life[1]:
         raise BadInput("bot", f"{name} has no snapshots yet: it gets one at every candle it judges")
-    cash = float(bot["virtual_balance"])
-    # A curve that does not reach back to the bot's beginning starts at its own first value.
-    start = cash if curve.height < queries.POINTS else float(curve["equity"][0])
+    return bot, life
+
+
+def _bot(engine: Engine, bot: dict[str, Any], life: Stretch, stretch: Stretch | None) -> Compared:
+    """Of the stretch, or where fewer than two snapshots are in that, or none is given, of its life."""
+    frame, (since, until) = Timeframe(bot["timeframe"]), stretch or life
+    step = queries.step_of(frame, since, until)
+    curve = queries.bot_curve(engine, bot, since, until, step)
+    if curve.height < LEAST:
+        return _bot(engine, bot, life, None)
     first, last = curve["timestamp"][0], curve["timestamp"][-1]
+    # A curve that does not reach back to the bot's beginning starts at its own first value.
+    start = float(bot["virtual_balance"]) if first == life[0] else float(curve["equity"][0])
     trips = partial(queries.closed_trips, engine, bot["id"])
-    frame = Timeframe(bot["timeframe"])
     document = {
-        "id": f"{BOT}{name}",
+        "id": f"{BOT}{bot['name']}",
         "strategy": bot["strategy_name"],
         "symbol": bot["symbol"],
         "timeframe": frame.value,
@@ -126,8 +144,8 @@ def _bot(engine: Engine, name: str) -> Compared:
         "fee": float((bot["config"] or {}).get("fee", 0)),
         "metrics": curve_metrics(curve, start, frame, trips(first, last)),
     }
-    about = f"{bot['symbol']} · {frame} · live"
-    return Compared(Record(document, curve), name, about, document["metrics"], trips)
+    about = f"{bot['symbol']} · {frame} · live · values every {step}"
+    return Compared(Record(document, curve), bot["name"], about, document["metrics"], trips, life)
 
 
 def differences(engine: Engine, chosen: Sequence[str], against: Against) -> list[dict[str, Any]]:
@@ -178,7 +196,7 @@ def comparison_view(engine: Engine, chosen: Sequence[str], benchmark: str, schem
 
 def _side_by_side(columns: Sequence[Compared], stretch: Stretch | None) -> html.Section:
     """stretch: the time that all have; said where one of them has more."""
-    is_cut = stretch is not None and any(column.stretch != stretch for column in columns)
+    is_cut = stretch is not None and any(column.life != stretch for column in columns)
     told = _told(stretch) if stretch and is_cut else ""
     hint = "All are measured over the time that each of them has"
     return panel(
@@ -210,8 +228,9 @@ def metrics_table(columns: Sequence[Compared], is_fair: bool = True) -> html.Tab
     body = []
     for name in SHOWN:
         values = [column.metrics.get(name) for column in columns]
-        texts = [measure(name, value) for value in values]
-        best = measure(name, _best(name, values)) if is_fair and len(set(texts)) > 1 else None
+        texts = [_shown(name, value, column) for value, column in zip(values, columns, strict=True)]
+        comparable = is_fair and (name != "fees" or len({column.quote for column in columns}) == 1)
+        best = _shown(name, _best(name, values), columns[0]) if comparable and len(set(texts)) > 1 else None
         cells = [
             html.Td(text, className="numeric right" + (" strong" if text == best != DASH else ""))
             for text in texts
@@ -221,6 +240,13 @@ def metrics_table(columns: Sequence[Compared], is_fair: bool = True) -> html.Tab
         [html.Thead(html.Tr([html.Th("", scope="col"), *head])), html.Tbody(body)],
         className="plain even compared",
     )
+
+
+def _shown(name: str, value: Number | None, column: Compared) -> str:
+    """A metric of a column; fees with the decimals of its currency, and with that."""
+    if name != "fees" or value is None:
+        return measure(name, value)
+    return f"{money(value, cents(column.quote))} {column.quote}"
 
 
 def _head(column: Compared, is_fair: bool) -> list[html.Span]:

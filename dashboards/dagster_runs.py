@@ -5,6 +5,7 @@ the caller does the work itself.
 """
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping, Sequence
@@ -13,16 +14,18 @@ from threading import Event
 from typing import Any
 
 from config.settings import Settings
-from core.errors import Unavailable
+from core.errors import TcpError, Unavailable
 
 LOCATION = {"repositoryLocationName": "tcp", "repositoryName": "__repository__"}
 UP_S = 1.0
 ANSWER_S = 30.0
 POLL_S = 2.0
+SILENT_S = 600.0
+"""How long Dagster may not answer about what it does: it is restarted, or busy."""
 ENDED = frozenset({"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"})
 WELL = frozenset({"COMPLETED", "COMPLETED_SUCCESS"})
 """Of backfills."""
-FAILED = frozenset({"FAILURE", "CANCELED", "CANCELING"})
+FAILED, DONE, CANCELLED, CANCELLING = "FAILURE", "SUCCESS", "CANCELED", "CANCELING"
 WAITING = frozenset({"NOT_STARTED", "QUEUED", "STARTING"})
 """Of runs."""
 
@@ -38,8 +41,14 @@ _RUNS = """query Runs($most: Int!) { runsOrError(limit: $most) { ... on Runs { r
   assetSelection(limit: 1) { path } } } } }"""
 _RUN = """query Run($id: ID!) { runOrError(runId: $id) { __typename ... on Run { jobName status
   assetMaterializations { metadataEntries { label ... on TextMetadataEntry { text } } } } } }"""
+_TERMINATE = """mutation Terminate($id: String!) { terminateRun(runId: $id) {
+  __typename ... on TerminateRunFailure { message } ... on PythonError { message } } }"""
 _STATE = """query State($id: String!) { partitionBackfillOrError(backfillId: $id) {
   ... on PartitionBackfill { status error { message } } } }"""
+
+
+class NotHeard(Unavailable):
+    """Dagster did not say for long what became of its work, which may go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,12 +72,17 @@ class DagsterRun:
     address: str
 
 
+class RunFailed(TcpError):
+    """A run failed in Dagster, which has the reason."""
+
+
 class DagsterRuns:
     """Dagster's webserver of this machine, if it is the one of this TCP_HOME."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, silent_s: float = SILENT_S) -> None:
         self.url = f"http://127.0.0.1:{settings.dagster_port}"
         self._folder = str(settings.home / "dagster")
+        self._silent_s = silent_s
         self._closed = Event()
 
     def is_up(self) -> bool:
@@ -102,6 +116,13 @@ class DagsterRuns:
         stored = next((entry["text"] for entry in entries if entry["label"] == "run_id"), None)
         return self._handed(run_id), said["status"], stored
 
+    def terminate(self, run_id: str) -> str | None:
+        """Take a run out of the queue, or interrupt its process; None, or why Dagster refuses."""
+        said = self._ask(_TERMINATE, {"id": run_id}, ANSWER_S)["terminateRun"]
+        if said["__typename"] == "TerminateRunSuccess":
+            return None
+        return str(said.get("message", said["__typename"]))
+
     def newest(self, most: int) -> list[DagsterRun] | None:
         """The newest runs, the newest first; None where Dagster of this installation is not up."""
         if not self.is_up():
@@ -120,10 +141,15 @@ class DagsterRuns:
         ]
 
     def backfill(
-        self, asset: str, partitions: Sequence[str], config: Mapping[str, Any], note: Callable[[str], None]
+        self,
+        asset: str,
+        partitions: Sequence[str],
+        config: Mapping[str, Any],
+        note: Callable[[str, bool], None],
     ) -> str | None:
         """Launch a backfill and wait for its end: where it is to be seen; None when Dagster refuses it, as
-        for days that have no partition. `note` is told the address at once. Unavailable when it failed."""
+        for days that have no partition. `note` is told the address at once, and each time whether Dagster
+        answers. Unavailable when it failed, NotHeard when Dagster did not answer for minutes."""
         params = {
             "assetSelection": [{"path": [asset]}],
             "partitionNames": list(partitions),
@@ -133,13 +159,25 @@ class DagsterRuns:
         if said["__typename"] != "LaunchBackfillSuccess":
             return None
         address = f"{self.url}/runs/b/{said['backfillId']}"
-        note(address)
-        while (state := self._state(said["backfillId"])) not in ENDED:
-            if self._closed.wait(POLL_S):
-                raise Unavailable("the dashboard was stopped; Dagster goes on")
-        if state not in WELL:
+        note(address, True)
+        if self._end_of(said["backfillId"], address, note) not in WELL:
             raise Unavailable(f"failed in Dagster: {address}")
         return address
+
+    def _end_of(self, backfill: str, address: str, note: Callable[[str, bool], None]) -> str:
+        """The state that a backfill ends in. An answer that does not come says nothing of it."""
+        heard = time.monotonic()
+        while (state := self._state(backfill)) not in ENDED:
+            now = time.monotonic()
+            heard = now if state else heard
+            note(address, bool(state))
+            if now - heard > self._silent_s:
+                raise NotHeard(
+                    f"Dagster has not answered for {self._silent_s / 60:.0f} minutes and may go on with it"
+                )
+            if self._closed.wait(POLL_S):
+                raise NotHeard("the dashboard was stopped; Dagster goes on")
+        return state
 
     def close(self) -> None:
         """Wait for nothing any more."""
@@ -149,7 +187,12 @@ class DagsterRuns:
         return HandedRun(run_id, f"{self.url}/runs/{run_id}")
 
     def _state(self, backfill: str) -> str:
-        return str(self._ask(_STATE, {"id": backfill}, ANSWER_S)["partitionBackfillOrError"]["status"])
+        """Dagster's word for it, empty where it gives none now."""
+        try:
+            said = self._ask(_STATE, {"id": backfill}, ANSWER_S)["partitionBackfillOrError"]
+        except Unavailable:
+            return ""
+        return str(said.get("status", ""))
 
     def _ask(self, query: str, variables: Mapping[str, Any], timeout_s: float) -> dict[str, Any]:
         body = json.dumps({"query": query, "variables": variables}).encode()

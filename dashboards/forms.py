@@ -159,15 +159,18 @@ def plain(schema: Schema) -> dict[str, Any]:
     return dict(schema)
 
 
-def period_field(name: str, first: date, last: date, about: str) -> dmc.DatePickerInput:
-    """A stretch of UTC days, both included, until `last` at most; `about` stands below its label."""
+def period_field(
+    name: str, first: date, last: date, about: str, latest: date | None = None
+) -> dmc.DatePickerInput:
+    """A stretch of UTC days, both included, until `latest` (`last`) at most; `about` stands below its
+    label."""
     return dmc.DatePickerInput(
         id=name,
         label="Period",
         description=about,
         type="range",
         value=[first.isoformat(), last.isoformat()],
-        maxDate=last.isoformat(),
+        maxDate=(latest or last).isoformat(),
         valueFormat="YYYY-MM-DD",
         allowSingleDateInRange=True,
         size="xs",

@@ -9,7 +9,7 @@ from collections import OrderedDict, deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import structlog
@@ -18,8 +18,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from core.clock import Clock
 from core.errors import Unavailable
+from core.timeframes import Timeframe
 from dashboards.feed import Feed
+from dashboards.growing import Growing
 from dashboards.queries import bots as bot_queries
+from dashboards.queries import market as market_queries
 from dashboards.queries import system as system_queries
 from dashboards.rows import bot_row, day_start, epoch_ms
 from pipelines.bus.base import MARKER, Bus
@@ -33,6 +36,10 @@ REFRESH_S = 2.0
 DEBOUNCE_S = 0.3
 LATE_MS = 15_000
 """A hub whose last whole turn is older than this stands still."""
+MINUTES = Timeframe.M1.value
+"""Pushed of every symbol: longer candles that are not collected are made of them."""
+LATEST_MS = 5 * 60_000
+"""A minute that closed longer ago is no last price, where none was heard yet."""
 KEPT_CANDLES = 64
 KEPT_FILLS = 300
 KEPT_SESSIONS = 2000
@@ -104,7 +111,12 @@ class Hub:
         self.epoch = 0  # grows when messages may have been missed: charts must be drawn again
         self.read = False  # whether the database has answered once
         self.prices: dict[str, float] = {}
+        self._priced_ms: dict[str, int] = {}
+        self.references: dict[str, float | None] = {}  # of symbols that are looked at: the price a day ago
+        self._referred: tuple[set[str], datetime] | None = None
         self.series: dict[tuple[str, str], Series] = {}
+        self._pushed: set[tuple[str, str]] = set()
+        self._growing: dict[tuple[str, str], Growing] = {}
         self.bots: list[dict[str, Any]] = []
         self.bots_version = 0
         self.fills: dict[str, list[dict[str, Any]]] = {}
@@ -143,6 +155,17 @@ class Hub:
         for listener in self._listeners:
             if listener.session == session:
                 listener.woken.set()
+
+    def grow(self, symbol: str, timeframe: str, drawn: dict[str, Any], through_ms: int) -> None:
+        """Keep the last candle of a chart live whose timeframe nobody pushes: `drawn` (as `candle_point` has
+        it), in which all minutes up to `through_ms` are, goes on with the minutes that came since."""
+        key, minutes = (symbol, timeframe), self.series.get((symbol, MINUTES), Series())
+        known = self._growing.get(key)
+        if key in self._pushed or (known is not None and known.through_ms > through_ms):
+            return
+        self._growing[key] = Growing(Timeframe(timeframe), drawn, through_ms)
+        for minute in minutes.since(minutes.sequence - len(minutes.changes)) or []:
+            self._grow(key, minute)
 
     def refresh_soon(self) -> None:
         """Read the bots again now rather than at the next turn."""
@@ -217,6 +240,9 @@ class Hub:
     def _missed(self) -> None:
         """Messages may have been lost: charts are drawn anew, bots read at once."""
         self.epoch += 1
+        for key in self._growing:  # without what was lost: begun anew as the charts are drawn
+            self.series.pop(key, None)
+        self._growing.clear()
         self._stale.set()
         self._wake()
 
@@ -226,11 +252,31 @@ class Hub:
         return book if self._clock.now_ms() - told_ms <= BOOK_KEPT_S * 1000 else NO_BOOK
 
     def _take_candle(self, symbol: str, message: dict[str, Any]) -> None:
-        candle = candle_point(message)
-        self.series.setdefault((symbol, message["timeframe"]), Series()).add(candle)
-        if not message.get("final") or message["timeframe"] == "1m":
-            self.prices[symbol] = candle["c"]
+        candle, key = candle_point(message), (symbol, message["timeframe"])
+        self._pushed.add(key)
+        self._growing.pop(key, None)
+        self.series.setdefault(key, Series()).add(candle)
+        if message["timeframe"] == MINUTES:
+            for made in self._growing:
+                if made[0] == symbol:
+                    self._grow(made, candle)
+        self._take_price(symbol, message["timeframe"], candle)
         self.feed.market_message(self._clock.now_ms(), message.get("published_ms"))
+
+    def _take_price(self, symbol: str, timeframe: str, candle: dict[str, Any]) -> None:
+        """A candle that is not over has the last price; a minute that is, only if it is the newest: those of
+        the past are told again as they are put right."""
+        now_ms = self.feed.exchange_ms(self._clock.now_ms())
+        newest_ms = self._priced_ms.get(symbol, now_ms - LATEST_MS)
+        minute = timeframe == MINUTES
+        if not candle["final"] or (minute and candle["t"] >= newest_ms):
+            self.prices[symbol] = candle["c"]
+            if minute:
+                self._priced_ms[symbol] = candle["t"]
+
+    def _grow(self, key: tuple[str, str], minute: dict[str, Any]) -> None:
+        for candle in self._growing[key].add(minute):
+            self.series.setdefault(key, Series()).add(candle)
 
     async def _refresh_forever(self) -> None:
         while True:
@@ -250,7 +296,7 @@ class Hub:
     async def _turn(self) -> None:
         """Read everything once; a server that is away is said by the feed."""
         try:
-            await asyncio.to_thread(self._read)
+            await asyncio.to_thread(self._read, self._looked_at())
             self.feed.database_error = None
             self.read = True
         except SQLAlchemyError as error:
@@ -266,8 +312,24 @@ class Hub:
         except Unavailable as error:
             self.feed.bus_error = str(error)
 
-    def _read(self) -> None:
-        """In a worker thread: heartbeats, safeguards, bots, and the fills of those that traded."""
+    def _looked_at(self) -> set[str]:
+        """Symbols on the screens of now."""
+        watches = (self.sessions.get(listener.session) for listener in self._listeners)
+        return {watch.symbol for watch in watches if watch is not None and watch.symbol is not None}
+
+    def _refer(self, symbols: set[str]) -> None:
+        """Read what the last day's change is measured by, once a minute of the exchange and as somebody looks
+        at another symbol."""
+        now = self.exchange_now()
+        asked = (symbols, now.replace(second=0, microsecond=0))
+        if asked != self._referred:
+            before, engine = now - timedelta(days=1), self._engine
+            self.references = {name: market_queries.price_at(engine, name, before) for name in symbols}
+            self._referred = asked
+
+    def _read(self, looked_at: set[str]) -> None:
+        """In a worker thread: heartbeats, safeguards, bots, the fills of those that traded, prices of a day
+        ago."""
         self.feed.components(system_queries.components(self._engine))
         self.feed.kill_switch = kill_switch_is_on(self._engine)
         self.feed.archive = archive_state(self._engine)
@@ -279,6 +341,7 @@ class Hub:
                 self.fills[row["name"]] = [fill_point(fill) for fill in reversed(newest)]
                 self._fill_counts[row["name"]] = row["fills"]
         self._rows = rows
+        self._refer(looked_at)
 
     def _publish_rows(self) -> None:
         now = self.now()

@@ -18,7 +18,7 @@ from dashboards.queries import bots as bot_queries
 from dashboards.queries import market as queries
 from dashboards.queries.candles import Spans
 from dashboards.queries.candles import spans as stored_spans
-from dashboards.rows import price_decimals
+from dashboards.rows import epoch_ms, price_decimals
 from dashboards.theme import Scheme
 from strategies.indicators.averages import ema, sma, wma
 from strategies.indicators.base import Indicator
@@ -89,6 +89,10 @@ SUGGESTED = (
 )
 
 
+MOST_DIGITS = 9
+"""Of a written period; int() reads none of thousands."""
+
+
 def indicators_of(asked: Sequence[str]) -> dict[str, Indicator]:
     """The lines of what people wrote: `ema 20`, `rsi`, `bollinger 30`. BadInput says what there is."""
     found: dict[str, Indicator] = {}
@@ -97,7 +101,8 @@ def indicators_of(asked: Sequence[str]) -> dict[str, Indicator]:
         if kind not in KINDS:
             raise BadInput("indicators", f"there is no {kind!r}; there are {', '.join(KINDS)}")
         usual, make = KINDS[kind]
-        if rest and not rest.strip().isdigit():
+        rest = rest.strip()
+        if rest and not (rest.isdecimal() and len(rest) <= MOST_DIGITS):
             raise BadInput("indicators", f"{text!r}: the period must be a whole number, as in {kind} 20")
         period = int(rest) if rest else usual or 1
         if not 1 < period <= MOST_PERIOD and usual is not None:
@@ -136,9 +141,7 @@ def market_chart(
     shown = candles.tail(LOADED) if view is None else _from(candles, _loaded(view)[0])
     values = candles.select("timestamp", *(line.expression.alias(name) for name, line in lines.items()))
     base, _, quote = symbol.partition("-")
-    instrument = bot_queries.instrument(engine, symbol)
-    last = float(candles["close"][-1])
-    decimals = price_decimals(instrument["tick_size"] if instrument else None, last)
+    decimals = _decimals(engine, symbol, float(candles["close"][-1]))
     figure = price_figure(
         shown, [], values.tail(shown.height) if lines else None, frame.ms, decimals, scheme, base, quote
     )
@@ -161,13 +164,23 @@ def market_chart(
     return Drawn(figure, meta | _extent(shown, view, frame, spans))
 
 
-def _extent(
-    shown: pl.DataFrame, view: View | None, frame: Timeframe, spans: Spans
-) -> dict[str, int | float | bool | None]:
+def newest_trades(engine: Engine, symbol: str, since: datetime) -> tuple[list[dict[str, Any]], int]:
+    """The newest stored trades of a symbol (`queries.recent_trades`), and the decimals of its prices."""
+    trades = queries.recent_trades(engine, symbol, since)
+    return trades, _decimals(engine, symbol, float(trades[0]["price"]) if trades else 0.0)
+
+
+def _decimals(engine: Engine, symbol: str, price: float) -> int:
+    instrument = bot_queries.instrument(engine, symbol)
+    return price_decimals(instrument["tick_size"] if instrument else None, price)
+
+
+def _extent(shown: pl.DataFrame, view: View | None, frame: Timeframe, spans: Spans) -> dict[str, Any]:
     """What the browser must know of the stretch that it got, and of the one that is stored (times in ms).
 
     from, to: what was looked through; first, until: of all that is stored; newest: whether the last candle
-    of all is drawn; over: close of the last candle drawn that is over; last: its price, if newest
+    of all is drawn; over: close of the last candle drawn that is over; candle: it, if newest (as
+    `hub.candle_point` has it), last: its price
     """
     times = shown["timestamp"].dt.epoch("ms")
     until = newest(spans) or 0
@@ -180,8 +193,15 @@ def _extent(
         "until": until,
         "newest": complete,
         "over": times.filter(times <= until).max(),
+        "candle": _last(shown) if complete else None,
         "last": float(shown["close"][-1]) if complete else None,
     }
+
+
+def _last(candles: pl.DataFrame) -> dict[str, Any]:
+    row = candles.row(-1, named=True)
+    names = {"o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
+    return {"t": epoch_ms(row["timestamp"]), **{short: row[name] for short, name in names.items()}}
 
 
 def _candles(

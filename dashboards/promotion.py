@@ -6,6 +6,7 @@ from typing import Any
 
 from config.execution import ExecutionFile
 from config.files import RiskFile
+from core.errors import BadInput
 from strategies import registry
 
 CASH = 10_000
@@ -51,6 +52,15 @@ def free_name(strategy: str, taken: Collection[str]) -> str:
     while f"{stem}_{number}" in taken:
         number += 1
     return f"{stem}_{number}"
+
+
+def refuse_taken(field: str, known: Mapping[str, Any] | None) -> None:
+    """BadInput of the field with a new bot's name where `known`, the stored bot of that name, is one."""
+    if known is None:
+        return
+    if known["deleted_at"] is not None:
+        raise BadInput(field, f"{known['name']} was deleted: bring it back, or choose another name")
+    raise BadInput(field, f"there is a bot {known['name']} already: choose another name")
 
 
 def _within(values: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:

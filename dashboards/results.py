@@ -13,7 +13,7 @@ from core.timeframes import Timeframe
 from dashboards.api.documents import MAX_LIMIT
 from dashboards.candles import candles_between
 from dashboards.chart_room import chart
-from dashboards.components import downloads, empty, panel
+from dashboards.components import downloads, empty, icon, panel
 from dashboards.figures.run import MOST_MARKERS, equity_figure, returns_figure, trades_figure
 from dashboards.formatting import DASH, cents, money, percent, strategy, utc
 from dashboards.queries import bots as bot_queries
@@ -41,11 +41,11 @@ def result_view(engine: Engine, run_id: str, scheme: Scheme) -> Any:
     curve, cash = comparisons.run_curve(engine, run_id), float(run["initial_cash"])
     symbol = run["symbol"]
     base, _, quote = symbol.partition("-")
-    drawn, candles, bought = picture(engine, run)
+    drawn, candles = picture(engine, run)
     instrument = bot_queries.instrument(engine, symbol, run["exchange"] or EXCHANGE)
     tick = instrument["tick_size"] if instrument else None
     decimals = price_decimals(tick, float(candles["close"][-1]) if candles.height else 0.0)
-    drawn_curve = equity_figure(curve, holding(candles, bought, cash), cash, quote, scheme)
+    drawn_curve = equity_figure(curve, holding(curve, cash), cash, quote, scheme)
     markers = trades_figure(candles, trades, drawn.ms, decimals, base, quote, scheme)
     return html.Div(
         [
@@ -88,7 +88,11 @@ def _behind(
     return [
         html.Div(
             [
-                panel(sure_table(run, believed(engine, run, curve, trades)), title="How sure is it?"),
+                panel(
+                    sure_table(run, believed(engine, run, curve, trades)),
+                    title="How sure is it?",
+                    tools=downloads(f"/api/backtest/results/{run['id']}/certainty"),
+                ),
                 panel(ended, title="How its trades ended"),
             ],
             className="twins",
@@ -101,32 +105,24 @@ def _behind(
     ]
 
 
-def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFrame, float | None]:
+def picture(engine: Engine, run: dict[str, Any]) -> tuple[Timeframe, pl.DataFrame]:
     """The candles of a run's stretch, of its exchange, in its own timeframe or the shortest longer one that
-    fits, and the first close of its own, from which its metrics count; None without candles."""
+    fits; without the one that closed as the first judged one opened."""
     own, symbol, exchange = Timeframe(run["timeframe"]), run["symbol"], run["exchange"] or EXCHANGE
     start_ms, end_ms = epoch_ms(run["start_time"]) or 0, epoch_ms(run["end_time"]) or 0
     fitting = [
         frame for frame in Timeframe if frame.ms >= own.ms and (end_ms - start_ms) / frame.ms <= MOST_CANDLES
     ]
-    frame = fitting[0] if fitting else Timeframe.D1
-    found = spans(engine, symbol, exchange)
-
-    def between(length: Timeframe, last_ms: int) -> pl.DataFrame:
-        """Without the candle that closed as the first judged one opened."""
-        return candles_between(engine, symbol, length, start_ms + 1, last_ms, found, exchange)
-
-    candles = between(frame, end_ms)
-    first = candles if frame is own else between(own, start_ms + own.ms)
-    closes = first["close"] if first.height else candles["close"]
-    return frame, candles, float(closes[0]) if closes.len() else None
+    frame, found = fitting[0] if fitting else Timeframe.D1, spans(engine, symbol, exchange)
+    return frame, candles_between(engine, symbol, frame, start_ms + 1, end_ms, found, exchange)
 
 
-def holding(candles: pl.DataFrame, bought: float | None, cash: float) -> pl.DataFrame | None:
-    """What the cash would have become in the coin, bought at this price; None without candles."""
-    if candles.is_empty() or not bought:
+def holding(curve: pl.DataFrame, cash: float) -> pl.DataFrame | None:
+    """What the cash would have become in the coin, bought at the run's first close, at the times of the
+    curve: as long as that, whatever candles are drawn. None where the curve was kept without prices."""
+    if curve.is_empty() or "close" not in curve.columns:
         return None
-    return candles.select("timestamp", (pl.col("close") / bought * cash).alias("equity"))
+    return curve.select("timestamp", (pl.col("close") / pl.col("close").first() * cash).alias("equity"))
 
 
 def heading(run: dict[str, Any]) -> html.Div:
@@ -141,9 +137,21 @@ def heading(run: dict[str, Any]) -> html.Div:
             ),
             html.Span(f"{run['candles']:,} candles", className="muted numeric"),
             html.Span(values, className="muted"),
+            html.A(
+                [icon("play"), "Change and repeat"],
+                href=f"/backtests?run={run['id']}",
+                className="button push-right",
+                title="Its settings into the form",
+                hidden=not is_repeatable(run),
+            ),
         ],
         className="run-heading",
     )
+
+
+def is_repeatable(run: Mapping[str, Any]) -> bool:
+    """Whether the form can ask for it again: it knows the exchange in force alone."""
+    return run["kind"] == "backtest" and run["status"] == "done" and run["exchange"] in (None, EXCHANGE)
 
 
 def _note_field(run: dict[str, Any]) -> dmc.TextInput:

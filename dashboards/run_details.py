@@ -49,6 +49,31 @@ def _periods(run: Run, curve: pl.DataFrame) -> Periods:
     return periods_of(own, float(run["initial_cash"]), Timeframe(run["timeframe"]).ms)
 
 
+def sure_rows(run: Run, found: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The same as `sure_table` for a file: of each measure what was found and the ends of its interval, None
+    where there is none; the probabilities that the true Sharpe ratio is above zero, deflated by `trials`.
+    period, observations, period_sharpe: the returns that were resampled, and the ratio of those."""
+    metrics, sharpe, returns = run["metrics"] or {}, found["sharpe"], found["returns"]
+    resampled = {"period": returns["period"], "observations": returns["observations"]}
+    rows: list[dict[str, Any]] = [
+        {
+            "measure": name,
+            "found": metrics.get(name),
+            "low": pair[0],
+            "high": pair[1],
+            "trials": None,
+            "period_sharpe": sharpe["value"] if name == "sharpe" else None,
+            **resampled,
+        }
+        for name in SURE
+        for pair in [found["intervals"].get(name) or (None, None)]
+    ]
+    nothing = {"low": None, "high": None, "period_sharpe": None, **resampled}
+    for name, trials in (("probabilistic", None), ("deflated", sharpe["trials"])):
+        rows.append({"measure": f"{name}_sharpe", "found": sharpe[name], "trials": trials, **nothing})
+    return rows
+
+
 def sure_table(run: Run, found: Mapping[str, Any]) -> html.Div:
     """Each number with the interval that its own past allows, and what many tries leave of it."""
     metrics, sharpe = run["metrics"] or {}, found["sharpe"]

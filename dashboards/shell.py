@@ -59,6 +59,7 @@ def layout(services: Services, pages: Sequence[Page]) -> Callable[[], Any]:
                 dcc.Store(id="page-title"),
                 dcc.Store(id="scheme", storage_type="local", data="dark"),
                 dcc.Store(id="sink"),
+                dcc.Store(id="kill-wanted"),
                 html.A("Skip to content", href="#page", className="skip"),
                 _navigation(pages),
                 _top_bar(services.settings.dashboard_token is not None),
@@ -111,7 +112,7 @@ def _top_bar(logged_in: bool) -> html.Header:
                 [icon("power"), html.Span("Kill switch", id="kill-label")],
                 id="kill-open",
                 className="button danger-quiet",
-                title="Stop all bots from buying",
+                title="Stop all trading of all bots",
             ),
             html.Button(
                 icon("theme"),
@@ -190,6 +191,7 @@ def register(dash: Dash, services: Services) -> None:
         Output("kill-confirm", "children"),
         Output("kill-flatten", "style"),
         Output("kill-flatten", "checked"),
+        Output("kill-wanted", "data"),
         Input("kill-open", "n_clicks"),
         Input("kill-cancel", "n_clicks"),
         Input("kill-confirm", "n_clicks"),
@@ -205,14 +207,13 @@ def _register_kill_switch(dash: Dash, services: Services) -> None:
         dash,
         Output("toasts", "children"),
         Input("kill-confirm", "n_clicks"),
-        State("live-feed", "data"),
+        State("kill-wanted", "data"),
         State("kill-flatten", "checked"),
         prevent_initial_call=True,
     )
-    async def switch(clicks: int | None, feed: dict[str, Any], flatten: bool) -> Any:
-        if not clicks:
+    async def switch(clicks: int | None, wanted: bool | None, flatten: bool) -> Any:
+        if not clicks or wanted is None:
             return no_update
-        wanted = not feed["kill_switch"]
         try:
             done = await services.query(
                 turn_kill_switch, wanted, "set on the page", None, bool(flatten) and wanted

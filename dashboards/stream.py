@@ -27,6 +27,7 @@ class Cursor:
         self._bots_version = -1
         self._fills: tuple[int, str] | None = None
         self._indicators: dict[str, Any] | None = None
+        self._reference: float | None = None
         self._book: tuple[str | None, dict[str, Any] | None] = (None, None)
         self._said: tuple[Any, ...] = ()
         self._said_ms = 0
@@ -50,7 +51,8 @@ class Cursor:
         return self._hub.bots
 
     def chart(self, watch: Watch | None) -> dict[str, Any] | None:
-        """Changed candles, fills and indicator values of what the browser watches, if any.
+        """What changed of what the browser watches, if anything: candles, fills, indicator values, and the
+        price of a day ago.
 
         `redraw` asks the browser to fetch the chart anew: it fell too far behind, or messages were missed.
         """
@@ -68,9 +70,12 @@ class Cursor:
             self._epoch = self._hub.epoch
             return document | {"redraw": True}
         fills, indicators = self._new_fills(watch), self._new_indicators(watch)
-        if not (candles or fills or indicators):
-            return None
-        return document | {"candles": candles, "fills": fills, "indicators": indicators}
+        document |= {"candles": candles, "fills": fills, "indicators": indicators}
+        reference = self._hub.references.get(watch.symbol)
+        if reference != self._reference:
+            self._reference = reference
+            return document | {"reference": reference}
+        return document if candles or fills or indicators else None
 
     def book(self, watch: Watch | None) -> dict[str, Any] | None:
         """The order book of what the browser watches, if it shows one and it changed."""
@@ -91,6 +96,7 @@ class Cursor:
         self._epoch = self._hub.epoch
         self._fills = None
         self._indicators = None
+        self._reference = None
 
     def _new_fills(self, watch: Watch) -> list[dict[str, Any]]:
         fills = self._hub.fills.get(watch.bot or "", [])

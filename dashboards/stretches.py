@@ -23,13 +23,15 @@ Trips = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Compared:
-    """One column: its record, what it is called, and what it came to. trips: of a first to a last time."""
+    """One column: its record, what it is called, and what it came to. trips: of a first to a last time; life:
+    from when to when it has values, of which the record may have a part."""
 
     record: Record
     name: str
     about: str
     metrics: Mapping[str, Any]
     trips: Callable[[datetime, datetime], Trips]
+    life: Stretch
 
     @property
     def curve(self) -> pl.DataFrame:
@@ -38,17 +40,27 @@ class Compared:
         return self.record.equity
 
     @property
+    def quote(self) -> str:
+        """Currency of its money."""
+        return str(self.record.document["symbol"]).partition("-")[2]
+
+    @property
     def stretch(self) -> Stretch:
-        """Its first and last time."""
+        """First and last time of its record."""
         return self.curve["timestamp"][0], self.curve["timestamp"][-1]
+
+
+def overlap(lives: Sequence[Stretch]) -> Stretch | None:
+    """The time that lies in all of them, None where there is none."""
+    begin, end = max(first for first, _ in lives), min(last for _, last in lives)
+    return (begin, end) if begin < end else None
 
 
 def common(columns: Sequence[Compared]) -> Stretch | None:
     """The time that all have, None where there is none of which each has two points."""
-    begin = max(column.stretch[0] for column in columns)
-    end = min(column.stretch[1] for column in columns)
-    parts = (within(column.curve, (begin, end)) for column in columns)
-    return (begin, end) if all(part.height >= LEAST for part in parts) else None
+    found = overlap([column.stretch for column in columns])
+    has_points = found and all(within(column.curve, found).height >= LEAST for column in columns)
+    return found if has_points else None
 
 
 def within(curve: pl.DataFrame, stretch: Stretch) -> pl.DataFrame:

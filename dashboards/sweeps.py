@@ -28,12 +28,15 @@ from dashboards.grids import COLUMN, grid_options, sweep_columns, window_columns
 from dashboards.queries import runs as run_queries
 from dashboards.queries import sweeps as queries
 from dashboards.rows import epoch_ms
+from dashboards.sweep_axes import is_whole, kept_words, steps, with_gaps
 from dashboards.theme import Scheme
 from pipelines.reports.wording import titled
 from pipelines.sweep.request import LOWER_IS_BETTER
 from pipelines.validation.trials import Trials
 from pipelines.warehouse.trials import read_trials
 
+UNDER_WAY = ("running", "cancelling")
+PULSE_MS = 3_000
 SAMPLED = 1_500
 LISTED = 200
 DAYS_A_YEAR = 365
@@ -41,8 +44,8 @@ QUIET = CONFIG | {"scrollZoom": False, "displayModeBar": False}
 
 
 def sweep_view(engine: Engine, sweep_id: str, asked: Mapping[str, str]) -> Any:
-    """The frame of one sweep: heading, choices, and rooms for the charts. asked: x, y, metric, market of the
-    address."""
+    """The frame of one sweep: heading, choices, and rooms for the charts; what of it changes while it runs is
+    asked by `pulse`. asked: x, y, metric, market of the address."""
     run = run_queries.run(engine, sweep_id)
     if run is None or run["kind"] != "sweep":
         return html.Div(
@@ -51,14 +54,15 @@ def sweep_view(engine: Engine, sweep_id: str, asked: Mapping[str, str]) -> Any:
     found = queries.markets(engine, sweep_id)
     names = varied(run)
     if not found or not names:
-        said = run["error"] or "Its rows come with its first finished chunk: open it again in a moment."
-        return html.Div(empty(f"This sweep is {run['status']}", said), className="panel")
+        said = run["error"] or "Its rows come with its first finished chunk."
+        nothing = html.Div(empty(f"This sweep is {run['status']}", said), className="panel")
+        return html.Div([_heading(run, False), nothing], className="run-result")
     charts = {
         name: dcc.Graph(id=f"sweep-{name}", figure=BLANK, config=QUIET, responsive=True) for name in GRAPHS
     }
     return html.Div(
         [
-            _heading(run),
+            _heading(run, True),
             _choices(run, names, found, asked),
             html.Div(id="sweep-cards"),
             html.Div(
@@ -100,9 +104,16 @@ def sweep_parts(
     names, place, descending = varied(run), _market(market), metric not in LOWER_IS_BETTER
     best = queries.optimum(engine, sweep_id, place, metric, descending)
     at = best["parameters"] if best else {}
-    lines = {name: queries.line(engine, sweep_id, place, at, name, metric) for name in names} if best else {}
+    kept = queries.kept(engine, sweep_id)
+    grid = {name: steps(run, name) for name in names} if best else {}
+    lines = {
+        name: with_gaps(queries.line(engine, sweep_id, place, at, name, metric), grid[name]) for name in grid
+    }
+    can_tell = descending and (is_whole(run, kept) or all(grid.values()))
+    neighbours = kept_by_neighbours(lines, at, is_whole(run, kept)) if can_tell else None
+    said = kept_words(run, kept)
     cells = queries.cells(engine, sweep_id, place, x, y, metric, descending)
-    walked = queries.walk_forward(engine, run["strategy_name"], place)
+    walked = queries.walk_forward(engine, run["strategy_name"], place, run["exchange"])
     trials = Trials(
         *read_trials(
             engine, run["strategy_name"], *place, run["parameters"].get("fixed", {}) | at, run["exchange"]
@@ -114,7 +125,10 @@ def sweep_parts(
         "parallel": parallel_figure(
             queries.sample(engine, sweep_id, place, metric, SAMPLED), names, metric, scheme
         ),
-        "cards": cards(run, best, metric, trials, kept_by_neighbours(lines, at) if descending else None),
+        "cards": [
+            cards(run, best, metric, trials, neighbours),
+            html.P(said, className="muted small", hidden=not said),
+        ],
         "walk": _walk(walked, metric, scheme),
         "rows": _rows(queries.rows(engine, sweep_id, place, LISTED), names, sweep_id),
     }
@@ -164,7 +178,7 @@ def cards(
             "Neighbours keep",
             percent(None if neighbours is None else max(neighbours, 0.0), 0, False),
             "Mean of the combinations one step beside the best, as a share of it: near 100 % is a plateau, "
-            "far below it a lucky peak. A dash: the best is not above zero",
+            "far below it a lucky peak. A dash: the best is not above zero, or one beside it was not kept",
         ),
         (
             "Deflated Sharpe",
@@ -214,8 +228,17 @@ def sweep_item(run: Mapping[str, Any], selected: bool) -> Any:
     )
 
 
-def _heading(run: Mapping[str, Any]) -> html.Div:
-    running = run["status"] != "done"
+def pulse(engine: Engine, sweep_id: str) -> tuple[str, str]:
+    """(what a page was drawn from, which is drawn anew when it changes; how far the sweep is in words)"""
+    found = queries.progress(engine, sweep_id)
+    if found is None:
+        return "", ""
+    status, rows = found
+    return f"{status} {rows > 0}", f"{status.capitalize()}, {rows:,} rows so far"
+
+
+def _heading(run: Mapping[str, Any], has_rows: bool) -> html.Div:
+    under_way = run["status"] in UNDER_WAY
     return html.Div(
         [
             html.H2(strategy(run["strategy_name"])),
@@ -223,16 +246,39 @@ def _heading(run: Mapping[str, Any]) -> html.Div:
             html.Span(
                 f"{utc(run['start_time'])[:16]} – {utc(run['end_time'])[:16]} UTC", className="muted numeric"
             ),
-            html.Span(run["status"].capitalize(), className="warn-text", hidden=not running),
+            html.Span(
+                run["status"].capitalize(),
+                id="sweep-progress",
+                className="warn-text",
+                role="status",
+                hidden=run["status"] == "done",
+            ),
             html.Span(run["error"] or "", className="muted", hidden=not run["error"]),
             html.Button(
                 [icon("play"), "Promote the best to a bot"],
                 id="promote-best",
                 className="button primary push-right",
+                hidden=not has_rows,
             ),
+            *(_following(run, has_rows) if under_way else ()),
         ],
         className="run-heading",
     )
+
+
+def _following(run: Mapping[str, Any], has_rows: bool) -> list[Any]:
+    """Of a sweep that is being walked: the way to end it, and what keeps its page true."""
+    return [
+        html.Button(
+            [icon("stop"), "Cancel"],
+            id="sweep-cancel",
+            className="button",
+            disabled=run["status"] == "cancelling",
+            title="It ends with its chunk, keeps its rows, and can go on with tcp sweep --resume",
+        ),
+        dcc.Store(id="sweep-mark", data=f"{run['status']} {has_rows}"),
+        dcc.Interval(id="sweep-pulse", interval=PULSE_MS),
+    ]
 
 
 def _choices(

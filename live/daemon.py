@@ -101,6 +101,7 @@ async def _live(
         Spool(settings.home / "spool" / await asyncio.to_thread(database_id, engine)),
         settings.unkept_symbols,
         settings.refill_ids,
+        confirm=lock.confirm,
     )
     quality = QualityRecorder(connections, lambda: getattr(rest, "url", ""), engine, clock, wall)
     books, disks = make_book_keeper(settings, bus), Disks(settings)

@@ -33,6 +33,7 @@ import polars as pl
 
 from core.errors import BadInput
 from core.signals import SignalType
+from core.stopping import EVERY, check_in_force
 from core.timeframes import Timeframe
 from strategies.base import UNBOUNDED, IndicatorStrategy, P
 from strategies.indicators.base import Indicator
@@ -170,7 +171,12 @@ class StepStrategy(IndicatorStrategy[P], Generic[P, S]):
         prices = frame.select("open", "high", "low", "close", "volume").iter_rows()
         values = frame.select(names).iter_rows() if names else iter(())
         length, now = self.session_ms, None if since_ms is None else since_ms - 1
-        for at_ms, (opened, high, low, close, volume) in zip(close_ms.to_list(), prices, strict=True):
+        check = check_in_force()
+        for n, (at_ms, (opened, high, low, close, volume)) in enumerate(
+            zip(close_ms.to_list(), prices, strict=True)
+        ):
+            if not n % EVERY:
+                check()
             # A candle belongs to the session of its last millisecond: 00:00 ends the day before.
             if length is not None and now is not None and (at_ms - 1) // length != now // length:
                 state = self.begin()

@@ -1,10 +1,6 @@
-"""Programs that tests of the supervisor run: a strategy that ends its process, and a daemon of bots alone."""
+"""Programs that tests of bots run: strategies that go wrong, and a daemon of bots alone."""
 
-LEAVING = '''
-import os
-import subprocess
-from pathlib import Path
-
+STRATEGY = '''
 import polars as pl
 
 from strategies.base import Strategy
@@ -16,17 +12,25 @@ class {kind}Parameters(Parameters):
 
 
 class {kind}(Strategy):
-    """Ends its process."""
+    """{kind}."""
 
     model = {kind}Parameters
     warmup = window = 1
     indicator_names = ()
-
-    def judge(self, candles):
-        with Path("{note}").open("a") as note:
-            note.write(f"{{subprocess.Popen(['sleep', '1000']).pid}}\\n")
-        os._exit({code})
 '''
+"""As far as its judgement, which is of the test."""
+
+LEAVING = f"""
+import os
+import subprocess
+from pathlib import Path
+{STRATEGY}
+    def judge(self, candles):
+        with Path("{{note}}").open("a") as note:
+            note.write(f"{{{{subprocess.Popen(['sleep', '1000']).pid}}}}\\n")
+        os._exit({{code}})
+"""
+"""Ends its process."""
 
 DAEMON = """
 import asyncio

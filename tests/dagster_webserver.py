@@ -15,6 +15,7 @@ class Webserver:
         self.one = {"__typename": "RunNotFoundError"}
         self.launches = deque()
         self.states = deque()
+        self.terminations = deque()
         self._info = f"local_artifact_storage:\n  config:\n    base_dir: {folder}\nrun_storage: x\n"
         outer = self
 
@@ -22,6 +23,8 @@ class Webserver:
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 status, document = outer.answer(body["query"], body["variables"])
+                if document is None:
+                    return
                 text = json.dumps({"data": document}).encode()
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(text)))
@@ -36,15 +39,20 @@ class Webserver:
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
 
     def answer(self, query, variables):
-        """Refusals have the status 500, as Dagster's have."""
+        """Refusals have the status 500, as Dagster's have; a state that is None is an answer that does not
+        come."""
         if "instance" in query:
             return 200, {"instance": {"info": self._info}}
+        if "Terminate(" in query:
+            self.asked.append(variables["id"])
+            return 200, {"terminateRun": self.terminations.popleft()}
         if "Runs(" in query:
             return 200, {"runsOrError": {"results": self.runs[: variables["most"]]}}
         if "Run(" in query:
             return 200, {"runOrError": self.one}
         if "State(" in query:
-            return 200, {"partitionBackfillOrError": {"status": self.states.popleft()}}
+            state = self.states.popleft()
+            return 200, {"partitionBackfillOrError": {"status": state}} if state else None
         self.asked.append(variables["params"])
         name = "launchPartitionBackfill" if "Backfill" in query else "launchPipelineExecution"
         found = self.launches.popleft()

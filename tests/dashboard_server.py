@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 from config.settings import Settings
 from dashboards.app import create_app
 from dashboards.server import options
+from pipelines.bus.base import Bus
 from pipelines.warehouse.database import engine
 
 START_S = 60.0
@@ -90,8 +91,10 @@ def _answer(status: int, body: bytes, headers: Any) -> Answer:
 
 
 @contextmanager
-def running(database_url: str, redis_url: str, port: int, config_dir: Path, **more: Any) -> Iterator[Client]:
-    """A dashboard on that port until the block ends; `more`: other settings."""
+def running(
+    database_url: str, redis_url: str, port: int, config_dir: Path, bus: Bus | None = None, **more: Any
+) -> Iterator[Client]:
+    """A dashboard on that port until the block ends; bus: another one than Redis; `more`: other settings."""
     settings = Settings(
         database_url=database_url,
         redis_url=redis_url,
@@ -100,7 +103,7 @@ def running(database_url: str, redis_url: str, port: int, config_dir: Path, **mo
         home=config_dir,
         **more,
     )
-    config = uvicorn.Config(create_app(settings), **options(settings) | {"log_level": "warning"})
+    config = uvicorn.Config(create_app(settings, bus), **options(settings) | {"log_level": "warning"})
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run, name="dashboard")
     thread.start()

@@ -65,11 +65,14 @@ class OwnServer:
 
 
 @contextmanager
-def own_postgres(options: Mapping[str, str] = KILLED) -> Iterator[OwnServer]:
-    """An empty server; `url` is that of its maintenance database."""
+def own_postgres(options: Mapping[str, str] = KILLED, network: str | None = None) -> Iterator[OwnServer]:
+    """An empty server; `url` is that of its maintenance database. network: of others that it lets in"""
     home = Path(tempfile.mkdtemp(prefix="tcp-own-"))
     server = postgres.PostgresServer(home, options)
     server.prepare()
+    if network is not None:
+        with (server.data / "pg_hba.conf").open("a") as rules:
+            rules.write(f"host all all {network} scram-sha-256\n")
     url = server.url("postgres")
     running = OwnServer(
         url,

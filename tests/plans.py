@@ -25,12 +25,13 @@ _EXPLAINED = ("SELECT", "WITH", "UPDATE", "DELETE")
 
 @dataclass
 class Plan:
-    """One statement. blocks: pages of 8 kB it looked at; scans: large tables it read from end to end, of a
-    partition or a chunk the table it is a part of."""
+    """One statement. blocks: pages of 8 kB it looked at; rows: those that it read of tables; scans: large
+    tables it read from end to end, of a partition or a chunk the table it is a part of."""
 
     statement: str
     milliseconds: float
     blocks: int
+    rows: int
     scans: list[str] = field(default_factory=list)
 
 
@@ -81,13 +82,22 @@ def _explain(connection: psycopg.Connection[Any], query: Any, params: Any, plans
         scans = [name for (name,) in cursor.execute(_WHOLE, [_scans(tree)])]
     took_ms = document[0]["Planning Time"] + document[0]["Execution Time"]
     blocks = tree["Shared Hit Blocks"] + tree["Shared Read Blocks"]
-    plans.append(Plan(statement, min(took_ms, (time.perf_counter() - began) * 1000), blocks, scans))
+    took_ms = min(took_ms, (time.perf_counter() - began) * 1000)
+    plans.append(Plan(statement, took_ms, blocks, _rows(tree), scans))
 
 
 def _scans(node: dict[str, Any]) -> list[str]:
-    rows = (node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"]
-    own = [node["Relation Name"]] if node["Node Type"] == "Seq Scan" and rows >= FEW_ROWS else []
+    own = [node["Relation Name"]] if node["Node Type"] == "Seq Scan" and _read(node) >= FEW_ROWS else []
     return own + [name for child in node.get("Plans", []) for name in _scans(child)]
+
+
+def _rows(node: dict[str, Any]) -> int:
+    own = _read(node) if "Relation Name" in node else 0
+    return own + sum(_rows(child) for child in node.get("Plans", []))
+
+
+def _read(node: dict[str, Any]) -> int:
+    return int((node["Actual Rows"] + node.get("Rows Removed by Filter", 0)) * node["Actual Loops"])
 
 
 def _text(connection: psycopg.Connection[Any], query: Any) -> str:

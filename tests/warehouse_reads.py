@@ -99,9 +99,8 @@ def _pages() -> dict[str, Read]:
         "recent trades": lambda engine: market.recent_trades(engine, SYMBOL, NOON),
         "stored days": lambda engine: data.coverage(engine, [SYMBOL], DAY, DAY + timedelta(days=3)),
         "final candles": lambda engine: data.finality(engine, [SYMBOL], NOON, NOON + timedelta(days=1)),
-        "a bot's curve": lambda engine: comparisons.bot_curve(
-            engine, {"id": BOT, "symbol": SYMBOL, "timeframe": "1m"}
-        ),
+        "a bot's life": lambda engine: comparisons.bot_life(engine, BOT),
+        "a bot's curve": _curve,
         "a bot's trips": lambda engine: comparisons.closed_trips(engine, BOT, NOON, NOON + timedelta(days=1)),
         "portfolio without marts": lambda engine: portfolio.live_curve(engine, NOON),
         "accounts": accounts.holders,
@@ -116,6 +115,12 @@ def _pages() -> dict[str, Read]:
         "differences": lambda engine: system.differences(engine, 50),
         "open differences": lambda engine: system.differences(engine, 50, only_open=True),
     }
+
+
+def _curve(engine: Engine) -> object:
+    bot, life = {"id": BOT, "symbol": SYMBOL, "timeframe": "1m"}, comparisons.bot_life(engine, BOT)
+    assert life is not None
+    return comparisons.bot_curve(engine, bot, *life, comparisons.step_of(Timeframe.M1, *life))
 
 
 def _collector() -> dict[str, Read]:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from decimal import Decimal
+from typing import Any
 
 from sqlalchemy import text
 
@@ -48,9 +49,9 @@ class Told:
 
 @asynccontextmanager
 async def writing(
-    url: str, spool: Spool | None, told: Told, bounds: Bounds = BOUNDS
+    url: str, spool: Spool | None, told: Told, bounds: Bounds = BOUNDS, **more: Any
 ) -> AsyncIterator[Writer]:
-    writer = Writer(engine_of(url), told.commit, told.tell, spool, bounds)
+    writer = Writer(engine_of(url), told.commit, told.tell, spool, bounds, **more)
     task = asyncio.create_task(writer.run())
     try:
         yield writer

@@ -6,6 +6,7 @@ import shutil
 from datetime import UTC, datetime
 from pathlib import Path
 
+from cli.stack.archive_folder import PACKED
 from cli.stack.base_check import CHECKSUMS, check_base
 from cli.stack.postgres import USER, PostgresServer, run_as
 from cli.stack.secret import secret
@@ -50,6 +51,14 @@ def bases(server: PostgresServer) -> list[tuple[datetime, Path]]:
     return sorted((datetime.strptime(path.name, _NAME).replace(tzinfo=UTC), path) for path in paths)
 
 
+def first_segment(base: Path) -> str:
+    """Name of the segment of WAL at which the recovery from this base backup begins."""
+    found = _FIRST_SEGMENT.search((base / "backup_label").read_text(encoding="utf-8"))
+    if found is None:
+        raise Unavailable(f"{base / 'backup_label'} names no segment of WAL")
+    return found.group(1)
+
+
 def prune(server: PostgresServer, keep: int) -> list[Path]:
     """Remove all but the newest `keep` base backups, and the WAL from before them; the bases that went."""
     known = bases(server)
@@ -58,10 +67,9 @@ def prune(server: PostgresServer, keep: int) -> list[Path]:
         shutil.rmtree(path)
     if gone:
         wal = server.archive_in_use() / "wal"
-        first = _FIRST_SEGMENT.search((known[-keep][1] / "backup_label").read_text(encoding="utf-8"))
-        if first is not None:
-            command = [str(server.program("pg_archivecleanup")), str(wal), first.group(1)]
-            done = run_as(server.account, command, cwd=wal)
-            if done.returncode != 0:
-                raise Unavailable(f"pg_archivecleanup: {done.stderr.strip()}")
+        cleanup = str(server.program("pg_archivecleanup"))
+        command = [cleanup, "-x", PACKED, str(wal), first_segment(known[-keep][1])]
+        done = run_as(server.account, command, cwd=wal)
+        if done.returncode != 0:
+            raise Unavailable(f"pg_archivecleanup: {done.stderr.strip()}")
     return gone

@@ -19,7 +19,7 @@ from cli.stack.servers import server_check
 from core.errors import TcpError
 from pipelines.warehouse.backups import OLD_BACKUP_S
 from pipelines.warehouse.conditions import Conditions
-from pipelines.warehouse.health import DAGSTER_SILENT_S
+from pipelines.warehouse.health import DAGSTER_SILENT_S, NOTIFY_SILENT_S
 
 SILENT_S = 15
 
@@ -46,12 +46,12 @@ def database_findings(plan: Plan) -> Iterator[Finding]:
     if not schema.ok:
         return
     try:
-        yield from _states(engine(url))
+        yield from _states(engine(url), is_somebody_told=bool(_notifications(plan).ok))
     except SQLAlchemyError as error:
         yield Finding("database", False, str(error).split("\n")[0])
 
 
-def _states(connections: Engine) -> Iterator[Finding]:
+def _states(connections: Engine, is_somebody_told: bool) -> Iterator[Finding]:
     from pipelines.clock import SystemClock
     from pipelines.warehouse.backups import backup_age_s
     from pipelines.warehouse.conditions import conditions
@@ -66,6 +66,8 @@ def _states(connections: Engine) -> Iterator[Finding]:
         yield _symbols(said.get("symbols") or {})
         yield _writing(said)
         yield _dagster(heartbeat_age_s(connections, "dagster"))
+        if is_somebody_told:
+            yield _notify(heartbeat_age_s(connections, "notify"))
     yield from _conditions(conditions(connections))
     yield _verified(backup_age_s(connections))
     if (archive := archive_state(connections)) is not None:
@@ -126,6 +128,17 @@ def _dagster(age: float | None) -> Finding:
         remedy = "`tcp health dagster`, its log, or `tcp dagster`"
         return Finding("dagster", False, f"last heard {ago} ago: no backups, archives, models: {remedy}")
     return Finding("dagster", True, f"heard {age:.0f} s ago")
+
+
+def _notify(age: float | None) -> Finding:
+    """Addresses alone tell nobody."""
+    if age is None or age > NOTIFY_SILENT_S:
+        last = "never was" if age is None else f"last heard {timedelta(seconds=round(age))} ago"
+        remedy = "`tcp up` runs it, or enable tcp-notify.service, or `tcp notify`"
+        return Finding(
+            "notify", False, f"there are addresses, but no watcher, {last}: nobody is told: {remedy}"
+        )
+    return Finding("notify", True, f"heard {age:.0f} s ago")
 
 
 def _verified(age: float | None) -> Finding:

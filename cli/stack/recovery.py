@@ -6,9 +6,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cli.stack import process
-from cli.stack.archive import bases
-from cli.stack.archive_folder import in_command, recovered_data
+from cli.stack.archive import bases, first_segment
+from cli.stack.archive_folder import PACKED, in_command, recovered_data
 from cli.stack.postgres import PostgresServer, run_as
+from cli.stack.wal_check import missing_segment
 from core.errors import BadInput, Unavailable
 
 REPLAY_S = 6 * 3600
@@ -55,11 +56,13 @@ def _base_for(server: PostgresServer, moment: datetime) -> Path:
 
 
 def _recovery_settings(server: PostgresServer, moment: datetime) -> str:
-    """What PostgreSQL needs to know. The segments that were not archived yet lie in the data as it is now."""
+    """What PostgreSQL needs to know. The segments that were not archived yet lie in the data as it is now;
+    an earlier version of this program archived them as they are."""
     places = (server.archive_in_use() / "wal", server.data / "pg_wal")
+    packed = f"{in_command(places[0])}/%f{PACKED}"
     copies = " || ".join(f'cp {in_command(place)}/%f "%p"' for place in places)
     lines = {
-        "restore_command": copies,
+        "restore_command": f'{{ test -f {packed} && gzip -dc {packed} > "%p"; }} || {copies}',
         "recovery_target_time": f"{moment:%Y-%m-%d %H:%M:%S.%f}+00",
         "recovery_target_action": "promote",
     }
@@ -79,6 +82,7 @@ def _replay(server: PostgresServer, copy: Path, moment: datetime, log: Path) -> 
     """Start the server on the copy, wait until it takes writes, and stop it."""
     from pipelines.warehouse.server import takes_writes
 
+    since = first_segment(copy)  # the server renames the file that says it
     log.unlink(missing_ok=True)
     running = process.start(server.command(copy), log, server.account, with_parent=True, folder=server.folder)
     url = server.url("postgres")
@@ -87,7 +91,7 @@ def _replay(server: PostgresServer, copy: Path, moment: datetime, log: Path) -> 
             lambda: running.poll() is not None or takes_writes(url), REPLAY_S, f"the recovery (log: {log})"
         )
         if running.poll() is not None:
-            _explain(moment, log)
+            _explain(server, since, moment, log)
         process.stop(running, signal.SIGINT, 60)
     except BaseException:
         process.stop(running, signal.SIGINT)
@@ -95,10 +99,15 @@ def _replay(server: PostgresServer, copy: Path, moment: datetime, log: Path) -> 
         raise
 
 
-def _explain(moment: datetime, log: Path) -> None:
-    """Why the server ended."""
+def _explain(server: PostgresServer, since: str, moment: datetime, log: Path) -> None:
+    """Why the server ended. PostgreSQL takes any segment that it does not get as the end of the WAL."""
     text = log.read_text(encoding="utf-8", errors="replace")
     if "recovery ended before configured recovery target was reached" in text:
+        unread = [line for line in text.splitlines() if line.startswith("gzip: ")]
+        if unread:
+            raise Unavailable(f"a segment of the WAL cannot be unpacked: {unread[-1]} (log: {log})")
+        if (name := missing_segment(server.archive_in_use() / "wal", since)) is not None:
+            raise BadInput("--to", f"segment {name} of the WAL is missing: use a time from before it")
         raise BadInput("--to", f"the WAL ends before {moment:%Y-%m-%dT%H:%M:%SZ}: use an earlier time")
     fatal = [line.partition("FATAL: ")[2].strip() for line in text.splitlines() if "FATAL: " in line]
     raise Unavailable(f"the recovery failed: {fatal[-1] if fatal else 'no reason given'} (log: {log})")

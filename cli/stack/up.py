@@ -13,6 +13,7 @@ import typer
 
 from cli.stack.addresses import addresses
 from cli.stack.bound_ports import check_ports
+from cli.stack.failure import failure_told
 from cli.stack.home import Home
 from cli.stack.plan import DAGSTER_DATABASE, Plan, make_plan
 from cli.stack.ports import listening
@@ -76,12 +77,13 @@ def _run(home: Home, speed: str) -> None:
     began = time.monotonic()
     stop_everything(home)  # what a killed run or a lone command left
     plan = make_plan(settings(), speed)
-    check_ports(plan.resolved)
-    check_given_servers(plan)
     told = OPTIONAL if urls(plan.resolved) else ()
     _on_signals(_interrupt)
     try:
-        plan, supervisor = _launch(plan)
+        with failure_told(plan.resolved):
+            check_ports(plan.resolved)
+            check_given_servers(plan)
+            plan, supervisor = _launch(plan)
         # Dagster takes half a minute of processor time to start: the page comes first.
         supervisor.start(*TRADING, *told)
         _wait_for_apps(plan, supervisor, TRADING, TRADING_ANSWER_S)

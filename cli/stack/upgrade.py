@@ -1,13 +1,24 @@
 """Bringing the schema to this version's, never without a backup of what is there."""
 
 import sys
+import time
 from datetime import UTC, datetime
 from pathlib import Path
 
 from cli.stack.backup import dump
-from config.settings import Settings
+from cli.stack.plan import make_plan
+from config.settings import Settings, settings
 from core.errors import BadInput, Unavailable
 from pipelines.warehouse.database import has_rows, migrate, schema_versions
+from pipelines.warehouse.server import answers
+
+WAIT_S, SAY_S = 2.0, 60.0
+INCURABLE = ("password authentication failed", "does not exist", "no pg_hba.conf entry")
+"""What a server says of an address that no waiting makes right: errors of connections carry no SQLSTATE."""
+
+
+class NoBackup(Unavailable):
+    """Nothing was migrated, since it could not be saved first."""
 
 
 def upgrade(settings: Settings, backup: bool = True) -> Path | None:
@@ -30,6 +41,24 @@ def upgrade(settings: Settings, backup: bool = True) -> Path | None:
     return file
 
 
+def upgrade_when_it_answers(backup: bool = True) -> Path | None:
+    """`upgrade` of the database given by URL, begun anew for as long as its server is away, and whenever it
+    goes away meanwhile; why is said on stderr once a minute. Unavailable for what no waiting cures."""
+    resolved, said_s = make_plan(settings()).resolved, float("-inf")
+    while True:
+        try:
+            return upgrade(resolved, backup)
+        except Unavailable as error:
+            if any(words in str(error) for words in INCURABLE):
+                raise
+            if isinstance(error, NoBackup) and answers(str(resolved.database_url)):
+                raise
+            if time.monotonic() - said_s >= SAY_S:
+                print(f"waiting: {error}", file=sys.stderr, flush=True)
+                said_s = time.monotonic()
+            time.sleep(WAIT_S)
+
+
 def _before(home: Path, current: str, wanted: str) -> Path:
     """A name that no other process takes."""
     now = datetime.now(UTC).strftime("%Y%m%dT%H%M%S.%fZ")
@@ -41,7 +70,7 @@ def _write(url: str, file: Path) -> None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         dump(url, file)
     except (OSError, BadInput, Unavailable) as error:
-        raise Unavailable(
+        raise NoBackup(
             f"no backup, so nothing was migrated: {error}; make one yourself and use "
             "`tcp db migrate --no-backup`"
         ) from None

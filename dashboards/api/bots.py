@@ -1,6 +1,5 @@
 """Routes of bots: the list, one bot, its trades, signals, value over time, its configuration, its end."""
 
-from contextlib import suppress
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -8,7 +7,6 @@ import msgspec
 from fastapi import APIRouter, Body, Query, Response
 from fastapi.responses import PlainTextResponse
 
-from core.errors import Unavailable
 from dashboards.api import models
 from dashboards.api.documents import (
     MAX_LIMIT,
@@ -30,7 +28,6 @@ from dashboards.rows import api_row, day_start
 from dashboards.services import Services
 from pipelines.warehouse.bot_edits import delete_bot, undelete_bot, write_bot
 from pipelines.warehouse.bot_versions import list_versions
-from pipelines.warehouse.bots import announce
 
 _HIDDEN = ("bot_id",)
 
@@ -44,11 +41,6 @@ def router(services: Services) -> APIRouter:
         if row is None:
             raise NotFound(f"there is no bot {bot_id!r}")
         return int(row["id"])
-
-    async def tell(bot_id: str) -> None:
-        with suppress(Unavailable):  # the supervisor looks by itself too; the row is what counts
-            await announce(services.bus, bot_id)
-        services.wrote()
 
     async def overview(name: str | None = None, deleted: bool = False) -> list[dict[str, Any]]:
         rows = await services.query(queries.overview, day_start(services.hub.exchange_now()), name, deleted)
@@ -144,7 +136,7 @@ def router(services: Services) -> APIRouter:
         """Check, store and write to config/bots; a new bot_id creates the bot. What is wrong: 422. A bot that
         runs goes on by it from its next candle."""
         stored = await services.query(write_bot, services.settings, bot_id, document, "api")
-        await tell(bot_id)
+        await services.changed(bot_id)
         return answer(stored.document())
 
     @routes.get("/bot/{bot_id}/config/history", response_model=models.ConfigVersions)
@@ -163,7 +155,7 @@ def router(services: Services) -> APIRouter:
         """Stop a bot and take it out of all lists; its history stays readable. `purge` forgets that too."""
         await bot_key(bot_id)
         await services.query(delete_bot, services.settings, bot_id, purge)
-        await tell(bot_id)
+        await services.changed(bot_id)
         return answer({"bot_id": bot_id, "deleted": True, "purged": purge})
 
     @routes.post("/bot/{bot_id}/restore", response_model=models.Bot)
@@ -171,7 +163,7 @@ def router(services: Services) -> APIRouter:
         """Bring a deleted bot back, stopped."""
         await bot_key(bot_id)
         await services.query(undelete_bot, services.settings, bot_id)
-        await tell(bot_id)
+        await services.changed(bot_id)
         return answer((await overview(bot_id))[0])
 
     return routes

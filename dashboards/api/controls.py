@@ -1,16 +1,15 @@
 """Routes that change something: bots' status."""
 
-from contextlib import suppress
 from typing import Literal
 
 from fastapi import APIRouter
 from pydantic import BaseModel
 
 from core.bot_states import Desired
-from core.errors import BadInput, Unavailable
+from core.errors import BadInput
 from dashboards.api.errors import NotFound
 from dashboards.services import Services
-from pipelines.warehouse.bots import announce, set_status
+from pipelines.warehouse.bots import set_status
 
 DESIRED = {"start": Desired.ACTIVE, "stop": Desired.STOPPED, "pause": Desired.PAUSED}
 
@@ -34,9 +33,7 @@ def router(services: Services) -> APIRouter:
             row = await services.query(set_status, bot_id, DESIRED[action])
         except BadInput as error:
             raise NotFound(str(error)) from None
-        with suppress(Unavailable):  # the supervisor looks by itself too; the row is what counts
-            await announce(services.bus, bot_id)
-        services.wrote()
+        await services.changed(bot_id)
         return BotStatus(bot_id=row.name, status=row.status, state=row.state)
 
     return routes

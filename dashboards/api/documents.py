@@ -95,16 +95,21 @@ def cursor_of(row: dict[str, Any], *names: str) -> str:
     return base64.urlsafe_b64encode(packed).decode().rstrip("=")
 
 
+def _zoned(kind: type) -> Any:
+    """The kind of a cursor's value: a time has its zone, or it would not be comparable with a row's."""
+    return Annotated[datetime, msgspec.Meta(tz=True)] if kind is datetime else kind
+
+
 def read_cursor(cursor: str | None, *kinds: type) -> tuple[Any, ...] | None:
     """The values inside a cursor of the expected kinds (datetime, str, int); BadInput when it is not ours."""
     if cursor is None:
         return None
     try:
         packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
-        values = msgspec.json.decode(packed, type=tuple[kinds])  # type: ignore[valid-type]
+        values = msgspec.json.decode(packed, type=tuple[tuple(map(_zoned, kinds))])  # type: ignore[misc]
     except (binascii.Error, msgspec.DecodeError, ValueError):
         raise BadInput("cursor", "must be the `next` of an earlier answer") from None
-    return tuple(values)
+    return tuple(utc(value, "cursor") if isinstance(value, datetime) else value for value in values)
 
 
 def next_cursor(rows: Sequence[dict[str, Any]], limit: int, *names: str) -> str | None:

@@ -9,9 +9,10 @@ from sqlalchemy.exc import DataError, OperationalError, SQLAlchemyError
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from config.files import ConfigError
-from core.errors import BadInput, TcpError, Unavailable
+from core.errors import BadInput, Cancelled, TcpError, Unavailable
+from dashboards.dagster_runs import RunFailed
 from dashboards.failures import told
-from dashboards.jobs import QueueFull
+from dashboards.jobs import QueueFull, RunOver
 
 
 class NotFound(Exception):
@@ -52,7 +53,7 @@ class Failures:
 
 
 def install_errors(app: FastAPI) -> None:
-    """404 unknown, 422 bad parameter, 429 too much at once, 503 a server is away."""
+    """404 unknown, 409 a run that is over, 422 bad parameter, 429 too much at once, 503 a server is away."""
 
     @app.exception_handler(NotFound)
     async def not_found(_request: Request, error: NotFound) -> JSONResponse:
@@ -71,6 +72,15 @@ def install_errors(app: FastAPI) -> None:
     @app.exception_handler(ConfigError)
     async def bad_config(_request: Request, error: ConfigError) -> JSONResponse:
         return JSONResponse({"detail": str(error)}, 422)
+
+    @app.exception_handler(RunFailed)
+    async def failed_elsewhere(_request: Request, error: RunFailed) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 500)
+
+    @app.exception_handler(RunOver)
+    @app.exception_handler(Cancelled)
+    async def over(_request: Request, error: TcpError) -> JSONResponse:
+        return JSONResponse({"detail": str(error)}, 409)
 
     @app.exception_handler(QueueFull)
     async def too_many(_request: Request, error: QueueFull) -> JSONResponse:

@@ -28,6 +28,7 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
     for status, words in (
         (400, "The body cannot be read"),
         (404, "Nothing of that name"),
+        (409, "The run is over, or was cancelled"),
         (422, "A parameter or field is wrong; `field` names it"),
         (429, "Too much at once: ask again later"),
         (503, "The database or Redis does not answer"),

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
 
@@ -71,12 +71,13 @@ def router(services: Services) -> APIRouter:
         return table(rows, output, f"{symbol}-trades", next_cursor(rows, limit, "trade_id"))
 
     @routes.get("/market/{symbol}/book", response_model=models.Book)
-    async def book(symbol: str) -> Response:
-        """The five best levels of each side, refreshed four times a second; 404 where none is known."""
+    async def book(symbol: str, output: Output = "json") -> Response:
+        """The five best levels of each side, refreshed four times a second; 404 where none is known. A file
+        has a row for each level, the best bid first, then the best ask."""
         found = await read_book(services.bus, symbol)
         if found is None:
             raise NotFound(f"there is no order book of {symbol!r}")
-        return answer(found)
+        return answer(found) if output == "json" else table(_levels(found), output, f"{symbol}-book")
 
     @routes.get("/data/health", response_model=data_models.DataHealth)
     async def health() -> Response:
@@ -141,3 +142,13 @@ def router(services: Services) -> APIRouter:
             raise NotFound(f"there are no candles of {symbol!r}")
 
     return routes
+
+
+def _levels(book: dict[str, Any]) -> list[dict[str, Any]]:
+    """An order book as rows, each with the time of the whole."""
+    shared = {"timestamp": book["timestamp"], "sequence": book["sequence"]}
+    return [
+        {"side": side, "level": n, "price": price, "size": size, **shared}
+        for side, name in (("bid", "bids"), ("ask", "asks"))
+        for n, (price, size) in enumerate(book[name], 1)
+    ]

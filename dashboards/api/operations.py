@@ -70,7 +70,7 @@ def exposition(hub: Hub) -> Iterator[str]:
     yield from gauge("tcp_exchange_rate", "Exchange seconds a wall second", [({}, feed["rate"])])
     yield from _connections(hub)
     yield from daemon_gauges(hub.feed, now_ms)
-    yield from gauge("tcp_kill_switch", "1 while no bot may buy", [({}, int(feed["kill_switch"]))])
+    yield from gauge("tcp_kill_switch", "1 while no order leaves", [({}, int(feed["kill_switch"]))])
     bots = hub.bots
     yield from gauge(
         "tcp_bot_running",

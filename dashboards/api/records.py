@@ -20,6 +20,7 @@ from dashboards.api.documents import (
     table,
 )
 from dashboards.api.errors import NotFound
+from dashboards.component_states import Component, component_rows
 from dashboards.dagster_runs import DagsterRun
 from dashboards.queries import system as queries
 from dashboards.services import Services
@@ -29,7 +30,7 @@ Level = Literal["info", "warning", "error"]
 
 
 def router(services: Services) -> APIRouter:
-    """GET /events, /data/gaps, /data/series, /data/lake, /dagster/runs."""
+    """GET /events, /data/gaps, /data/series, /data/lake, /dagster/runs, /components."""
     routes = APIRouter(tags=["records"])
 
     @routes.get("/events", response_model=data_models.Events)
@@ -86,7 +87,22 @@ def router(services: Services) -> APIRouter:
             raise NotFound("Dagster of this installation is not up")
         return table([_dagster_row(run) for run in runs], output, "dagster-runs")
 
+    @routes.get("/components", response_model=models.Rows)
+    async def components(output: Output = "json") -> Response:
+        """PostgreSQL and Redis, then whatever has a heartbeat with its connections: its state in a word, when
+        it was last heard of (exchange time), and details."""
+        hub, beats = services.hub, await services.query(queries.components)
+        rows = component_rows(beats, hub.feed_now_ms(), hub.feed.database_error, hub.feed.bus_error)
+        return table([_component(row) for row in rows], output, "components")
+
     return routes
+
+
+def _component(row: Component) -> dict[str, Any]:
+    """A line of the page's table without its colour."""
+    name, _tone, word, heard_ms, detail = row
+    heard = None if heard_ms is None else datetime.fromtimestamp(heard_ms / 1000, UTC)
+    return {"component": name, "state": word, "heard": heard, "details": detail}
 
 
 def _dagster_row(run: DagsterRun) -> dict[str, Any]:

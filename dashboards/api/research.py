@@ -13,6 +13,7 @@ from dashboards.api.documents import Between, Cursor, Limit, Output, next_cursor
 from dashboards.api.errors import NotFound
 from dashboards.queries import comparisons
 from dashboards.queries import runs as queries
+from dashboards.run_details import believed, sure_rows
 from dashboards.services import Services
 from dashboards.stretches import common, measured
 from pipelines.reports.calendar import monthly
@@ -23,8 +24,8 @@ Of = Annotated[
 
 
 def router(services: Services) -> APIRouter:
-    """GET /backtest/results/{test_id}/equity, /signals, /months, /walk-forwards/{run_id}, and /compare,
-    /compare/differences."""
+    """GET /backtest/results/{test_id}/equity, /signals, /months, /certainty, /walk-forwards/{run_id}, and
+    /compare, /compare/differences."""
     routes = APIRouter(tags=["backtests"])
 
     @routes.get("/backtest/results/{test_id}/equity", response_model=models.Rows)
@@ -56,6 +57,13 @@ def router(services: Services) -> APIRouter:
         rows = await services.query(_months, test_id, float(run["initial_cash"]))
         page, following = paged(rows, limit, cursor, year=int, month=int)
         return table(page, output, f"{test_id}-months", following)
+
+    @routes.get("/backtest/results/{test_id}/certainty", response_model=models.Rows)
+    async def certainty(test_id: str, output: Output = "json") -> Response:
+        """How sure the numbers of a backtest are: what was found with its 95 % interval, and the probability
+        of skill before and after all variants tried; nothing for one that kept no curve."""
+        run = await kept(test_id, "backtest")
+        return table(await services.query(_certainty, run), output, f"{test_id}-certainty")
 
     @routes.get("/walk-forwards/{run_id}", response_model=models.Rows)
     async def windows(
@@ -98,6 +106,13 @@ def _months(engine: Engine, run_id: str, cash: float) -> list[dict[str, Any]]:
         for month, value in enumerate([whole, *months])
         if value is not None
     ]
+
+
+def _certainty(engine: Engine, run: dict[str, Any]) -> list[dict[str, Any]]:
+    curve = comparisons.run_curve(engine, run["id"])
+    if curve.is_empty():
+        return []
+    return sure_rows(run, believed(engine, run, curve, queries.run_trades(engine, run["id"])))
 
 
 def _compared(engine: Engine, chosen: Sequence[str]) -> list[dict[str, Any]]:

@@ -1,7 +1,6 @@
-"""Routes for backtests and sweeps: start one, list them, read one."""
+"""Routes for backtests and sweeps: start one, list them, read one, end one before its time."""
 
 import asyncio
-import re
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -14,7 +13,10 @@ from dashboards import backtests
 from dashboards.api import models
 from dashboards.api.documents import Between, Cursor, Limit, Output, answer, next_cursor, read_cursor, table
 from dashboards.api.errors import NotFound
-from dashboards.dagster_runs import FAILED, WAITING, HandedRun
+from dashboards.backtests import Standing
+from dashboards.cancelling import cancel_backtest, cancel_sweep
+from dashboards.dagster_runs import HandedRun
+from dashboards.failures import told
 from dashboards.jobs import Job
 from dashboards.queries import runs as queries
 from dashboards.services import Services
@@ -23,8 +25,7 @@ from pipelines.backtest.result import BacktestResult
 from pipelines.warehouse.run_notes import LONGEST, write_note
 
 POLL_S = 0.05
-_RUN_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
-"""What Dagster calls its runs; ids of this process's jobs are shorter."""
+OVER_THE_API = "over the API"
 
 
 class Note(BaseModel):
@@ -34,8 +35,8 @@ class Note(BaseModel):
 
 
 class Started(BaseModel):
-    """A backtest that is not done. state: waiting or running; step: what is being done; address: where
-    Dagster shows it, if it runs there."""
+    """A backtest that is not done. state: waiting, running or cancelling; step: what is being done; address:
+    where Dagster shows it, if it runs there."""
 
     job: str
     state: str
@@ -43,11 +44,19 @@ class Started(BaseModel):
     address: str | None = None
 
 
+class CancelledRun(BaseModel):
+    """A run that somebody ended before it was done. state: cancelling, or cancelled once it has ended."""
+
+    id: str
+    state: str
+
+
 UNDONE: dict[int | str, dict[str, Any]] = {202: {"model": Started, "description": "It is not done yet"}}
 
 
 def router(services: Services) -> APIRouter:
-    """POST /backtest, GET /backtest/results, /backtest/results/{test_id}, /sweeps, /sweeps/{sweep_id},
+    """POST /backtest, GET /backtest/jobs/{job_id}, /backtest/results, /backtest/results/{test_id}, /sweeps,
+    /sweeps/{sweep_id}, POST /backtest/jobs/{job_id}/cancel, /sweeps/{sweep_id}/cancel,
     PUT /backtest/results/{test_id}/note."""
     routes = APIRouter(tags=["backtests"])
 
@@ -63,20 +72,27 @@ def router(services: Services) -> APIRouter:
         are refused."""
         begun = await backtests.start(services, BacktestRequest.read(values), BacktestResult.to_document)
         if isinstance(begun, HandedRun):
-            return handed(begun, "waiting")
+            return await standing(Standing(begun.id, "waiting", address=begun.address))
         await finished(begun, wait_s)
-        return job_answer(begun)
+        return await standing(Standing(begun.id, begun.state, begun.step, begun.result, begun.failure))
 
     @routes.get("/backtest/jobs/{job_id}", response_model=models.Backtest, responses=UNDONE)
     async def job(job_id: str) -> Response:
         """A backtest that was started, of the last twenty here or by Dagster: its result (200), or its state
-        (202); 503 while Dagster, whose run it is, is away."""
-        found = services.jobs.get(job_id)
-        if found is not None:
-            return job_answer(found)
-        if not _RUN_ID.fullmatch(job_id):
+        (202); 409 when it was cancelled, with who did it; 503 while Dagster, whose run it is, is away."""
+        found = await backtests.standing(services, job_id)
+        if found is None:
             raise NotFound(f"there is no job {job_id!r}")
-        return await dagster_answer(job_id)
+        return await standing(found)
+
+    @routes.post("/backtest/jobs/{job_id}/cancel", response_model=CancelledRun, status_code=202)
+    async def cancel(job_id: str) -> Response:
+        """End a backtest before it is done, at its next step or, of Dagster's, by its API: nothing of it is
+        stored. The same again changes nothing; 409 for one that is over or is storing its result."""
+        state = await cancel_backtest(services, job_id, OVER_THE_API)
+        if state is None:
+            raise NotFound(f"there is no job {job_id!r}")
+        return answer({"id": job_id, "state": state}, 202)
 
     @routes.get("/backtest/results", response_model=models.Runs)
     async def results(
@@ -127,14 +143,14 @@ def router(services: Services) -> APIRouter:
         items = [{name: value for name, value in row.items() if name != "sweep_id"} for row in rows]
         return table(items, output, f"sweep-{sweep_id}", next_cursor(rows, limit, "n"), **_run(row))
 
-    def job_answer(job: Job) -> Response:
-        if isinstance(job.failure, TcpError | SQLAlchemyError):
-            raise job.failure.with_traceback(None)
-        if job.failure is not None:  # the log has its stack
-            return answer({"detail": job.error}, 500)
-        if not job.ended:
-            return answer({"job": job.id, "state": job.state, "step": job.step or None}, 202)
-        return answer(job.result)
+    @routes.post("/sweeps/{sweep_id}/cancel", response_model=CancelledRun, status_code=202)
+    async def stop(sweep_id: str) -> Response:
+        """End a running sweep with its chunk, wherever it is walked; its rows stay, and `tcp sweep --resume`
+        goes on. The same again changes nothing; 409 for one that is not running."""
+        state = await cancel_sweep(services, sweep_id, OVER_THE_API)
+        if state is None:
+            raise NotFound(f"there is no sweep {sweep_id!r}")
+        return answer({"id": sweep_id, "state": state}, 202)
 
     @routes.get("/walk-forwards", response_model=models.Runs)
     async def walk_forwards(
@@ -146,19 +162,15 @@ def router(services: Services) -> APIRouter:
         following = next_cursor(rows, limit, "created_at", "id")
         return table([_run(row) for row in rows], output, "walk-forwards", following)
 
-    async def dagster_answer(run_id: str) -> Response:
-        found = await asyncio.to_thread(services.dagster.backtest, run_id)
-        if found is None:
-            raise NotFound(f"there is no job {run_id!r}")
-        run, said, stored = found
-        if said in FAILED:
-            return answer({"detail": f"the run failed in Dagster, which says why: {run.address}"}, 500)
-        if stored is None:
-            return handed(run, "waiting" if said in WAITING else "running")
-        return answer(await services.query(_document, stored, False))
-
-    def handed(run: HandedRun, state: str) -> Response:
-        return answer({"job": run.id, "state": state, "address": run.address}, 202)
+    async def standing(run: Standing) -> Response:
+        if isinstance(run.failure, TcpError | SQLAlchemyError):
+            raise run.failure.with_traceback(None)
+        if run.failure is not None:  # the log has its stack
+            return answer({"detail": told(run.failure)}, 500)
+        if run.state == "done":
+            return answer(await services.query(_document, run.result, False) if run.address else run.result)
+        more: dict[str, str | None] = {"address": run.address} if run.address else {"step": run.step or None}
+        return answer({"job": run.id, "state": run.state, **more}, 202)
 
     return routes
 

@@ -249,19 +249,21 @@
     toggleScheme(clicks, scheme) {
       return scheme === "light" ? "dark" : "light";
     },
+    // What is asked is what a click does, whatever somebody else switches while the dialog is open.
     killDialog(open, cancel, confirm, feed, bots) {
       const triggered = window.dash_clientside.callback_context.triggered_id;
-      if (triggered !== "kill-open") return [false, NONE(), NONE(), NONE(), NONE()];
+      if (triggered !== "kill-open") return [false, NONE(), NONE(), NONE(), NONE(), NONE()];
       const running = (bots || []).filter((bot) => bot.status === "active").length;
       const on = feed && feed.kill_switch;
       return [
         true,
-        on ? "Bots may buy again. Positions and bots stay as they are."
+        on ? "Bots trade again. Positions and bots stay as they are."
           : "No order leaves until it is off again, sales and stops included: " + running + " active bot" +
             (running === 1 ? "" : "s") + ". Waiting orders are withdrawn; what they hold stays.",
         on ? "Turn the kill switch off" : "Stop all trading",
         { display: on ? "none" : "block" },
         false,
+        !on,
       ];
     },
   };

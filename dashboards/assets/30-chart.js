@@ -213,5 +213,17 @@
     return prices && prices.x.length ? asMs(prices.x[prices.x.length - 1]) : 0;
   }
 
-  window.tcpChart = { graphOf, apply, attach, isBound, refit, settle, fit, firstMs, lastMs, setCandle };
+  // The last price is that of the newest candle seen: those of the past are pushed again as they are put right.
+  // A page is open for days: what a day ago was goes on with it. A push may be quicker than what the page is about:
+  // that brings a price of its own then.
+  function takePrice(state, push) {
+    if (!state.meta || state.meta.symbol !== push.symbol) return;
+    if ("reference" in push) state.meta.reference = push.reference;
+    const newest = (push.candles || []).at(-1);
+    if (!newest || newest.t < state.pricedMs) return;
+    state.price = newest.c;
+    state.pricedMs = newest.t;
+  }
+
+  window.tcpChart = { graphOf, apply, attach, isBound, refit, settle, fit, firstMs, lastMs, setCandle, takePrice };
 })();

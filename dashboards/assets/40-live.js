@@ -9,7 +9,7 @@
   };
   const PENDING = { start: "starting", pause: "pausing", stop: "stopping" };
   const DESIRED = { start: "active", pause: "paused", stop: "stopped" };
-  const live = { meta: null, pending: {}, redraws: 0, drawing: 0, redrawnAt: 0, price: null, key: "", recent: new Map(), redrawAt: 0 };
+  const live = { meta: null, pending: {}, redraws: 0, drawing: 0, redrawnAt: 0, price: null, pricedMs: 0, key: "", recent: new Map(), redrawAt: 0 };
   const KEPT_CANDLES = 200, HOLE_AGAIN_MS = 6000;
 
   function selected() {
@@ -178,7 +178,7 @@
       if (!meta) return NONE();
       if (push.symbol !== meta.symbol || push.timeframe !== meta.timeframe || push.bot !== meta.bot) return NONE();
       if (push.redraw || (live.redrawAt && performance.now() >= live.redrawAt)) return redraw();
-      if (push.candles && push.candles.length) live.price = push.candles[push.candles.length - 1].c;
+      C.takePrice(live, push);
       drawHead();
       const graph = C.graphOf("price-chart");
       if (!graph || !graph.data || !window.Plotly) return push.candles && push.candles.length ? redraw() : NONE();
@@ -190,6 +190,7 @@
     },
     chartMeta(meta) {
       live.price = null;
+      live.pricedMs = meta ? meta.last_ms : 0;
       live.meta = meta;
       drawHead();
       if (live.bots) drawBots(live.bots);

@@ -7,7 +7,7 @@
   const MINUTE = 60000;
   const FRAMES = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1440]];
   const MOST = 750, SETTLED_MS = 250, AGAIN_MS = 3000;
-  const market = { meta: null, timer: 0, drawing: 0, price: null, redraws: 0, redrawnAt: 0, fitting: false };
+  const market = { meta: null, timer: 0, drawing: 0, price: null, pricedMs: 0, redraws: 0, redrawnAt: 0, fitting: false };
 
   function asMs(value) { return typeof value === "number" ? value : Date.parse(/Z|\+/.test(value) ? value : value.replace(" ", "T") + "Z"); }
 
@@ -135,6 +135,7 @@
     drawn(meta) {
       if (!meta) return NONE();
       if (!market.meta || market.meta.symbol !== meta.symbol) market.price = null;
+      market.pricedMs = meta.until;
       // Candles that do not go back that far in the frame that would fit: asking again would change nothing.
       meta.stuck = market.expected && market.expected !== meta.frame ? market.expected : null;
       market.meta = meta;
@@ -145,7 +146,7 @@
     },
     push(push, meta) {
       if (!push || !meta || push.symbol !== meta.symbol || push.timeframe !== meta.frame) return NONE();
-      if (push.candles && push.candles.length) market.price = push.candles[push.candles.length - 1].c;
+      C.takePrice(market, push);
       drawHead();
       const graph = C.graphOf("market-chart");
       const range = graph && graph.layout && graph.layout.xaxis && graph.layout.xaxis.range;

@@ -1,4 +1,5 @@
-// Buttons that ask once and then send a request to the API: <button data-request="DELETE /api/bot/x" …>.
+// Buttons that ask once and then send a request to the API: <button data-request="DELETE /api/bot/x" …>; and what
+// is typed into a bot's form, which is not lost without a question.
 (function () {
   "use strict";
   const S = window.tcpShell;
@@ -37,7 +38,8 @@
   async function send(button) {
     const data = button.dataset;
     const [method, address] = data.request.split(" ");
-    if (!(await ask(data.title, data.text, button.textContent))) return;
+    const lost = typed() ? " What was typed into the form, and not saved, is lost." : "";
+    if (!(await ask(data.title, data.text + lost, button.textContent))) return;
     button.disabled = true;
     try {
       const options = { method };
@@ -53,6 +55,55 @@
     }
   }
 
+  function typed() { return document.querySelector(".bot-form[data-typed]"); }
+
+  function forget() {
+    document.querySelectorAll(".bot-form[data-typed]").forEach((form) => delete form.dataset.typed);
+  }
+
+  // Whatever would draw another view is kept back, and done when the reader agrees. One question at a time.
+  async function hold(event, go) {
+    if (!typed()) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (document.querySelector("dialog.ask")) return;
+    if (!(await ask("Leave the form?", "What was typed into it is not saved.", "Leave it"))) return;
+    forget();
+    go();
+  }
+
+  function leads(event) {
+    const link = event.target.closest("a[href]");
+    const aside = event.ctrlKey || event.metaKey || event.shiftKey;
+    if (!link || aside || link.target || link.download || link.getAttribute("href").startsWith("#")) return;
+    hold(event, () => link.click());
+  }
+
+  // A choice of a list, and a step of a number, are no typing to a browser.
+  function chosen(event) {
+    const option = event.target.closest("[role=option]");
+    const list = option && option.closest("[role=listbox]");
+    const field = list ? document.querySelector('[aria-controls="' + list.id + '"]') : event.target;
+    const form = field && field.closest(".bot-form");
+    const arrow = ["ArrowUp", "ArrowDown"].includes(event.key) && field.matches(".mantine-NumberInput-input");
+    if (form && (list || arrow || field.closest(".mantine-NumberInput-control"))) form.dataset.typed = "yes";
+  }
+
+  window.dash_clientside.tcpBots = {
+    // A form that is drawn anew holds what is stored.
+    drawn() {
+      forget();
+      return window.dash_clientside.no_update;
+    },
+  };
+
+  document.addEventListener("click", leads, true);
+  document.addEventListener("click", chosen, true);
+  document.addEventListener("keydown", chosen, true);
+  document.addEventListener("tcp-step", (event) => {
+    hold(event, () => document.dispatchEvent(new CustomEvent("tcp-step", { detail: event.detail })));
+  }, true);
+  window.addEventListener("beforeunload", (event) => { if (typed()) event.preventDefault(); });
   document.addEventListener("click", (event) => {
     const button = event.target.closest("[data-request]");
     if (button && !button.disabled) send(button);

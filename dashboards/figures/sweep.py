@@ -157,21 +157,28 @@ def windows_figure(windows: Sequence[Mapping[str, Any]], metric: str, scheme: Sc
     return {"data": bars, "layout": shape}
 
 
-def kept_by_neighbours(lines: Mapping[str, Values], best: Mapping[str, Any]) -> float | None:
+def kept_by_neighbours(
+    lines: Mapping[str, Values], best: Mapping[str, Any], is_whole: bool = True
+) -> float | None:
     """What the combinations one step beside the best one reach of its metric, on average: 1 is a plateau.
 
-    None where the best is not above zero, or has no neighbours.
+    lines: as in `lines_figure`, with None at each value of the grid that has no row
+    is_whole: whether all rows are there: what is not was never walked, and counts as no neighbour
+    None where the best is not above zero, has no neighbours, or has one whose row was not kept.
     """
     found: list[float] = []
     top: float | None = None
     for name, line in lines.items():
-        known = {value: worth for value, worth in line if worth is not None}
+        known = dict(line)
         values = ordered(set(known))
-        if best[name] not in known:
+        if known.get(best[name]) is None:
             continue
         at = values.index(best[name])
         top = known[best[name]]
-        found += [known[values[n]] for n in (at - 1, at + 1) if 0 <= n < len(values)]
+        beside = [known[values[n]] for n in (at - 1, at + 1) if 0 <= n < len(values)]
+        if None in beside and not is_whole:
+            return None
+        found += [worth for worth in beside if worth is not None]
     if not found or top is None or top <= 0:
         return None
     return sum(found) / len(found) / top

@@ -1,6 +1,5 @@
 """The backtest page: a form on the left, the result on the right, earlier runs below it."""
 
-import asyncio
 import json
 from typing import Any
 
@@ -8,14 +7,14 @@ import dash_ag_grid as dag
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import BadInput, TcpError
+from core.errors import BadInput, TcpError, Unavailable
 from dashboards import results
 from dashboards.api.documents import MAX_LIMIT
-from dashboards.backtest_form import FIELDS, form, read_form
-from dashboards.backtests import progress, start
+from dashboards.backtest_form import FIELDS, form, preset_of, read_form
+from dashboards.backtests import Standing, progress, standing, start
 from dashboards.callbacks import in_browser, on
+from dashboards.cancelling import cancel_backtest
 from dashboards.components import downloads, empty, failure, toast
-from dashboards.dagster_runs import HandedRun
 from dashboards.failures import told
 from dashboards.forms import parameter_fields
 from dashboards.grids import COLUMN, RUN_COLUMNS, grid_options
@@ -28,7 +27,6 @@ from dashboards.services import Services
 from pipelines.warehouse.run_notes import write_note
 from strategies import registry
 
-POLL_S = 0.1
 RUNS_MS = 10_000
 FRESH_S = 2.0
 
@@ -81,10 +79,14 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
 
 
 async def _preset(services: Services, query: dict[str, str]) -> dict[str, Any]:
-    """What the form begins with: the settings of ?bot=, else the strategy of ?strategy=."""
+    """What the form begins with: the settings of ?bot=, of the run of ?run=, else the strategy of
+    ?strategy=."""
     row = await services.query(bot_queries.bot, query["bot"]) if query.get("bot") else None
     if row is not None:
         return dict(row["config"])
+    run = await services.query(queries.run, query["run"]) if query.get("run") else None
+    if run is not None and results.is_repeatable(run):
+        return preset_of(run)
     return {"strategy": query.get("strategy", "")}
 
 
@@ -156,62 +158,97 @@ def _errors(error: BadInput, names: list[dict[str, str]]) -> tuple[Any, ...]:
 def _register_run(dash: Dash, services: Services) -> None:
     @on(
         dash,
-        Output("run-done", "data"),
+        Output("run-job", "data"),
         Output("form-problem", "children", allow_duplicate=True),
-        Output("runs", "rowData"),
-        Output("toasts", "children", allow_duplicate=True),
+        Output("run-step", "children", allow_duplicate=True),
+        Output("run-bar", "style", allow_duplicate=True),
         Input("run", "n_clicks"),
         *(State(f"form-{name}", "value") for name in FIELDS),
         State({"type": "parameter", "name": ALL}, "value"),
         State({"type": "parameter", "name": ALL}, "id"),
         State("form-blocks", "data"),
-        State("session", "data"),
-        running=[
-            (Output("run", "disabled"), True, False),
-            (Output("run-label", "children"), "Running…", "Run"),
-            (Output("run-progress", "hidden"), False, True),
-            (Output("run-clock", "disabled"), False, True),
-            (Output("run-step", "hidden"), False, True),
-        ],
+        running=[(Output("run-room", "className"), "asked", "")],
         prevent_initial_call=True,
     )
     async def run(clicks: int | None, *arguments: Any) -> Any:
+        *values, given, names, blocks = arguments
         if not clicks:  # the button has just appeared: an output outside the page makes Dash ask
             return no_update, no_update, no_update, no_update
-        *values, given, names, blocks, session = arguments
         try:
             request = read_form(values, names, given, blocks)
-            begun = await start(services, request, lambda result: result.id, session)
+            begun = await start(services, request, lambda result: result.id)
         except (TcpError, SQLAlchemyError) as error:
             return no_update, told(error), no_update, no_update
-        if isinstance(begun, HandedRun):
-            return no_update, "", no_update, _handed(begun.address)
-        while not begun.ended:
-            await asyncio.sleep(POLL_S)
-        if begun.error is not None:
-            return no_update, begun.error, no_update, no_update
-        services.wrote()
-        return begun.result, "", await refresh(None), no_update
+        return begun.id, "", "", {}
 
     @on(
         dash,
+        Output("run-job", "data", allow_duplicate=True),
+        Output("run-done", "data"),
+        Output("form-problem", "children", allow_duplicate=True),
         Output("run-step", "children"),
         Output("run-bar", "style"),
+        Output("toasts", "children", allow_duplicate=True),
         Input("run-clock", "n_intervals"),
-        State("session", "data"),
+        State("run-job", "data"),
         prevent_initial_call=True,
     )
-    async def follow(_turn: int | None, session: str) -> Any:
-        words, share = progress(services.jobs.unfinished(session))
-        return words, {"width": f"{share:.0%}", "animation": "none"} if share else {}
+    async def follow(_turn: int | None, job: str | None) -> Any:
+        if not job:
+            return (no_update,) * 6
+        try:
+            found = await _standing(services, job)
+        except Unavailable as error:
+            return no_update, no_update, no_update, told(error), no_update, no_update
+        if found is None:
+            forgotten = "The dashboard was started again meanwhile: what became of the run is in the list."
+            return None, no_update, forgotten, "", {}, no_update
+        if found.state == "cancelled":
+            return None, no_update, "", "", {}, toast("The run was cancelled.")
+        if found.failure is not None:
+            return None, no_update, told(found.failure), "", {}, no_update
+        if found.state == "done":
+            return None, found.result, "", "", {}, no_update
+        words, share = progress(found)
+        return no_update, no_update, no_update, _step(found, words), _bar(share), no_update
 
     @on(
         dash,
-        Output("runs", "rowData", allow_duplicate=True),
-        Input("runs-clock", "n_intervals"),
+        Output("toasts", "children", allow_duplicate=True),
+        Input("run-cancel", "n_clicks"),
+        State("run-job", "data"),
         prevent_initial_call=True,
     )
-    async def refresh(_turn: int | None) -> Any:
+    async def cancel(clicks: int | None, job: str | None) -> Any:
+        if not clicks or not job:
+            return no_update
+        try:
+            await cancel_backtest(services, job, "on the Backtests page")
+        except (TcpError, SQLAlchemyError) as error:
+            return toast(told(error), failed=True)
+        return no_update
+
+    in_browser(
+        dash,
+        "tcpRuns.follow",
+        Output("run", "disabled"),
+        Output("run-label", "children"),
+        Output("run-progress", "hidden"),
+        Output("run-under-way", "hidden"),
+        Output("run-clock", "disabled"),
+        Input("run-job", "data"),
+    )
+
+    @on(
+        dash,
+        Output("runs", "rowData"),
+        Input("runs-clock", "n_intervals"),
+        Input("run-done", "data"),
+        prevent_initial_call=True,
+    )
+    async def refresh(_turn: int | None, done: str | None) -> Any:
+        if done and ctx.triggered_id == "run-done":
+            services.wrote()
         try:
             rows = await services.share(FRESH_S, "", queries.runs)
             return [results.run_row(row) for row in rows]
@@ -234,9 +271,22 @@ def _register_run(dash: Dash, services: Services) -> None:
     )
 
 
-def _handed(address: str) -> html.Div:
-    link = html.A("see it there", href=address, target="_blank", rel="noopener")
-    return toast("A long one: Dagster runs it, ", link, ". It is in the list below when it is done.")
+async def _standing(services: Services, job: str) -> Standing | None:
+    """How far a run is; of Dagster's it is asked less often than the page asks."""
+    if services.jobs.get(job) is not None:
+        return await standing(services, job)
+    return await services.shared.get(("standing", job), FRESH_S, lambda: standing(services, job))
+
+
+def _step(run: Standing, words: str) -> Any:
+    """The words, with the way to Dagster's page of the run if it is one of its own."""
+    if run.address is None:
+        return words
+    return html.Span([words, " ", html.A("see it there", href=run.address, target="_blank", rel="noopener")])
+
+
+def _bar(share: float) -> dict[str, str]:
+    return {"width": f"{share:.0%}", "animation": "none"} if share else {}
 
 
 def _register_view(dash: Dash, services: Services) -> None:

@@ -111,6 +111,14 @@ def _register_list(dash: Dash, services: Services) -> None:
 
 
 def _register_view(dash: Dash, services: Services) -> None:
+    in_browser(
+        dash,
+        "tcpBots.drawn",
+        Output("sink", "data", allow_duplicate=True),
+        Input("bot-shown", "data"),
+        initial=False,
+    )
+
     @on(
         dash,
         Output("bot-view", "children"),
@@ -139,7 +147,7 @@ def _state(asked: dict[str, str], changed: str | None) -> str:
 async def _shown(services: Services, asked: dict[str, str]) -> Any:
     try:
         if asked.get("new"):
-            return bot_editor.new(services)
+            return await bot_editor.new(services)
         return await _view(services, _named(services, asked), asked)
     except SQLAlchemyError as error:
         return failure("The bot cannot be read", error)

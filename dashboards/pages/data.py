@@ -252,8 +252,8 @@ async def _read(services: Services, scheme: Scheme) -> tuple[Any, ...]:
 async def _coverage(services: Services, symbols: list[str], begin: date, today: date) -> list[dict[str, Any]]:
     """Candles by day. Days before yesterday change by backfills alone, and are counted now and then."""
     recent = today - timedelta(days=1)
-    done = sum(backfill.row()["state"] == "done" for backfill in services.backfills.asked)
-    key, ends = (*symbols, begin, done), (begin, recent - timedelta(days=1))
+    over = sum(backfill.job is not None and backfill.job.ended for backfill in services.backfills.asked)
+    key, ends = (*symbols, begin, over), (begin, recent - timedelta(days=1))
     settled = await services.share(SETTLED_S, key, queries.coverage, symbols, *ends)
     return [*settled, *await services.query(queries.coverage, symbols, recent, today)]
 

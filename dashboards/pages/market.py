@@ -47,7 +47,11 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             _chart_panel(),
             html.Div(
                 [
-                    panel(html.Div(_no_book(), id="market-book", className="ladder"), title="Order book"),
+                    panel(
+                        html.Div(_no_book(), id="market-book", className="ladder"),
+                        title="Order book",
+                        tools=html.Span(id="market-book-files"),
+                    ),
                     panel(
                         html.Div(id="market-trades", className="ladder", tabIndex=0),
                         title="Trades",
@@ -225,7 +229,10 @@ def _register_chart(dash: Dash, services: Services) -> None:
             return no_update, no_update, chart_failure(error), None
         if drawn.meta is None:
             return no_update, None, drawn.face, None
-        services.hub.watch(session, Watch(None, symbol, drawn.meta["frame"], book=True))
+        frame, last = drawn.meta["frame"], drawn.meta["candle"]
+        if last is not None:
+            services.hub.grow(symbol, frame, last, drawn.meta["until"])
+        services.hub.watch(session, Watch(None, symbol, frame, book=True))
         return drawn.figure, drawn.meta, None, None
 
     in_browser(
@@ -303,20 +310,23 @@ def _register_side(dash: Dash, services: Services) -> None:
         Output("market-trades", "children"),
         Input("market-clock", "n_intervals"),
         Input("market-symbol", "value"),
-        State("market-meta", "data"),
     )
-    async def read(_turn: int | None, symbol: str, meta: dict[str, Any] | None) -> Any:
-        decimals = meta["decimals"] if meta and meta["symbol"] == symbol else 2
+    async def read(_turn: int | None, symbol: str) -> Any:
         try:
             since = services.hub.exchange_now() - TRADES_WITHIN
-            trades = await services.share(FRESH_S, symbol, queries.recent_trades, symbol, since)
-            return trade_lines(trades, decimals)
+            return trade_lines(*await services.share(FRESH_S, symbol, market.newest_trades, symbol, since))
         except SQLAlchemyError as error:
             return failure("Trades cannot be read", error)
 
-    @on(dash, Output("market-files", "children"), Input("market-symbol", "value"))
+    @on(
+        dash,
+        Output("market-files", "children"),
+        Output("market-book-files", "children"),
+        Input("market-symbol", "value"),
+    )
     async def files(symbol: str) -> Any:
-        return downloads(f"/api/market/{symbol}/trades", limit=MAX_LIMIT)
+        place = f"/api/market/{symbol}"
+        return downloads(f"{place}/trades", limit=MAX_LIMIT), downloads(f"{place}/book")
 
 
 PAGE = Page("/market", "Market", "market", layout, register)

@@ -60,23 +60,24 @@ def view(engine: Engine, asked: Asked, live: Sequence[dict[str, Any]], now: date
     """Of each currency cards, equity, daily profit and each bot's part; a designed face while there is
     nothing to sum.
 
-    live: all bots as the live page shows them, for as long as the marts are not built; now: exchange time
+    live: all bots as the live page shows them, for currencies that the marts have no day of; now: exchange
+    time
     """
     if not queries.built(engine):
         return live_view(live, queries.live_curve(engine, now), asked) if live else _no_value()
     days, points = accounts.by_quote(queries.days(engine)), accounts.by_quote(queries.curve(engine))
-    bots = accounts.by_quote(queries.bots(engine))
-    late = queries.behind(engine)
-    is_stale = late > STALE_AFTER * asked.rate
-    parts = [
-        (
-            quote,
-            _account(Account(quote, days[quote], bots[quote], points[quote], suffix), asked, is_stale, now),
-        )
-        for quote, suffix in _in_order(bots)
-        if quote in days
-    ]
-    return _page(parts, is_stale) if parts else _no_value()
+    bots, of_bots = accounts.by_quote(queries.bots(engine)), accounts.by_quote(live)
+    curves = accounts.by_quote(queries.live_curve(engine, now) if of_bots.keys() - days.keys() else ())
+    is_stale = queries.behind(engine) > STALE_AFTER * asked.rate
+    parts: list[tuple[str, list[Any]]] = []
+    for quote, suffix in _in_order(of_bots | bots):
+        if quote in bots and quote in days:
+            account = Account(quote, days[quote], bots[quote], points[quote], suffix)
+            parts.append((quote, _account(account, asked, is_stale, now)))
+        elif quote in of_bots:
+            known = of_bots[quote], curves.get(quote, [])
+            parts.append((quote, _live_account(quote, *known, asked, suffix, is_stale)))
+    return _page(parts, is_stale and not bots.keys().isdisjoint(days)) if parts else _no_value()
 
 
 def _in_order(bots: Mapping[str, Sequence[Any]]) -> list[tuple[str, str]]:
@@ -184,14 +185,16 @@ def _live_account(
     points: Sequence[dict[str, Any]],
     asked: Asked,
     suffix: str,
+    is_late: bool = False,
 ) -> list[Any]:
+    """is_late: the marts should have had these bots by now."""
     note = html.Span(
         [
             "Live values. History and daily profit are computed every quarter of an hour by ",
             html.A("Dagster", href=asked.dagster_url, target="_blank", rel="noopener"),
             ".",
         ],
-        className="muted small",
+        className="warn-text small" if is_late else "muted small",
     )
     equity = (
         chart(f"portfolio-equity{suffix}", combined_figure(points, quote, asked.scheme), UPPER)

@@ -8,23 +8,28 @@ from dash import Dash, Input, Output, State, ctx, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
 
 from config.files import ConfigError
-from core.errors import BadInput
+from core.errors import BadInput, TcpError
 from dashboards import sweeps
 from dashboards.callbacks import in_browser, on
+from dashboards.cancelling import cancel_sweep
 from dashboards.components import empty, failure, toast
+from dashboards.failures import told
+from dashboards.figures.style import BLANK
 from dashboards.navigation import parameters
 from dashboards.pages.page import Page
-from dashboards.promotion import CASH, bot_document, free_name
+from dashboards.promotion import CASH, bot_document, free_name, refuse_taken
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import runs as run_queries
 from dashboards.queries import sweeps as queries
 from dashboards.services import Services
 from pipelines.sweep.request import LOWER_IS_BETTER
 from pipelines.warehouse.bot_edits import write_bot
-from pipelines.warehouse.bots import announce
 
 CHOICES = ("market", "x", "y", "metric")
 PROMOTION = ("promote-name", "promote-cash", "promote-start")
+LIST_MS = 10_000
+FRESH_S = 2.0
+AWAY = "The database does not answer"
 SKELETON = html.Div(className="skeleton run-skeleton")
 
 
@@ -38,7 +43,12 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
         [
             html.Aside(
                 [
-                    html.Header([html.H2("Sweeps"), html.Span(f"{len(runs)}", className="muted push-right")]),
+                    html.Header(
+                        [
+                            html.H2("Sweeps"),
+                            html.Span(f"{len(runs)}", id="sweep-count", className="muted push-right"),
+                        ]
+                    ),
                     html.Div(listed or nothing, className="item-list", id="sweep-list"),
                 ],
                 className="panel side-list",
@@ -47,6 +57,8 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             html.Div(SKELETON if chosen else _how_to(), id="sweep-view", className="run-column"),
             dcc.Store(id="sweep-chosen", data=chosen),
             dcc.Store(id="sweep-shown"),
+            dcc.Store(id="sweep-stale"),
+            dcc.Interval(id="sweep-clock", interval=LIST_MS),
             dcc.Store(id="promote-row"),
             _dialog(),
         ],
@@ -111,6 +123,7 @@ def _dialog() -> dmc.Modal:
 def register(dash: Dash, services: Services) -> None:
     """The view of a sweep, its charts, and the way from a row to a bot."""
     _register_view(dash, services)
+    _register_running(dash, services)
     _register_promotion(dash, services)
 
 
@@ -121,14 +134,18 @@ def _register_view(dash: Dash, services: Services) -> None:
         Output("sweep-list", "children"),
         Output("sweep-shown", "data"),
         Input("url", "search"),
+        Input("sweep-stale", "data"),
         State("url", "pathname"),
         State("sweep-chosen", "data"),
         State("sweep-shown", "data"),
     )
-    async def view(search: str | None, pathname: str, newest: str, known: str | None) -> Any:
+    async def view(
+        search: str | None, stale: str | None, pathname: str, newest: str, known: str | None
+    ) -> Any:
         asked = parameters(search)
         chosen = asked.get("sweep") or newest
-        if pathname.rstrip("/") != PAGE.path or not chosen or chosen == known:
+        is_drawn = chosen == known and not (stale and ctx.triggered_id == "sweep-stale")
+        if pathname.rstrip("/") != PAGE.path or not chosen or is_drawn:
             return no_update, no_update, no_update
         try:
             runs = await services.query(run_queries.runs, "sweep")
@@ -146,9 +163,13 @@ def _register_view(dash: Dash, services: Services) -> None:
         State("scheme", "data"),
     )
     async def draw(market: str, x: str, y: str, metric: str, sweep_id: str, scheme: str | None) -> Any:
-        parts = await services.query(
-            sweeps.sweep_parts, sweep_id, market, x, y, metric, "light" if scheme == "light" else "dark"
-        )
+        try:
+            parts = await services.query(
+                sweeps.sweep_parts, sweep_id, market, x, y, metric, "light" if scheme == "light" else "dark"
+            )
+        except SQLAlchemyError as error:
+            said = failure("The charts cannot be read", error, "Choose again, or load the page again.")
+            return *(BLANK for _ in sweeps.GRAPHS), said, "", ""
         return tuple(parts[name] for name in (*sweeps.GRAPHS, "cards", "walk", "rows"))
 
     in_browser(
@@ -168,6 +189,58 @@ def _register_view(dash: Dash, services: Services) -> None:
     )
 
 
+def _register_running(dash: Dash, services: Services) -> None:
+    @on(
+        dash,
+        Output("sweep-progress", "children"),
+        Output("sweep-stale", "data"),
+        Input("sweep-pulse", "n_intervals"),
+        State("sweep-shown", "data"),
+        State("sweep-mark", "data"),
+        prevent_initial_call=True,
+    )
+    async def follow(turn: int | None, sweep_id: str, drawn: str) -> Any:
+        try:
+            mark, said = await services.share(FRESH_S, sweep_id, sweeps.pulse, sweep_id)
+        except SQLAlchemyError:
+            return no_update, no_update  # the top bar says that the database is away
+        return said, no_update if mark == drawn else f"{sweep_id} {turn}"
+
+    @on(
+        dash,
+        Output("sweep-cancel", "disabled"),
+        Output("toasts", "children", allow_duplicate=True),
+        Input("sweep-cancel", "n_clicks"),
+        State("sweep-shown", "data"),
+        prevent_initial_call=True,
+    )
+    async def cancel(clicks: int | None, sweep_id: str) -> Any:
+        if not clicks:  # the button has just appeared: an output outside the page makes Dash ask
+            return no_update, no_update
+        try:
+            await cancel_sweep(services, sweep_id, "on the Sweeps page")
+        except (TcpError, SQLAlchemyError) as error:
+            return no_update, toast(told(error), failed=True)
+        return True, toast("The sweep ends with its chunk; its rows stay.")
+
+    @on(
+        dash,
+        Output("sweep-list", "children", allow_duplicate=True),
+        Output("sweep-count", "children"),
+        Input("sweep-clock", "n_intervals"),
+        State("sweep-shown", "data"),
+        prevent_initial_call=True,
+    )
+    async def refresh(_turn: int | None, chosen: str | None) -> Any:
+        try:
+            runs = await services.share(FRESH_S, "sweep", run_queries.runs, "sweep")
+        except SQLAlchemyError:
+            return no_update, no_update  # what is listed stays
+        if not runs:
+            return no_update, no_update
+        return [sweeps.sweep_item(run, run["id"] == chosen) for run in runs], f"{len(runs)}"
+
+
 def _register_promotion(dash: Dash, services: Services) -> None:
     async def document(sweep_id: str, n: int, *given: Any) -> dict[str, Any]:
         name, cash, start = given
@@ -184,6 +257,7 @@ def _register_promotion(dash: Dash, services: Services) -> None:
         Output("promote-dialog", "opened"),
         Output("promote-row", "data", allow_duplicate=True),
         Output("promote-name", "value"),
+        Output("promote-problem", "children", allow_duplicate=True),
         Input("promote-row", "data"),
         Input("promote-best", "n_clicks"),
         Input("promote-cancel", "n_clicks"),
@@ -196,20 +270,27 @@ def _register_promotion(dash: Dash, services: Services) -> None:
         row: int | None, best: int | None, _cancel: int | None, sweep_id: str, market: str, metric: str
     ) -> Any:
         if ctx.triggered_id == "promote-cancel":
-            return False, None, no_update
-        if ctx.triggered_id == "promote-best":
-            if not best:
-                return no_update, no_update, no_update
+            return False, None, no_update, no_update
+        wants_best = ctx.triggered_id == "promote-best"
+        if not best if wants_best else row is None:
+            return no_update, no_update, no_update, no_update
+        try:
+            chosen, name = await proposed(None if wants_best else row, sweep_id, market, metric)
+        except SQLAlchemyError:
+            return True, no_update, no_update, f"{AWAY}: cancel, and try again in a moment."
+        return chosen is not None, chosen, name, no_update
+
+    async def proposed(row: int | None, sweep_id: str, market: str, metric: str) -> tuple[int | None, str]:
+        """The row, or the best of the market where it is None, and a name for its bot that nobody has."""
+        if row is None:
             symbol, _, timeframe = market.partition(" ")
             found = await services.query(
                 queries.optimum, sweep_id, (symbol, timeframe), metric, metric not in LOWER_IS_BETTER
             )
             row = found["n"] if found else None
-        if row is None:
-            return False, no_update, no_update
         run = await services.query(run_queries.run, sweep_id)
-        taken = [bot["bot_id"] for bot in services.hub.bots]
-        return True, row, free_name(run["strategy_name"] if run else "bot", taken)
+        taken = await services.query(bot_queries.names)
+        return row, free_name(run["strategy_name"] if run else "bot", taken)
 
     @on(
         dash,
@@ -229,6 +310,8 @@ def _register_promotion(dash: Dash, services: Services) -> None:
             return json.dumps(await document(sweep_id, row, name, cash, start), indent=2), ""
         except BadInput as error:
             return no_update, str(error)
+        except SQLAlchemyError:
+            return no_update, AWAY
 
     @on(
         dash,
@@ -248,15 +331,13 @@ def _register_promotion(dash: Dash, services: Services) -> None:
             return no_update, no_update, no_update
         try:
             wanted = await document(sweep_id, row, name, cash, start)
-            if await services.query(bot_queries.bot, wanted["bot_id"]) is not None:
-                raise BadInput("name", f"there is a bot {name} already: choose another")
+            refuse_taken("name", await services.query(bot_queries.bot, wanted["bot_id"]))
             await services.query(write_bot, services.settings, wanted["bot_id"], wanted, "api")
         except (BadInput, ConfigError) as error:
             return no_update, str(error), no_update
         except SQLAlchemyError:
-            return no_update, "The database does not answer: nothing was created.", no_update
-        await announce(services.bus, name)
-        services.wrote()
+            return no_update, f"{AWAY}: nothing was created.", no_update
+        await services.changed(name)
         link = dcc.Link("Open it", href=f"/bots?bot={name}")
         return False, "", toast(f"{name} was created. ", link)
 

@@ -73,6 +73,12 @@ def bot(engine: Engine, name: str) -> dict[str, Any] | None:
         return dict(row) if row else None
 
 
+def names(engine: Engine) -> list[str]:
+    """Names that are taken: of every bot, the deleted ones too until they are forgotten."""
+    with engine.connect() as connection:
+        return list(connection.execute(sa.select(bots.c.name)).scalars())
+
+
 def deleted(engine: Engine) -> list[tuple[str, datetime]]:
     """(name, when) of the bots that were deleted and not forgotten, by name."""
     query = sa.select(bots.c.name, bots.c.deleted_at).where(bots.c.deleted_at.is_not(None))

@@ -7,11 +7,32 @@ import polars as pl
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
-from pipelines.warehouse.sql import EXCHANGE
-from pipelines.warehouse.tables import backtest_equity, bot_performance, bots, market_data, strategy_runs
+from core.timeframes import Timeframe
+from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
+from pipelines.warehouse.tables import backtest_equity, bot_performance, bots, strategy_runs
 
-POINTS = 5_000
+POINTS = 2_500
+"""Steps of a bot's curve at most: more than a screen has pixels."""
 _CURVE: dict[str, Any] = {"timestamp": pl.Datetime("us", "UTC"), "equity": pl.Float64, "close": pl.Float64}
+_BOT_CURVE = sa.text("""
+with kept as (
+    (select timestamp, total_value from bot_performance
+     where bot_id = :bot_id and timestamp between :since and :until order by timestamp limit 1)
+    union
+    select own.timestamp, own.total_value
+    from generate_series(cast(:first as timestamptz), :last, make_interval(secs => :seconds)) as label
+    cross join lateral (
+        select timestamp, total_value from bot_performance
+        where bot_id = :bot_id and timestamp > label - make_interval(secs => :seconds)
+          and timestamp <= label and timestamp between :since and :until
+        order by timestamp desc limit 1) as own
+)
+select timestamp, total_value::float8,
+       (select close::float8 from market_data as m
+        where m.exchange = :exchange and m.symbol = :symbol and m.timeframe = :timeframe
+          and m.timestamp = kept.timestamp)
+from kept order by timestamp
+""")
 
 
 def candidates(engine: Engine, limit: int = 100) -> list[dict[str, Any]]:
@@ -37,35 +58,46 @@ def run_curve(engine: Engine, run_id: str) -> pl.DataFrame:
     return frame.drop("close") if frame["close"].null_count() else frame
 
 
-def bot_curve(engine: Engine, bot: dict[str, Any]) -> pl.DataFrame:
-    """timestamp, equity and, where each has its candle, close at the newest 5,000 snapshots of a bot.
+def bot_life(engine: Engine, bot_id: int) -> tuple[datetime, datetime] | None:
+    """Times of a bot's first and last snapshot; None without any. Two probes of an index."""
+    at, of_bot = bot_performance.c.timestamp, bot_performance.c.bot_id == bot_id
+    ends = [
+        sa.select(at).where(of_bot).order_by(order).limit(1).scalar_subquery() for order in (at, at.desc())
+    ]
+    with engine.connect() as connection:
+        row = connection.execute(sa.select(*ends)).one()
+    return None if row[0] is None else (row[0], row[1])
+
+
+def step_of(frame: Timeframe, since: datetime, until: datetime) -> Timeframe:
+    """The shortest step, from `frame` on, of which at most `POINTS` lie between two times; a day at most."""
+    span_ms = to_ms(until) - to_ms(since)
+    longer = (step for step in Timeframe if step.ms >= frame.ms)
+    return next((step for step in longer if span_ms / step.ms <= POINTS), Timeframe.D1)
+
+
+def bot_curve(
+    engine: Engine, bot: dict[str, Any], since: datetime, until: datetime, step: Timeframe
+) -> pl.DataFrame:
+    """timestamp, equity and, where each has its candle, close at a bot's snapshots from `since` to `until`:
+    the first of them, and the last of each step (UTC; what closes on the boundary belongs to the step
+    before). Each is found by index: it takes as long as there are steps, however many snapshots there are.
 
     bot: a row of queries.bots.bot
     """
-    value, candle = bot_performance.c, market_data.c
-    newest = (
-        sa.select(value.timestamp, value.total_value)
-        .where(value.bot_id == bot["id"])
-        .order_by(value.timestamp.desc())
-        .limit(POINTS)
-        .subquery()
-    )
-    close = (
-        sa.select(candle.close)
-        .where(
-            candle.exchange == EXCHANGE,
-            candle.symbol == bot["symbol"],
-            candle.timeframe == bot["timeframe"],
-            candle.timestamp == newest.c.timestamp,
-        )
-        .scalar_subquery()
-    )
-    query = sa.select(newest.c.timestamp, newest.c.total_value, close).order_by(newest.c.timestamp)
+    asked = {
+        "bot_id": bot["id"],
+        "since": since,
+        "until": until,
+        "first": to_datetime(step.close_ms(to_ms(since) - 1)),
+        "last": to_datetime(step.close_ms(to_ms(until) - 1)),
+        "seconds": step.ms // 1000,
+        "exchange": EXCHANGE,
+        "symbol": bot["symbol"],
+        "timeframe": bot["timeframe"],
+    }
     with engine.connect() as connection:
-        rows = [
-            (row[0], float(row[1]), None if row[2] is None else float(row[2]))
-            for row in connection.execute(query)
-        ]
+        rows = [tuple(row) for row in connection.execute(_BOT_CURVE, asked)]
     frame = pl.DataFrame(rows, schema=_CURVE, orient="row")
     return frame.drop("close") if frame["close"].null_count() else frame
 

@@ -21,9 +21,12 @@ where day > (select max(day) from marts.portfolio_daily) - cast(:limit as intege
 order by day, quote
 """)
 _BEHIND = sa.text("""
-select max(newest.timestamp) - (select max(snapshot_at) from marts.bot_leaderboard)
+select max(newest.timestamp)
+       - coalesce((select max(snapshot_at) from marts.bot_leaderboard), min(oldest.timestamp))
 from bots b cross join lateral (
     select timestamp from bot_performance where bot_id = b.id order by timestamp desc limit 1) newest
+cross join lateral (
+    select timestamp from bot_performance where bot_id = b.id order by timestamp limit 1) oldest
 where b.deleted_at is null
 """)
 _BOTS = sa.text("""
@@ -91,7 +94,8 @@ def built(engine: Engine) -> bool:
 
 def behind(engine: Engine) -> timedelta:
     """How much newer the bots' newest snapshot is than the newest one that the marts were made of (exchange
-    time): nothing while no bot judges anything, however long ago the marts were made."""
+    time), or than the bots' oldest one where the marts were made of none: nothing while no bot judges
+    anything, however long ago the marts were made."""
     with engine.connect() as connection:
         late = connection.execute(_BEHIND).scalar()
     return timedelta(0) if late is None else late
@@ -111,8 +115,8 @@ def bots(engine: Engine) -> list[dict[str, Any]]:
 
 
 def live_curve(engine: Engine, now: datetime, points: int = 200) -> list[dict[str, Any]]:
-    """As `curve`, of the last day before `now` (exchange time), straight from the bots' snapshots: for as
-    long as the marts are not built."""
+    """As `curve`, of the last day before `now` (exchange time), straight from the bots' snapshots: for
+    currencies that the marts do not have yet."""
     with engine.connect() as connection:
         rows = connection.execute(_LIVE_CURVE, {"now": now, "points": points})
         return [dict(row) for row in rows.mappings()]

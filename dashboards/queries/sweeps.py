@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 from sqlalchemy.dialects.postgresql import JSONB
 
+from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.tables import strategy_runs, sweep_results, walk_forward_windows
 
 _ROWS = sweep_results.c
@@ -27,6 +28,15 @@ def markets(engine: Engine, sweep_id: str) -> list[Market]:
     )
     with engine.connect() as connection:
         return [(row.symbol, row.timeframe) for row in connection.execute(query)]
+
+
+def progress(engine: Engine, sweep_id: str) -> tuple[str, int] | None:
+    """A sweep's state, and how many of its rows are here; None for one that is not there."""
+    counted = sa.select(sa.func.count()).where(_ROWS.sweep_id == sweep_id).scalar_subquery()
+    query = sa.select(strategy_runs.c.status, counted.label("rows")).where(strategy_runs.c.id == sweep_id)
+    with engine.connect() as connection:
+        found = connection.execute(query).one_or_none()
+    return None if found is None else (found.status, found.rows)
 
 
 def cells(
@@ -53,6 +63,13 @@ def rows(engine: Engine, sweep_id: str, market: Market, limit: int) -> list[dict
         .limit(limit)
     )
     return _read(engine, query)
+
+
+def kept(engine: Engine, sweep_id: str) -> int:
+    """How many rows a sweep that is done has, of all markets: they are numbered from 0 on."""
+    query = sa.select(sa.func.coalesce(sa.func.max(_ROWS.n) + 1, 0)).where(_ROWS.sweep_id == sweep_id)
+    with engine.connect() as connection:
+        return int(connection.execute(query).scalar_one())
 
 
 def row(engine: Engine, sweep_id: str, n: int) -> dict[str, Any] | None:
@@ -105,8 +122,11 @@ def line(
     return [(found["at"], found["value"]) for found in _read(engine, query)]
 
 
-def walk_forward(engine: Engine, strategy: str, market: Market) -> dict[str, Any] | None:
-    """The newest walk-forward of a strategy on a market with its `windows`, oldest first, or None."""
+def walk_forward(
+    engine: Engine, strategy: str, market: Market, exchange: str | None
+) -> dict[str, Any] | None:
+    """The newest walk-forward of a strategy on a market with its `windows`, oldest first, or None. exchange:
+    as runs have it, None for the platform's own."""
     run = strategy_runs.c
     query = (
         sa.select(strategy_runs)
@@ -115,6 +135,7 @@ def walk_forward(engine: Engine, strategy: str, market: Market) -> dict[str, Any
             run.strategy_name == strategy,
             run.symbol == market[0],
             run.timeframe == market[1],
+            sa.func.coalesce(run.exchange, EXCHANGE) == (exchange or EXCHANGE),
         )
         .order_by(run.created_at.desc())
         .limit(1)

@@ -92,8 +92,8 @@ def freshness(engine: Engine) -> list[dict[str, Any]]:
 def gaps(engine: Engine, limit: int = 200) -> list[dict[str, Any]]:
     """Newest holes in the trade sequences, open ones first."""
     columns = data_gaps.c
-    kinds = (columns.state.in_(UNCLOSED), columns.state.not_in(UNCLOSED))
-    # Each kind by an index of its own: one order of both would read and sort all there ever were.
+    kinds = (*(columns.state == state for state in UNCLOSED), columns.state.not_in(UNCLOSED))
+    # Each kind by an index of its own: one order of all would read and sort all there ever were.
     newest = (
         sa.select(data_gaps)
         .where(columns.exchange == EXCHANGE, kind)

@@ -10,7 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 import structlog
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from core.candles import Candle
 from core.clock import Clock
@@ -74,6 +74,7 @@ class Collector:
     unkept: symbols of which no raw trades are stored; their candles are complete all the same
     largest_refill: missing trades of a symbol that are asked for by id; candles close what is larger
     ask_unlisted_s: pause before symbols that the exchange does not list are asked for again
+    confirm: of the writer
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Collector:
         unkept: Collection[str] = (),
         largest_refill: int = LARGEST_REFILL_IDS,
         ask_unlisted_s: float = ASK_AGAIN_S,
+        confirm: Callable[[Connection], None] = lambda _: None,
     ) -> None:
         self._symbols = tuple(symbols)
         self._timeframes = tuple(timeframes)
@@ -103,7 +105,7 @@ class Collector:
         self._largest_refill = largest_refill
         self._ask_unlisted_s = ask_unlisted_s
         self._publisher = Publisher(bus, wall, on_event)
-        self._writer = Writer(engine, self._publisher.finals, on_event, spool, unkept=unkept)
+        self._writer = Writer(engine, self._publisher.finals, on_event, spool, unkept=unkept, confirm=confirm)
         url = engine.url.render_as_string(hide_password=False)
         self._history = History(rest, engine, url, self._timeframes, history_days, self._release)
         self._reconciler = Reconciler(

@@ -20,6 +20,7 @@ from live.collector.patience import until_it_answers
 from live.collector.spool import Spool
 from live.collector.transaction import Revisions, as_unfillable, is_refusal, open_lost, sift, write_chunk
 from pipelines.warehouse.database import is_outage
+from pipelines.warehouse.lock import PlaceUnsure
 from pipelines.warehouse.spool import spool_position
 
 FLUSH_S = 0.025
@@ -44,6 +45,7 @@ class Writer:
     on_event: told (level, event, message) of outages
     spool: where the backlog goes when memory is not enough; None keeps it in memory
     unkept: symbols of which no raw trades are stored
+    confirm: raises PlaceUnsure in a transaction that must not write, for another daemon may; see DaemonLock
     """
 
     def __init__(
@@ -54,8 +56,10 @@ class Writer:
         spool: Spool | None = None,
         bounds: Bounds = Bounds(),  # noqa: B008 - frozen
         unkept: Collection[str] = (),
+        confirm: Callable[[Connection], None] = lambda _: None,
     ) -> None:
         self._engine = engine
+        self._confirm = confirm
         self._on_committed = on_committed
         self._on_event = on_event
         self._bounds = bounds
@@ -210,6 +214,8 @@ class Writer:
                     self._thread, self._commit, writing
                 )
                 break
+            except PlaceUnsure as error:
+                self._set_away(str(error))
             except DBAPIError as error:
                 if is_refusal(error):
                     writing = await self._without_refused(writing, error)
@@ -254,6 +260,7 @@ class Writer:
             if self._connection is None:
                 self._connection = self._engine.connect()
             with self._connection.begin():
+                self._confirm(self._connection)
                 return write_chunk(self._connection, chunk, self._unkept)
         except BaseException:
             self._disconnect()

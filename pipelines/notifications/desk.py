@@ -5,7 +5,7 @@ In quiet hours errors are told at once, and that they are over; the rest waits a
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -56,7 +56,8 @@ class Memory(msgspec.Struct):
 
     cursor: id of the last event that was looked at; waiting: what no address was given yet; owed: address
     (its name without secrets) → what it has not taken yet; lasting: bad news that waits for the good one,
-    however long that takes; down: components whose silence was told.
+    however long that takes; down: components whose silence was told; away_since_s: wall clock since which
+    PostgreSQL, or the whole stack, has not been there.
     """
 
     cursor: int | None = None
@@ -65,6 +66,7 @@ class Memory(msgspec.Struct):
     owed: dict[str, list[Notice]] = {}
     lasting: set[str] = set()
     down: set[str] = set()
+    away_since_s: float | None = None
 
 
 class Policy(msgspec.Struct, frozen=True):
@@ -94,12 +96,32 @@ class Desk:
 
     def go_on(self, memory: Memory) -> None:
         """From what an earlier process remembered, with what this one has found before it could read that."""
+        self._hand_out()  # what an earlier one noted may be owed to addresses that are no more
         early, self.memory = self.memory, memory
         self._hand_out()
         for address, notices in early.owed.items():
             memory.owed[address] += notices
-        memory.waiting = early.waiting
         memory.down |= early.down
+
+    def keep(self, components: Collection[str]) -> None:
+        """Forget all but what is about these: another process remembers the rest, and tells it."""
+
+        def kept(notices: Sequence[Notice]) -> list[Notice]:
+            return [notice for notice in notices if notice.component in components]
+
+        self.memory = Memory(
+            waiting=kept(self.memory.waiting),
+            owed={address: kept(notices) for address, notices in self.memory.owed.items()},
+            down=self.memory.down & set(components),
+            away_since_s=self.memory.away_since_s,
+        )
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is to be told, and nothing wrong that will be over."""
+        memory = self.memory
+        begun = memory.down or memory.away_since_s is not None
+        return not (begun or memory.waiting or any(memory.owed.values()))
 
     def take(self, notice: Notice) -> None:
         """Something happened: it waits for `due`, or is counted where it was told lately, or is nothing."""

@@ -10,7 +10,7 @@ import polars as pl
 from sqlalchemy import Connection, delete
 from sqlalchemy.dialects.postgresql import insert
 
-from core.errors import BadInput
+from core.errors import BadInput, Cancelled
 from core.metrics import METRICS
 from pipelines.backtest.candles import Stretch
 from pipelines.sweep.request import SweepRequest
@@ -19,7 +19,7 @@ from pipelines.validation.luck import Luck
 from pipelines.warehouse import tables
 from pipelines.warehouse.database import copying, engine
 from pipelines.warehouse.sql import EXCHANGE
-from pipelines.warehouse.sweep_runs import lease_of, mark_interrupted
+from pipelines.warehouse.sweep_runs import lease_of, mark_interrupted, refuse_cancelled
 
 _COLUMNS = "sweep_id, n, symbol, timeframe, parameters, metrics"
 _RUN, _ROWS = tables.strategy_runs, tables.sweep_results
@@ -75,12 +75,14 @@ class Recorder:
             )
 
     def chunk(self, number: int, table: pl.DataFrame) -> None:
-        """Write those of a chunk's rows, numbered by `n`, that are among the best so far."""
+        """Write those of a chunk's rows, numbered by `n`, that are among the best so far. Cancelled when
+        somebody asked for the end of the sweep."""
         if not table.height:
             return
         low, high = table["n"][0], table["n"][-1]
         self._lease.hold()
         with self._engine.begin() as connection:
+            refuse_cancelled(connection, self._id)
             connection.execute(
                 delete(_ROWS).where(_ROWS.c.sweep_id == self._id, _ROWS.c.n.between(low, high))
             )
@@ -101,13 +103,14 @@ class Recorder:
         batches: Iterable[pl.DataFrame],
         luck: Mapping[str, Luck],
     ) -> None:
-        """Put the best rows in the order of the result, all or nothing. luck: of each market, kept where
-        there are rows that are not."""
+        """Put the best rows in the order of the result, all or nothing; Cancelled as of `chunk`. luck: of
+        each market, kept where there are rows that are not."""
         best_row = {name: best[name][0] for name in METRICS} if best.height else None
         counts: dict[str, Any] = {"combinations": rows, "skipped": dropped, "failed": failed}
         if rows > self._most:
             counts["tried"] = {market: own.moments() for market, own in luck.items()}
         with self._engine.begin() as connection:
+            refuse_cancelled(connection, self._id)
             connection.execute(delete(_ROWS).where(_ROWS.c.sweep_id == self._id))
             self._copy(connection, first_rows(batches, self._most))
             connection.execute(
@@ -125,6 +128,7 @@ class Recorder:
     def stopped(self, error: BaseException) -> None:
         """Say that the run ended early and why; its rows stay, and it can go on."""
         status = "failed" if isinstance(error, Exception) else "interrupted"
+        status = "cancelled" if isinstance(error, Cancelled) else status
         with self._engine.begin() as connection:
             connection.execute(
                 _RUN.update()

@@ -108,17 +108,19 @@ def strategies(
     standings: Sequence[Mapping[str, Any]],
     runs: Sequence[Mapping[str, Any]],
     walks: Sequence[Mapping[str, Any]],
-) -> dict[str, dict[str, Number]]:
-    """Lower-case name of each strategy → what its bots earned, and what its backtests and walk-forwards say.
+) -> dict[tuple[str, str], dict[str, Number]]:
+    """(quote currency, lower-case name) of each strategy → what its bots earned there, and what its backtests
+    and walk-forwards say.
 
-    standings: a bot with its `strategy_name`, `cash`, `pnl`, `fees`, `closed_trades`, `win_rate` and
-    `max_drawdown`; runs: a backtest with `strategy_name`, `total_return` and `sharpe`; walks: with
-    `average_test_return`
+    Each row with its `symbol` and `strategy_name`; standings: a bot with its `cash`, `pnl`, `fees`,
+    `closed_trades`, `win_rate` and `max_drawdown`; runs: a backtest with `total_return` and `sharpe`; walks:
+    with `average_test_return`
     """
-    groups: dict[str, tuple[list[Any], list[Any], list[Any]]] = defaultdict(lambda: ([], [], []))
+    groups: dict[tuple[str, str], tuple[list[Any], list[Any], list[Any]]]
+    groups = defaultdict(lambda: ([], [], []))
     for number, rows in enumerate((standings, runs, walks)):
         for row in rows:
-            groups[row["strategy_name"].lower()][number].append(row)
+            groups[row["symbol"].partition("-")[2], row["strategy_name"].lower()][number].append(row)
     found = {name: _strategy(*rows) for name, rows in groups.items()}
     keys = [(row["live_return"], row["median_backtest_return"]) for row in found.values()]
     for row, place in zip(found.values(), places(keys), strict=True):

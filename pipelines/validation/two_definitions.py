@@ -150,15 +150,20 @@ def _of_groups(
     for row, standing, place in zip(leaders, standings, ranks, strict=True):
         yield f"standing of {row['bot_name']}", {**standing, "place": place}, row
 
-    known = {row["strategy_name"]: row for row in mart_rows(engine, "strategy_leaderboard")}
+    known = {(row["quote"], row["strategy_name"]): row for row in mart_rows(engine, "strategy_leaderboard")}
     of_bots = [
-        {**standing, "strategy_name": row["strategy_name"], "cash": row["starting_value"]}
+        {**standing, **_traded(row), "cash": row["starting_value"]}
         for row, standing in zip(leaders, standings, strict=True)
     ]
-    of_runs = [{**of_backtest(run), "strategy_name": run["strategy_name"]} for run in backtests]
-    of_walks = [{**of_walk(run), "strategy_name": run["strategy_name"]} for run in walks]
-    for name, numbers in strategies(of_bots, of_runs, of_walks).items():
-        yield f"strategy {name}", numbers, known.get(name, {})
+    of_runs = [{**of_backtest(run), **_traded(run)} for run in backtests]
+    of_walks = [{**of_walk(run), **_traded(run)} for run in walks]
+    for (quote, name), numbers in strategies(of_bots, of_runs, of_walks).items():
+        yield f"strategy {name} in {quote}", numbers, known.get((quote, name), {})
+
+
+def _traded(row: Row) -> dict[str, Any]:
+    """Which strategy on which market."""
+    return {name: row[name] for name in ("symbol", "strategy_name")}
 
 
 def _of_pairs(engine: Engine, lives: Mapping[int, Life], backtests: list[dict[str, Any]]) -> Iterator[Told]:

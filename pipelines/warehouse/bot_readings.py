@@ -2,19 +2,19 @@
 
 Two hosts have files of their own. After a takeover those of the second one may be older than what was changed
 on the first one; nobody has touched them, so that they are no change. A file that a home has never read is
-old where the bot once had what it says. That of a purged bot may lie on another host still: it makes no bot.
+old where the bot once had what it says. That of a purged bot may lie on another host still: it makes no bot,
+and is old for a bot that was made anew under its name.
 """
 
 import contextlib
 import os
 import tempfile
 import uuid
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
-from sqlalchemy import Connection, Row, func, select
+from sqlalchemy import Connection, Row, Table, func, select
 from sqlalchemy.dialects.postgresql import insert
 
 from config.files import BotFile
@@ -52,12 +52,11 @@ def counts(connection: Connection, bot: Row[Any], document: Document, identity: 
         return True
     statement = select(bot_readings.c.home, bot_readings.c.document).where(bot_readings.c.bot_id == bot.id)
     said = {row.home: row.document for row in connection.execute(statement)}
-    if not said:
-        return True
     if identity in said:
         return not _same(said[identity], document)
-    versions = select(bot_configs.c.document).where(bot_configs.c.bot_id == bot.id)
-    had: Sequence[Document] = connection.execute(versions).scalars().all()
+    had = _purged_documents(connection, bot.name)
+    if said:
+        had += _documents(connection, bot_configs, bot.id)
     return not any(_same(earlier, document) for earlier in had)
 
 
@@ -68,10 +67,15 @@ def note_reading(connection: Connection, bot_id: int, document: Document, identi
     connection.execute(row.on_conflict_do_update(index_elements=["bot_id", "home"], set_=changed))
 
 
-def note_purged(connection: Connection, name: str) -> None:
-    """Keep that a bot was purged now, in the transaction that does it."""
-    row = insert(controls).values(name=f"{_PURGED}{name}", value={})
-    connection.execute(row.on_conflict_do_update(index_elements=["name"], set_={"updated_at": func.now()}))
+def note_purged(connection: Connection, name: str, bot_id: int) -> None:
+    """Keep that a bot is purged now, with all that it and its files said, in the transaction that does it and
+    while its rows are there: an old file on another host is none of a bot made anew under its name."""
+    said = _purged_documents(connection, name)
+    for table in (bot_configs, bot_readings):
+        said += (one for one in _documents(connection, table, bot_id) if one not in said)
+    row = insert(controls).values(name=f"{_PURGED}{name}", value={"documents": said})
+    changed = {"value": row.excluded.value, "updated_at": func.now()}
+    connection.execute(row.on_conflict_do_update(index_elements=["name"], set_=changed))
 
 
 def refuse_purged(connection: Connection, name: str) -> None:
@@ -81,6 +85,16 @@ def refuse_purged(connection: Connection, name: str) -> None:
     if at is not None:
         remedy = "remove the file, or `tcp bots create FILE` makes a new bot of it"
         raise BadInput("bot_id", f"{name!r} was purged at {at:%Y-%m-%d %H:%M} UTC: {remedy}")
+
+
+def _purged_documents(connection: Connection, name: str) -> list[Document]:
+    """What was said of purged bots of that name; an earlier version of this program kept none."""
+    value = connection.scalar(select(controls.c.value).where(controls.c.name == f"{_PURGED}{name}"))
+    return list((value or {}).get("documents", []))
+
+
+def _documents(connection: Connection, table: Table, bot_id: int) -> list[Document]:
+    return list(connection.execute(select(table.c.document).where(table.c.bot_id == bot_id)).scalars())
 
 
 def _same(stored: Document, document: Document) -> bool:

@@ -38,7 +38,7 @@ def restore_bot(engine: Engine, name: str) -> BotRow:
 
 
 def purge_bot(engine: Engine, name: str) -> None:
-    """Remove a bot and every row about it, in one transaction; that it was purged is kept.
+    """Remove a bot and every row about it, in one transaction; that it was purged is kept, and what it said.
 
     A process of it that still runs writes nothing more and ends within seconds. BadInput when there is no
     such bot.
@@ -48,8 +48,8 @@ def purge_bot(engine: Engine, name: str) -> None:
         if row is None:
             raise unknown_bot(connection, name)
         _refuse_real_orders(connection, row.id, name)
+        note_purged(connection, name, row.id)
         _forget(connection, row.id)
-        note_purged(connection, name)
 
 
 def check_purge(engine: Engine, name: str) -> None:

@@ -40,7 +40,15 @@ _KEEPALIVE = {
     "tcp_user_timeout": 25_000,
 }
 """A server whose machine is gone is noticed within half a minute, not after two hours."""
-
+_SERVER_PROBES = {
+    "tcp_keepalives_idle": "3",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "3",
+}
+SERVER_KEEPALIVE = {**_SERVER_PROBES, "tcp_user_timeout": "6000"}
+"""The server looks as well: a session of a machine that is gone ends in 6 s, with the locks it holds, so that
+whoever takes over on another machine waits for none of them. Who may take long over what it reads, as a day
+of trades on its way into the lake, is only probed while nothing is sent: what it leaves unread is no sign."""
 
 _PASSING = (
     "08",  # the connection
@@ -66,9 +74,12 @@ def engine(url: str, answer_s: int | None = None, tested: bool = True) -> Engine
     """
     options = "-c timezone=UTC"
     prepared = settings().prepared_statements
-    if answer_s is not None and prepared:
-        # A pooler that hands connections around would refuse the parameter.
-        options += f" -c statement_timeout={answer_s}s"
+    if prepared:
+        # A pooler that hands connections around would refuse the parameters.
+        given = (
+            _SERVER_PROBES if answer_s is None else {**SERVER_KEEPALIVE, "statement_timeout": f"{answer_s}s"}
+        )
+        options += "".join(f" -c {name}={value}" for name, value in given.items())
     arguments: dict[str, Any] = {**_KEEPALIVE, "connect_timeout": CONNECT_TIMEOUT_S, "options": options}
     if not prepared:
         arguments["prepare_threshold"] = None

@@ -13,6 +13,8 @@ Level = Literal["info", "warning", "error"]
 
 FRESH_MS = 300_000
 """A process that has said nothing for five minutes knows no present."""
+NOTIFY_SILENT_S = 600
+"""As long as the alert rule waits for it."""
 DAGSTER_SILENT_S = 600
 """Its sensor speaks every minute, later where runs keep the machine busy."""
 

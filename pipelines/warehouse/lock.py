@@ -3,19 +3,26 @@
 import contextlib
 from collections.abc import Iterator
 
-from sqlalchemy import Connection, Engine, text
+from sqlalchemy import Connection, Engine, func, select, text
 from sqlalchemy.exc import SQLAlchemyError
 
-from core.errors import BadInput
-from pipelines.warehouse.database import engine
+from core.errors import BadInput, Unavailable
+from pipelines.warehouse.database import SERVER_KEEPALIVE, engine
 
 DAEMON_LOCK = 7_205_003
 ORDERS_LOCK = 7_205_005
-_ENDED_SOON = text("""
-    SELECT set_config('tcp_keepalives_idle', '3', false), set_config('tcp_keepalives_interval', '1', false),
-           set_config('tcp_keepalives_count', '3', false), set_config('tcp_user_timeout', '6000', false)
+NOTIFY_LOCK = 7_205_006
+_ENDED_SOON = select(*(func.set_config(name, value, False) for name, value in SERVER_KEEPALIVE.items()))
+"""A holder whose machine is gone loses the lock in 6 s, not in hours, whatever engine it came with."""
+# As pg_locks has a key that is one number below 2**32.
+_OURS = text("""
+    SELECT count(*) FROM pg_locks
+    WHERE locktype = 'advisory' AND classid = 0 AND objid = :key AND objsubid = 1 AND granted AND pid = :pid
 """)
-"""The server looks by itself: a holder whose machine is gone loses the lock in 6 s, not in hours."""
+
+
+class PlaceUnsure(Unavailable):
+    """The session that held the lock is gone: another process may hold it by now."""
 
 
 class DaemonLock:
@@ -28,6 +35,7 @@ class DaemonLock:
         self._engine = engine
         self._key = key
         self._connection: Connection | None = None
+        self._pid: int | None = None
 
     def hold(self) -> bool:
         """Take the lock, or see that it is still ours. False: another process has it.
@@ -47,6 +55,7 @@ class DaemonLock:
         )
         if taken:
             connection.execute(_ENDED_SOON)
+            self._pid = connection.scalar(select(func.pg_backend_pid()))
         connection.commit()
         if not taken:
             connection.close()
@@ -55,9 +64,15 @@ class DaemonLock:
         self._connection = connection
         return True
 
+    def confirm(self, connection: Connection) -> None:
+        """In a transaction of another connection, before it writes: PlaceUnsure when the session that held
+        the lock is gone, as after this machine was cut off, until `hold` has taken the lock again."""
+        if self._pid is None or not connection.scalar(_OURS, {"key": self._key, "pid": self._pid}):
+            raise PlaceUnsure("the lock of this daemon is gone, another may work by now")
+
     def release(self) -> None:
         """Let go of it, with the connection."""
-        connection, self._connection = self._connection, None
+        connection, self._connection, self._pid = self._connection, None, None
         if connection is None:
             return
         # The server ends a session some time after its client has gone: unlock first, if it still answers.

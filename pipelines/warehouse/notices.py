@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import Engine, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import REGCLASS, insert
 
 from pipelines.warehouse.tables import controls, system_events
 
@@ -18,6 +18,13 @@ def newest_event(engine: Engine) -> int:
     """Id of the newest event; 0 where there is none."""
     with engine.connect() as connection:
         return int(connection.scalar(select(func.max(system_events.c.id))) or 0)
+
+
+def last_number(engine: Engine) -> int:
+    """Highest id that an event of this database was ever given, whatever has been removed since."""
+    sequence = func.pg_get_serial_sequence(system_events.name, system_events.c.id.name).cast(REGCLASS)
+    with engine.connect() as connection:
+        return int(connection.scalar(select(func.pg_sequence_last_value(sequence))) or 0)
 
 
 def events_after(engine: Engine, number: int) -> Iterator[tuple[int, datetime, Mapping[str, Any]]]:

@@ -47,10 +47,11 @@ def archive_state(engine: Engine) -> Archive | None:
         return None
     waiting = 0
     if row.archived is not None and row.writing is not None and not row.archived.endswith(".history"):
-        waiting = _number(row.writing, row.segment_bytes) - _number(row.archived, row.segment_bytes) - 1
+        waiting = segment_number(row.writing, row.segment_bytes) - 1
+        waiting -= segment_number(row.archived, row.segment_bytes)
     return Archive(row.failing, max(0, waiting), row.failures, row.failed)
 
 
-def _number(name: str, segment_bytes: int) -> int:
+def segment_number(name: str, segment_bytes: int) -> int:
     """The place of a segment in the WAL, by its name: timeline, and two halves of the number."""
     return int(name[8:16], 16) * (2**32 // segment_bytes) + int(name[16:24], 16)

@@ -1,8 +1,8 @@
 """The dashboard as 20 people ask it: the API and the pages' callbacks on large tables.
 
-ROWS=… rows a table (ten million by default, which takes six minutes to fill); CLIENTS=… at once. It fails
-above its targets: by the clock where the machine has a core to spare when it begins, else by the processor's
-time.
+ROWS=… rows a table (ten million by default, which takes six minutes to fill; at least a million, as the
+chart is panned over months); CLIENTS=… at once. It fails above its targets: by the clock where the machine
+has a core to spare when it begins, else by the processor's time.
 """
 
 import json
@@ -11,10 +11,12 @@ import threading
 import time
 import urllib.request
 from collections import defaultdict
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, Page
 
 from pipelines.warehouse.database import engine
 from tests.bench.dashboard_process import chromium, dashboard, judged, missed, ranked, worked_ms
@@ -40,7 +42,18 @@ PAGES = (
     "/data",
     "/system",
     "/backtests",
+    "/compare",
 )
+CHART = "#market-box:not(.waiting) .js-plotly-plot"
+SPANS = ("6h", "1d", "1w", "1M")
+PANS = 3
+PAN = """() => {
+  const graph = document.querySelector("#market-chart .js-plotly-plot");
+  const range = graph.layout.xaxis.range.map((x) => typeof x === "number" ? x : Date.parse(x + "Z"));
+  const width = range[1] - range[0];
+  return Plotly.relayout(graph, { "xaxis.range": range.map((x) => x - width) });
+}"""
+"""To the width before, of which nothing is loaded: asked of the server, as a zoom by a button is."""
 NOON = "2025-09-02T12:00:00Z"
 API = (
     "/api/bots",
@@ -95,8 +108,22 @@ def _recorded(browser: Browser, url: str) -> list[tuple[str, bytes | None]]:
     for path in PAGES:
         page.goto(url + path)
         page.wait_for_timeout(4_000)
+        if path == "/market":
+            _look_around(page)
     page.close()
     return list(asked.values())
+
+
+def _look_around(page: Page) -> None:
+    """Zoom by the buttons, and pan from each."""
+    pans: list[Callable[[], object]] = [partial(page.evaluate, PAN)] * PANS
+    for word in SPANS:
+        zoom: Callable[[], object] = page.get_by_role("button", name=f"Show {word}").click
+        for act in [zoom, *pans]:
+            with page.expect_response(lambda answer: "market-view" in (answer.request.post_data or "")):
+                act()
+            page.wait_for_selector(CHART)
+            page.wait_for_timeout(500)
 
 
 def _load(url: str, asked: list[tuple[str, bytes | None]]) -> tuple[dict[str, list[float]], float]:
@@ -126,11 +153,14 @@ def _load(url: str, asked: list[tuple[str, bytes | None]]) -> tuple[dict[str, li
 
 
 def _name(path: str, body: bytes | None) -> str:
-    """The route, or the callback's first output and, where it depends on that, the page it is for."""
+    """The route, or the callback's first output and, where it depends on that, the page it is for; of a chart
+    how wide the view is that was asked for."""
     if body is None:
         return path
     asked = json.loads(body)
     parts = [part for part in asked["inputs"] + asked.get("state", []) if isinstance(part, dict)]
     given = {f"{part['id']}.{part['property']}": part.get("value") for part in parts}
     of = "".join(str(given.get(name) or "") for name in ("url.pathname", "url.search"))
+    if view := given.get("market-view.data"):
+        of += f"{(view[1] - view[0]) / 86_400_000:.1f} days"
     return f"{str(asked['output']).strip('.').split('...')[0][:40]} {of}"

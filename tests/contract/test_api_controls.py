@@ -15,7 +15,7 @@ from pipelines.warehouse import tables
 from tests.dagster_webserver import Webserver
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
-from tests.research_seed import BACKTEST, fill_research
+from tests.research_seed import BACKTEST, SWEEP, fill_research
 
 pytestmark = pytest.mark.servers
 NOW_MS = 1_790_000_000_000
@@ -164,6 +164,37 @@ def test_a_backtest_that_cannot_run_names_the_field(api):
     assert api.get("/api/backtest/results").json["items"] == []
 
 
+def test_a_backtest_is_cancelled_and_nothing_of_it_is_stored(api):
+    """One that waits ends at once, for who waits for its answer too; one that is storing its result is
+    refused and stored. Unknown ones are 404."""
+    wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
+    with api.database.begin() as connection:
+        connection.execute(sa.text("lock table strategy_runs in exclusive mode"))
+        first, second = (api.post("/api/backtest?wait_s=0", wanted).json["job"] for _ in range(2))
+        path = f"/api/backtest/jobs/{first}"
+        until(lambda: str(api.get(path).json["step"]).startswith("storing"), 30, "its last step")
+        late = api.post(f"{path}/cancel")
+        assert (late.status, "too late" in late.json["detail"]) == (409, True)
+        for _ in range(2):
+            answer = api.post(f"/api/backtest/jobs/{second}/cancel")
+            assert (answer.status, answer.json) == (202, {"id": second, "state": "cancelled"})
+    until(lambda: api.get(path).status == 200, 30, "the first")
+    over = api.post(f"{path}/cancel")
+    assert (over.status, over.json["detail"]) == (
+        409,
+        f"the run {first} is done: there is nothing to cancel",
+    )
+    gone = api.get(f"/api/backtest/jobs/{second}")
+    assert (gone.status, gone.json["detail"]) == (409, "the run was cancelled over the API")
+    assert len(api.get("/api/backtest/results").json["items"]) == 1
+    said = [row["message"] for row in api.get("/api/events").json["items"] if row["event"] == "run_cancelled"]
+    assert said == [f"backtest {second} was cancelled over the API"]
+    assert api.post("/api/backtest/jobs/none/cancel").status == 404
+    fill_research(api.database, NOW_MS)
+    assert api.post(f"/api/sweeps/{SWEEP}/cancel").status == 409
+    assert api.post(f"/api/sweeps/{BACKTEST}/cancel").status == 404
+
+
 def test_a_backtest_that_cannot_be_kept_is_said_in_one_line(api):
     """When the database refuses what a run stores, the answer is 503 as on every route: no statement, no
     link, no traceback."""
@@ -178,7 +209,7 @@ def test_a_backtest_that_cannot_be_kept_is_said_in_one_line(api):
 
 def test_a_backtest_of_too_many_candles_goes_to_dagster_or_names_the_remedy(api, unused_port, tmp_path):
     """Stored candles count, not the years asked for. Where Dagster is up its run is followed under
-    /backtest/jobs until the backtest that it stored is there."""
+    /backtest/jobs until the backtest that it stored is there; cancelled, it is Dagster that ends it."""
     wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
     here = api.post("/api/backtest", wanted | {"start": "2001-01-01"})
     assert here.status == 200
@@ -212,8 +243,22 @@ def test_a_backtest_of_too_many_candles_goes_to_dagster_or_names_the_remedy(api,
         assert other.get(path).status == 404
         dagster.one = one | {"status": "STARTED"}
         assert (other.get(path).status, other.get(path).json["state"]) == (202, "running")
+        started = dagster.one
+        dagster.terminations.append({"__typename": "TerminateRunFailure", "message": "not now"})
+        assert "not now" in other.post(f"{path}/cancel").json["detail"]
+        dagster.terminations.append({"__typename": "TerminateRunSuccess"})
+        assert (other.post(f"{path}/cancel").status, dagster.asked[-1]) == (202, run)
+        for state in ("CANCELING", "CANCELED"):
+            dagster.one = started | {"status": state}
+            word = state.replace("L", "LL").lower()
+            assert other.post(f"{path}/cancel").json == {"id": run, "state": word}
+        assert (other.get(path).status, len(dagster.asked)) == (409, 3)
+        assert (
+            api.get("/api/events").json["items"][0]["message"] == f"backtest {run} was cancelled over the API"
+        )
         dagster.one = one | {"status": "SUCCESS", "assetMaterializations": [made]}
         assert other.get(path).json["id"] == here.json["id"]
+        assert other.post(f"{path}/cancel").status == 409
         dagster.one = one | {"status": "FAILURE"}
         assert address in other.get(path).json["detail"]
         dagster.close()

@@ -140,12 +140,14 @@ EVERY_TABLE = (
     f"/api/backtest/results/{BACKTEST}/equity",
     f"/api/backtest/results/{BACKTEST}/signals",
     f"/api/backtest/results/{BACKTEST}/months",
+    f"/api/backtest/results/{BACKTEST}/certainty",
+    "/api/components",
     "/api/walk-forwards",
     f"/api/walk-forwards/{WALK}",
     f"/api/compare?of={BACKTEST}&of=bot:bot_001",
     f"/api/compare/differences?of={BACKTEST}&of=bot:bot_001",
 )
-ONE_PAGE = ("/api/compare",)
+ONE_PAGE = ("/api/compare", "/api/components", f"/api/backtest/results/{BACKTEST}/certainty")
 """What has no more rows than were asked for."""
 
 
@@ -325,6 +327,12 @@ def test_books_and_the_quality_of_connections(api, redis_url):
     assert book.bids == [(Decimal("64000.10"), Decimal("0.00000001")), (Decimal(64_000), Decimal(2))]
     assert book.asks == [(Decimal("64000.2"), Decimal(1))]
     assert (book.symbol, book.sequence, book.timestamp.microsecond) == ("ETH-BTC", 7, 250_000)
+    as_csv = api.get("/api/market/ETH-BTC/book?format=csv").text.splitlines()
+    assert as_csv[0] == "side,level,price,size,timestamp,sequence"
+    assert as_csv[1] == "bid,1,64000.1,0.00000001,2026-11-21T00:00:00.250Z,7"
+    assert [line.partition(",")[0] for line in as_csv[1:]] == ["bid", "bid", "ask"]
+    as_parquet = pl.read_parquet(io.BytesIO(api.get("/api/market/ETH-BTC/book?format=parquet").body))
+    assert as_parquet["size"].to_list() == ["0.00000001", "2", "1"]
 
     row = QualityRow("trades 1", "wss://a/public", 12.5, 80.0, 10, 20, 1, 3, 0, 1, 0, -4)
     wall_ms = time.time_ns() // 1_000_000

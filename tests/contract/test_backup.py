@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -16,6 +18,8 @@ from cli.stack.backup import back_up, check_restorable, dump
 from cli.stack.base_check import check_base
 from cli.stack.recovery import recover
 from cli.stack.restore import load
+from cli.stack.wal_check import check_wal
+from config.settings import PROJECT_ROOT
 from core.errors import BadInput, Unavailable
 from pipelines.warehouse.backups import backup_age_s
 from pipelines.warehouse.database import engine
@@ -124,7 +128,8 @@ def archived(tmp_path_factory):
 
 def test_database_goes_back_to_the_second_before_a_deletion(archived, tmp_path):
     """Rows from before and after the base backup are there, the deletion is not; twice, on two timelines;
-    what was there stays aside, and WAL that no base needs any more goes."""
+    what was there stays aside, and WAL that no base needs any more goes. Segments are packed, and those that
+    are not, as an earlier version left them, are read too."""
     _execute(archived.url, "CREATE TABLE said (n int)")
     _execute(archived.url, "INSERT INTO said VALUES (1)")
     first = base_backup(archived.server)
@@ -133,15 +138,20 @@ def test_database_goes_back_to_the_second_before_a_deletion(archived, tmp_path):
         before = _rows(archived.url, "SELECT clock_timestamp()")[0][0]
         _execute(archived.url, wrong)
         archived.running.stop()
+        if last == 3:
+            subprocess.run(["gunzip", *archived.server.archive_in_use().glob("wal/*.gz")], check=True)
         aside = recover(archived.server, before.astimezone(UTC), tmp_path / "log")
         assert (aside / "PG_VERSION").exists()
         archived.running.start()
         assert archived.numbers() == list(range(1, last + 1))
         base_backup(archived.server)
+        assert check_wal(archived.server) > 0
     wal = archived.server.archive_in_use() / "wal"
     _execute(archived.url, "INSERT INTO said VALUES (9)")
     finished = _rows(archived.url, "SELECT pg_walfile_name(pg_switch_wal())")[0][0]
-    eventually((wal / finished).exists, 20, "the WAL in the archive")
+    packed = wal / f"{finished}.gz"
+    eventually(packed.exists, 20, "the WAL in the archive")
+    assert packed.stat().st_size < 2_000_000
     assert _rows(archived.url, "SELECT failed_count FROM pg_stat_archiver") == [(0,)]
     segments = len(list(wal.iterdir()))
     assert prune(archived.server, 1)[0] == first
@@ -191,6 +201,36 @@ def test_times_that_cannot_be_had_are_refused_and_change_nothing(archived, tmp_p
     archived.running.start()
 
 
+def test_wal_that_is_torn_or_missing_is_named_before_and_when_it_is_needed(archived, tmp_path):
+    """By the check that follows a base backup, and by the recovery, which PostgreSQL ends there as if no
+    more WAL were there."""
+    wal, log = archived.server.archive_in_use() / "wal", tmp_path / "log"
+    base_backup(archived.server)
+    _execute(archived.url, "CREATE TABLE said (n int)")
+    names = []
+    for n in range(4):
+        _execute(archived.url, f"INSERT INTO said VALUES ({n})")
+        names.append(_rows(archived.url, "SELECT pg_walfile_name(pg_switch_wal())")[0][0])
+    packed = wal / f"{names[1]}.gz"
+    eventually((wal / f"{names[-1]}.gz").exists, 20, "the WAL in the archive")
+    moment = datetime.now(UTC)
+    assert check_wal(archived.server) >= len(names)
+    archived.running.stop()
+    (archived.server.data / "pg_wal" / names[1]).unlink(missing_ok=True)
+    torn = bytearray(packed.read_bytes())
+    torn[-8] ^= 1  # of the sum: in the middle, a bit of a run of zeros may say the same
+    packed.write_bytes(torn)
+    with pytest.raises(BadInput, match=f"{names[1]}.gz is torn"):
+        check_wal(archived.server)
+    with pytest.raises(Unavailable, match=f"cannot be unpacked: gzip: .*{names[1]}"):
+        recover(archived.server, moment, log)
+    packed.unlink()
+    with pytest.raises(BadInput, match=f"{names[1]} is missing"):
+        check_wal(archived.server)
+    with pytest.raises(BadInput, match=f"{names[1]} of the WAL is missing"):
+        recover(archived.server, moment, log)
+
+
 def test_base_backup_that_is_not_whole_is_told(archived):
     """A file changed, missing, or too many, or a manifest cut short."""
     base = base_backup(archived.server)
@@ -237,6 +277,31 @@ def test_archive_that_cannot_be_written_is_named(tmp_path):
     link = tmp_path / "home" / "postgres"
     if link.is_symlink():
         shutil.rmtree(link.readlink(), ignore_errors=True)
+
+
+READ_ONLY = """
+import sys
+from pathlib import Path
+from cli.stack.accounts import server_account
+from cli.stack.archive_folder import make_archive
+make_archive(Path(sys.argv[1]), server_account())
+"""
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_archive_on_a_disk_that_units_may_not_write_says_where_they_may(tmp_path, there):
+    """Read-only for the process alone, as systemd makes it: whether its folders are there or not."""
+    disk = tmp_path / "disk"
+    for name in ("base", "wal") if there else ():
+        (disk / "1" / name).mkdir(parents=True)
+    disk.mkdir(exist_ok=True)
+    enter = ["unshare", "--map-root-user", "--mount", "sh", "-c"]
+    bind = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
+    if subprocess.run([*enter, bind, disk], capture_output=True).returncode != 0:
+        pytest.skip("needs a mount namespace of its own")
+    asked = [*enter, f'{bind} && exec "$@"', disk, sys.executable, "-c", READ_ONLY, disk / "1"]
+    said = subprocess.run(asked, capture_output=True, text=True, cwd=PROJECT_ROOT).stderr
+    assert "TCP_WAL_ARCHIVE" in said and "units write below /var/lib/tcp and /srv/tcp alone" in said
 
 
 def _rows(url: str, query: str) -> list[tuple]:

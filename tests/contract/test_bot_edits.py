@@ -203,9 +203,11 @@ def test_a_bot_that_may_not_be_purged_keeps_its_file(engine: Engine, home: Setti
     assert path.exists() and find_bot(engine, "real_001").deleted_at is None
 
 
-def test_a_purged_bot_leaves_no_row(engine: Engine, home: Settings, file: Path):
+def test_a_purged_bot_leaves_no_row(engine: Engine, home: Settings, file: Path, tmp_path: Path):
     """Every table that refers to bots is empty of it, and its name is free again, but not for a file that
-    lies there still, as it does on another host."""
+    lies there still, as it does on another host. Nor does that change the bot that is made anew."""
+    other = home.model_copy(update={"home": tmp_path / "var2", "config_dir": tmp_path / "config2"})
+    shutil.copytree(home.config_dir, other.config_dir)
     _judge(engine, 40)
     record_crash(engine, find_bot(engine, "mine").id, 0, 1, "any", None)
     assert bench.scalar(engine, "SELECT count(*) FROM orders") > 0
@@ -222,6 +224,15 @@ def test_a_purged_bot_leaves_no_row(engine: Engine, home: Settings, file: Path):
     assert list_bots(engine) == []
     create_bot(engine, home, file)
     assert (find_bot(engine, "mine").cash, _read(engine, home)) == (Decimal(7000), "unchanged")
+    assert (_read(engine, other), find_bot(engine, "mine").cash) == ("kept", Decimal(7000))
+    delete_bot(engine, home, "mine", purge=True)
+    create_bot(engine, home, _written(file, {"virtual_balance": 9000}))
+    for earlier in ({}, {"virtual_balance": 7000}):
+        _written(other.config_dir / "bots" / "mine.json", earlier)
+        other = other.model_copy(update={"home": tmp_path / str(earlier)})
+        assert _read(engine, other) == "kept"
+    _written(other.config_dir / "bots" / "mine.json", {"virtual_balance": 9000, "fee": 0.003})
+    assert _read(engine, other) == "changed"
 
 
 def test_a_second_file_with_the_id_of_a_bot_never_takes_it_over(home: Settings, file: Path):
@@ -275,6 +286,11 @@ def _read(engine: Engine, settings: Settings) -> str:
     """As a daemon of that host reads the only file."""
     [(path, bot)] = read_folder(settings)[0].items()
     return save_bot(engine, bot, path.name, identity=identity_of(settings.home))
+
+
+def _written(file: Path, changes: dict[str, object]) -> Path:
+    file.write_text(json.dumps(GOOD | changes))
+    return file
 
 
 def _stop_loss(engine: Engine) -> float | None:

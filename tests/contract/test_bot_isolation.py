@@ -19,37 +19,21 @@ from pipelines.warehouse.bots import find_bot
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
 from tests import bot_bench as bench
+from tests.bot_programs import STRATEGY
 
 pytestmark = pytest.mark.servers
 
-PLANTED = '''
+PLANTED = f"""
 import threading
 import time
-
-import polars as pl
-
-from strategies.base import Strategy
-from strategies.parameters import Parameters
-
-
-class {kind}Parameters(Parameters):
-    """None."""
-
-
-class {kind}(Strategy):
-    """{kind}."""
-
-    model = {kind}Parameters
-    warmup = window = 1
-    indicator_names = ()
-
+{STRATEGY}
     def judge(self, candles):
         self.planted()
         return candles.with_columns(buy=pl.lit(False), sell=pl.lit(False), confidence=pl.lit(1.0))
 
     def planted(self):
-{body}
-'''
+{{body}}
+"""
 KINDS = {
     "Hanging": "while True: pass",
     "Leaking": "kept = [bytearray(50_000_000) for _ in range(1_000)]",

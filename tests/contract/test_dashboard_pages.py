@@ -1,5 +1,6 @@
-"""What the portfolio and the system page read, on a real PostgreSQL."""
+"""What the portfolio, the sweeps and the system page read, on a real PostgreSQL."""
 
+import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -12,14 +13,21 @@ from dashboards.pages.portfolio import Asked, view
 from dashboards.queries import portfolio, system
 from dashboards.queries.bots import overview
 from dashboards.rows import bot_row, day_start, epoch_ms
+from dashboards.sweeps import sweep_parts
 from pipelines.warehouse.database import engine
 from pipelines.warehouse.health import record_event
 from tests.dashboard_marts import IN_BITCOIN, MORNING, fill_marts
 from tests.dashboard_seed import seed
+from tests.research_seed import SWEEP, fill_research
 
 pytestmark = pytest.mark.servers
 DAGSTER = "http://127.0.0.1:3000/"
 ASKED = Asked(DAGSTER)
+LARGE = {
+    "grid": {"fast_period": "4:12:4", "slow_period": "20:40:1"},
+    "fixed": {},
+    "combinations": 5_000,
+}
 OLD = "alter table marts.portfolio_daily drop column quote"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
 
@@ -53,6 +61,47 @@ def test_empty_marts_say_how_a_bot_gets_a_value(database):
     fill_marts(database, rows=False)
     assert portfolio.built(database) is True
     assert "No bot has a value yet" in str(view(database, ASKED, [], NOW))
+
+
+def test_bots_that_the_marts_do_not_have_yet_are_shown_live(database):
+    """Marts that were built before the first judged candle hide no bot, nor do those of another currency, and
+    they look old once the bots have judged for half an hour."""
+    fill_marts(database, rows=False)
+    seed(database, epoch_ms(NOW), minutes=120)
+    rows = [bot_row(row, None, NOW) for row in overview(database, day_start(NOW))]
+    total = money(sum(row["value"] for row in rows))
+    shown = str(view(database, ASKED, rows, NOW))
+    assert total in shown and "first judged candle" not in shown
+    assert timedelta(minutes=118) <= portfolio.behind(database) <= timedelta(hours=2)
+    assert "warn-text" in shown and "is-stale" not in shown
+    with database.begin() as connection:
+        connection.execute(sa.text(IN_BITCOIN))
+    both = str(view(database, ASKED, rows, NOW))
+    assert total in both and "Value, BTC" in both and "1.000123" in both
+    assert both.index("Value, USDT") < both.index("Value, BTC")
+
+
+def test_a_sweep_shows_its_own_exchanges_walk_forward_and_says_which_rows_it_has(database):
+    """Another exchange's walk-forward proves nothing of it; nor do the neighbours that were not kept."""
+    fill_research(database, epoch_ms(NOW))
+
+    def parts():
+        return sweep_parts(database, SWEEP, "BTC-USDT 1m", "fast_period", "slow_period", "sharpe", "dark")
+
+    whole = parts()
+    assert "efficiency 50" in str(whole["walk"])
+    assert "rows are kept" not in str(whole["cards"]) and str(whole["cards"]).count("'—'") == 0
+    with database.begin() as connection:
+        connection.execute(
+            sa.text("update strategy_runs set exchange = 'binance', parameters = :said where id = :id"),
+            {"said": json.dumps(LARGE), "id": SWEEP},
+        )
+    part = parts()
+    assert "No walk-forward" in str(part["walk"])
+    assert "The best 9 of 5,000 rows are kept" in str(part["cards"])
+    assert str(part["cards"]).count("'—'") == 1
+    assert part["lines"]["data"][0]["x"] == ["4", "8", "12"]
+    assert len(part["lines"]["data"][1]["x"]) == 21
 
 
 def test_the_curve_sums_all_bots_and_cash_that_joins_is_no_profit(database):

@@ -82,20 +82,20 @@ def test_the_page_has_intervals_months_and_how_trades_ended(database):
 
 
 def test_the_line_of_holding_is_that_of_the_card(database, database_url):
-    """It begins with the first candle that was judged, not with the one that closed as that opened, and ends
-    at the card's return."""
-    asked = ASKED | {"start": "2026-03-02T00:00:00Z", "end": "2026-03-02T06:00:00Z"}
+    """It has the curve's times, from the first candle that was judged, and ends with it at the card's return,
+    though the candles drawn are longer ones, the last of which was over before."""
+    asked = ASKED | {"start": "2026-03-02T00:00:00Z", "end": "2026-03-02T05:58:00Z"}
     made = execute(BacktestRequest.read(asked), database_url)
     run = runs.run(database, made.id)
-    frame, candles, bought = picture(database, run)
-    line = holding(candles, bought, 1_000.0)
-    assert (frame.value, candles.height) == ("1m", made.candles)
+    line = holding(comparisons.run_curve(database, made.id), 1_000.0)
     assert line["timestamp"][0] == made.start + timedelta(minutes=1)
     assert line["timestamp"][-1] == made.end
     assert line["equity"][0] == 1_000.0
     card = run["metrics"]["buy_and_hold_return"]
     assert line["equity"][-1] == pytest.approx(1_000.0 * (1 + card)) != 1_000.0
-    assert holding(candles.clear(), None, 1_000.0) is None
+    longer = run | {"start_time": made.start - timedelta(days=5)}
+    assert picture(database, longer)[1]["timestamp"][-1] < made.end
+    assert holding(comparisons.run_curve(database, made.id).drop("close"), 1_000.0) is None
 
 
 def test_a_run_and_a_bot_are_compared_over_the_time_of_both(database, database_url):
@@ -105,6 +105,8 @@ def test_a_run_and_a_bot_are_compared_over_the_time_of_both(database, database_u
     since = datetime(2026, 3, 2, 2, tzinfo=UTC)
     run = execute(BacktestRequest.read(ASKED | {"start": since.isoformat()}), database_url)
     chosen = ["bot:bot_001", run.id]
+    [alone] = read(database, chosen[:1])
+    assert alone.stretch == alone.life == comparisons.bot_life(database, 1)
     columns = read(database, chosen)
     stretch = common(columns)
     bot, same = measured(columns, stretch)
@@ -112,14 +114,18 @@ def test_a_run_and_a_bot_are_compared_over_the_time_of_both(database, database_u
     assert columns[1].metrics["cagr"] is not None and bot.metrics["cagr"] is None
     with database.connect() as connection:
         fees, sells, first, last = connection.execute(sa.text(OF_BOT), {"since": stretch[0]}).one()
-    assert 0 < sells == bot.metrics["closed_trades"] < columns[0].metrics["closed_trades"]
+    assert 0 < sells == bot.metrics["closed_trades"] < alone.metrics["closed_trades"]
     assert bot.metrics["fees"] == pytest.approx(float(fees))
     assert bot.metrics["total_return"] == pytest.approx(float(last / first) - 1)
     trips = columns[1].trips(*stretch)
     assert trips["trades"] == same.metrics["closed_trades"] > 0
     assert trips["fees"] == pytest.approx(same.metrics["fees"])
     page = str(comparison_view(database, chosen, "first", "dark"))
-    assert "Mar 02 02:0" in page and "/api/compare/differences?format=csv&of=bot%3Abot_001&of=" in page
+    assert (
+        "Mar 02 02:0" in page
+        and "live · values every 1m" in page
+        and "/api/compare/differences?format=csv&of=bot%3Abot_001&of=" in page
+    )
     [row] = differences(database, chosen, "first")
     assert (row["of"], row["benchmark"]) == (run.id, "bot:bot_001") and 0 <= row["p_value"] <= 1
     assert f"{row['p_corrected']:.3f}" in page and row["verdict"] in page

@@ -25,6 +25,7 @@ GAP = """
     INSERT INTO data_gaps (exchange, symbol, first_id, last_id, state, detected_at)
     VALUES ('okx', 'BTC-USDT', 1, 9, 'open', now())
 """
+ADDRESS = "json://127.0.0.1:9/"
 DAEMON = {"symbols": {"BTC-USDT": {"state": "live"}}, "last_commit_ms": 8, "postgres_away_s": 0}
 
 
@@ -47,17 +48,20 @@ def test_healthy_database_has_nothing_wrong(database_url, tmp_path):
     assert before.pop("verified backup")[0] is None
     assert {ok for ok, _ in before.values()} == {True}
     assert "WAL archive" not in before  # this server keeps none
-    for name in ("live", "dagster"):
+    for name in ("live", "dagster", "notify"):
         beat(connections, name, round(time.time() * 1000), None, DAEMON)
     ask_for_backups(connections)
-    assert {ok for ok, _ in said(planned(database_url, tmp_path)).values()} == {True}
+    after = said(planned(database_url, tmp_path, notify_urls=ADDRESS))
+    assert {ok for ok, _ in after.values()} == {True}
+    assert "notify" in after and "notify" not in said(planned(database_url, tmp_path))
     _age_controls(connections)
     ask_for_backups(connections)
     assert said(planned(database_url, tmp_path))["verified backup"][0] is False
 
 
 def test_everything_that_is_wrong_is_named_with_what_helps(database_url, tmp_path):
-    """A bot given up, a hole, errors, the kill switch, a symbol left out, a daemon that cannot write."""
+    """A bot given up, a hole, errors, the kill switch, a symbol left out, a daemon that cannot write, an
+    address and nobody who tells it anything."""
     connections = engine(database_url)
     with connections.begin() as connection:
         connection.execute(text(BOT))
@@ -73,10 +77,11 @@ def test_everything_that_is_wrong_is_named_with_what_helps(database_url, tmp_pat
     beat(connections, "dagster", round(time.time() * 1000) - 601_000, None, {})
     note_backup(connections, "a.dump")
     _age_controls(connections)
-    found = said(planned(database_url, tmp_path))
+    found = said(planned(database_url, tmp_path, notify_urls=ADDRESS))
     expected = {
         "bots": (False, "ZeroDivisionError"),
         "dagster": (False, "tcp health dagster"),
+        "notify": (False, "tcp-notify.service"),
         "verified backup": (False, "tcp db backup --verify"),
         "symbols": (False, "X-USDT: not listed"),
         "writing": (False, "taken nothing for 70 s"),

@@ -1,5 +1,6 @@
 """What the market page draws of what is stored, on a real PostgreSQL: whatever timeframes there are."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 
@@ -8,16 +9,23 @@ import pytest
 from sqlalchemy import text
 
 from config.files import BotFile
+from core.clock import ManualClock
 from core.timeframes import Timeframe
 from dashboards.candles import candles_between
 from dashboards.charts import MOST_FILLS, live_chart
-from dashboards.market import market_chart
+from dashboards.feed import Feed
+from dashboards.hub import Hub, Watch
+from dashboards.market import market_chart, newest_trades
+from dashboards.pages.market import trade_lines
 from dashboards.queries.candles import spans
 from dashboards.results import picture
+from pipelines.bus.memory import MemoryBus
 from pipelines.warehouse.bots import save_bot
 from pipelines.warehouse.candles import read_candles
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.trade_days import ensure_partitions
 from strategies.columns import resample
+from tests.waiting import until
 
 pytestmark = pytest.mark.servers
 
@@ -38,6 +46,15 @@ FILLS = """
     SELECT 'bot_001:' || n, (SELECT id FROM bots WHERE name = 'bot_001'),
            cast(:last as timestamptz) - (:count - n) * interval '1 second', 'buy', 60000, 0.1, 1, 0
     FROM generate_series(1, :count) AS n
+"""
+
+CHEAP_TRADE = """
+    INSERT INTO raw_trades (exchange, symbol, trade_id, timestamp, price, size, side, source)
+    VALUES ('okx', 'PEPE-USDT', 1, :at, 0.00001234, 1, 'buy', 'websocket')
+"""
+CHEAP_INSTRUMENT = """
+    INSERT INTO instruments (exchange, symbol, base, quote, tick_size, lot_size, min_size, state)
+    VALUES ('okx', 'PEPE-USDT', 'PEPE', 'USDT', 0.0000000001, 1, 1, 'live') ON CONFLICT DO NOTHING
 """
 
 
@@ -77,7 +94,7 @@ def test_minutes_alone_are_drawn_in_any_stretch(database, days, frame):
     assert times[-1] == -(-NOW_MS // length) * length
     assert times[0] - length <= max(NOW_MS - 1.25 * days * DAY_MS, meta["first"])
     assert {later - earlier for earlier, later in pairwise(times)} == {length}
-    assert meta["newest"]
+    assert meta["newest"] and meta["candle"]["t"] == times[-1]
     assert meta["over"] == Timeframe(frame).open_ms(NOW_MS)
     assert (meta["from"] <= meta["first"]) == (days > MINUTES_DAYS / 1.25)
 
@@ -165,16 +182,13 @@ def test_a_hole_in_one_timeframe_is_filled_from_a_shorter_one(database):
 
 
 def test_a_run_is_drawn_on_the_candles_of_its_exchange(database):
-    """An imported series of the same symbol has other prices; candles are made of its own minutes too. Coins
-    to hold are bought at the close of the run's first minute, whatever is drawn."""
+    """An imported series of the same symbol has other prices; candles are made of its own minutes too."""
     store(database, Timeframe.M1, 8_000, exchange="kraken", price=30_000)
-    first_ms = (NOW_MS - 5 * DAY_MS + 60_000,) * 2
     run = {"symbol": "BTC-USDT", "timeframe": "1m", "start_time": NOW - timedelta(days=5), "end_time": NOW}
     for exchange, low, high in ((None, 59_900, 60_100), ("okx", 59_900, 60_100), ("kraken", 29_900, 30_100)):
-        frame, candles, bought = picture(database, run | {"exchange": exchange})
+        frame, candles = picture(database, run | {"exchange": exchange})
         assert (frame, candles.height) == (Timeframe.M5, 5 * 288)
         assert low < candles["low"].min() < candles["high"].max() < high
-        assert bought == read_candles(database, "BTC-USDT", "1m", *first_ms, exchange=exchange)["close"][0]
 
 
 def test_of_too_many_fills_the_newest_are_marked_and_it_is_said(database):
@@ -187,3 +201,32 @@ def test_of_too_many_fills_the_newest_are_marked_and_it_is_said(database):
     buys = next(trace for trace in drawn.figure["data"] if trace["meta"]["kind"] == "buy")
     assert buys["customdata"] == [f"bot_001:{n}" for n in range(4, MOST_FILLS + 4)]
     assert drawn.meta["note"] == "the last 5,000 trades are marked"
+
+
+def test_trades_of_a_cheap_coin_have_its_decimals_without_a_chart(database):
+    """The list comes before the chart is drawn: its prices have as many as they need, those of the instrument
+    where it is known."""
+    with database.begin() as connection:
+        ensure_partitions(connection, NOW_MS, NOW_MS)
+        connection.execute(text(CHEAP_TRADE), {"at": NOW})
+    for prices in ("▲ 0.00001234", "▲ 0.0000123400"):
+        lines = trade_lines(*newest_trades(database, "PEPE-USDT", NOW - timedelta(hours=6)))
+        assert lines[1].children[0].children == prices
+        with database.begin() as connection:
+            connection.execute(text(CHEAP_INSTRUMENT))
+
+
+async def test_what_a_day_ago_was_goes_on_while_a_page_is_open(database):
+    """The price that the change of 24 hours is measured by is read again as the clock goes on, of the symbols
+    that somebody looks at."""
+    clock = ManualClock(NOW_MS)
+    hub = Hub(database, MemoryBus(), Feed("okx"), clock)
+    with hub.listening("mine"):
+        hub.watch("mine", Watch(None, "BTC-USDT", "1m"))
+        running = asyncio.create_task(hub.run())
+        await until(lambda: hub.references == {"BTC-USDT": 60_000 + 1_440 % 13})
+        clock.set(NOW_MS + 20 * Timeframe.H1.ms)
+        hub.refresh_soon()
+        await until(lambda: hub.references == {"BTC-USDT": 60_000 + 240 % 13})
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)

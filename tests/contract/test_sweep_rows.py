@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 from sqlalchemy import func, select
 
-from core.errors import BadInput
+from core.errors import BadInput, Cancelled
 from pipelines.backfill.imports import import_candles
 from pipelines.backtest.candles import stretch
 from pipelines.backtest.request import BacktestRequest
@@ -26,7 +26,7 @@ from pipelines.sweep.store import Recorder
 from pipelines.sweep.walker import Walker
 from pipelines.warehouse import tables
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.sweep_runs import mark_interrupted
+from pipelines.warehouse.sweep_runs import cancel_sweep, mark_interrupted
 from pipelines.warehouse.trials import read_trials
 from strategies.sample import sample_candles
 
@@ -186,6 +186,44 @@ def test_a_killed_sweep_is_interrupted_and_a_living_one_is_not(stored: str, tmp_
     assert all(look == ([], "running") for look in looks)
     run = run_of(stored, sweep_id)
     assert (run.status, run.error) == ("done", None)
+
+
+def test_a_cancelled_sweep_ends_with_its_chunk_and_goes_on(stored: str, tmp_path: Path) -> None:
+    """Its row says who did it and how it goes on, and keeps what was done; asked again, nothing changes. One
+    whose process died meanwhile is cancelled too."""
+    state, database = tmp_path / "sweeps", engine(stored)
+    first = Sweep(SweepRequest.read(VALUES), stored, state=state, chunk=7, sweep_id="one")
+    asked: list[bool] = []
+
+    def ask(done: int, of: int) -> None:
+        if done > 9:  # behind the first chunk
+            asked.append(cancel_sweep(database, "one", "on the Sweeps page"))
+
+    first.on_progress = ask
+    with pytest.raises(Cancelled, match=LINE):
+        run_sweep(first)
+    assert asked[0] and not any(asked[1:])
+    run, rows = run_of(stored, "one"), rows_of(stored, "one")
+    assert (run.status, run.error, run.finished_at is not None) == ("cancelled", LINE, True)
+    kept = len(rows) // 7
+    assert 1 <= kept <= 2
+    assert not cancel_sweep(database, "one", "over the API")
+    assert not cancel_sweep(database, "none", "over the API")
+
+    note = unfinished("one", state)
+    again = Sweep(SweepRequest.read(note["request"] | {"end": note["end"]}), stored, state=state)
+    again.resume = "one"
+    assert run_sweep(again).resumed == kept + 1, "the chunk that was not recorded is there too"
+    assert (run_of(stored, "one").status, run_of(stored, "one").error) == ("done", None)
+    assert not cancel_sweep(database, "one", "over the API")
+
+    with database.begin() as connection:
+        connection.execute(tables.strategy_runs.update().values(status="cancelling", error=LINE))
+    assert mark_interrupted(database) == []
+    assert (run_of(stored, "one").status, run_of(stored, "one").error) == ("cancelled", LINE)
+
+
+LINE = "cancelled on the Sweeps page; it goes on with tcp sweep --resume one"
 
 
 def test_two_processes_are_not_at_one_run(stored: str) -> None:

@@ -1,5 +1,7 @@
 """`tcp db migrate`: a backup first, and no database of a newer program."""
 
+import asyncio
+
 import psycopg
 import pytest
 from alembic import command
@@ -8,6 +10,7 @@ from sqlalchemy.engine import make_url
 from cli.stack.restore import holds_hypertables
 from pipelines.warehouse import database
 from pipelines.warehouse.lock import DAEMON_LOCK, ORDERS_LOCK, DaemonLock
+from tests.proxy import Proxy
 from tests.stack import Tcp, eventually
 
 pytestmark = pytest.mark.servers
@@ -42,6 +45,36 @@ def test_old_schema_with_data_is_backed_up_first(older, tmp_path):
     assert tcp.run("db", "restore", str(backup)).returncode == 0
     assert _names(older) == ["kept"]
     assert tcp.run("db", "migrate").returncode == 0
+    assert database.schema_versions(older) == (newest, newest)
+
+
+async def test_migration_waits_for_a_server_that_is_up_later(older, tmp_path):
+    """As after a reboot; it says what it waits for, also when the server goes again in the middle. Without
+    being told to wait it fails at once, and so it does where no waiting helps."""
+    newest, log = database.schema_versions(older)[1], tmp_path / "log"
+    absent = make_url(older).set(database="absent").render_as_string(hide_password=False)
+    refused = Tcp(tmp_path / "home", TCP_DATABASE_URL=absent).run("db", "migrate", "--wait", timeout_s=60)
+    assert (refused.returncode, refused.stderr.count("\n")) == (1, 1)
+    assert "does not exist" in refused.stderr
+    async with Proxy(older) as proxy:
+        await proxy.cut()
+        tcp = Tcp(tmp_path / "home", TCP_DATABASE_URL=proxy.url)
+        assert (await asyncio.to_thread(tcp.run, "db", "migrate")).returncode == 2
+        waiting = tcp.start("db", "migrate", "--wait", output=log)
+        try:
+            await asyncio.to_thread(
+                eventually, lambda: "waiting: PostgreSQL" in log.read_text(), 30, "a word"
+            )
+            with psycopg.connect(_libpq(older)) as other:
+                other.execute("SELECT pg_advisory_xact_lock(%s)", (database.MIGRATION_LOCK,))
+                await proxy.restore()
+                await asyncio.to_thread(eventually, lambda: _waiting(older), 60, "the migration has begun")
+                await proxy.cut()
+                assert waiting.poll() is None
+            await proxy.restore()
+            assert await asyncio.to_thread(waiting.wait, 60) == 0, log.read_text()
+        finally:
+            waiting.kill()
     assert database.schema_versions(older) == (newest, newest)
 
 

@@ -5,17 +5,24 @@ import resource
 
 import msgspec
 import pytest
+from sqlalchemy import text
 
 from live.collector.backlog import Bounds
 from live.collector.segments import START
 from live.collector.spool import Spool
 from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.lock import DaemonLock
 from pipelines.warehouse.spool import database_id
 from tests.proxy import Proxy
 from tests.waiting import until
 from tests.writing import Told, candle, put, stored, writing
 
 pytestmark = pytest.mark.servers
+ENDED = text("""
+    SELECT pg_terminate_backend(pid) FROM pg_locks
+    WHERE locktype = 'advisory'
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+""")
 
 
 async def test_an_outage_goes_to_disk_and_back_in_order_with_memory_bounded(database_url, tmp_path):
@@ -162,3 +169,25 @@ async def test_a_disk_that_fills_in_the_middle_of_an_outage_keeps_what_it_has_an
     assert told.names().count("spool_full") == 1
     assert "File too large" in dict(told.events)["spool_full"]
     assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_daemon_whose_lock_is_gone_writes_nothing_until_it_has_it_again(database_url):
+    """Its machine was cut off, another one took over, and the cable is back: what it still has is not stored
+    beside what the other one stores."""
+    engine, told = engine_of(database_url), Told()
+    lock, other = DaemonLock(engine), DaemonLock(engine)
+    assert lock.hold()
+    async with writing(database_url, None, told, confirm=lock.confirm) as writer:
+        put(writer, 1, 100)
+        await until(lambda: writer.written_trades == 100)
+        with engine.begin() as connection:
+            connection.execute(ENDED)
+        assert other.hold()
+        put(writer, 101, 100)
+        await until(lambda: "postgres_away" in told.names())
+        assert len(stored(database_url)[0]) == 100
+        other.release()
+        assert lock.hold()
+        await until(lambda: writer.written_trades == 200)
+    assert stored(database_url)[0] == list(range(1, 201))
+    lock.release()

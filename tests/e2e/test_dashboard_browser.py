@@ -69,6 +69,10 @@ def test_a_message_on_the_bus_changes_price_chart_and_table(page, dashboard, red
     publisher.send("market:BTC-USDT", _running_candle(77_200.5))
     expect(page.locator("#chart-price")).to_have_text("77,200.5")
     assert time.monotonic() - started < 5
+    closed_ms = Timeframe.M1.close_ms(time.time_ns() // 1_000_000) - 60 * MINUTE_MS
+    publisher.send("market:BTC-USDT", market_message("BTC-USDT", "1m", closed_ms, (9.5,) * 4 + (1.0,), True))
+    until(lambda: page.evaluate(close.replace("at(-1)", "includes(9.5)")), 20, "the minute put right")
+    expect(page.locator("#chart-price")).to_have_text("77,200.5")
 
 
 def _balance(page):
@@ -104,6 +108,12 @@ TWICE_FILLED = """() => {
   });
 }"""
 """Markers more, after each of two pushes of the same two fills."""
+
+EARLY_PUSH = """() => {
+  const push = { symbol: "BTC-USDT", timeframe: "1m", reference: 70, candles: [] };
+  window.dash_clientside.tcpMarket.push(push, { symbol: "BTC-USDT", frame: "1m" });
+}"""
+"""A push that reaches a page of the market before what is drawn on it does; it once was an error."""
 
 
 def _status(dashboard, name):
@@ -142,11 +152,13 @@ def test_selection_lives_in_the_address_and_zoom_survives_updates(page, dashboar
     until(lambda: page.evaluate(fitted), 20, "a price axis that fits what is in view")
     assert not page.evaluate("window.again"), "a zoom drew the whole chart a second time"
     assert page.evaluate(TWICE_FILLED) == [2, 2], "two fills of one price in one candle"
+    page.evaluate(EARLY_PUSH)
 
 
 def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
-    """A mistake is told beside its field; corrected, the page says how far the run is, then it shows cards,
-    charts and trades, and a chart is had as a picture and as a table of what is stored."""
+    """A mistake is told beside its field; corrected, the page says how far the run is, after a reload too,
+    and cancels it; one that is not cancelled shows cards, charts and trades, and a chart is had as a picture
+    and as a table of what is stored."""
     page.goto(f"{dashboard.url}/backtests")
     fast = page.get_by_label("Fast period")
     fast.fill("90")
@@ -156,8 +168,24 @@ def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
     assert dashboard.get("/api/backtest/results").json["items"] == [], "opening the page ran one"
     with dashboard.database.begin() as connection:
         connection.execute(sa.text("lock table strategy_runs in exclusive mode"))
+        wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
+        assert dashboard.post("/api/backtest?wait_s=0", wanted).status == 202
+        page.locator("#run").click()
+        expect(page.locator("#run-step")).to_have_text("waiting for the runs before it")
+        page.reload()
+        expect(page.locator("#run-step")).to_have_text("waiting for the runs before it")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#toasts")).to_contain_text("The run was cancelled")
+        expect(page.get_by_role("button", name="Cancel")).to_be_hidden()
+        page.get_by_label("Fast period").fill("5")
+        expect(page.locator("#run-label")).to_have_text("Run")
+    until(lambda: len(dashboard.get("/api/backtest/results").json["items"]) == 1, 20, "the run of the API")
+    with dashboard.database.begin() as connection:
+        connection.execute(sa.text("lock table strategy_runs in exclusive mode"))
         page.locator("#run").click()
         expect(page.locator("#run-step")).to_have_text("storing the result, step 4 of 4")
+        page.get_by_role("button", name="Cancel").click()
+        expect(page.locator("#toasts")).to_contain_text("it is too late to cancel it")
     page.wait_for_selector(".run-result")
     expect(page.locator("#run-step")).to_be_hidden()
     expect(page).to_have_url(re.compile(r"run=[0-9a-f]{12}"))
@@ -188,7 +216,8 @@ def _chart_file(page, chart, form):
 
 
 def test_theme_kill_switch_and_unknown_pages(page, dashboard):
-    """The theme is kept over a reload, the kill switch asks first, an unknown address says so."""
+    """The theme is kept over a reload, the kill switch asks first and does what it asked, an unknown address
+    says so."""
     _open_live(page, dashboard)
     page.keyboard.press("t")
     root = page.locator("html")
@@ -196,14 +225,82 @@ def test_theme_kill_switch_and_unknown_pages(page, dashboard):
     page.reload()
     expect(root).to_have_attribute("data-mantine-color-scheme", "light")
     page.wait_for_selector("#bots-table .ag-row")
+    before = len(_switched(dashboard))
     page.locator("#kill-open").click()
     expect(page.get_by_text("No order leaves until it is off again")).to_be_visible()
     assert dashboard.get("/api/kill-switch").json == {"on": False}
     page.get_by_role("button", name="Stop all trading").click()
     until(lambda: dashboard.get("/api/kill-switch").json == {"on": True}, 20, "the kill switch")
     expect(page.locator("#kill-label")).to_have_text("Kill switch is ON")
+    dashboard.post("/api/kill-switch", {"on": False})
+    expect(page.locator("#kill-label")).to_have_text("Kill switch")
+    page.locator("#kill-open").click()
+    dashboard.post("/api/kill-switch", {"on": True})
+    expect(page.locator("#kill-label")).to_have_text("Kill switch is ON")
+    page.get_by_role("button", name="Stop all trading").click()
+    until(lambda: len(_switched(dashboard)) == before + 4, 20, "the second click")
+    assert dashboard.get("/api/kill-switch").json == {"on": True}, "somebody else's click turned it around"
     page.goto(f"{dashboard.url}/nowhere")
     expect(page.get_by_text("There is no such page")).to_be_visible()
+
+
+def _switched(dashboard):
+    """Ids of the events of the kill switch."""
+    event = tables.system_events.c
+    with dashboard.database.connect() as connection:
+        return connection.execute(sa.select(event.id).where(event.event.like("kill_switch_%"))).all()
+
+
+def test_what_is_typed_into_a_form_is_not_lost_without_a_question(page, dashboard):
+    """Links, keys and the browser's own reload ask, once: No keeps it, Yes goes. A choice of a list and a
+    step of a number count as typed; a form that was saved, or drawn anew, asks nothing."""
+    page.goto(f"{dashboard.url}/bots?bot=bot_002")
+    name, fee = page.get_by_label("Bot id"), page.get_by_label("Fee, %", exact=True)
+    question = page.get_by_role("dialog", name="Leave the form?")
+    expect(name).to_have_value("bot_002")
+    page.keyboard.press("j")
+    expect(name).to_have_value("bot_003")
+    fee.fill("0.25")
+    fee.blur()
+    for leave in (
+        lambda: page.keyboard.press("j"),
+        lambda: page.locator('[data-bot-row="bot_001"] a').click(),
+        lambda: page.locator(".nav-link", has_text="System").click(),
+    ):
+        leave()
+        expect(question).to_be_visible()
+        page.keyboard.press("j")
+        expect(question).to_have_count(1)
+        question.get_by_role("button", name="Cancel").click()
+        expect(fee).to_have_value("0.25")
+    with page.expect_event("dialog") as asked:
+        page.evaluate("setTimeout(() => window.location.reload())")
+    assert asked.value.type == "beforeunload"
+    asked.value.dismiss()
+    expect(fee).to_have_value("0.25")
+    page.locator("#bot-save").click()
+    expect(page.locator("#toasts")).to_contain_text("bot_003 was saved")
+    expect(page.locator(".bot-form[data-typed]")).to_have_count(0)
+    page.keyboard.press("k")
+    expect(name).to_have_value("bot_002")
+    for change, left in (
+        (lambda: _choose_last(page, "Strategy"), "bot_001"),
+        (lambda: fee.press("ArrowUp"), "bot_002"),
+        (lambda: page.locator(".bot-form .mantine-NumberInput-control:visible").first.click(), "bot_001"),
+    ):
+        change()
+        page.locator(".side-list h2").click()
+        page.keyboard.press("k" if left == "bot_001" else "j")
+        question.get_by_role("button", name="Leave it").click()
+        expect(name).to_have_value(left)
+    page.keyboard.press("j")
+    expect(name).to_have_value("bot_002")
+
+
+def _choose_last(page, label):
+    """The last of a list's choices."""
+    page.get_by_label(label, exact=True).first.click()
+    page.get_by_role("option").last.click()
 
 
 def test_the_portfolio_shows_what_is_missing_and_then_the_sum_of_all_bots(page, dashboard):

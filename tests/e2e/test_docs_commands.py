@@ -33,7 +33,7 @@ SERVING = {"up", "live", "dashboard", "dagster", "docs", "notify"}
 NAMED = {
     *("backtest", "backtest --validate", "sweep", "strategies check", "parity", "bots show", "bots start"),
     *("backfill trades", "backfill trades --source bulk", "backfill trades --source bulk --repair"),
-    *("data import", "data export", "data query", "db", "db restore"),
+    *("data import", "data export", "data query", "db", "db restore", "db verify"),
 }
 """Commands that the text names without what they need."""
 NOT_HERE = {
@@ -48,7 +48,9 @@ NOT_HERE = {
     "--resume sweep.parquet": "goes on with a killed sweep: tests/unit/test_sweep_run.py",
     "down": "tests/e2e/test_stack.py",
 }
-CANDLES = "SELECT count(*) FROM market_data WHERE timeframe = '5m'"
+CANDLES = "SELECT count(*) FROM market_data WHERE symbol = 'BTC-USDT' AND timeframe IN ('1m', '5m')"
+HISTORY = 4 * (1440 + 300)
+"""Of them, of four days: a walk-forward trains on three."""
 
 
 def commands() -> list[tuple[str, str]]:
@@ -100,7 +102,7 @@ def stack(tmp_path: Path):
         try:
             dashboard = f"http://127.0.0.1:{variables['TCP_DASHBOARD_PORT']}/healthz"
             eventually(lambda: http_answers(dashboard), 90, "the dashboard")
-            eventually(lambda: _count(url) >= 250, 90, "candles")
+            eventually(lambda: _count(url) >= HISTORY, 90, "four days of candles")
             yield tcp
         finally:
             for process in running:

@@ -12,6 +12,7 @@ from playwright.sync_api import expect
 from pipelines.bus import json
 from pipelines.bus.books import document
 from pipelines.warehouse import tables
+from pipelines.warehouse.sweep_runs import lease_of, mark_interrupted
 from tests.dashboard_market import market_message
 from tests.dashboard_seed import seed
 from tests.dashboard_server import running, until
@@ -44,7 +45,8 @@ def dashboard(database_url, redis_url, unused_port, tmp_path):
 
 
 def test_a_row_of_a_sweep_becomes_a_bot_in_two_clicks_and_is_compared(dashboard, page):
-    """The sweep's charts are there, the best row is promoted, and the bot stands beside a backtest."""
+    """The sweep's charts are there, the best row is promoted, and the bot stands beside a backtest. A sweep
+    that is being walked says how far it is, is cancelled, and the page says when it has ended."""
     page.goto(f"{dashboard.url}/sweeps")
     page.wait_for_selector("#sweep-heat .js-plotly-plot")
     expect(page.locator("#sweep-cards .card", has_text="Best Sharpe")).to_contain_text("2.00")
@@ -62,6 +64,21 @@ def test_a_row_of_a_sweep_becomes_a_bot_in_two_clicks_and_is_compared(dashboard,
         config = connection.execute(sa.select(bots.config).where(bots.name == "ema_crossover_1")).scalar()
     assert config["parameters"]["fast_period"] == 8
     assert (dashboard.settings.config_dir / "bots" / "ema_crossover_1.json").exists()
+
+    run = tables.strategy_runs
+    lease = lease_of(dashboard.database, SWEEP)
+    assert lease.hold()  # as the process that walks it
+    with dashboard.database.begin() as connection:
+        connection.execute(run.update().where(run.c.id == SWEEP).values(status="running"))
+    page.reload()
+    expect(page.locator("#sweep-progress")).to_have_text("Running, 9 rows so far")
+    page.get_by_role("button", name="Cancel", exact=True).click()
+    expect(page.locator("#sweep-progress")).to_have_text("Cancelling, 9 rows so far")
+    expect(page.locator("#sweep-cancel")).to_be_disabled()
+    lease.release()
+    assert mark_interrupted(dashboard.database) == []
+    expect(page.locator("#sweep-progress")).to_have_text("Cancelled")
+    expect(page.get_by_text("cancelled on the Sweeps page; it goes on with")).to_be_visible()
 
     page.goto(f"{dashboard.url}/compare")
     page.wait_for_selector("#compare-curves .js-plotly-plot")

@@ -143,10 +143,11 @@ CHANGED = {
     ("portfolio in USDT on 2026-03-03", "drawdown"): "portfolio_daily SET drawdown = 0.9 "
     "WHERE quote = 'USDT' AND day = '2026-03-03'",
     ("standing of alpha", "place"): "bot_leaderboard SET place = 7 WHERE bot_name = 'alpha'",
-    ("strategy invented", "win_rate"): "strategy_leaderboard SET win_rate = 0 "
-    "WHERE strategy_name = 'invented'",
-    ("strategy other", "median_backtest_sharpe"): "strategy_leaderboard SET median_backtest_sharpe = 0 "
-    "WHERE strategy_name = 'other'",
+    ("strategy invented in USDT", "win_rate"): "strategy_leaderboard SET win_rate = 0 "
+    "WHERE quote = 'USDT' AND strategy_name = 'invented'",
+    ("strategy invented in BTC", "pnl"): "strategy_leaderboard SET pnl = pnl + 1e-15 WHERE quote = 'BTC'",
+    ("strategy other in USDT", "median_backtest_sharpe"): "strategy_leaderboard "
+    "SET median_backtest_sharpe = 0 WHERE strategy_name = 'other'",
     ("backtest backtest1", "closed_trades"): "backtest_summary SET closed_trades = 4 "
     "WHERE run_id = 'backtest1'",
     ("sweep sweep", "median_sharpe"): "sweep_summary SET median_sharpe = 1 WHERE sweep_id = 'sweep'",

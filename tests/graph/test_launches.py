@@ -310,7 +310,7 @@ def test_a_long_backtest_is_launched_from_the_dashboard(
         for field, value in given.items():
             page.evaluate("([id, value]) => dash_clientside.set_props(id, { value })", [field, value])
         page.locator("#run").click()
-        link = page.locator("#toasts").get_by_role("link", name="see it there")
+        link = page.locator("#run-step").get_by_role("link", name="see it there")
         run = dagster_stack.ended(str(link.get_attribute("href")).rpartition("/")[2])
         assert (run["status"], run["errors"]) == ("SUCCESS", [])
         expect(page.locator('#runs [col-id="market"]', has_text="DOGE-USDT")).to_be_visible()

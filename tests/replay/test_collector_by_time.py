@@ -1,6 +1,7 @@
 """The collector on an exchange whose trade ids show no holes: interruptions and restarts cost no trade."""
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncGenerator, Callable, Sequence
 from pathlib import Path
 
@@ -41,6 +42,7 @@ class Unnumbered(FakeExchange):
 
     def __init__(self, tape: Sequence[Trade], start_ms: int, speed: float, lag_ms: int = 0) -> None:
         super().__init__(tape, start_ms, speed)
+        self._times = [trade.timestamp_ms for trade in self.tape]
         self._lag_ms = lag_ms
         self.cuts = 0
 
@@ -80,13 +82,11 @@ class Unnumbered(FakeExchange):
         await self._answer()
         return self._until_now(symbol, self._lag_ms)[-limit:]
 
-    def _count(self) -> int:
-        now = self.now_ms()
-        return sum(trade.timestamp_ms <= now for trade in self.tape)
+    def _count(self, lag_ms: int = 0) -> int:
+        return bisect_right(self._times, self.now_ms() - lag_ms)
 
     def _until_now(self, symbol: str, lag_ms: int = 0) -> list[Trade]:
-        now = self.now_ms() - lag_ms
-        return [trade for trade in self.tape if trade.symbol == symbol and trade.timestamp_ms <= now]
+        return [trade for trade in self.tape[: self._count(lag_ms)] if trade.symbol == symbol]
 
 
 def unnumbered(tape: Sequence[Trade]) -> list[Trade]:

@@ -1,7 +1,8 @@
 """A week of the market in which everything crashes: what was in time, and whether anything is missing.
 
 Two daemons on one database: the kill of one is healed by the other. The dashboard, the notifications and
-Dagster run beside them and are killed too.
+Dagster run beside them and are killed too. The process of real orders does not: its requests have deadlines
+by the exchange's clock, of which a second here is minutes. tests/contract/test_real_broker.py kills it.
 """
 
 import contextlib

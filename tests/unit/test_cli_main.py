@@ -29,8 +29,10 @@ def test_password_of_a_bad_url_is_not_shown():
 
 
 def test_exit_codes_tell_mistakes_from_failures():
-    """Bad input and bad files are 2, an absent server is 1, a bug is nobody's line."""
+    """Bad input and bad files are 2, an absent server and others' files are 1, a bug is nobody's line."""
     assert explained(BadInput("--speed", "too\nfast")) == ("--speed: too fast", BAD_INPUT)
     assert explained(ConfigError("x.json: bad")) == ("x.json: bad", BAD_INPUT)
     assert explained(Unavailable("gone")) == ("gone", FAILED)
+    line, code = explained(PermissionError(13, "Permission denied", "/etc/tcp-dashboard/bots/mine.json.part"))
+    assert line.startswith("/etc/tcp-dashboard/bots/mine.json.part: ") and code == FAILED
     assert explained(KeyError("bug")) is None

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dashboards.pages.system import component_rows
+from dashboards.component_states import component_rows
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 

@@ -9,6 +9,7 @@ import pytest
 from core.timeframes import Timeframe
 from dashboards.comparison import metrics_table, verdict
 from dashboards.figures.comparison import curves_figure, differences_figure
+from dashboards.queries.comparisons import step_of
 from dashboards.stretches import Compared, common, curve_metrics, measured
 from pipelines.validation.compare import Record
 
@@ -37,14 +38,16 @@ def test_a_bots_snapshots_and_sells_give_its_metrics():
     assert young["max_drawdown"] == pytest.approx(-0.01)
 
 
-def compared(name, values, later_h=0, metrics=None, trips=NO_TRIPS):
+def compared(name, values, later_h=0, metrics=None, trips=NO_TRIPS, symbol="BTC-USDT"):
     """A column that begins some hours later than `START`; asked for trips, it counts those of the time."""
     told = curve(values).with_columns(pl.col("timestamp") + timedelta(hours=later_h))
 
     def closed(since, until):
         return {**trips, "fees": (until - since) / timedelta(hours=1)}
 
-    return Compared(Record({"id": name, "timeframe": "1h"}, told), name, "about", metrics or {}, closed)
+    document = {"id": name, "timeframe": "1h", "symbol": symbol}
+    life = told["timestamp"][0], told["timestamp"][-1]
+    return Compared(Record(document, told), name, "about", metrics or {}, closed, life)
 
 
 def test_a_long_run_is_measured_over_the_days_of_the_bot_beside_it():
@@ -83,6 +86,33 @@ def test_nobody_is_the_best_of_different_times():
     shown = str(metrics_table([run, bot], is_fair=False))
     assert "strong" not in shown
     assert "Mar 01 01:00 to Mar 01 02:00 UTC" in shown and "Mar 01 02:00 to Mar 01 03:00 UTC" in shown
+
+
+def test_fees_have_the_decimals_of_their_currency_and_are_the_best_of_one_alone():
+    """A fee in bitcoin is no 0.00, and is not smaller than one in dollars."""
+    coins = compared("coins", [1.0, 1.1], metrics={"fees": 0.0001234}, symbol="ETH-BTC")
+    dollars = compared("dollars", [1.0, 1.1], metrics={"fees": 1234.567})
+    shown = str(metrics_table([coins, dollars]))
+    assert "'0.000123 BTC'" in shown and "'1,234.57 USDT'" in shown and "strong" not in shown
+    cheaper = compared("cheaper", [1.0, 1.1], metrics={"fees": 2.0})
+    assert str(metrics_table([cheaper, dollars])).count("strong") == 1
+
+
+@pytest.mark.parametrize(
+    ("frame", "days", "step"),
+    [
+        ("1m", 1, "1m"),
+        ("1m", 4, "5m"),
+        ("1m", 20, "15m"),
+        ("1m", 400, "4h"),
+        ("1h", 4, "1h"),
+        ("1m", 9e3, "1d"),
+    ],
+)
+def test_a_life_is_drawn_in_the_shortest_step_of_which_there_are_not_too_many(frame, days, step):
+    """Never shorter than the bot's own candles, never longer than a day."""
+    found = step_of(Timeframe(frame), START, START + timedelta(days=days))
+    assert found is Timeframe(step)
 
 
 @pytest.mark.parametrize(

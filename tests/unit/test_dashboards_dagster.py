@@ -55,6 +55,25 @@ def test_a_backfill_is_followed_to_its_end(webserver, tmp_path):
     backfills.jobs.close()
 
 
+def test_an_answer_that_does_not_come_fails_no_backfill(webserver, tmp_path):
+    """Dagster is asked again, which the row says; after minutes of silence it is told as unknown, not as
+    failed."""
+    settings = Settings(home=tmp_path, dagster_port=webserver.port)
+    backfills = Backfills(settings, DagsterRuns(settings))
+    webserver.launches += [{"__typename": "LaunchBackfillSuccess", "backfillId": "bf"}] * 2
+    webserver.states += [None, "COMPLETED_SUCCESS", None]
+    asked = backfills.start("candles", "BTC-USDT", "1m", date(2026, 3, 1), date(2026, 3, 2))
+    until(lambda: "asked again" in asked.row()["said"], 20, "the lost answer")
+    assert asked.row()["state"] == "running"
+    until(lambda: asked.job.ended, 20, "the backfill")
+    assert asked.row()["state"] == "done"
+    backfills.dagster = DagsterRuns(settings, silent_s=-1)
+    lost = backfills.start("candles", "BTC-USDT", "1m", date(2026, 3, 1), date(2026, 3, 2))
+    until(lambda: lost.job.ended, 20, "the end of the patience")
+    assert lost.row()["state"] == "unknown" and "may go on" in lost.row()["said"]
+    backfills.jobs.close()
+
+
 def test_the_newest_runs_are_named_by_what_they_do(webserver, tmp_path, unused_port):
     """A job by its name, assets without a job by the first of them; None where Dagster is away."""
     runs = DagsterRuns(Settings(home=tmp_path, dagster_port=webserver.port))
@@ -88,8 +107,12 @@ def test_a_failed_backfill_says_where_to_look_and_a_refused_one_is_no_backfill(w
         {"__typename": "PythonError", "message": "no such partition"},
     ]
     webserver.states += ["COMPLETED_FAILED"]
-    said: list[str] = []
+    said: list[tuple[str, bool]] = []
+
+    def note(*heard):
+        said.append(heard)
+
     with pytest.raises(Unavailable, match="runs/b/bf"):
-        runs.backfill("candle_backfill", ["2026-03-01|BTC-USDT"], {"timeframe": "1m"}, said.append)
-    assert said == [f"{runs.url}/runs/b/bf"]
-    assert runs.backfill("candle_backfill", ["1999-01-01|BTC-USDT"], {}, said.append) is None
+        runs.backfill("candle_backfill", ["2026-03-01|BTC-USDT"], {"timeframe": "1m"}, note)
+    assert said == [(f"{runs.url}/runs/b/bf", True)]
+    assert runs.backfill("candle_backfill", ["1999-01-01|BTC-USDT"], {}, note) is None

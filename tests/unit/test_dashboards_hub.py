@@ -1,18 +1,24 @@
 """What the hub keeps, and what each browser is sent from it."""
 
 import asyncio
+import random
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from time import monotonic
 
 import pytest
 import sqlalchemy as sa
 
+from core.candle_builder import CandleBuilder
 from core.clock import ManualClock
+from core.timeframes import Timeframe
+from core.trades import Side, Trade
 from dashboards.api.operations import health_document
 from dashboards.feed import Feed
-from dashboards.hub import KEPT_CANDLES, Hub, Series, Watch
+from dashboards.hub import KEPT_CANDLES, Hub, Series, Watch, candle_point
 from dashboards.stream import Cursor
+from live.messages import candle_message
 from pipelines.bus.memory import MemoryBus
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -78,6 +84,66 @@ async def test_a_browser_is_sent_its_own_market_only(hub):
     assert hub.prices == {"BTC-USDT": 100.0, "ETH-USDT": 7.0}
 
 
+async def test_a_minute_of_the_past_that_is_put_right_is_no_last_price(hub):
+    """It is told as any other; bots and gauges keep the price of now, also where none was heard yet. A
+    simulation that begins anew goes back by a candle that is not over."""
+    hub.take("market:ETH-USDT", message(-60, 5, final=True))
+    hub.take("market:BTC-USDT", message(0, 100, final=True))
+    hub.take("market:BTC-USDT", message(5, 102, timeframe="5m"))
+    hub.take("market:BTC-USDT", message(1, 101))
+    for minute in (-60, 0):
+        hub.take("market:BTC-USDT", message(minute, 5, final=True))
+    assert hub.prices == {"BTC-USDT": 101.0}
+    hub.take("market:BTC-USDT", message(1, 103, final=True))
+    assert hub.prices == {"BTC-USDT": 103.0}
+    hub.take("market:BTC-USDT", message(-600, 90))
+    assert hub.prices == {"BTC-USDT": 90.0}
+
+
+def collected(minutes):
+    """(minute candles pushed, the 5m candle as it is then) at each trade of a walk. A minute is over only
+    when the next one has begun."""
+    chance, builder = random.Random(5), CandleBuilder("BTC-USDT", (Timeframe.M5,), NOW_MS)
+    for n in range(minutes * 6):
+        at_ms, price = NOW_MS + n * 10_000, Decimal(100 + chance.randint(-9, 9))
+        builder.add(Trade("BTC-USDT", n, at_ms, price, Decimal(chance.randint(1, 9)) / 1000, Side.BUY))
+        over = builder.close() if n >= 6 and n % 6 == 2 else []
+        running = builder.running()
+        yield [candle for candle in [*over, *running] if candle.timeframe is Timeframe.M1], running[1]
+
+
+def test_longer_candles_that_nobody_pushes_grow_with_the_minutes(hub):
+    """From the one drawn of what is stored, as the collector makes them of the same trades. One that is
+    pushed is left to that, and what was missed is not made up: the chart is drawn anew."""
+    key, over, closed, begun = ("BTC-USDT", "5m"), [], set(), False
+    cursor, watch = watching(hub, None, "5m")
+    for pushed, longer in collected(12):
+        for minute in pushed:
+            hub.take("market:BTC-USDT", candle_message(minute, NOW_MS))
+        over += [minute for minute in pushed if minute.final]
+        if not begun and len(over) == 2:
+            first, last = over
+            prices = {"o": first.open, "h": max(first.high, last.high), "l": min(first.low, last.low)}
+            drawn = {"t": longer.close_ms, **prices, "c": last.close, "v": first.volume + last.volume}
+            hub.grow(*key, drawn, last.close_ms)
+            begun = True
+        push = cursor.chart(watch)
+        if begun:
+            assert push["candles"][-1] == candle_point(candle_message(longer, NOW_MS))
+            closed |= {candle["t"] for candle in push["candles"] if candle["final"]}
+        else:
+            assert push is None
+    assert closed == {NOW_MS + 300_000, NOW_MS + 600_000}
+    hub.take("bus", {"event": "reconnected"})
+    assert cursor.chart(watch)["redraw"] is True
+    hub.take("market:BTC-USDT", message(14, 100))
+    assert cursor.chart(watch) is None
+    hub.grow(*key, drawn, NOW_MS)
+    hub.take("market:BTC-USDT", message(15, 100, timeframe="5m"))
+    hub.take("market:BTC-USDT", message(14, 200))
+    assert cursor.chart(watch)["candles"][-1]["c"] == 100.0
+
+
 async def test_after_a_reconnection_charts_are_drawn_anew(hub):
     """What was published meanwhile is lost on the bus, so the chart is fetched again, once."""
     cursor, watch = watching(hub)
@@ -97,6 +163,23 @@ async def test_new_fills_and_indicators_reach_the_browser_once(hub):
     assert push["fills"] == [{"id": "a:1", "t": 1, "side": "buy"}]
     assert push["indicators"] == {"t": NOW_MS + 60_000, "values": {"ema": 3.0, "rsi": None}}
     assert cursor.chart(watch) is None
+
+
+def test_the_price_of_a_day_ago_reaches_the_browser_when_it_is_another(hub):
+    """With or without a candle, once; also that of another market that is looked at next."""
+    cursor, watch = watching(hub)
+    hub.references = {"BTC-USDT": 90.0, "ETH-USDT": 90.0}
+    assert cursor.chart(watch)["reference"] == 90.0
+    assert cursor.chart(watch) is None
+    hub.references = {"BTC-USDT": 91.0, "ETH-USDT": 90.0}
+    hub.take("market:BTC-USDT", message(1, 100))
+    push = cursor.chart(watch)
+    assert (push["reference"], len(push["candles"])) == (91.0, 1)
+    hub.take("market:BTC-USDT", message(1, 101))
+    assert "reference" not in cursor.chart(watch)
+    other = Watch("bot_001", "ETH-USDT", "1m")
+    assert cursor.chart(other) is None
+    assert cursor.chart(other)["reference"] == 90.0
 
 
 async def test_a_browser_is_woken_by_its_own_market_only(hub):

@@ -54,7 +54,9 @@ def test_indicators_are_read_as_people_write_them():
     assert dict(indicators_of(["rsi 9"])["RSI 9"].parameters) == {"period": 9}
 
 
-@pytest.mark.parametrize("text", ["nonsense", "ema x", "ema 1", "ema 99999", ""])
+@pytest.mark.parametrize(
+    "text", ["nonsense", "ema x", "ema 1", "ema 99999", "ema ²", "ema " + "9" * 5_000, ""]
+)
 def test_an_indicator_that_is_none_is_refused(text):
     """With a word on what there is."""
     with pytest.raises(BadInput, match="indicators"):

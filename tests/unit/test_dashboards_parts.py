@@ -1,7 +1,7 @@
 """Forms, jobs, static files, documents and the chart's mathematics."""
 
 import threading
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import dash_mantine_components as dmc
@@ -13,14 +13,15 @@ from structlog.testing import capture_logs
 from core.errors import BadInput
 from dashboards.api.documents import answer, cursor_of, exact, next_cursor, read_cursor, table, utc
 from dashboards.api.gauges import _escaped
-from dashboards.backtest_form import read_form
-from dashboards.backtests import progress
+from dashboards.backtest_form import FIELDS, form, preset_of, read_form, read_parameters
+from dashboards.backtests import Standing, progress
 from dashboards.forms import hint, parameter_fields, words
-from dashboards.jobs import KEPT, QUEUE, Job, Jobs, QueueFull
+from dashboards.jobs import KEPT, QUEUE, Job, Jobs, QueueFull, RunOver
 from dashboards.navigation import parameters
 from dashboards.theme import stylesheet
 from pipelines.backtest.run import STEPS
 from strategies import registry
+from strategies.parameters import Parameters, parameter
 from tests.dashboard_server import until
 
 NAMES = [{"type": "parameter", "name": "fast_period"}, {"type": "parameter", "name": "slow_period"}]
@@ -110,22 +111,103 @@ def test_jobs_run_one_at_a_time_and_the_queue_is_bounded():
         jobs.close()
 
 
-def test_a_job_says_to_its_owner_how_far_it_is():
-    """The newest one of a session that has not ended: what waits says so, steps are counted."""
-    jobs, gate = Jobs(), threading.Event()
+class OwnParameters(Parameters):
+    """Of a strategy that somebody wrote."""
+
+    stop: float | None = parameter(None, "None: no stop", low=0)
+    is_long: bool = parameter(True, "Whether it buys")
+    length: int = parameter(3, "Candles")
+
+
+def test_a_parameter_may_be_left_empty_where_its_strategy_allows_that():
+    """It is null then, and a choice of yes or no is one; any other empty field is named."""
+    names = [{"type": "parameter", "name": name} for name in ("stop", "is_long", "length")]
+    read = read_parameters(OwnParameters, names, ["", "false", 5])
+    assert read == {"stop": None, "is_long": False, "length": 5}
+    with pytest.raises(BadInput, match="length: must be given"):
+        read_parameters(OwnParameters, names, ["", "false", ""])
+
+
+def test_a_run_is_repeated_from_the_form():
+    """Its settings come back as they were, days and blocks too; later days can be chosen."""
+    request = read_form(VALUES, NAMES, [5, 20], {"risk": {"stop_loss": 0.02}})
+    run = {
+        **{"strategy_name": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"},
+        **{"fee": 0.001, "slippage": 0.0, "initial_cash": Decimal(10_000)},
+        "start_time": request.start,
+        "end_time": request.end,
+        "parameters": {**request.parameters, "risk": {"stop_loss": 0.02}},
+    }
+    shown = {}
+    for part in form(["BTC-USDT"], date(2026, 11, 20), preset_of(run))[1]._traverse():
+        name = getattr(part, "id", None)
+        shown[name["name"] if isinstance(name, dict) else name] = part
+    values = [shown[f"form-{name}"].value for name in FIELDS]
+    given = [shown[name["name"]].value for name in NAMES]
+    assert read_form(values, NAMES, given, shown["form-blocks"].data) == request
+    assert shown["form-period"].maxDate == "2026-11-20"
+
+
+def test_a_run_says_how_far_it_is():
+    """What waits says so, steps are counted; of Dagster's there are none."""
+    assert progress(Standing("a", "waiting")) == ("waiting for the runs before it", 0.0)
+    assert progress(Standing("a", "running")) == ("", 0.0)
+    assert progress(Standing("a", "running", STEPS[2])) == (f"{STEPS[2]}, step 3 of 4", 0.5)
+    assert progress(Standing("a", "cancelling", STEPS[2])) == ("cancelling", 0.0)
+    assert progress(Standing("a", "waiting", address="http://dagster")) == ("waiting in Dagster", 0.0)
+
+
+WHO = "the run was cancelled over the API"
+
+
+def test_a_job_is_cancelled_while_it_waits_and_at_its_next_step():
+    """It ends with the line of who did it, and is not begun or not gone on with; the same again changes
+    nothing."""
+    jobs, gate, reached, job = Jobs(), threading.Event(), [], Job()
+
+    def work():
+        gate.wait()
+        job.reach("trading")
+        reached.append("trading")
+
     try:
-        jobs.submit(lambda: None, Job(owner="mine"))
-        first, second = Job(owner="mine"), Job(owner="other")
-        jobs.submit(gate.wait, first)
-        jobs.submit(lambda: None, second)
-        assert jobs.unfinished("mine") is first and jobs.unfinished("nobody") is None
-        until(lambda: first.state == "running", 5, "its turn")
-        assert progress(first) == ("", 0.0)
-        assert progress(jobs.unfinished("other")) == ("waiting for the runs before it", 0.0)
-        first.step = STEPS[2]
-        assert progress(first) == (f"{STEPS[2]}, step 3 of 4", 0.5)
+        jobs.submit(work, job)
+        waiting = jobs.submit(lambda: reached.append("waiting"))
+        until(lambda: job.state == "running", 5, "the start")
+        assert waiting.cancel(WHO)
+        assert (waiting.state, waiting.error, waiting.cancel("another")) == ("cancelled", WHO, False)
+        assert job.cancel(WHO)
+        assert (job.state, job.cancel("another")) == ("cancelling", False)
         gate.set()
-        until(lambda: jobs.unfinished("mine") is jobs.unfinished("other") is None, 5, "the end")
+        until(lambda: job.ended, 5, "the end")
+        assert (job.state, job.error, job.cancel("another")) == ("cancelled", WHO, False)
+        after = jobs.submit(lambda: 7)
+        until(lambda: after.ended, 5, "a run after it")
+        assert (after.result, reached) == (7, [])
+    finally:
+        gate.set()
+        jobs.close()
+
+
+def test_a_job_that_is_over_or_at_its_last_step_is_not_cancelled():
+    """One that is storing its result is done all the same; each refusal says why."""
+    jobs, gate, job = Jobs(), threading.Event(), Job()
+
+    def work():
+        job.reach("storing the result", is_last=True)
+        gate.wait()
+        return 7
+
+    try:
+        jobs.submit(work, job)
+        until(lambda: job.step, 5, "the last step")
+        with pytest.raises(RunOver, match="is storing the result: it is too late"):
+            job.cancel(WHO)
+        gate.set()
+        until(lambda: job.ended, 5, "the end")
+        with pytest.raises(RunOver, match="is done: there is nothing to cancel"):
+            job.cancel(WHO)
+        assert (job.state, job.result, job.error) == ("done", 7, None)
     finally:
         gate.set()
         jobs.close()
@@ -176,7 +258,8 @@ def test_cursors_come_back_as_they_were():
     row = {"timestamp": datetime(2026, 11, 20, 1, 2, 3, 456_000, tzinfo=UTC), "id": "bot:1"}
     assert read_cursor(cursor_of(row, "timestamp", "id"), datetime, str) == (row["timestamp"], "bot:1")
     assert next_cursor([row], 2, "id") is None
-    for broken in ("zz", "x", "WzFd", "ÿ"):
+    no_zone = "WyIyMDI2LTAxLTAxVDAwOjAwOjAwIiwiVVNEVCJd"  # ["2026-01-01T00:00:00","USDT"]
+    for broken in ("zz", "x", "WzFd", "ÿ", no_zone):
         with pytest.raises(BadInput):
             read_cursor(broken, datetime, str)
 

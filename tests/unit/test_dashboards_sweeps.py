@@ -12,6 +12,7 @@ from dashboards.figures.sweep import (
     parallel_figure,
 )
 from dashboards.promotion import bot_document, free_name
+from dashboards.sweep_axes import is_whole, kept_words, steps, with_gaps
 from dashboards.sweeps import deflated
 from dashboards.theme import DARK
 from pipelines.validation.trials import Trials
@@ -85,6 +86,24 @@ def test_neighbours_tell_a_plateau_from_a_peak():
     assert kept_by_neighbours(lines, {"n": 2, "m": 5}) == pytest.approx(0.6)
     assert kept_by_neighbours({"n": [(1, -2.0), (2, -1.0)]}, {"n": 2}) is None
     assert kept_by_neighbours({"n": [(2, 1.0)]}, {"n": 2}) is None
+
+
+def test_a_neighbour_that_was_not_kept_is_not_skipped():
+    """Of a large sweep the best rows are there alone: the next one that is was far away, and tells nothing of
+    what is beside the best. In the chart no line leads there. One that was ruled out is no neighbour."""
+    run = {"status": "done", "parameters": {"grid": {"n": "1:9:1", "m": [5.0]}, "combinations": 9}}
+    assert steps(run, "n") == [*range(1, 10)] and steps(run, "m") == [5]
+    assert steps({"parameters": {"grid": {"n": "1 … 30 (30 values)"}}}, "n") == []
+    line = with_gaps([(3, 2.0), (9, 1.9)], steps(run, "n"))
+    assert not is_whole(run, 2) and is_whole(run, 9) and not is_whole(run | {"status": "running"}, 9)
+    assert kept_by_neighbours({"n": line}, {"n": 3}, is_whole=False) is None
+    assert lines_figure({"n": line}, {"n": 3}, "sharpe", "dark")["data"][0]["y"] == [
+        *(None, None, 2.0),
+        *(None,) * 5,
+        1.9,
+    ]
+    assert kept_by_neighbours({"n": [*line[:2], (2, 1.0), (4, None)]}, {"n": 3}) == 0.5
+    assert "best 2 of 9 rows" in kept_words(run, 2) and kept_words(run, 9) == ""
 
 
 def test_values_of_all_kinds_have_an_order():

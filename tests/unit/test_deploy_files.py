@@ -79,6 +79,17 @@ def test_compose_publishes_on_loopback_alone_and_watches_every_service(compose) 
     }
 
 
+def test_whoever_tells_waits_for_nobody(compose) -> None:
+    """A database that is away, or a migration that fails, keeps the other parts from starting, not the one
+    that tells so."""
+    unit = (DEPLOY / "systemd" / "tcp-notify.service").read_text()
+    assert (
+        re.findall(r"^(?:Requires|Wants|BindsTo|After)=(.+)$", unit, re.MULTILINE)
+        == ["network-online.target"] * 2
+    )
+    assert compose["services"]["notify"]["depends_on"] == {}
+
+
 def test_compose_keeps_data_in_named_volumes(compose) -> None:
     """No volume is anonymous or unused; files of the checkout that are mounted are there, and read-only."""
     mounts = [mount for one in compose["services"].values() for mount in one["volumes"]]
@@ -133,8 +144,8 @@ def test_image_copies_what_the_build_is_given(dockerfile) -> None:
 
 
 def test_commands_see_what_the_units_see() -> None:
-    """`deploy/tcp` has the account, the folders and the file of settings of tcp-live.service, and begins
-    in the one where commands may write."""
+    """`deploy/tcp` has the account, the folders and the file of settings of tcp-live.service, may write where
+    that may and where files come from, and begins in TCP_HOME."""
     unit, script = (DEPLOY / "systemd" / "tcp-live.service").read_text(), (DEPLOY / "tcp").read_text()
     folders = set(re.findall(r"\b(TCP_[A-Z_]+=\S+)", unit))
     assert len(folders) == 4
@@ -149,6 +160,13 @@ def test_commands_see_what_the_units_see() -> None:
     assert re.findall(r'--property=StateDirectory="([^"]+)"', script) == re.findall(
         r"StateDirectory=(.+)", unit
     )
+    assert "--property=ProtectSystem=strict " in script
+    (writable,) = re.findall(r'--property=ReadWritePaths="([^"]+)"', script)
+    assert set(writable.split()) == {
+        *re.findall(r"^ReadWritePaths=(.+)$", unit, re.MULTILINE),
+        "/tmp",
+        "/var/tmp",
+    }
     assert "TCP_HOME=" + re.findall(r"--working-directory=(\S+)", script)[0] in folders
     assert subprocess.run(["sh", "-n", str(DEPLOY / "tcp")]).returncode == 0
 
@@ -190,6 +208,14 @@ def test_documented_steps_enable_every_unit() -> None:
     assert started == set(texts)
 
 
+def test_dagster_runs_where_it_is_enabled_alone() -> None:
+    """Its database takes one daemon: on a second host the target starts the other services, and at a boot
+    too, once enabled, with Dagster where that is enabled."""
+    target = (DEPLOY / "systemd" / "tcp-dashboard.target").read_text()
+    assert re.findall(r"^Wants=(.+)$", target, re.MULTILINE) == ["tcp-live.service tcp-dashboard.service"]
+    assert "WantedBy=tcp-dashboard.target" in (DEPLOY / "systemd" / "tcp-dagster.service").read_text()
+
+
 def test_documented_restore_stops_all_that_runs_on_the_database(compose) -> None:
     """Every container of the product's image, and with one unit each service of its way."""
     page = (PROJECT_ROOT / "docs" / "deploy.md").read_text()
@@ -211,4 +237,9 @@ def test_service_is_restarted_and_may_do_little(unit: Path) -> None:
     assert {"User=tcp", "ProtectSystem=strict", "NoNewPrivileges=yes", "UMask=0077"} <= set(text.splitlines())
     assert "EnvironmentFile=/etc/tcp-dashboard/tcp.env" in text
     assert set(re.findall(r"\b(TCP_[A-Z_]+)=", text)) <= VARIABLES
-    assert "Type=oneshot" in text or "Restart=" in text
+    assert "Type=oneshot" in text or re.search(r"^Restart=(always|on-failure)$", text, re.MULTILINE)
+    written = set(re.findall(r"^ReadWritePaths=-?(.+)$", text, re.MULTILINE))
+    page = (PROJECT_ROOT / "docs" / "deploy.md").read_text()
+    assert "/srv/tcp" in written and all(
+        folder.removeprefix("/opt/tcp-dashboard/") in page for folder in written
+    )

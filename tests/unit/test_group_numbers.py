@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from pipelines.validation.bot_numbers import filled
-from pipelines.validation.group_numbers import Account, places, portfolio_days
+from pipelines.validation.group_numbers import Account, places, portfolio_days, strategies
 
 FIRST, SECOND, THIRD = (date(2026, 3, day) for day in (1, 2, 3))
 FILL = {"value": Decimal(50), "fees": Decimal(1), "pnl": Decimal(-3)}
@@ -50,3 +50,25 @@ def test_a_portfolio_that_lost_everything_is_at_the_bottom_for_good():
     assert list(days) == [FIRST, SECOND]
     assert days[SECOND]["drawdown"] == pytest.approx(1)
     assert portfolio_days([], None) == {}
+
+
+def test_a_strategy_has_a_row_in_each_currency_that_it_trades_in():
+    """Profits of ETH and of dollars are not added up, and names that differ in capitals are one."""
+    nothing = {"closed_trades": 0, "win_rate": None, "max_drawdown": 0.0, "fees": Decimal(0)}
+    bots = [
+        {"symbol": symbol, "strategy_name": name, "cash": Decimal(cash), "pnl": Decimal(pnl), **nothing}
+        for symbol, name, cash, pnl in [
+            ("BTC-USDT", "Ema", 1000, 100),
+            ("ETH-USDT", "ema", 1000, 20),
+            ("SOL-ETH", "ema", 10, 2),
+        ]
+    ]
+    runs = [{"symbol": "SOL-ETH", "strategy_name": "ema", "total_return": 0.5, "sharpe": None}]
+    found = strategies(bots, runs, [])
+    assert {
+        key: (row["bots"], row["pnl"], row["live_return"], row["place"]) for key, row in found.items()
+    } == {
+        ("USDT", "ema"): (2, 120, 0.06, 2),
+        ("ETH", "ema"): (1, 2, 0.2, 1),
+    }
+    assert [row["median_backtest_return"] for row in found.values()] == [None, 0.5]

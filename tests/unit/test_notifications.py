@@ -8,7 +8,9 @@ import pytest
 from config.settings import Settings
 from core.errors import BadInput
 from pipelines.notifications.channels import Channels, urls
+from pipelines.notifications.delivery import Delivery
 from pipelines.notifications.desk import MESSAGE, Desk, Memory, Notice, Policy, fitting, written
+from pipelines.notifications.notebook import Notebook
 from pipelines.notifications.states import Changes, disk_states
 
 T0 = datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp()
@@ -163,6 +165,86 @@ def test_messages_are_no_longer_than_their_channel_takes(room):
     assert lines == written(owed, 10**6)[1].splitlines()
     title, text, _ = written(fitting([crash(bot="x" * 3_000)], room), room)
     assert (len(title) + 2 + len(text), text[-1]) == (room, "…")
+
+
+class Address:
+    """Takes what is told to it, but no message with a notice of `refused`, and nothing while it is away."""
+
+    def __init__(self, *refused: Notice) -> None:
+        self.refused, self.is_away = set(refused), False
+        self.took: list[Notice] = []
+        self.owed: list[Notice] = []
+        self.given_up: list[Notice] = []
+        self._delivery = Delivery(self._send, MESSAGE)
+
+    def _send(self, notices) -> bool:
+        takes = not self.is_away and self.refused.isdisjoint(notices)
+        self.took += notices if takes else []
+        return takes
+
+    def look(self, seconds) -> None:
+        """As the watcher does it, every two seconds."""
+        for now_s in seconds:
+            outcome = self._delivery.tell(self.owed, now_s) if self.owed else None
+            if outcome is not None:
+                self.given_up += outcome.given_up
+                gone = {*outcome.told, *outcome.given_up}
+                self.owed = [notice for notice in self.owed if notice not in gone]
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_notice_that_an_address_refuses_keeps_back_no_other(place):
+    """Older ones go out within seconds and newer ones at once; what is refused is given up when newer ones
+    were taken between its tries, not while there are none, and taken where that changes before."""
+    notices = [crash(bot=name) for name in ("a", "b", "c")]
+    bad, good = notices[place], [each for each in notices if each is not notices[place]]
+    address = Address(bad)
+    address.owed = list(notices)
+    address.look(range(0, 30, 2))
+    assert (address.took, address.owed) == (good, [bad])
+    address.look(range(30, HOUR, 2))
+    assert (address.owed, address.given_up) == ([bad], [])
+    for place, name in enumerate(("d", "e")):
+        newer, at = crash(bot=name), HOUR + place * 120
+        address.owed.append(newer)
+        address.look([at])
+        assert address.took[-1] == newer
+        address.look(range(at + 2, at + 120, 2))
+    assert (address.owed, address.given_up) == ([], [bad])
+
+    changing = Address(bad)
+    changing.owed = list(notices)
+    changing.look(range(0, 30, 2))
+    changing.refused.clear()
+    changing.look(range(30, 120, 2))
+    assert (changing.owed, changing.given_up) == ([], [])
+
+
+def test_address_that_is_away_is_owed_everything():
+    """However long it takes; then in order."""
+    address = Address()
+    address.is_away = True
+    address.owed = notices = [crash(bot=name) for name in ("a", "b", "c")]
+    address.look(range(0, 10 * HOUR, 2))
+    assert (address.owed, address.given_up) == (notices, [])
+    address.is_away = False
+    address.look(range(10 * HOUR, 10 * HOUR + 600, 2))
+    assert (address.took, address.owed) == (notices, [])
+
+
+def test_notebook_holds_the_newest_memory_until_it_is_cleared(tmp_path):
+    """For its owner only; a damaged one is an empty memory, and gone when it is cleared."""
+    path = tmp_path / "notify.json"
+    for count in (1, 2):
+        noted = Memory(waiting=[crash(number=n) for n in range(count)], down={"database"})
+        Notebook(path).write(msgspec.json.encode(noted))
+        assert Notebook(path).read() == noted
+    assert path.stat().st_mode & 0o777 == 0o600
+    path.write_text("{half")
+    notebook = Notebook(path)
+    assert notebook.read() == Memory()
+    notebook.clear()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_channels_say_what_they_take():

@@ -5,8 +5,9 @@ from typing import ClassVar
 import polars as pl
 import pytest
 
-from core.errors import BadInput
+from core.errors import BadInput, Cancelled
 from core.signals import SignalType
+from core.stopping import EVERY, stoppable
 from pipelines.backtest.request import BacktestRequest
 from strategies.base import UNBOUNDED, snake_case
 from strategies.check import check
@@ -100,6 +101,26 @@ def test_signals_are_those_of_a_loop() -> None:
     assert judged.select("buy", "sell", "falls").rows() == expected
     assert judged["buy"].sum() > 20
     assert set(judged["confidence"]) == {0.25}
+
+
+def test_a_walk_is_ended_at_a_candle() -> None:
+    """Whoever runs it may end it on its way: what the check raises comes out as it is."""
+    seen: list[int] = []
+
+    class Slow(BuyTheThird):
+        def on_candle(self, candle: Step, state: Streak) -> Decision[Streak]:
+            seen.append(1)
+            return super().on_candle(candle, state)
+
+    def check() -> None:
+        if len(seen) > 100:
+            raise Cancelled("by a person")
+
+    candles = sample_candles(3 * EVERY)
+    with pytest.raises(Cancelled, match="by a person"), stoppable(check):
+        evaluate(Slow(), candles)
+    assert len(seen) == EVERY
+    assert evaluate(Slow(), candles).height == 3 * EVERY
 
 
 def test_a_signal_may_be_written_as_text() -> None:

@@ -1,17 +1,29 @@
+-- Amounts of different currencies are not added up: what was tested stands beside the bots that trade in the
+-- same one.
 with bots as (
-    select * from {{ ref('bot_leaderboard') }}
+    select
+        *,
+        split_part(symbol, '-', 2) as quote
+    from {{ ref('bot_leaderboard') }}
 ),
 
 backtests as (
-    select * from {{ ref('backtest_summary') }}
+    select
+        *,
+        split_part(symbol, '-', 2) as quote
+    from {{ ref('backtest_summary') }}
 ),
 
 walks as (
-    select * from {{ ref('walk_forward_summary') }}
+    select
+        *,
+        split_part(symbol, '-', 2) as quote
+    from {{ ref('walk_forward_summary') }}
 ),
 
 lives as (
     select
+        quote,
         lower(strategy_name) as strategy,
         count(*) as bots,
         sum(starting_value) as starting_value,
@@ -21,39 +33,42 @@ lives as (
         sum(win_rate * closed_trades) as winning_trades,
         max(max_drawdown) as max_drawdown
     from bots
-    group by lower(strategy_name)
+    group by quote, lower(strategy_name)
 ),
 
 tests as (
     select
+        quote,
         lower(strategy_name) as strategy,
         count(*) as backtests,
         percentile_cont(0.5) within group (order by total_return) as median_return,
         percentile_cont(0.5) within group (order by sharpe) as median_sharpe,
         max(sharpe) as best_sharpe
     from backtests
-    group by lower(strategy_name)
+    group by quote, lower(strategy_name)
 ),
 
 forward as (
     select
+        quote,
         lower(strategy_name) as strategy,
         count(*) as walk_forwards,
         avg(average_test_return) as average_test_return
     from walks
-    group by lower(strategy_name)
+    group by quote, lower(strategy_name)
 ),
 
 strategies as (
-    select strategy from lives
+    select quote, strategy from lives
     union
-    select strategy from tests
+    select quote, strategy from tests
     union
-    select strategy from forward
+    select quote, strategy from forward
 ),
 
 joined as (
     select
+        strategies.quote,
         strategies.strategy,
         coalesce(lives.bots, 0) as bots,
         lives.starting_value,
@@ -70,14 +85,15 @@ joined as (
         coalesce(forward.walk_forwards, 0) as walk_forwards,
         forward.average_test_return
     from strategies
-    left join lives on strategies.strategy = lives.strategy
-    left join tests on strategies.strategy = tests.strategy
-    left join forward on strategies.strategy = forward.strategy
+    left join lives on strategies.quote = lives.quote and strategies.strategy = lives.strategy
+    left join tests on strategies.quote = tests.quote and strategies.strategy = tests.strategy
+    left join forward on strategies.quote = forward.quote and strategies.strategy = forward.strategy
 ),
 
 final as (
     select
         (rank() over (order by live_return desc nulls last, median_return desc nulls last))::integer as place,
+        quote,
         strategy as strategy_name,
         bots::integer as bots,
         {{ money('pnl') }} as pnl,

@@ -3,7 +3,7 @@
 import dagster as dg
 
 from config.settings import settings
-from core.errors import BadInput
+from core.errors import BadInput, Cancelled
 from orchestration.automation import FRESH_EVERY_NIGHT, FRESH_EVERY_WEEK
 from orchestration.defs.backtests.config import BacktestConfig, SweepConfig, WalkForwardConfig
 from orchestration.defs.backtests.metadata import best_table, logged, walk_metadata
@@ -41,7 +41,8 @@ def backtest(context: dg.AssetExecutionContext, config: BacktestConfig) -> dg.Ma
 )
 def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.MaterializeResult:  # type: ignore[type-arg]
     """The sweeps of config/sweeps, or of the launchpad, over stored candles; every combination a row of
-    sweep_results. With a scheduler the workers of a Dask cluster walk them."""
+    sweep_results. With a scheduler the workers of a Dask cluster walk them. One that a person cancels is left
+    out, the others go on."""
     from orchestration.sweeps import sweep_requests
     from pipelines.sweep.run import Sweep, run_sweep
 
@@ -51,7 +52,11 @@ def sweeps(context: dg.AssetExecutionContext, config: SweepConfig) -> dg.Materia
             sweep = Sweep(request, warehouse_url(), state=settings().home / "sweeps")
             sweep.scheduler = config.scheduler or None
             sweep.on_progress = logged(context, name)
-            done[name] = run_sweep(sweep)
+            try:
+                done[name] = run_sweep(sweep)
+            except Cancelled as error:
+                context.log.warning(f"{name}: {error}")
+                continue
             counts = (
                 f"{done[name].rows} combinations, {done[name].dropped} dropped, {done[name].failed} failed"
             )

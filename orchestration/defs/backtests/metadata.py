@@ -53,7 +53,7 @@ def walk_metadata(results: Mapping[str, "WalkForwardResult"]) -> dict[str, Any]:
                 "market": name,
                 "windows": len(result.windows),
                 **{metric: result.record.metrics.get(metric) for metric in SHOWN},
-                "page": page_url(settings(), f"/backtests?run={result.record.id}"),
+                "page": page_url(settings(), f"/compare?of={result.record.id}"),
             }
         )
         for name, result in results.items()

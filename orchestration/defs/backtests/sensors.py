@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 ROWS_OF = {"sweep": "sweep_results", "walk_forward": "walk_forward_windows"}
 """Where runs of a kind keep rows besides strategy_runs."""
+PAGES = {"sweep": "/sweeps?sweep=", "backtest": "/backtests?run=", "walk_forward": "/compare?of="}
+"""Where the dashboard shows a run of a kind."""
 
 
 @dg.sensor(minimum_interval_seconds=60, default_status=dg.DefaultSensorStatus.RUNNING)
@@ -54,7 +56,7 @@ def finished_runs(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.S
 
 def _materialization(table: str, runs: "list[FinishedRun]") -> dg.AssetMaterialization:
     newest = runs[-1]
-    page = "/sweeps?sweep=" if newest.kind == "sweep" else "/backtests?run="
+    page = PAGES[newest.kind]
     return dg.AssetMaterialization(
         asset_key=["public", table],
         metadata={

@@ -16,11 +16,17 @@ archive_job = dg.define_asset_job(
 )
 
 
-@dg.schedule(cron_schedule="15 2 * * *", job=archive_job, default_status=dg.DefaultScheduleStatus.STOPPED)
+@dg.schedule(
+    cron_schedule="15 2 * * *",
+    job=archive_job,
+    default_status=dg.DefaultScheduleStatus.RUNNING
+    if settings().raw_trades_days is not None
+    else dg.DefaultScheduleStatus.STOPPED,
+)
 def archive_of_yesterday(context: dg.ScheduleEvaluationContext) -> list[dg.RunRequest]:
     """A run a symbol whose trades are kept, for the day that ended, and one for each stored day of the month
     before that is not in the lake: a night that failed or was missed is made up for. Stopped until someone
-    wants the lake to grow by itself."""
+    wants the lake to grow by itself, or days to leave PostgreSQL (TCP_RAW_TRADES_DAYS), by way of it."""
     from pipelines.lake.archive import days_to_archive
 
     yesterday = day_before(context.scheduled_execution_time)

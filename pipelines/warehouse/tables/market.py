@@ -98,6 +98,13 @@ data_gaps = Table(
     Column("note", Text, comment="why it is closed"),
     CheckConstraint("state IN ('open', 'refilling', 'refilled', 'unfillable')", name="data_gaps_state"),
     Index("data_gaps_unfilled", "exchange", "symbol", postgresql_where=text("state <> 'refilled'")),
+    Index(
+        "data_gaps_states",
+        "exchange",
+        "state",
+        "detected_at",
+        postgresql_where=text("state <> 'refilled'"),
+    ),
     Index("data_gaps_detected", "detected_at", "symbol", "first_id"),
 )
 

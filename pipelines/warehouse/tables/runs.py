@@ -5,6 +5,8 @@ from sqlalchemy.dialects.postgresql import JSONB
 
 from pipelines.warehouse.tables.columns import MONEY, created, metadata, moment
 
+STATES = "running, cancelling, cancelled, done, failed or interrupted"
+
 strategy_runs = Table(
     "strategy_runs",
     metadata,
@@ -17,7 +19,7 @@ strategy_runs = Table(
     Column("parameters", JSONB, nullable=False, comment="parameters of a backtest; the grid of a sweep"),
     moment("start_time"),
     moment("end_time"),
-    Column("status", Text, nullable=False, comment="running, done, failed or interrupted"),
+    Column("status", Text, nullable=False, comment=STATES),
     Column("candles", BigInteger),
     Column("initial_cash", MONEY),
     Column("final_value", Double),
