@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 
 import promql_parser as promql
 import pytest
-import sqlalchemy as sa
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -18,6 +17,7 @@ from dashboards.feed import Feed
 from dashboards.hub import Hub
 from pipelines.bus.memory import MemoryBus
 from pipelines.warehouse.wal_archive import Archive
+from tests.no_database import no_database
 
 OBSERVE = PROJECT_ROOT / "deploy" / "observe"
 RULES = yaml.safe_load((OBSERVE / "alerts.yml").read_text())["groups"][0]["rules"]
@@ -70,7 +70,7 @@ def samples(
     age_s: float = 1, bot: dict | None = None, broken: str | None = None, backup_age_s: float = 80_000, **said
 ) -> list[Sample]:
     """What Prometheus has after one scrape of a dashboard with this daemon and this bot."""
-    hub = Hub(sa.create_engine("sqlite://"), MemoryBus(), Feed("okx"), ManualClock(NOW_MS))
+    hub = Hub(no_database(), MemoryBus(), Feed("okx"), ManualClock(NOW_MS))
     row = {"component": "live", "exchange_time": NOW, "details": DAEMON | said}
     others = [
         {

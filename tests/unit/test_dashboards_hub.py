@@ -8,7 +8,6 @@ from decimal import Decimal
 from time import monotonic
 
 import pytest
-import sqlalchemy as sa
 
 from core.candle_builder import CandleBuilder
 from core.clock import ManualClock
@@ -20,6 +19,7 @@ from dashboards.hub import KEPT_CANDLES, Hub, Series, Watch, candle_point
 from dashboards.stream import Cursor
 from live.messages import candle_message
 from pipelines.bus.memory import MemoryBus
+from tests.no_database import no_database
 
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
 NOW_MS = round(NOW.timestamp() * 1000)
@@ -42,7 +42,7 @@ def message(minute, price, final=False, timeframe="1m"):
 @pytest.fixture
 def hub():
     """A hub that is fed by hand; its database is never asked."""
-    return Hub(sa.create_engine("sqlite://"), MemoryBus(), Feed("sim"), ManualClock(NOW_MS))
+    return Hub(no_database(), MemoryBus(), Feed("sim"), ManualClock(NOW_MS))
 
 
 def watching(hub, bot="bot_001", timeframe="1m"):
@@ -205,7 +205,7 @@ async def test_a_browser_is_woken_by_its_own_market_only(hub):
 async def test_the_feed_is_told_when_it_changes_and_once_a_second(hub):
     """The clocks alone are no news; the kill switch is."""
     clock = ManualClock(NOW_MS)
-    cursor = Cursor(Hub(sa.create_engine("sqlite://"), MemoryBus(), hub.feed, clock))
+    cursor = Cursor(Hub(no_database(), MemoryBus(), hub.feed, clock))
     assert cursor.feed()["pushed"] is True
     clock.set(NOW_MS + 900)
     assert cursor.feed() is None
@@ -279,7 +279,7 @@ def test_the_feed_is_as_late_as_its_worst_live_connection():
 def test_an_order_book_goes_to_who_shows_it_and_ends_when_nobody_tells_it():
     """Told once a change, as floats; after half a minute of silence there is none."""
     clock = ManualClock(NOW_MS)
-    hub = Hub(sa.create_engine("sqlite://"), MemoryBus(), Feed("sim"), clock)
+    hub = Hub(no_database(), MemoryBus(), Feed("sim"), clock)
     cursor, watch = Cursor(hub), Watch(None, "BTC-USDT", "1m", book=True)
     assert cursor.book(watch) == {"symbol": "BTC-USDT", "bids": [], "asks": []}
     hub.take("book:BTC-USDT", {"bids": [["1.5", "2"]], "asks": [["1.6", "1"]]})
@@ -326,7 +326,7 @@ async def eventually(condition):
 async def test_a_message_of_another_version_costs_itself_only():
     """Prices go on after a candle without its prices, which is logged."""
     bus = MemoryBus()
-    hub = Hub(sa.create_engine("sqlite://"), bus, Feed("sim"), ManualClock(NOW_MS))
+    hub = Hub(no_database(), bus, Feed("sim"), ManualClock(NOW_MS))
     async with followed(hub) as running:
         await eventually(lambda: bool(bus._readers))
         for _ in range(2):
@@ -339,7 +339,7 @@ async def test_a_message_of_another_version_costs_itself_only():
 async def test_a_turn_that_fails_is_followed_by_the_next():
     """What nobody expected does not end the reading of bots; meanwhile health says that it stands still."""
     bus, clock = OddBus(), ManualClock(NOW_MS)
-    hub = Hub(sa.create_engine("sqlite://"), bus, Feed("sim"), clock)
+    hub = Hub(no_database(), bus, Feed("sim"), clock)
     async with followed(hub) as running:
         await eventually(lambda: running.done() or hub.feed.database_error)
         clock.set(NOW_MS + 16_000)
