@@ -15,7 +15,7 @@ from pipelines.bus.redis import RedisBus
 from pipelines.warehouse.database import engine as engine_of
 from pipelines.warehouse.health import beat
 from tests import bot_bench as bench
-from tests.unit.test_strategy_catalogue import write
+from tests.contract.test_strategy_catalogue import write
 
 pytestmark = pytest.mark.servers
 HIGH, LOW = 1e9, 0.0

@@ -45,7 +45,7 @@ NOT_HERE = {
     "db recover": "needs TCP_WAL_ARCHIVE: tests/contract/test_backup.py",
     "db base-backup": "the same",
     "bots balances": "needs an account: tests/contract/test_bots_command.py",
-    "--resume sweep.parquet": "goes on with a killed sweep: tests/unit/test_sweep_run.py",
+    "--resume sweep.parquet": "goes on with a killed sweep: tests/contract/test_sweep_run.py",
     "down": "tests/e2e/test_stack.py",
 }
 CANDLES = "SELECT count(*) FROM market_data WHERE symbol = 'BTC-USDT' AND timeframe IN ('1m', '5m')"

@@ -8,7 +8,7 @@ import pytest
 
 from core.metrics import METRICS
 from strategies.sample import sample_candles
-from tests.unit.test_research_commands import call, refused
+from tests.contract.test_research_commands import call, refused
 
 GRID = ("--grid", "fast_period=5,10", "--grid", "slow_period=30,60")
 SWEEP = ("sweep", "--strategy", "ema_crossover", *GRID)
