@@ -22,6 +22,7 @@ from dashboards.queries import runs as queries
 from dashboards.queries.candles import spans
 from dashboards.rows import epoch_ms, price_decimals
 from dashboards.run_details import believed, months_table, sure_table
+from dashboards.run_trades import returned, trades_table
 from dashboards.theme import Scheme
 from pipelines.warehouse.run_notes import LONGEST
 from pipelines.warehouse.sql import EXCHANGE
@@ -79,7 +80,7 @@ def _behind(
     """How sure the numbers are beside how the trades ended, and the months; nothing without a curve."""
     if curve.is_empty():
         return []
-    returns = [made for trade in trades if (made := _return(trade)) is not None]
+    returns = [made for trade in trades if (made := returned(trade)) is not None]
     ended = (
         chart("run-returns", returns_figure(returns, scheme), "250px")
         if returns
@@ -226,40 +227,6 @@ def cards(run: dict[str, Any]) -> html.Div:
     )
 
 
-def trades_table(trades: list[dict[str, Any]], decimals: int, places: int) -> Any:
-    """Round trips in a table that sorts and scrolls; decimals of prices, places of amounts of money."""
-    import dash_ag_grid as dag
-
-    from dashboards.grids import COLUMN, grid_options, trade_columns
-
-    rows = [
-        {
-            "id": str(trade["n"]),
-            "n": trade["n"] + 1,
-            "entry_ms": epoch_ms(trade["entry_time"]),
-            "entry_price": trade["entry_price"],
-            "exit_ms": epoch_ms(trade["exit_time"]),
-            "exit_price": trade["exit_price"],
-            "quantity": trade["quantity"],
-            "fees": trade["fees"],
-            "pnl": trade["pnl"],
-            "return": _return(trade),
-            "exit_reason": trade["exit_reason"],
-        }
-        for trade in trades
-    ]
-    return dag.AgGrid(
-        id="run-trades",
-        columnDefs=trade_columns(decimals, places),
-        rowData=rows,
-        getRowId="params.data.id",
-        defaultColDef=COLUMN,
-        dashGridOptions=grid_options("The strategy gave no signal that could be traded in this stretch"),
-        className="grid",
-        style={"height": "300px"},
-    )
-
-
 def run_row(run: dict[str, Any]) -> dict[str, Any]:
     """A run in the list of earlier ones."""
     metrics = run["metrics"] or {}
@@ -276,11 +243,6 @@ def run_row(run: dict[str, Any]) -> dict[str, Any]:
         "status": run["status"],
         "note": run["note"] or "",
     }
-
-
-def _return(trade: dict[str, Any]) -> float | None:
-    paid = trade["entry_price"] * trade["quantity"]
-    return trade["pnl"] / paid if trade["pnl"] is not None and paid else None
 
 
 def _period(start: datetime | None, end: datetime | None, year: int) -> str:

@@ -23,6 +23,7 @@ from dashboards.pages.page import Page
 from dashboards.queries import bots as bot_queries
 from dashboards.queries import market as market_queries
 from dashboards.queries import runs as queries
+from dashboards.run_trades import trades_between
 from dashboards.services import Services
 from pipelines.warehouse.run_notes import write_note
 from strategies import registry
@@ -107,6 +108,7 @@ def register(dash: Dash, services: Services) -> None:
     _register_form(dash)
     _register_run(dash, services)
     _register_view(dash, services)
+    _register_trades(dash, services)
     _register_note(dash, services)
 
 
@@ -307,6 +309,21 @@ def _register_view(dash: Dash, services: Services) -> None:
             return await services.query(results.result_view, run_id, "light" if scheme == "light" else "dark")
         except SQLAlchemyError as error:
             return failure("The result cannot be read", error)
+
+
+def _register_trades(dash: Dash, services: Services) -> None:
+    @on(
+        dash,
+        Output("run-trades", "getRowsResponse"),
+        Input("run-trades", "getRowsRequest"),
+        State("url", "search"),
+        prevent_initial_call=True,
+    )
+    async def between(request: dict[str, Any] | None, search: str | None) -> Any:
+        run_id = parameters(search).get("run")
+        if request is None or not run_id:
+            return no_update
+        return await services.query(trades_between, run_id, request)
 
 
 def _register_note(dash: Dash, services: Services) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from core.errors import BadInput
 from dashboards.queries.spans import ALL_TIME, Span, within
 from pipelines.warehouse.tables import (
     backtest_equity,
@@ -51,6 +52,28 @@ def run_trades(engine: Engine, run_id: str) -> list[dict[str, Any]]:
     query = sa.select(backtest_trades).where(backtest_trades.c.run_id == run_id).order_by(backtest_trades.c.n)
     with engine.connect() as connection:
         return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def run_trades_between(
+    engine: Engine, run_id: str, first: int, most: int, order: str, descending: bool
+) -> tuple[list[dict[str, Any]], int]:
+    """(round trips of a backtest from the `first` on, at most `most`; how many there are in all).
+
+    order: a column, or "return": of what was paid. An open one's end and profit come last either way.
+    Raises BadInput for an order that there is not.
+    """
+    columns = backtest_trades.c
+    paid = columns.entry_price * columns.quantity
+    keys = {column.name: column for column in columns} | {"return": columns.pnl / sa.func.nullif(paid, 0)}
+    if order not in keys:
+        raise BadInput("order", f"there is no {order!r}: use one of {', '.join(sorted(keys))}")
+    key = keys[order].desc() if descending else keys[order].asc()
+    mine = columns.run_id == run_id
+    query = sa.select(backtest_trades).where(mine).order_by(key.nulls_last(), columns.n)
+    with engine.connect() as connection:
+        count = connection.execute(sa.select(sa.func.count()).where(mine)).scalar_one()
+        rows = connection.execute(query.offset(first).limit(most)).mappings()
+        return [dict(row) for row in rows], count
 
 
 def run_equity(engine: Engine, run_id: str) -> list[tuple[datetime, float]]:

@@ -1,15 +1,18 @@
 """A backtest's page, on a real PostgreSQL: what stands behind its numbers."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import product
 
 import polars as pl
 import pytest
 import sqlalchemy as sa
 
+from core.errors import BadInput
 from dashboards.comparison import comparison_view, differences, newest, options, read
 from dashboards.queries import comparisons, runs
 from dashboards.results import holding, picture, result_view
 from dashboards.run_details import believed
+from dashboards.run_trades import trades_between, trades_table
 from dashboards.stretches import common, measured
 from pipelines.backtest.request import BacktestRequest
 from pipelines.backtest.run import STEPS, execute
@@ -79,6 +82,38 @@ def test_the_page_has_intervals_months_and_how_trades_ended(database):
     with database.begin() as connection:
         connection.execute(sa.delete(tables.backtest_equity))
     assert "How sure is it?" not in str(result_view(database, BACKTEST, "dark"))
+
+
+def test_round_trips_come_in_blocks_and_in_any_order(database, database_url):
+    """Blocks after one another are all rows of the whole table, as sorted by who has them all; what is still
+    open has no profit, and comes last."""
+    run = execute(BacktestRequest.read(ASKED), database_url)
+    with database.begin() as connection:
+        last = sa.select(sa.func.max(tables.backtest_trades.c.n)).scalar_subquery()
+        still = sa.update(tables.backtest_trades).where(tables.backtest_trades.c.n == last)
+        connection.execute(still.values(exit_time=None, exit_price=None, pnl=None, exit_reason=None))
+    whole = trades_table(runs.run_trades(database, run.id), 2, 2).rowData
+    assert len(whole) > 30
+    for order, direction in product(
+        ("n", "entry_ms", "exit_ms", "pnl", "return", "exit_reason"), ("asc", "desc")
+    ):
+        asked = {"sortModel": [{"colId": order, "sort": direction}]}
+        found = [
+            trades_between(database, run.id, asked | {"startRow": first, "endRow": first + 20})
+            for first in range(0, len(whole), 20)
+        ]
+        assert {block["rowCount"] for block in found} == {len(whole)}
+        known = [row for row in whole if row[order] is not None]
+        known.sort(key=lambda row: row[order], reverse=direction == "desc")
+        unknown = [row for row in whole if row[order] is None]
+        assert [row for block in found for row in block["rowData"]] == known + unknown, (order, direction)
+
+
+def test_an_order_that_there_is_not_is_told(database):
+    """What a browser sends becomes no SQL."""
+    asked = {"startRow": 0, "endRow": 9, "sortModel": [{"colId": "run_id; drop table bots", "sort": "asc"}]}
+    with pytest.raises(BadInput, match="order"):
+        trades_between(database, "x", asked)
 
 
 def test_the_line_of_holding_is_that_of_the_card(database, database_url):

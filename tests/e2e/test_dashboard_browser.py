@@ -109,6 +109,14 @@ TWICE_FILLED = """() => {
 }"""
 """Markers more, after each of two pushes of the same two fills."""
 
+MANY_TRADES = """
+    insert into backtest_trades
+        (run_id, n, entry_time, entry_price, exit_time, exit_price, quantity, fees, pnl, exit_reason)
+    select :run, 100000 + i, to_timestamp(60 * i), 1, to_timestamp(60 * i + 60), 1, 1, 0, i - 70001, 'signal'
+    from generate_series(0, 2999) i
+"""
+"""More round trips than are sent with a page; the lowest profit is the first one's."""
+
 EARLY_PUSH = """() => {
   const push = { symbol: "BTC-USDT", timeframe: "1m", reference: 70, candles: [] };
   window.dash_clientside.tcpMarket.push(push, { symbol: "BTC-USDT", frame: "1m" });
@@ -203,6 +211,16 @@ def test_a_backtest_runs_from_the_form_to_its_result(page, dashboard):
     assert datetime.fromisoformat(first[1]) == datetime.fromisoformat(points[0]["timestamp"])
     assert float(first[2]) == pytest.approx(points[0]["equity"])
     assert _chart_file(page, "run-equity", "PNG").startswith(b"\x89PNG")
+
+    with dashboard.database.begin() as connection:
+        connection.execute(sa.text(MANY_TRADES), {"run": run_id})
+    page.reload()
+    row = page.locator("#run-trades .ag-row")
+    expect(row.first.locator('[col-id="n"]')).to_have_text("1")
+    page.locator('#run-trades .ag-header-cell[col-id="pnl"]').click()
+    expect(page.locator('#run-trades [row-index="0"] [col-id="pnl"]')).to_contain_text("70,001")
+    page.evaluate("document.querySelector('#run-trades .ag-body-viewport').scrollTop = 34 * 2000")
+    expect(page.locator('#run-trades [row-index="2000"] [col-id="n"]')).to_have_text("102,001")
 
 
 def _chart_file(page, chart, form):
