@@ -32,8 +32,8 @@ debian: $(READY) browser ## The suite on Debian's own PostgreSQL and Redis
 timescale: $(READY) browser ## The suite on Debian 13's PostgreSQL with TimescaleDB; needs root, 400 MB and time
 	@VENV="$(VENV)" WORKERS="$(WORKERS)" .ci/servers timescale
 
-check: lint ## Format, lint, types, imports and unit tests; under a minute
-	@$(VENV)/bin/pytest -q -n 2 tests/unit
+check: lint ## Format, lint, types, imports and unit tests
+	@$(VENV)/bin/pytest -q -n $(WORKERS) tests/unit
 
 lint: $(READY) ## Format, lint, types and imports
 	@$(VENV)/bin/ruff format --check .
