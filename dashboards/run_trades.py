@@ -45,7 +45,7 @@ def trades_between(engine: Engine, run_id: str, request: Mapping[str, Any]) -> d
     request: AG Grid's {startRow, endRow, sortModel: [{colId, sort}]}; at most MOST_WHOLE rows at once.
     """
     first = max(0, int(request["startRow"]))
-    most = min(int(request["endRow"]) - first, MOST_WHOLE)
+    most = max(0, min(int(request["endRow"]) - first, MOST_WHOLE))
     order = next(iter(request.get("sortModel") or []), {"colId": "n", "sort": "asc"})
     rows, count = queries.run_trades_between(
         engine, run_id, first, most, order["colId"].replace("_ms", "_time"), order["sort"] == "desc"
