@@ -27,7 +27,10 @@ class Settings(BaseSettings):
     home: Path = Field(PROJECT_ROOT / "var", description="State of a local run: databases, logs, spool")
     database_url: str | None = Field(None, description="postgresql+psycopg://…; unset: embedded PostgreSQL")
     database_pool: int = Field(
-        5, ge=1, le=100, description="Connections a process keeps; thrice as many at most"
+        15,
+        ge=3,
+        le=100,
+        description="Connections to PostgreSQL a process has at most; those it opened stay open",
     )
     prepared_statements: bool = Field(
         True, description="false behind a pooler that shares connections by transaction (pgbouncer)"

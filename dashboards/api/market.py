@@ -1,11 +1,11 @@
 """Routes for market data: candles, and whether the data is whole and fresh."""
 
-import asyncio
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Response
+from sqlalchemy import Engine
 
 from core.timeframes import Timeframe
 from dashboards.api import data_models, models
@@ -84,27 +84,9 @@ def router(services: Services) -> APIRouter:
         """Heartbeats, the quality of the connections to the exchange now and by minute, first and last candle
         of every series, the newest holes in the trades and how many are open, how far candles were compared
         with the exchange's, the newest that differed and how many are not settled, the lake's files."""
-        since_ms = services.hub.feed_now_ms() - DAEMON_SILENT_MS
-        reads = {
-            "quality": services.query(recent_quality, QUALITY_MINUTES),
-            "components": services.query(system.components),
-            "series": services.query(system.freshness),
-            "gaps": services.query(system.gaps),
-            "trouble": services.query(system.trouble),
-            "reconciled": services.query(system.reconciled),
-            "differences": services.query(system.differences, DIFFERENCES),
-            "lake": services.query(system.lake_summary),
-        }
-        said, *found = await asyncio.gather(services.query(daemon_details, since_ms), *reads.values())
-        return answer(
-            {
-                "connections": said.get("connections", []),
-                "clock": said.get("clock"),
-                "books": said.get("books"),
-                "feed": services.hub.feed.document(services.hub.feed_now_ms()),
-                **dict(zip(reads, found, strict=True)),
-            }
-        )
+        now_ms = services.hub.feed_now_ms()
+        found = await services.query(_health, now_ms - DAEMON_SILENT_MS)
+        return answer({**found, "feed": services.hub.feed.document(now_ms)})
 
     @routes.get("/data/differences", response_model=data_models.Differences)
     async def differences(
@@ -152,3 +134,22 @@ def _levels(book: dict[str, Any]) -> list[dict[str, Any]]:
         for side, name in (("bid", "bids"), ("ask", "asks"))
         for n, (price, size) in enumerate(book[name], 1)
     ]
+
+
+def _health(engine: Engine, since_ms: int) -> dict[str, Any]:
+    """What the database knows of the data's health, the daemon's word only if it came after wall time
+    `since_ms`. One read after another: at once they would take a connection each."""
+    said = daemon_details(engine, since_ms)
+    return {
+        "connections": said.get("connections", []),
+        "clock": said.get("clock"),
+        "books": said.get("books"),
+        "quality": recent_quality(engine, QUALITY_MINUTES),
+        "components": system.components(engine),
+        "series": system.freshness(engine),
+        "gaps": system.gaps(engine),
+        "trouble": system.trouble(engine),
+        "reconciled": system.reconciled(engine),
+        "differences": system.differences(engine, DIFFERENCES),
+        "lake": system.lake_summary(engine),
+    }

@@ -12,7 +12,9 @@ from dashboards.callbacks import in_browser, on
 from dashboards.components import empty, failure
 from dashboards.pages.page import Page
 from dashboards.services import Services
+from dashboards.theme import Scheme
 
+FRESH_S = 2.0
 AGAINST = [
     {"value": "first", "label": "The first of them"},
     {"value": "buy_and_hold", "label": "Buy and hold"},
@@ -79,9 +81,9 @@ def register(dash: Dash, services: Services) -> None:
         if not chosen:
             return _nothing()
         try:
-            return await services.query(
-                comparison.comparison_view, chosen, against, "light" if scheme == "light" else "dark"
-            )
+            shown: Scheme = "light" if scheme == "light" else "dark"
+            asked = (tuple(chosen), against, shown)
+            return await services.share(FRESH_S, asked, comparison.comparison_view, *asked)
         except BadInput as error:
             return html.Div(empty("This cannot be compared", str(error)), className="panel")
         except SQLAlchemyError as error:

@@ -87,8 +87,9 @@ def engine(url: str, answer_s: int | None = None, tested: bool = True) -> Engine
         url,
         pool_pre_ping=tested,
         hide_parameters=True,
+        # None is closed for being one too many: a new one costs as much as a dozen reads.
         pool_size=settings().database_pool,
-        max_overflow=2 * settings().database_pool,
+        max_overflow=0,
         pool_timeout=POOL_TIMEOUT_S,
         connect_args=arguments,
     )

@@ -13,7 +13,9 @@ import urllib.request
 from collections import defaultdict
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from pathlib import Path
+from random import Random
 
 import pytest
 from playwright.sync_api import Browser, Page
@@ -43,6 +45,7 @@ PAGES = (
     "/system",
     "/backtests",
     "/compare",
+    "/compare?of=" + ",".join(f"bot:bot_{n:03}" for n in range(11, 17)),
 )
 CHART = "#market-box:not(.waiting) .js-plotly-plot"
 SPANS = ("6h", "1d", "1w", "1M")
@@ -127,24 +130,26 @@ def _look_around(page: Page) -> None:
 
 
 def _load(url: str, asked: list[tuple[str, bytes | None]]) -> tuple[dict[str, list[float]], float]:
-    """Name → times in ms of its answers, by CLIENTS threads for SECONDS; and the processor's time of all."""
+    """Name → times in ms of its answers, by CLIENTS threads for SECONDS; and the processor's time of all.
+    Each asks in an order of its own and began at a time of its own, as people do: none waits for another."""
     before = worked_ms()
     times: dict[str, list[float]] = defaultdict(list)
     end = time.monotonic() + SECONDS
 
-    def client(first: int) -> None:
-        at = first
+    def client(number: int) -> None:
+        chance = Random(number)
+        order = cycle(chance.sample(asked, len(asked)))
+        time.sleep(chance.random() * THINKS_S)
         while time.monotonic() < end:
-            path, body = asked[at % len(asked)]
+            path, body = next(order)
             request = urllib.request.Request(url + path, body, {"Content-Type": "application/json"})
             began = time.perf_counter()
             with urllib.request.urlopen(request, timeout=60) as answer:
                 answer.read()
             times[_name(path, body)].append((time.perf_counter() - began) * 1000)
-            at += 1
             time.sleep(THINKS_S)
 
-    threads = [threading.Thread(target=client, args=(n * 7,)) for n in range(CLIENTS)]
+    threads = [threading.Thread(target=client, args=(n,)) for n in range(CLIENTS)]
     for thread in threads:
         thread.start()
     for thread in threads:

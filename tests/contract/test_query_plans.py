@@ -1,19 +1,23 @@
 """Reads of large tables: what the server did for each, on tables made as large as a test can afford."""
 
+from datetime import UTC, datetime
+
 import pytest
 from sqlalchemy import text
 
 from core.timeframes import Timeframe
 from dashboards.queries import system
-from dashboards.queries.comparisons import bot_curve, bot_life, step_of
+from dashboards.queries.comparisons import bot_curve, bot_life, closed_trips, step_of
 from pipelines.warehouse.database import engine
-from tests.big_tables import fill
+from tests.big_tables import BOTS, fill
 from tests.plans import explained
-from tests.warehouse_reads import LARGE_TABLES, reads
+from tests.warehouse_reads import BOT, LARGE_TABLES, reads
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(180)]
 
 ROWS = 100_000
+TRADES = ROWS // BOTS
+SOME_YEAR = datetime(2025, 8, 1, tzinfo=UTC), datetime(2026, 8, 1, tzinfo=UTC)
 SNAPSHOTS = 100 * 1440
 LONG_LIFE = (
     """
@@ -47,6 +51,10 @@ def test_no_read_of_the_product_goes_through_a_large_table(database_url):
     with explained(own) as plans:
         assert system.trouble(own)["unfillable"] == ROWS // 1000
     assert plans[0].blocks < ROWS // 1000, "each hole is looked up to be counted"
+    with explained(own) as plans:
+        trips = closed_trips(own, BOT, *SOME_YEAR)
+    assert (trips["trades"], trips["wins"], trips["gains"]) == (TRADES // 2, TRADES, TRADES)
+    assert plans[0].blocks < TRADES // 20, "each trade is looked up to be summed"
 
 
 def test_a_life_of_any_length_is_read_by_its_steps(database_url):

@@ -173,7 +173,7 @@ trades = Table(
     ),
     Column("book", JSONB, comment="the level of the order book that filled it; null: trades did"),
     created(),
-    Index("trades_bot_timestamp", "bot_id", "timestamp"),
+    Index("trades_bot_timestamp", "bot_id", "timestamp", postgresql_include=["side", "pnl", "fees"]),
     Index("trades_signal", "signal_id"),
     Index("trades_order", "order_id"),
 )

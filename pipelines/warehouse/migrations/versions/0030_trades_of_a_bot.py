@@ -1,0 +1,23 @@
+"""What a bot's trades came to between two times is summed in the index alone: in the table, where those of all
+bots lie between each other, each of them is on a page of its own."""
+
+from alembic import op
+
+revision = "0030"
+down_revision = "0029"
+branch_labels = None
+depends_on = None
+
+NAME, TABLE, KEY = "trades_bot_timestamp", "trades", ["bot_id", "timestamp"]
+
+
+def upgrade() -> None:
+    """The index of a bot's trades has what is summed of them, too."""
+    op.drop_index(NAME, TABLE)
+    op.create_index(NAME, TABLE, KEY, postgresql_include=["side", "pnl", "fees"])
+
+
+def downgrade() -> None:
+    """Back to the times alone."""
+    op.drop_index(NAME, TABLE)
+    op.create_index(NAME, TABLE, KEY)
