@@ -1,6 +1,7 @@
 """The warehouse on a real PostgreSQL."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
@@ -276,3 +277,17 @@ def test_fills_of_a_bot_are_counted_as_they_are_stored_repeated_and_deleted(data
     with engine.begin() as connection:
         connection.execute(text("DELETE FROM trades WHERE id IN ('a1', 'b1', 'b2', 'b3')"))
     assert [row["fills"] for row in overview(engine, datetime.now(UTC))] == [2, 0]
+
+
+def test_connections_that_a_burst_opened_stay_open(database_url):
+    """The next burst, of as many, is answered by them: opening one costs as much as a dozen reads."""
+    engine = database.engine(database_url)
+
+    def burst() -> set[int]:
+        with ExitStack() as opened:
+            connections = [opened.enter_context(engine.connect()) for _ in range(12)]
+            return {connection.scalar(text("SELECT pg_backend_pid()")) for connection in connections}
+
+    first = burst()
+    assert len(first) == 12
+    assert burst() == first

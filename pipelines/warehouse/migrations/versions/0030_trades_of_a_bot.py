@@ -1,5 +1,5 @@
-"""What a bot's trades came to between two times is summed in the index alone: in the table, where those of all
-bots lie between each other, each of them is on a page of its own."""
+"""What a bot's trades came to between two times is summed in the index alone: in the table, where all bots'
+lie between each other, each of them is on a page of its own."""
 
 from alembic import op
 
