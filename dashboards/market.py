@@ -41,8 +41,8 @@ View = tuple[float, float]
 LOADED = 500
 MOST = 750
 """Candles in view before the next longer timeframe is drawn."""
-ASIDE = 0.25
-"""Of the view, loaded on either side of it, so that panning needs no question."""
+ASIDE = 0.5
+"""Of the view, loaded on either side of it, so that a pan by up to half of it needs no question."""
 MOST_INDICATORS = 8
 MOST_PERIOD = 1_000
 
@@ -253,6 +253,7 @@ def _look_at(layout: dict[str, Any], view: View, candles: pl.DataFrame) -> None:
     ranges = (list(view), *fitted(_seen(candles, view)))
     for name, found in zip(("xaxis", "yaxis", "yaxis2"), ranges, strict=True):
         layout[name]["range"] = found
+    layout["meta"]["view"] = list(view)
 
 
 def _from(candles: pl.DataFrame, start_ms: float) -> pl.DataFrame:

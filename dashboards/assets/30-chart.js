@@ -184,6 +184,24 @@
     }), Math.max(graph._dragging ? 100 : 0, last.at + 2 * last.took - performance.now()));
   }
 
+  // When no hand drags it any more: what is drawn under one is torn from it.
+  function still(graph) {
+    return new Promise((done) => {
+      const look = () => { if (graph._dragging && graph.isConnected) setTimeout(look, 50); else done(); };
+      look();
+    });
+  }
+
+  // A figure as it comes from the server, with another stretch of time in view and the axes fitted to that.
+  function lookingAt(figure, range) {
+    const layout = { ...figure.layout };
+    ["xaxis", "yaxis", "yaxis2"].forEach((name) => { layout[name] = { ...layout[name] }; });
+    layout.xaxis.range = range;
+    const moved = { ...figure, layout };
+    applyFit(moved);
+    return moved;
+  }
+
   // Whether Dash listens already: it does once the first drawing is done, to this event last.
   function isBound(graph) {
     return Boolean(graph._ev) && graph._ev.listeners("plotly_unhover").length > 0;
@@ -225,5 +243,7 @@
     state.pricedMs = newest.t;
   }
 
-  window.tcpChart = { graphOf, apply, attach, isBound, refit, settle, fit, firstMs, lastMs, setCandle, takePrice };
+  window.tcpChart = {
+    graphOf, rangeOf, apply, attach, isBound, refit, settle, still, lookingAt, fit, firstMs, lastMs, setCandle, takePrice,
+  };
 })();

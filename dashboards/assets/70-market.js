@@ -7,9 +7,11 @@
   const MINUTE = 60000;
   const FRAMES = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1440]];
   const MOST = 750, SETTLED_MS = 250, AGAIN_MS = 3000;
-  const market = { meta: null, timer: 0, drawing: 0, price: null, pricedMs: 0, redraws: 0, redrawnAt: 0, fitting: false };
-
-  function asMs(value) { return typeof value === "number" ? value : Date.parse(/Z|\+/.test(value) ? value : value.replace(" ", "T") + "Z"); }
+  const NEAR = 0.25; // of the view: where less than that is left on a side, more is fetched ahead
+  const market = {
+    meta: null, timer: 0, drawing: 0, price: null, pricedMs: 0, redraws: 0, redrawnAt: 0,
+    goal: null, newest: null, movedAt: 0, // goal: the view that a button asked for, until it is drawn
+  };
 
   function frameFor(wanted, span) {
     const from = FRAMES.findIndex((frame) => frame[0] === wanted);
@@ -21,17 +23,24 @@
     window.dash_clientside.set_props("market-view", { data: view });
   }
 
-  // Only where what is loaded does not do: the rest of zooming and panning costs no question.
-  function look(graph) {
-    const meta = market.meta, range = graph.layout.xaxis.range;
+  function isMissing(range, room) {
+    const meta = market.meta;
+    return (range[0] - room < meta.from && meta.from > meta.first) || (range[1] + room > meta.to && meta.to < meta.until);
+  }
+
+  // Only where what is loaded does not do: the rest of zooming and panning costs no question. A first move is
+  // answered at once; the wheel, which moves many times, when it rests. What is fetched ahead waits for that, too.
+  function look(graph, isFirst) {
+    const meta = market.meta, range = C.rangeOf(graph);
     if (!meta || !range) return;
-    const low = asMs(range[0]), high = asMs(range[1]), span = high - low;
-    const left = low < meta.from && meta.from > meta.first;
-    const right = high > meta.to && meta.to < meta.until;
-    const better = frameFor(meta.timeframe, span);
-    if (left || right || (better !== meta.frame && !(meta.stuck && meta.stuck === better))) {
+    const span = range[1] - range[0], better = frameFor(meta.timeframe, span);
+    const isUnfit = better !== meta.frame && !(meta.stuck && meta.stuck === better);
+    if (isUnfit || isMissing(range, isFirst ? 0 : NEAR * span)) {
       market.expected = better;
-      ask([Math.round(low), Math.round(high)]);
+      market.goal = null; // wherever the reader goes meanwhile stays in view
+      ask(range.map(Math.round));
+    } else if (isFirst) {
+      market.timer = setTimeout(() => look(graph, false), SETTLED_MS);
     }
   }
 
@@ -41,7 +50,10 @@
     graph.on("plotly_relayout", (change) => {
       if (!Object.keys(change).some((key) => key.startsWith("xaxis"))) return;
       clearTimeout(market.timer);
-      market.timer = setTimeout(() => look(graph), SETTLED_MS);
+      const isFirst = performance.now() - market.movedAt > 2 * SETTLED_MS;
+      market.movedAt = performance.now();
+      if (isFirst) look(graph, true);
+      else market.timer = setTimeout(() => look(graph, false), SETTLED_MS);
     });
   }
 
@@ -132,6 +144,19 @@
       if (book && meta && book.symbol === meta.symbol) drawBook(book, meta.decimals);
       return NONE();
     },
+    // What the reader moved to while the candles were on their way stays in view.
+    async figure(figure) {
+      market.newest = figure;
+      const graph = C.graphOf("market-chart");
+      if (!figure || !graph || !graph.layout) return figure;
+      await C.still(graph);
+      if (market.newest !== figure) return NONE();
+      const range = C.rangeOf(graph), view = figure.layout.meta.view, goal = market.goal;
+      if (!view || !range) return figure;
+      if (!goal || goal[0] !== view[0] || goal[1] !== view[1]) return C.lookingAt(figure, range);
+      market.goal = null;
+      return figure;
+    },
     drawn(meta) {
       if (!meta) return NONE();
       if (!market.meta || market.meta.symbol !== meta.symbol) market.price = null;
@@ -149,7 +174,7 @@
       C.takePrice(market, push);
       drawHead();
       const graph = C.graphOf("market-chart");
-      const range = graph && graph.layout && graph.layout.xaxis && graph.layout.xaxis.range;
+      const range = graph && graph.layout && C.rangeOf(graph);
       // Indicators are computed on the server: a candle that closed brings their next values.
       const closed = meta.lines > 0 && range && (push.candles || []).some((candle) => candle.final && candle.t > meta.over);
       if (!meta.newest || !graph || !graph.data || !window.Plotly) return NONE();
@@ -158,7 +183,7 @@
       if (!(result === "redraw" || closed) || performance.now() - market.redrawnAt < AGAIN_MS) return NONE();
       market.redrawnAt = performance.now();
       market.redraws += 1;
-      if (range) ask([asMs(graph.layout.xaxis.range[0]), asMs(graph.layout.xaxis.range[1])]);
+      if (range) ask(market.goal || range.map(Math.round));
       return range ? NONE() : market.redraws;
     },
     choices(kept, ready) {
@@ -190,6 +215,7 @@
     const to = Math.min(S.exchangeNow(), Math.max(market.meta.until, drawn));
     const span = Number(button.dataset.spanHours) * 60 * MINUTE;
     market.expected = frameFor(market.meta.timeframe, span);
-    ask([Math.round(to - span), Math.round(to + span / 40)]);
+    market.goal = [Math.round(to - span), Math.round(to + span / 40)];
+    ask(market.goal);
   });
 })();

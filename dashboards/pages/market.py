@@ -63,6 +63,7 @@ async def layout(services: Services, query: dict[str, str]) -> Any:
             dcc.Store(id="market-ready", data={name: [*lines] for name, lines in market.TEMPLATES.items()}),
             dcc.Store(id="market-kept", storage_type="local", data={}),
             dcc.Store(id="market-view"),
+            dcc.Store(id="market-figure"),
             dcc.Store(id="market-meta"),
             dcc.Store(id="market-redraw"),
             dcc.Interval(id="market-clock", interval=EVERY_MS),
@@ -190,7 +191,7 @@ def register(dash: Dash, services: Services) -> None:
 def _register_chart(dash: Dash, services: Services) -> None:
     @on(
         dash,
-        Output("market-chart", "figure"),
+        Output("market-figure", "data"),
         Output("market-meta", "data"),
         Output("market-face", "children"),
         Output("market-show", "error"),
@@ -235,6 +236,13 @@ def _register_chart(dash: Dash, services: Services) -> None:
         services.hub.watch(session, Watch(None, symbol, frame, book=True))
         return drawn.figure, drawn.meta, None, None
 
+    in_browser(
+        dash,
+        "tcpMarket.figure",
+        Output("market-chart", "figure"),
+        Input("market-figure", "data"),
+        initial=False,
+    )
     in_browser(
         dash,
         "tcpMarket.drawn",

@@ -1,6 +1,6 @@
 """What an earlier process left open in the ledger of missing trades: closed at the start, or taken over."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import structlog
 from sqlalchemy import Engine
@@ -27,8 +27,9 @@ def adopt_ledger(
     symbol: str,
     continuity: Continuity,
     last_stored_id: int | None,
-    too_large: Hole | None,
+    too_large: Sequence[Hole],
     now_ms: int,
+    unknown: Sequence[Hole] = (),
 ) -> list[Hole]:
     """Bring the open rows of a symbol up to date; returns those that are still to be refilled.
 
@@ -39,9 +40,12 @@ def adopt_ledger(
 
     last_stored_id: None when no trade of the symbol is stored
     now_ms: exchange time
+    unknown: holes that are to be rows from now on
     """
     adopted = []
     with engine.begin() as connection:
+        for first_id, last_id in unknown:
+            record_gap(connection, symbol, first_id, last_id, "open", now_ms, "start")
         closed = close_covered(connection, symbol, now_ms, "start", UNCLOSED)
         for row in ledger_gaps(connection, symbol):
             reason = _beyond_refill(row.first_id, row.last_id, last_stored_id, too_large)
@@ -63,6 +67,18 @@ def adopt_ledger(
     return adopted
 
 
+def unknown_holes(engine: Engine, symbol: str, gaps: Sequence[Gap]) -> list[Hole]:
+    """Of holes between stored trades those of which the ledger has no id: the process was killed between the
+    trades behind a hole and its row."""
+    with engine.connect() as connection:
+        known = ledger_gaps(connection, symbol, (*UNCLOSED, "unfillable")) if gaps else []
+    return [
+        (gap.first_id, gap.last_id)
+        for gap in gaps
+        if not any(row.first_id <= gap.last_id and gap.first_id <= row.last_id for row in known)
+    ]
+
+
 def abandoned(engine: Engine, symbols: Collection[str]) -> dict[str, int]:
     """How many holes are open of symbols that are not collected any more: nobody will close them."""
     with engine.connect() as connection:
@@ -70,11 +86,10 @@ def abandoned(engine: Engine, symbols: Collection[str]) -> dict[str, int]:
 
 
 def _beyond_refill(
-    first_id: int, last_id: int, last_stored_id: int | None, too_large: Hole | None
+    first_id: int, last_id: int, last_stored_id: int | None, too_large: Sequence[Hole]
 ) -> str | None:
     """Why nobody will ask for these ids, if so."""
     if last_stored_id is None:
         return "no trade of the symbol is stored any more"
-    if too_large is not None and first_id >= too_large[0] and last_id <= too_large[1]:
-        return f"part of the hole {too_large[0]} to {too_large[1]}, which candles close"
-    return None
+    around = next((hole for hole in too_large if hole[0] <= first_id and last_id <= hole[1]), None)
+    return around and f"part of the hole {around[0]} to {around[1]}, which candles close"

@@ -72,7 +72,7 @@ async def _resumed(
     stream.take(await asyncio.to_thread(_stored, engine, symbol, point.start_ms))
     new = stream.take(missed)
     _log.info("resumed", symbol=symbol, since_ms=since_ms, new=len(new))
-    return Opened(stream, new, None, [])
+    return Opened(stream, new, [], [])
 
 
 async def _fresh(
@@ -88,12 +88,12 @@ async def _fresh(
     known = Sightings(before[-1].trade_id, before[-1].timestamp_ms) if before else Sightings(None, start_ms)
     stream = SymbolStream(symbol, timeframes, start_ms, known)
     new = stream.take(recent)
-    hole = None
+    holes = []
     known_id = new[0].trade_id if new else known.last_id
     if point is not None and known_id is not None and known_id > point.last.trade_id + 1:
-        hole = (point.last.trade_id + 1, known_id - 1)
+        holes = [(point.last.trade_id + 1, known_id - 1)]
     _log.info("started", symbol=symbol, start_ms=start_ms, trades=len(new))
-    return Opened(stream, new, hole, [])
+    return Opened(stream, new, holes, [])
 
 
 class TimeRefiller:

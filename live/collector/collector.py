@@ -228,7 +228,7 @@ class Collector:
         opened = await until_it_answers(
             f"start of {symbol}", lambda: open_it(symbol, self._timeframes, self._rest, self._engine)
         )
-        stream, hole = opened.stream, opened.too_large
+        stream = opened.stream
         refiller = (Refiller if is_numbered else TimeRefiller)(
             symbol,
             stream.continuity,
@@ -242,10 +242,10 @@ class Collector:
         self._streams[symbol], self._refillers[symbol] = stream, refiller
         assert self._tasks is not None
         self._tasks.create_task(refiller.run(), name=f"refill {symbol}")
+        note = "too large to refill by id: its candles come from the exchange's history"
         gaps = []
-        if hole is not None:
-            note = "too large to refill by id: its candles come from the exchange's history"
-            gaps = [GapRecord(symbol, *hole, "unfillable", self._clock.now_ms(), note, "start")]
+        for hole in opened.too_large:
+            gaps.append(GapRecord(symbol, *hole, "unfillable", self._clock.now_ms(), note, "start"))
             self._on_event("warning", "gap_by_candles", f"{symbol}: trades {hole[0]} to {hole[1]} {note}")
         # Together: a kill in between would leave trades behind a hole that nobody knows of.
         self._writer.put(trades=opened.new, gaps=gaps)

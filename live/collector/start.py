@@ -10,7 +10,7 @@ from sqlalchemy import Engine
 from core.continuity import Continuity
 from core.timeframes import Timeframe
 from core.trades import Trade
-from live.collector.adopt import Hole, adopt_ledger
+from live.collector.adopt import Hole, adopt_ledger, unknown_holes
 from live.collector.stream import SymbolStream
 from pipelines.exchanges.base import ExchangeRest
 from pipelines.warehouse.gaps import missing_ids
@@ -30,13 +30,13 @@ class Opened(msgspec.Struct, frozen=True):
     """A symbol's stream, up to date but for gaps.
 
     new: its trades that are not stored yet
-    too_large: first and last id of a hole that candles are to close, if there is one
+    too_large: holes that candles are to close
     adopted: holes that an earlier process left open in the ledger
     """
 
     stream: SymbolStream
     new: list[Trade]
-    too_large: Hole | None
+    too_large: list[Hole]
     adopted: list[Hole]
 
 
@@ -52,25 +52,31 @@ async def open_stream(
     recent = await rest.recent_trades(symbol)
     last_id = None if point is None else point.last.trade_id
     now_ms = recent[-1].timestamp_ms if recent else await rest.server_time_ms()
+    unknown: list[Hole] = []
     if point is not None and last_id is not None:
         newest = recent[-1].trade_id if recent else last_id
-        if newest - last_id <= largest_refill and (newest >= last_id or _lags(recent, point)):
-            stream = await asyncio.to_thread(_resumed, symbol, timeframes, engine, point)
-            if sum(gap.size for gap in stream.continuity.gaps) <= largest_refill:
-                # Before anything new is taken: the ledger is compared with what is stored.
-                adopted = await asyncio.to_thread(
-                    adopt_ledger, engine, symbol, stream.continuity, last_id, None, now_ms
-                )
-                _log.info("resumed", symbol=symbol, last_id=last_id, behind=newest - last_id)
-                return Opened(stream, stream.take(recent), None, adopted)
+        stream = await asyncio.to_thread(_resumed, symbol, timeframes, engine, point)
+        gaps = stream.continuity.gaps
+        is_near = newest - last_id <= largest_refill and (newest >= last_id or _lags(recent, point))
+        if is_near and sum(gap.size for gap in gaps) <= largest_refill:
+            # Before anything new is taken: the ledger is compared with what is stored.
+            adopted = await asyncio.to_thread(
+                adopt_ledger, engine, symbol, stream.continuity, last_id, [], now_ms
+            )
+            _log.info("resumed", symbol=symbol, last_id=last_id, behind=newest - last_id)
+            return Opened(stream, stream.take(recent), [], adopted)
+        # A stream that begins anew does not see the holes between the trades that are stored.
+        unknown = await asyncio.to_thread(unknown_holes, engine, symbol, gaps)
     stream, known = await _fresh(symbol, timeframes, rest, recent)
-    too_large = None
+    too_large: list[Hole] = []
     if last_id is not None:
         first_known = known[0].first_id if known else (stream.continuity.last_id or last_id) + 1
-        too_large = (last_id + 1, first_known - 1) if last_id + 1 < first_known else None
+        unknown = [(first, min(last, first_known - 1)) for first, last in unknown if first < first_known]
+        too_large = [hole for hole in unknown if hole[1] - hole[0] >= largest_refill]
+        too_large += [(last_id + 1, first_known - 1)] if last_id + 1 < first_known else []
     new = await asyncio.to_thread(_unstored, engine, symbol, known)
     adopted = await asyncio.to_thread(
-        adopt_ledger, engine, symbol, stream.continuity, last_id, too_large, now_ms
+        adopt_ledger, engine, symbol, stream.continuity, last_id, too_large, now_ms, unknown
     )
     return Opened(stream, new, too_large, adopted)
 

@@ -6,15 +6,18 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
+from msgspec import structs
 from sqlalchemy import text
 
 from core.candles import Candle
 from core.timeframes import Timeframe
 from core.trades import Side, Trade
+from live.collector.adopt import Hole
 from live.collector.start import Opened, open_stream
 from pipelines.lake.archive import archive_raw_trades
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.gaps import ledger_gaps, record_gap
 from pipelines.warehouse.trades import copy_trades
 from tests.exchange import FakeExchange, aggregated
 
@@ -69,7 +72,7 @@ async def test_a_rest_that_lags_behind_what_is_stored_stores_nothing_twice(datab
     store(database_url, aggregated(tape))
     found = await opened(database_url, StandingExchange(tape, NOON + 20_000, lag_ms=3_000))
     assert found.stream.continuity.last_id == tape[-1].trade_id
-    assert found.too_large is None
+    assert found.too_large == []
     assert stored_matches(database_url) == (100, 100)
 
 
@@ -81,7 +84,46 @@ async def test_a_start_anew_in_a_minute_that_is_partly_stored_stores_the_rest_of
     found = await opened(database_url, StandingExchange(tape, NOON + 20_000), largest_refill=10)
     assert stored_matches(database_url) == (100, 100)
     assert found.stream.trades == 100
-    assert found.too_large is None
+    assert found.too_large == []
+
+
+LONG_AFTER = NOON + 3_600_000
+
+
+def long_after(first_id: int) -> list[Trade]:
+    """A hundred matches an hour later."""
+    return [
+        structs.replace(trade, timestamp_ms=trade.timestamp_ms + LONG_AFTER - NOON)
+        for trade in matches(100, first_id)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("known", "too_large", "adopted"),
+    [
+        ([], [(1_061, 1_090), (1_101, 1_999)], [(1_021, 1_025)]),
+        ([(1_061, 1_090)], [(1_101, 1_999)], [(1_021, 1_025), (1_061, 1_090)]),
+    ],
+)
+async def test_holes_that_a_killed_process_did_not_write_down_are_in_the_ledger_after_a_start_anew(
+    database_url: str, known: list[Hole], too_large: list[Hole], adopted: list[Hole]
+) -> None:
+    """Five ids are asked for, thirty are left to candles, unless the ledger knows of them: then it is as it
+    was. What the killed process had stored behind them stays."""
+    tape = matches(100)
+    stored = tape[:20] + tape[25:60] + tape[90:]
+    store(database_url, stored)
+    with engine_of(database_url).begin() as connection:
+        for hole in known:
+            record_gap(connection, SYMBOL, *hole, "open", NOON)
+    exchange = StandingExchange(tape + long_after(2_000), LONG_AFTER + 30_000)
+    found = await opened(database_url, exchange, largest_refill=20)
+    assert (found.too_large, found.adopted) == (too_large, adopted)
+    assert found.stream.continuity.missing_within(1_021, 1_025)
+    with engine_of(database_url).connect() as connection:
+        rows = [(row.first_id, row.last_id) for row in ledger_gaps(connection, SYMBOL)]
+        done = [(row.first_id, row.last_id) for row in ledger_gaps(connection, SYMBOL, ("unfillable",))]
+    assert (rows, done) == (adopted, [hole for hole in too_large if hole[1] < 1_100])
 
 
 async def test_trades_that_left_for_the_lake_are_gone_on_from(database_url: str, tmp_path: Path) -> None:
@@ -96,4 +138,4 @@ async def test_trades_that_left_for_the_lake_are_gone_on_from(database_url: str,
     assert archive_raw_trades(database_url, str(tmp_path), SYMBOL, day, drop=True).dropped == 600
     found = await opened(database_url, StandingExchange(tape, NOON + 200_000))
     assert [(gap.first_id, gap.last_id) for gap in found.stream.continuity.gaps] == [(1_301, 1_500)]
-    assert found.stream.continuity.last_id == tape[-1].trade_id and found.too_large is None
+    assert found.stream.continuity.last_id == tape[-1].trade_id and found.too_large == []

@@ -100,7 +100,7 @@ def test_a_start_closes_what_was_stored_and_takes_over_the_rest(engine):
     record(engine, 41, 44, "open")  # the trade behind it was never stored
     continuity = Continuity(7)
     continuity.take([trade(30), trade(40)])
-    assert adopt_ledger(engine, SYMBOL, continuity, 40, None, NOON + 99) == [(4, 6), (31, 35), (41, 44)]
+    assert adopt_ledger(engine, SYMBOL, continuity, 40, [], NOON + 99) == [(4, 6), (31, 35), (41, 44)]
     assert rows(engine)[0] == (2, 3, "refilled", "feed", "start")
     assert continuity.gaps[0] == Gap(4, 6, NOON + 3, NOON + 7)
     assert [(gap.first_id, gap.last_id) for gap in continuity.gaps] == [(4, 6), (8, 29), (31, 39)]
@@ -111,14 +111,14 @@ def test_rows_in_a_hole_that_is_too_large_are_closed_with_it(engine):
     record(engine, 5, 6, "open")
     record(engine, 12, 15, "open", "refilling")
     continuity = Continuity(90_000)
-    assert adopt_ledger(engine, SYMBOL, continuity, 10, (11, 89_999), NOON) == [(5, 6)]
+    assert adopt_ledger(engine, SYMBOL, continuity, 10, [(11, 89_999)], NOON) == [(5, 6)]
     assert rows(engine)[1] == (12, 15, "unfillable", "feed", "start")
     assert [(gap.first_id, gap.last_id) for gap in continuity.gaps] == [(5, 6)]
 
 
 def test_a_symbol_of_which_nothing_is_stored_leaves_no_row_open(engine):
     record(engine, 5, 6, "open")
-    assert adopt_ledger(engine, SYMBOL, Continuity(), None, None, NOON) == []
+    assert adopt_ledger(engine, SYMBOL, Continuity(), None, [], NOON) == []
     assert rows(engine)[0][2:] == ("unfillable", "feed", "start")
 
 
@@ -127,7 +127,7 @@ def test_what_was_found_not_to_exist_is_not_asked_for_at_every_start(engine):
     record(engine, 5, 6, "open", "unfillable", by="refill")
     continuity = Continuity(4)
     continuity.take([trade(7)])
-    assert adopt_ledger(engine, SYMBOL, continuity, 7, None, NOON) == []
+    assert adopt_ledger(engine, SYMBOL, continuity, 7, [], NOON) == []
     assert continuity.gaps == []
 
 

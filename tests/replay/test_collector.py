@@ -119,16 +119,18 @@ async def test_a_collector_that_was_stopped_goes_on_where_it_was(database_url):
 
 
 async def test_a_hole_too_large_to_refill_by_id_is_closed_by_the_exchanges_candles(database_url):
+    """The hole comes long after the first collector was told to stop, however slow the machine is."""
+    hole_ms = MIDNIGHT + 23 * 60_000  # the last trade of twenty minutes may be two and a half later
     later = [
         msgspec.structs.replace(trade, trade_id=trade.trade_id + 100_000)
-        for trade in tape_of(minutes=20, start_ms=MIDNIGHT + 6 * 60_000, seed=9)
+        for trade in tape_of(minutes=20, start_ms=hole_ms, seed=9)
     ]
-    tape = tape_of(minutes=6, start_ms=MIDNIGHT, seed=9) + later
+    tape = tape_of(minutes=20, start_ms=MIDNIGHT, seed=9) + later
     exchange = FakeExchange(tape, MIDNIGHT + 10_000, SPEED)
     async with collecting(exchange, database_url, MemoryBus()):
         await until(lambda: closed_through(database_url) >= MIDNIGHT + 3 * 60_000)
-    await until(lambda: exchange.now_ms() >= MIDNIGHT + 10 * 60_000)
-    target = MIDNIGHT + 14 * 60_000
+    await until(lambda: exchange.now_ms() >= hole_ms + 4 * 60_000)
+    target = hole_ms + 8 * 60_000
     async with collecting(exchange, database_url, MemoryBus()) as collector:
         await until(lambda: closed_through(database_url) >= target)
         await until(lambda: collector.health()["history"] == "complete")

@@ -1,0 +1,122 @@
+"""A chart of more candles than are loaded, moved while others are on their way, in a real browser over a real
+PostgreSQL: what the reader moved to stays in view."""
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from playwright.sync_api import Page, Route
+from sqlalchemy import text
+
+from tests.dashboard_seed import seed
+from tests.dashboard_server import running, until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.browser, pytest.mark.timeout(600)]
+
+OLDER = """
+    INSERT INTO market_data (exchange, symbol, timeframe, timestamp, open, high, low, close, volume,
+                             trades_count, source)
+    SELECT 'okx', 'BTC-USDT', '1m', date_trunc('minute', now()) - n * interval '1 minute', 61000 + n % 97,
+           61100 + n % 97, 60900 + n % 97, 61000 + n % 89, 1, 9, 'exchange'
+    FROM generate_series(0, 5 * 1440) AS n ON CONFLICT DO NOTHING
+"""
+GRAPH = "document.querySelector('#market-chart .js-plotly-plot')"
+ASKED = re.compile("_dash-update-component")
+RANGE = f"""() => {GRAPH}.layout.xaxis.range.map((x) => typeof x === "number" ? x : Date.parse(x + "Z"))"""
+LOADED_FROM = f"() => {GRAPH}.data[0].x[0]"
+MOVE = f"""(share) => {{
+  const range = {GRAPH}.layout.xaxis.range.map((x) => typeof x === "number" ? x : Date.parse(x + "Z"));
+  const step = (range[1] - range[0]) * share;
+  return Plotly.relayout({GRAPH}, {{ "xaxis.range": [range[0] - step, range[1] - step] }});
+}}"""
+SETTLED_MS = 1_500
+
+
+@pytest.fixture
+def chart(database_url, redis_url, unused_port, tmp_path, page) -> Iterator[Page]:
+    """The market page with six hours of five days in view, as much of it loaded as is by then."""
+    with running(database_url, redis_url, unused_port, tmp_path) as client:
+        seed(client.database, time.time_ns() // 1_000_000, minutes=240)
+        with client.database.begin() as connection:
+            connection.execute(text(OLDER))
+        page.goto(f"{client.url}/market?symbol=BTC-USDT&timeframe=1m")
+        page.wait_for_selector("#market-box:not(.waiting) .js-plotly-plot")
+        page.get_by_role("button", name="Show 6h").click()
+        page.wait_for_timeout(SETTLED_MS)
+        yield page
+
+
+def low(page: Page) -> float:
+    """Beginning of what is in view, epoch ms."""
+    return float(page.evaluate(RANGE)[0])
+
+
+def width(page: Page) -> float:
+    begin, end = page.evaluate(RANGE)
+    return float(end - begin)
+
+
+@contextmanager
+def held_back(page: Page) -> Iterator[list[Route]]:
+    """What the page asks of the market's candles meanwhile, unanswered until the end."""
+    held: list[Route] = []
+    is_over = False
+
+    def hold(route: Route) -> None:
+        if (
+            is_over
+            or '"market-view.data"' not in (route.request.post_data or "").partition("changedPropIds")[2]
+        ):
+            route.continue_()
+        else:
+            held.append(route)
+
+    page.route(ASKED, hold)
+    yield held
+    is_over = True
+    for route in held:
+        route.continue_()
+
+
+def test_a_move_while_candles_are_on_their_way_is_not_undone(chart):
+    begin, step = low(chart), width(chart)
+    with held_back(chart) as held:
+        chart.evaluate(MOVE, 0.8)
+        until(lambda: chart.wait_for_timeout(20) or held, 10, "the question")
+        chart.evaluate(MOVE, -0.1)
+    chart.wait_for_timeout(SETTLED_MS)
+    assert low(chart) == pytest.approx(begin - 0.7 * step, abs=2)
+    assert chart.evaluate(LOADED_FROM) <= low(chart), "what is in view was not drawn"
+
+
+def test_a_hand_that_drags_is_not_disturbed_by_what_arrives(chart):
+    box = chart.locator("#market-chart .nsewdrag").first.bounding_box()
+    assert box is not None
+    y, left = box["y"] + box["height"] / 2, box["x"] + 100
+    begin, step, across = low(chart), width(chart), box["width"]
+    drawn_from = chart.evaluate(LOADED_FROM)
+    with held_back(chart) as held:
+        chart.evaluate(MOVE, 0.8)
+        until(lambda: chart.wait_for_timeout(20) or held, 10, "the question")
+        chart.mouse.move(left, y)
+        chart.mouse.down()
+        chart.mouse.move(left + 100, y, steps=5)
+    chart.wait_for_timeout(SETTLED_MS)
+    assert chart.evaluate(LOADED_FROM) == drawn_from, "it was drawn under the hand"
+    chart.mouse.move(left + 200, y, steps=5)
+    chart.mouse.up()
+    chart.wait_for_timeout(SETTLED_MS)
+    assert low(chart) == pytest.approx(begin - (0.8 + 200 / across) * step, rel=1e-7)
+    assert chart.evaluate(LOADED_FROM) <= low(chart), "what is in view was not drawn"
+
+
+def test_what_a_short_pan_shows_is_there_and_more_is_fetched_ahead(chart):
+    """By four tenths of the view, again and again: each time the candles are there when it is painted."""
+    for _ in range(4):
+        chart.evaluate(MOVE, 0.4)
+        assert chart.evaluate(LOADED_FROM) <= low(chart) + 60_000, "a pan had to wait for candles"
+        begin = low(chart)
+        chart.wait_for_timeout(SETTLED_MS)
+        assert low(chart) == begin, "what was fetched ahead moved the view"
