@@ -30,7 +30,7 @@ class Settings(BaseSettings):
         15,
         ge=3,
         le=100,
-        description="Connections to PostgreSQL a process has at most; those it opened stay open",
+        description="Connections to PostgreSQL of a pool at most; they stay open. A process has one or two",
     )
     prepared_statements: bool = Field(
         True, description="false behind a pooler that shares connections by transaction (pgbouncer)"

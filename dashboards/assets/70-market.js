@@ -7,10 +7,12 @@
   const MINUTE = 60000;
   const FRAMES = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1440]];
   const MOST = 750, SETTLED_MS = 250, AGAIN_MS = 3000;
+  const GOAL_MS = 15000; // a button that is not answered by then is forgotten
   const NEAR = 0.25; // of the view: where less than that is left on a side, more is fetched ahead
   const market = {
     meta: null, timer: 0, drawing: 0, price: null, pricedMs: 0, redraws: 0, redrawnAt: 0,
-    goal: null, newest: null, movedAt: 0, // goal: the view that a button asked for, until it is drawn
+    goal: null, goalAt: 0, // the view that a button asked for, until it is drawn
+    newest: null, movedAt: 0, hasMoved: false, isBehind: false,
   };
 
   function frameFor(wanted, span) {
@@ -19,9 +21,13 @@
     return (found || FRAMES[FRAMES.length - 1])[0];
   }
 
+  function isSame(one, other) { return one[0] === other[0] && one[1] === other[1]; }
+
   function ask(view) {
     window.dash_clientside.set_props("market-view", { data: view });
   }
+
+  function goalNow() { return performance.now() - market.goalAt < GOAL_MS ? market.goal : null; }
 
   function isMissing(range, room) {
     const meta = market.meta;
@@ -29,7 +35,7 @@
   }
 
   // Only where what is loaded does not do: the rest of zooming and panning costs no question. A first move is
-  // answered at once; the wheel, which moves many times, when it rests. What is fetched ahead waits for that, too.
+  // answered at once, those that follow soon, as the wheel's, when it rests. What is fetched ahead waits for that, too.
   function look(graph, isFirst) {
     const meta = market.meta, range = C.rangeOf(graph);
     if (!meta || !range) return;
@@ -69,6 +75,11 @@
     watch(graph);
     C.settle(graph);
     box.classList.remove("waiting");
+    const { isBehind, hasMoved } = market, range = C.rangeOf(graph);
+    market.isBehind = market.hasMoved = false;
+    // What came may not do for where the reader is by now.
+    if (isBehind && range) ask(range.map(Math.round));
+    else if (hasMoved) look(graph, false);
   }
 
   function drawHead() {
@@ -149,13 +160,17 @@
       market.newest = figure;
       const graph = C.graphOf("market-chart");
       if (!figure || !graph || !graph.layout) return figure;
+      market.isBehind = Boolean(graph._dragging); // pushes go by meanwhile
       await C.still(graph);
       if (market.newest !== figure) return NONE();
-      const range = C.rangeOf(graph), view = figure.layout.meta.view, goal = market.goal;
+      const range = C.rangeOf(graph), view = figure.layout.meta.view, goal = goalNow();
       if (!view || !range) return figure;
-      if (!goal || goal[0] !== view[0] || goal[1] !== view[1]) return C.lookingAt(figure, range);
-      market.goal = null;
-      return figure;
+      if (goal && isSame(goal, view)) {
+        market.goal = null;
+        return figure;
+      }
+      market.hasMoved = !isSame(range.map(Math.round), view);
+      return C.lookingAt(figure, range);
     },
     drawn(meta) {
       if (!meta) return NONE();
@@ -174,16 +189,18 @@
       C.takePrice(market, push);
       drawHead();
       const graph = C.graphOf("market-chart");
-      const range = graph && graph.layout && C.rangeOf(graph);
+      // What is drawn is another stretch yet: a figure of this one is about to come.
+      if (!graph || !graph.layout || graph.layout.uirevision !== meta.revision) return NONE();
+      const range = C.rangeOf(graph);
       // Indicators are computed on the server: a candle that closed brings their next values.
       const closed = meta.lines > 0 && range && (push.candles || []).some((candle) => candle.final && candle.t > meta.over);
-      if (!meta.newest || !graph || !graph.data || !window.Plotly) return NONE();
+      if (!meta.newest || !graph.data || !window.Plotly) return NONE();
       const tolerant = performance.now() - market.redrawnAt < 20000;
       const result = push.redraw ? "redraw" : C.apply(graph, push, meta.timeframe_ms, false, tolerant);
       if (!(result === "redraw" || closed) || performance.now() - market.redrawnAt < AGAIN_MS) return NONE();
       market.redrawnAt = performance.now();
       market.redraws += 1;
-      if (range) ask(market.goal || range.map(Math.round));
+      if (range) ask(goalNow() || range.map(Math.round));
       return range ? NONE() : market.redraws;
     },
     choices(kept, ready) {
@@ -215,7 +232,9 @@
     const to = Math.min(S.exchangeNow(), Math.max(market.meta.until, drawn));
     const span = Number(button.dataset.spanHours) * 60 * MINUTE;
     market.expected = frameFor(market.meta.timeframe, span);
+    clearTimeout(market.timer);
     market.goal = [Math.round(to - span), Math.round(to + span / 40)];
+    market.goalAt = performance.now();
     ask(market.goal);
   });
 })();

@@ -1,6 +1,6 @@
 """What an earlier process left open in the ledger of missing trades: closed at the start, or taken over."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import structlog
 from sqlalchemy import Engine
@@ -8,6 +8,7 @@ from sqlalchemy import Engine
 from core.continuity import Continuity, Gap
 from pipelines.warehouse.gaps import (
     UNCLOSED,
+    LedgerGap,
     close_covered,
     ledger_gaps,
     missing_ids,
@@ -68,15 +69,29 @@ def adopt_ledger(
 
 
 def unknown_holes(engine: Engine, symbol: str, gaps: Sequence[Gap]) -> list[Hole]:
-    """Of holes between stored trades those of which the ledger has no id: the process was killed between the
-    trades behind a hole and its row."""
+    """Of holes between stored trades what the ledger has no row of: the process was killed between the
+    trades behind a hole and its row. One whose first side is stored no more may be in the lake."""
+    if not gaps:
+        return []
     with engine.connect() as connection:
-        known = ledger_gaps(connection, symbol, (*UNCLOSED, "unfillable")) if gaps else []
-    return [
-        (gap.first_id, gap.last_id)
-        for gap in gaps
-        if not any(row.first_id <= gap.last_id and gap.first_id <= row.last_id for row in known)
-    ]
+        known = ledger_gaps(connection, symbol, (*UNCLOSED, "unfillable"))
+        return [
+            hole
+            for gap in gaps
+            if not missing_ids(connection, symbol, gap.first_id - 1, gap.first_id - 1)
+            for hole in _without(gap.first_id, gap.last_id, known)
+        ]
+
+
+def _without(first_id: int, last_id: int, rows: Sequence[LedgerGap]) -> Iterator[Hole]:
+    """What the rows, lowest first, leave of these ids."""
+    for row in rows:
+        if row.first_id <= last_id and first_id <= row.last_id:
+            if first_id < row.first_id:
+                yield first_id, row.first_id - 1
+            first_id = row.last_id + 1
+    if first_id <= last_id:
+        yield first_id, last_id
 
 
 def abandoned(engine: Engine, symbols: Collection[str]) -> dict[str, int]:

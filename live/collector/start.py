@@ -75,8 +75,9 @@ async def open_stream(
         too_large = [hole for hole in unknown if hole[1] - hole[0] >= largest_refill]
         too_large += [(last_id + 1, first_known - 1)] if last_id + 1 < first_known else []
     new = await asyncio.to_thread(_unstored, engine, symbol, known)
+    small = [hole for hole in unknown if hole not in too_large]
     adopted = await asyncio.to_thread(
-        adopt_ledger, engine, symbol, stream.continuity, last_id, too_large, now_ms, unknown
+        adopt_ledger, engine, symbol, stream.continuity, last_id, too_large, now_ms, small
     )
     return Opened(stream, new, too_large, adopted)
 

@@ -91,6 +91,20 @@ def test_a_move_while_candles_are_on_their_way_is_not_undone(chart):
     assert chart.evaluate(LOADED_FROM) <= low(chart), "what is in view was not drawn"
 
 
+def test_a_move_back_while_candles_are_on_their_way_leaves_nothing_blank(chart):
+    """What comes is around where the reader was: what is in view by then is asked for again."""
+    begin = low(chart)
+    with held_back(chart) as held:
+        chart.evaluate(MOVE, 0.8)
+        until(lambda: chart.wait_for_timeout(20) or held, 10, "the question")
+        chart.evaluate(MOVE, -0.8)
+        chart.wait_for_timeout(SETTLED_MS // 2)
+    chart.wait_for_timeout(SETTLED_MS)
+    assert low(chart) == pytest.approx(begin, abs=2)
+    newest = chart.evaluate(f"() => {GRAPH}.data[0].x.at(-1)")
+    assert newest >= time.time() * 1000 - 180_000, "what is newest is not drawn"
+
+
 def test_a_hand_that_drags_is_not_disturbed_by_what_arrives(chart):
     box = chart.locator("#market-chart .nsewdrag").first.bounding_box()
     assert box is not None

@@ -13,11 +13,16 @@ NAME, TABLE, KEY = "trades_bot_timestamp", "trades", ["bot_id", "timestamp"]
 
 def upgrade() -> None:
     """The index of a bot's trades has what is summed of them, too."""
-    op.drop_index(NAME, TABLE)
-    op.create_index(NAME, TABLE, KEY, postgresql_include=["side", "pnl", "fees"])
+    _replace(["side", "pnl", "fees"])
 
 
 def downgrade() -> None:
     """Back to the times alone."""
+    _replace([])
+
+
+def _replace(included: list[str]) -> None:
+    """The old one goes when the new one is there: trades can be read until then."""
+    op.create_index(f"{NAME}_new", TABLE, KEY, postgresql_include=included)
     op.drop_index(NAME, TABLE)
-    op.create_index(NAME, TABLE, KEY)
+    op.execute(f"ALTER INDEX {NAME}_new RENAME TO {NAME}")
