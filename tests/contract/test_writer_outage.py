@@ -182,7 +182,7 @@ async def test_a_daemon_whose_lock_is_gone_writes_nothing_until_it_has_it_again(
         await until(lambda: writer.written_trades == 100)
         with engine.begin() as connection:
             connection.execute(ENDED)
-        assert other.hold()
+        await until(other.hold)  # a session is told to end, and takes its time
         put(writer, 101, 100)
         await until(lambda: "postgres_away" in told.names())
         assert len(stored(database_url)[0]) == 100
