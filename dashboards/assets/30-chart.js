@@ -3,7 +3,7 @@
 (function () {
   "use strict";
   const F = window.tcpFormat;
-  const KEPT = 3000;
+  const KEPT = 3000, RECENT = 200;
   const FITS_MS = 80; // after the last of several moves
   const UP = "#26a69a66", DOWN = "#ef535066";
 
@@ -184,6 +184,26 @@
     }), Math.max(graph._dragging ? 100 : 0, last.at + 2 * last.took - performance.now()));
   }
 
+  // A chart takes seconds to be drawn while candles go on: those pushed meanwhile are put on the fresh one.
+  function remember(recent, push) {
+    const key = push.symbol + " " + push.timeframe;
+    if (key !== recent.key) recent.candles.clear();
+    recent.key = key;
+    (push.candles || []).forEach((candle) => recent.candles.set(candle.t, candle));
+    while (recent.candles.size > RECENT) recent.candles.delete(recent.candles.keys().next().value);
+  }
+
+  // Returns the newest of them; null where there is none. One that was not over may be so by now: then the fresh
+  // chart knows it better.
+  function catchUp(graph, recent, symbol, timeframe) {
+    if (recent.key !== symbol + " " + timeframe) return null;
+    const first = firstMs(graph), last = lastMs(graph);
+    const isNews = (candle) => candle.t > first && (candle.final || candle.t >= last);
+    const known = [...recent.candles.values()].filter(isNews).sort((a, b) => a.t - b.t);
+    known.forEach((candle) => setCandle(graph, candle));
+    return known.at(-1) || null;
+  }
+
   // When no hand drags it any more: what is drawn under one is torn from it.
   function still(graph) {
     return new Promise((done) => {
@@ -244,6 +264,7 @@
   }
 
   window.tcpChart = {
-    graphOf, rangeOf, apply, attach, isBound, refit, settle, still, lookingAt, fit, firstMs, lastMs, setCandle, takePrice,
+    graphOf, rangeOf, apply, attach, isBound, refit, settle, still, lookingAt, remember, catchUp, fit, lastMs, setCandle,
+    takePrice,
   };
 })();

@@ -9,8 +9,8 @@
   };
   const PENDING = { start: "starting", pause: "pausing", stop: "stopping" };
   const DESIRED = { start: "active", pause: "paused", stop: "stopped" };
-  const live = { meta: null, pending: {}, redraws: 0, drawing: 0, redrawnAt: 0, price: null, pricedMs: 0, key: "", recent: new Map(), redrawAt: 0 };
-  const KEPT_CANDLES = 200, HOLE_AGAIN_MS = 6000;
+  const live = { meta: null, pending: {}, redraws: 0, drawing: 0, redrawnAt: 0, price: null, pricedMs: 0, recent: { key: "", candles: new Map() }, redrawAt: 0 };
+  const HOLE_AGAIN_MS = 6000;
 
   function selected() {
     return new URLSearchParams(window.location.search).get("bot");
@@ -116,24 +116,6 @@
     S.say(element, "closes in " + F.span(left / 1000));
   }
 
-  // A chart takes seconds to be drawn while candles go on: those pushed meanwhile are put on the fresh one.
-  function remember(push) {
-    const key = push.symbol + " " + push.timeframe;
-    if (key !== live.key) live.recent.clear();
-    live.key = key;
-    (push.candles || []).forEach((candle) => live.recent.set(candle.t, candle));
-    while (live.recent.size > KEPT_CANDLES) live.recent.delete(live.recent.keys().next().value);
-  }
-
-  function catchUp(graph) {
-    const meta = live.meta;
-    if (!meta || live.key !== meta.symbol + " " + meta.timeframe) return false;
-    const first = C.firstMs(graph);
-    const known = [...live.recent.values()].filter((candle) => candle.t > first).sort((a, b) => a.t - b.t);
-    known.forEach((candle) => C.setCandle(graph, candle));
-    return known.length > 0;
-  }
-
   // The plotting library may take seconds on a slow machine: look until it has drawn this very figure.
   function whenDrawn(drawing, revision) {
     const box = S.by("chart-box");
@@ -144,7 +126,7 @@
       return;
     }
     C.attach(graph);
-    if (catchUp(graph)) C.refit(graph);
+    if (live.meta && C.catchUp(graph, live.recent, live.meta.symbol, live.meta.timeframe)) C.refit(graph);
     else C.settle(graph);
     box.classList.remove("waiting");
   }
@@ -174,7 +156,7 @@
     table(bots) { return bots || NONE(); },
     chart(push, meta) {
       if (!push) return NONE();
-      remember(push);
+      C.remember(live.recent, push);
       if (!meta) return NONE();
       if (push.symbol !== meta.symbol || push.timeframe !== meta.timeframe || push.bot !== meta.bot) return NONE();
       if (push.redraw || (live.redrawAt && performance.now() >= live.redrawAt)) return redraw();
@@ -214,7 +196,7 @@
     if (frame) go({ timeframe: frame.dataset.timeframe });
   });
   document.addEventListener("tcp-step", (event) => {
-    const names = (live.bots || []).map((bot) => bot.bot_id);
+    const names = [...document.querySelectorAll("[data-bot-row]")].map((row) => row.dataset.botRow);
     if (!names.length || !["/", "/bots"].includes(window.location.pathname)) return;
     const now = Math.max(0, names.indexOf(selected() || (live.meta && live.meta.bot)));
     go({ bot: names[(now + event.detail + names.length) % names.length], timeframe: null, before: null, version: null });

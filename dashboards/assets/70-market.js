@@ -7,14 +7,13 @@
   const MINUTE = 60000;
   const FRAMES = [["1m", 1], ["5m", 5], ["15m", 15], ["1h", 60], ["4h", 240], ["1d", 1440]];
   const MOST = 750, SETTLED_MS = 250, AGAIN_MS = 3000;
-  const EARLY = 200;
   const GOAL_MS = 15000; // a button that is not answered by then is forgotten
   const NEAR = 0.25; // of the view: where less than that is left on a side, more is fetched ahead
   const market = {
     meta: null, timer: 0, drawing: 0, price: null, pricedMs: 0, redraws: 0, redrawnAt: 0,
     goal: null, goalAt: 0, // the view that a button asked for, until it is drawn
     newest: null, movedAt: 0, hasMoved: false,
-    early: [], // pushes that came before the figure that they change
+    recent: { key: "", candles: new Map() },
   };
 
   function frameFor(wanted, span) {
@@ -75,21 +74,20 @@
     }
     C.attach(graph);
     watch(graph);
-    C.settle(graph);
+    catchUp(graph, market.meta);
     box.classList.remove("waiting");
-    catchUp(market.early.splice(0), market.meta);
     // What came may not do for where the reader is by now.
     if (market.hasMoved) look(graph, false);
     market.hasMoved = false;
   }
 
-  // The figure knows of all that is over; of the rest it may not know.
-  function catchUp(pushes, meta) {
-    const isNews = (candle) => candle.final || candle.t > meta.over;
-    pushes.forEach((push) => {
-      const candles = (push.candles || []).filter(isNews);
-      if (candles.length || push.redraw) window.dash_clientside.tcpMarket.push({ ...push, candles }, meta);
-    });
+  // With what was pushed since its candles were read, where they reach to the newest.
+  function catchUp(graph, meta) {
+    const newest = meta.newest ? C.catchUp(graph, market.recent, meta.symbol, meta.frame) : null;
+    if (!newest) return C.settle(graph);
+    C.takePrice(market, { symbol: meta.symbol, candles: [newest] });
+    drawHead();
+    return C.refit(graph);
   }
 
   function drawHead() {
@@ -195,13 +193,13 @@
     },
     push(push, meta) {
       if (!push) return NONE();
-      const graph = C.graphOf("market-chart"), isOfThis = meta && push.symbol === meta.symbol && push.timeframe === meta.frame;
-      const isDrawn = isOfThis && graph && graph.layout && graph.layout.uirevision === meta.revision;
-      if (!isDrawn) market.early = [...market.early.slice(1 - EARLY), push];
-      if (!isOfThis) return NONE();
+      C.remember(market.recent, push);
+      if (!meta || push.symbol !== meta.symbol || push.timeframe !== meta.frame) return NONE();
       C.takePrice(market, push);
       drawHead();
-      if (!isDrawn) return NONE();
+      const graph = C.graphOf("market-chart");
+      // What is drawn is another stretch yet: this is put on the figure that is about to come.
+      if (!graph || !graph.layout || graph.layout.uirevision !== meta.revision) return NONE();
       const range = C.rangeOf(graph);
       // Indicators are computed on the server: a candle that closed brings their next values.
       const closed = meta.lines > 0 && range && (push.candles || []).some((candle) => candle.final && candle.t > meta.over);

@@ -57,7 +57,9 @@ class History:
 
     async def run(self, streams: Mapping[str, SymbolStream]) -> None:
         """Load for all symbols; what the exchange refuses is tried again."""
-        starts = {symbol: stream.builder.closed_through_ms for symbol, stream in streams.items()}
+        # What the builder has closed since may wait to be written, behind its trades: a bot that found the
+        # exchange's candle first would judge it without them.
+        starts = {symbol: stream.start_ms for symbol, stream in streams.items()}
         self.state = "first minutes"
         await asyncio.gather(
             *(self._first_minutes(stream, starts[symbol]) for symbol, stream in streams.items())

@@ -39,6 +39,7 @@ class SymbolStream:
         self, symbol: str, timeframes: Iterable[Timeframe], start_ms: int, continuity: Continuity
     ) -> None:
         self.symbol = symbol
+        self.start_ms = start_ms
         self.continuity = continuity
         self.builder = CandleBuilder(symbol, timeframes, start_ms)
         self.trades = 0

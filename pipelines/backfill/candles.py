@@ -31,14 +31,18 @@ async def backfill_candles(
     end_ms: int,
     on_progress: OnProgress | None = None,
     batch: int = BATCH,
+    collected_ms: int | None = None,
 ) -> BackfillReport:
     """Store every confirmed candle of [start_ms, end_ms), that is with a close time in (start_ms, end_ms].
 
     Stored candles are neither fetched nor touched, so a second run fetches nothing and an interrupted one
     goes on where it was. BadInput for a symbol the exchange does not list or a time range without a candle.
+
+    collected_ms: later candles are left to the live collector, which stores them behind their trades; None:
+    nobody collects the symbol
     """
     engine = engine_of(database_url)
-    first, last = await _bounds(rest, timeframe, start_ms, end_ms)
+    first, last = await _bounds(rest, timeframe, start_ms, end_ms, collected_ms)
     holes = await asyncio.to_thread(missing_candles, engine, symbol, timeframe, first, last)
     wanted = sum(end - start for start, end in holes)
     done = rows = 0
@@ -63,17 +67,21 @@ async def backfill_candles(
     )
 
 
-async def _bounds(rest: ExchangeRest, timeframe: Timeframe, start_ms: int, end_ms: int) -> tuple[int, int]:
-    """The range in whole candles, ending no later than the exchange's present."""
+async def _bounds(
+    rest: ExchangeRest, timeframe: Timeframe, start_ms: int, end_ms: int, collected_ms: int | None
+) -> tuple[int, int]:
+    """The range in whole candles, ending no later than the exchange's present, or what is collected."""
     if start_ms >= end_ms:
         raise BadInput("from", "must be before `to`")
     now_ms = await rest.server_time_ms()
     if start_ms >= now_ms:
         raise BadInput("from", "is in the exchange's future")
     first = -(-start_ms // timeframe.ms) * timeframe.ms
-    last = timeframe.open_ms(min(end_ms, now_ms))
+    present_ms, present = (now_ms, "now") if collected_ms is None else (collected_ms, "what is collected")
+    last = timeframe.open_ms(min(end_ms, now_ms, present_ms))
     if first >= last:
-        raise BadInput("to", f"no {timeframe} candle begins and ends between `from` and `to` (and now)")
+        between = f"between `from` and `to` (and {present})"
+        raise BadInput("to", f"no {timeframe} candle begins and ends {between}")
     return first, last
 
 

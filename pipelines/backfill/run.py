@@ -11,7 +11,10 @@ from pipelines.backfill.bulk import BulkReport, backfill_bulk_trades
 from pipelines.backfill.candles import backfill_candles
 from pipelines.backfill.report import BackfillReport, OnProgress
 from pipelines.backfill.trades import backfill_trades
+from pipelines.clock import SystemClock
 from pipelines.exchanges.connect import make_bulk_downloads, make_rest
+from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.health import collected_through_ms
 from pipelines.warehouse.sql import to_ms
 
 
@@ -98,7 +101,10 @@ async def _run(
             return await backfill_trades(
                 rest, database_url, symbol, start_ms, end_ms, on_progress, lake_url=settings.lake_url
             )
-        return await backfill_candles(rest, database_url, symbol, length, start_ms, end_ms, on_progress)
+        collected_ms = collected_through_ms(engine_of(database_url), symbol, SystemClock().now_ms())
+        return await backfill_candles(
+            rest, database_url, symbol, length, start_ms, end_ms, on_progress, collected_ms=collected_ms
+        )
     finally:
         await rest.close()
 

@@ -6,8 +6,8 @@ from typing import Any, Literal
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
-from pipelines.warehouse.sql import to_datetime, to_ms
-from pipelines.warehouse.tables import heartbeats, system_events
+from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
+from pipelines.warehouse.tables import heartbeats, market_data, system_events
 
 Level = Literal["info", "warning", "error"]
 
@@ -47,6 +47,31 @@ def exchange_ms(engine: Engine, wall_ms: int) -> int:
     with engine.connect() as connection:
         seen = connection.execute(latest).scalar()
     return wall_ms if seen is None else to_ms(seen)
+
+
+def collected_through_ms(engine: Engine, symbol: str, wall_ms: int) -> int | None:
+    """Close of the newest stored minute that was built from trades of a symbol that is being collected; None
+    when nobody collects it, or no minute is stored yet."""
+    living = select(heartbeats.c.component).where(
+        heartbeats.c.component == "live",
+        heartbeats.c.timestamp > to_datetime(wall_ms - FRESH_MS),
+        heartbeats.c.details["symbols"].has_key(symbol),
+    )
+    newest = (
+        select(market_data.c.timestamp)
+        .where(
+            market_data.c.exchange == EXCHANGE,
+            market_data.c.symbol == symbol,
+            market_data.c.timeframe == "1m",
+            market_data.c.source != "exchange",
+            living.exists(),
+        )
+        .order_by(market_data.c.timestamp.desc())
+        .limit(1)
+    )
+    with engine.connect() as connection:
+        stored = connection.execute(newest).scalar()
+    return None if stored is None else to_ms(stored)
 
 
 def record_event(

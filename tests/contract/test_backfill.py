@@ -1,19 +1,24 @@
 """Backfills from the simulated exchange into a real PostgreSQL: complete, resumable, idempotent."""
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator
+from decimal import Decimal
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 from sqlalchemy import text
 
+from config.settings import Settings
 from core.candles import Candle
 from core.errors import BadInput, Unavailable
 from core.timeframes import Timeframe
 from core.trades import Trade
 from pipelines.backfill.candles import backfill_candles
 from pipelines.backfill.report import Progress
+from pipelines.backfill.run import run_backfill
 from pipelines.backfill.trades import backfill_trades
+from pipelines.clock import SystemClock
 from pipelines.exchanges.okx.requests import Requester
 from pipelines.exchanges.okx.rest import OkxRest
 from pipelines.exchanges.sim.options import SimOptions
@@ -23,6 +28,7 @@ from pipelines.lake.trades import read_all_trades
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.coverage import candle_totals, missing_candles, trade_totals
 from pipelines.warehouse.database import engine
+from pipelines.warehouse.health import FRESH_MS, beat
 from pipelines.warehouse.sql import to_datetime
 from pipelines.warehouse.trades import copy_trades
 
@@ -177,6 +183,29 @@ async def test_a_candle_that_was_collected_meanwhile_is_left_alone(database_url:
     assert [(round(row.timestamp.timestamp() * 1000), *row[1:]) for row in rows] == [
         (start + 8 * MINUTE, 0, 3)
     ]
+
+
+async def test_what_is_being_collected_is_left_to_the_collector(database_url: str, sim: RunningSim):
+    """A bot must not find a candle whose trades are still on their way. A daemon that has been silent for
+    long collects nothing."""
+    at = END_MS - HOUR
+    own = Candle(SYMBOL, Timeframe.M1, at, *(Decimal(60_000),) * 4, Decimal(1), 3, "trades")
+    with engine(database_url).begin() as connection:
+        upsert_candles(connection, [own])
+    settings = Settings(database_url=database_url, okx_rest_url=sim.rest_url)
+
+    def fetch(start_ms: int) -> int:
+        return run_backfill(settings, "candles", SYMBOL, "1m", start_ms, END_MS).end_ms
+
+    wall_ms = SystemClock().now_ms()
+    beat(engine(database_url), "live", wall_ms, NOW_MS, {"symbols": {SYMBOL: {}}})
+    assert await asyncio.to_thread(fetch, at - HOUR) == at
+    with pytest.raises(BadInput, match="collected"):
+        await asyncio.to_thread(fetch, at)
+    beat(engine(database_url), "live", wall_ms - FRESH_MS - 1, NOW_MS, {"symbols": {SYMBOL: {}}})
+    assert await asyncio.to_thread(fetch, at) == END_MS
+    beat(engine(database_url), "live", wall_ms, NOW_MS, {"symbols": {"ETH-USDT": {}}})
+    assert await asyncio.to_thread(fetch, at) == END_MS
 
 
 async def test_progress_reaches_its_end(database_url: str, rest: Counting):

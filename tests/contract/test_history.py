@@ -88,3 +88,21 @@ async def test_minutes_that_the_exchange_confirms_late_are_waited_for(database_u
     released = [candle for _ in range(2) for candle in stream.builder.close()]
     five = [candle for candle in released if candle.timeframe is Timeframe.M5]
     assert [candle.volume for candle in five] == [Decimal(20)] and exchange.asked > 1
+
+
+async def test_minutes_that_are_closed_meanwhile_are_left_to_the_collector(database_url):
+    """What the stream has closed since its start may not be written yet: the exchange's candle would be there
+    before its trades."""
+    start_ms = MIDNIGHT + 7 * 60 * MINUTE
+    exchange = FakeExchange(TAPE, start_ms + 3 * MINUTE, 0.0)
+    stream = SymbolStream(SYMBOL, FRAMES, start_ms, Continuity())
+    for trade in TAPE:
+        if start_ms <= trade.timestamp_ms < start_ms + 2 * MINUTE:
+            stream.builder.add(trade)
+    closed = [candle for _ in range(2) for candle in stream.builder.close()]
+    engine = engine_of(database_url)
+    await History(exchange, engine, database_url, FRAMES, 0, lambda candles: None).run({SYMBOL: stream})
+    with engine.connect() as connection:
+        stored = exact_candles(connection, SYMBOL, Timeframe.M1, MIDNIGHT, start_ms + 3 * MINUTE)
+    assert len(closed) == 2 and stored[-1].close_ms == start_ms
+    assert stream.builder.last_close == closed[-1].close

@@ -276,6 +276,7 @@ def test_what_is_typed_into_a_form_is_not_lost_without_a_question(page, dashboar
     name, fee = page.get_by_label("Bot id"), page.get_by_label("Fee, %", exact=True)
     question = page.get_by_role("dialog", name="Leave the form?")
     expect(name).to_have_value("bot_002")
+    expect(page.locator('[data-bot-row="bot_003"]')).to_be_visible()  # the key walks along these
     page.keyboard.press("j")
     expect(name).to_have_value("bot_003")
     fee.fill("0.25")

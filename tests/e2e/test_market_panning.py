@@ -31,6 +31,15 @@ MOVE = f"""(share) => {{
   const step = (range[1] - range[0]) * share;
   return Plotly.relayout({GRAPH}, {{ "xaxis.range": [range[0] - step, range[1] - step] }});
 }}"""
+EARLY = f"""() => {{
+  const newest = () => {GRAPH}.data[0].x.at(-1), before = newest(), next = before + 60000;
+  const candle = {{ t: next, o: 70000, h: 70000, l: 70000, c: 70000, v: 1, final: false }};
+  const push = {{ symbol: "BTC-USDT", timeframe: "1m", candles: [candle] }};
+  const coming = {{ symbol: "BTC-USDT", frame: "1m", revision: {GRAPH}.layout.uirevision + " to come" }};
+  window.dash_clientside.tcpMarket.push(push, coming);
+  return [newest() === before, next];
+}}"""
+"""A push for a chart that is not drawn yet; whether it was left alone, and the time of its candle."""
 SETTLED_MS = 1_500
 
 
@@ -134,3 +143,12 @@ def test_what_a_short_pan_shows_is_there_and_more_is_fetched_ahead(chart):
         begin = low(chart)
         chart.wait_for_timeout(SETTLED_MS)
         assert low(chart) == begin, "what was fetched ahead moved the view"
+
+
+def test_a_candle_that_comes_before_its_chart_is_on_it_when_it_is_drawn(chart):
+    was_left_alone, pushed = chart.evaluate(EARLY)
+    assert was_left_alone
+    chart.get_by_role("button", name="Show 6h").click()
+    chart.wait_for_timeout(SETTLED_MS)
+    assert chart.evaluate(f"() => {GRAPH}.data[0].x.at(-1)") == pushed
+    assert chart.locator("#market-price").inner_text() == "70,000.0"
