@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from typing import Any
+from uuid import uuid4
 
 from dash import ALL, Dash, Input, Output, State, ctx, dcc, html, no_update
 from sqlalchemy.exc import SQLAlchemyError
@@ -74,6 +75,7 @@ def frame(
             dcc.Store(id="bot-version", data=version),
         ],
         className="panel bot-form",
+        **{"data-drawing": uuid4().hex},  # by which the browser knows that what was typed before is gone
     )
 
 

@@ -136,15 +136,24 @@
 
   // A form that was typed into is not thrown away: the reader is told, and loads the page when it is saved.
   function unsaved() {
-    if (!document.querySelector("[data-typed]")) return false;
+    if (!typedInto(".bot-form, .panel.form")) return false;
     if (!shell.toldUnsaved) toast("Live values have stopped. Save the form, then load the page again.", true);
     shell.toldUnsaved = true;
     return true;
   }
 
+  // What was typed into a form counts until it is drawn anew: then it holds what is stored.
+  function drawing(form) { return form.dataset.drawing || "first"; }
+
+  function markTyped(form) { form.dataset.typed = drawing(form); }
+
+  function typedInto(forms) {
+    return [...document.querySelectorAll(forms)].some((form) => form.dataset.typed === drawing(form));
+  }
+
   function typed(event) {
     const form = event.target.closest && event.target.closest(".bot-form, .panel.form");
-    if (form) form.dataset.typed = "yes";
+    if (form) markTyped(form);
   }
 
   function toast(text, failed) {
@@ -267,7 +276,7 @@
       ];
     },
   };
-  window.tcpShell = { shell, by, say, serverNow, exchangeNow, toast, paintFigures };
+  window.tcpShell = { shell, by, say, serverNow, exchangeNow, toast, paintFigures, markTyped, typedInto };
   document.addEventListener("keydown", keys);
   document.addEventListener("input", typed);
   setInterval(drawTimes, 500);

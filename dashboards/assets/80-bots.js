@@ -55,10 +55,10 @@
     }
   }
 
-  function typed() { return document.querySelector(".bot-form[data-typed]"); }
+  function typed() { return S.typedInto(".bot-form"); }
 
   function forget() {
-    document.querySelectorAll(".bot-form[data-typed]").forEach((form) => delete form.dataset.typed);
+    document.querySelectorAll(".bot-form").forEach((form) => delete form.dataset.typed);
   }
 
   // Whatever would draw another view is kept back, and done when the reader agrees. One question at a time.
@@ -86,16 +86,8 @@
     const field = list ? document.querySelector('[aria-controls="' + list.id + '"]') : event.target;
     const form = field && field.closest(".bot-form");
     const arrow = ["ArrowUp", "ArrowDown"].includes(event.key) && field.matches(".mantine-NumberInput-input");
-    if (form && (list || arrow || field.closest(".mantine-NumberInput-control"))) form.dataset.typed = "yes";
+    if (form && (list || arrow || field.closest(".mantine-NumberInput-control"))) S.markTyped(form);
   }
-
-  window.dash_clientside.tcpBots = {
-    // A form that is drawn anew holds what is stored.
-    drawn() {
-      forget();
-      return window.dash_clientside.no_update;
-    },
-  };
 
   document.addEventListener("click", leads, true);
   document.addEventListener("click", chosen, true);

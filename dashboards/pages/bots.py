@@ -111,14 +111,6 @@ def _register_list(dash: Dash, services: Services) -> None:
 
 
 def _register_view(dash: Dash, services: Services) -> None:
-    in_browser(
-        dash,
-        "tcpBots.drawn",
-        Output("sink", "data", allow_duplicate=True),
-        Input("bot-shown", "data"),
-        initial=False,
-    )
-
     @on(
         dash,
         Output("bot-view", "children"),

@@ -299,7 +299,7 @@ def test_what_is_typed_into_a_form_is_not_lost_without_a_question(page, dashboar
     expect(fee).to_have_value("0.25")
     page.locator("#bot-save").click()
     expect(page.locator("#toasts")).to_contain_text("bot_003 was saved")
-    expect(page.locator(".bot-form[data-typed]")).to_have_count(0)
+    page.wait_for_function("() => !window.tcpShell.typedInto('.bot-form')")
     page.keyboard.press("k")
     expect(name).to_have_value("bot_002")
     for change, left in (
