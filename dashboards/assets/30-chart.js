@@ -193,15 +193,12 @@
     while (recent.candles.size > RECENT) recent.candles.delete(recent.candles.keys().next().value);
   }
 
-  // Returns the newest of them; null where there is none. One that was not over may be so by now: then the fresh
-  // chart knows it better.
-  function catchUp(graph, recent, symbol, timeframe) {
-    if (recent.key !== symbol + " " + timeframe) return null;
-    const first = firstMs(graph), last = lastMs(graph);
-    const isNews = (candle) => candle.t > first && (candle.final || candle.t >= last);
-    const known = [...recent.candles.values()].filter(isNews).sort((a, b) => a.t - b.t);
-    known.forEach((candle) => setCandle(graph, candle));
-    return known.at(-1) || null;
+  // Those of them that the fresh chart may not know, in order: what was running at `overMs` may be over by now.
+  function remembered(graph, recent, symbol, timeframe, overMs) {
+    if (recent.key !== symbol + " " + timeframe) return [];
+    const first = firstMs(graph);
+    const isNews = (candle) => candle.t > first && (candle.final || candle.t > overMs);
+    return [...recent.candles.values()].filter(isNews).sort((a, b) => a.t - b.t);
   }
 
   // When no hand drags it any more: what is drawn under one is torn from it.
@@ -264,7 +261,7 @@
   }
 
   window.tcpChart = {
-    graphOf, rangeOf, apply, attach, isBound, refit, settle, still, lookingAt, remember, catchUp, fit, lastMs, setCandle,
-    takePrice,
+    graphOf, rangeOf, apply, attach, isBound, refit, settle, still, lookingAt, remember, remembered, fit, lastMs,
+    setCandle, takePrice,
   };
 })();

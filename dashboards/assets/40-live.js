@@ -126,7 +126,10 @@
       return;
     }
     C.attach(graph);
-    if (live.meta && C.catchUp(graph, live.recent, live.meta.symbol, live.meta.timeframe)) C.refit(graph);
+    const meta = live.meta, last = C.lastMs(graph);
+    const known = meta ? C.remembered(graph, live.recent, meta.symbol, meta.timeframe, last - 1) : [];
+    known.forEach((candle) => C.setCandle(graph, candle));
+    if (known.length) C.refit(graph);
     else C.settle(graph);
     box.classList.remove("waiting");
   }

@@ -13,7 +13,7 @@
     meta: null, timer: 0, drawing: 0, price: null, pricedMs: 0, redraws: 0, redrawnAt: 0,
     goal: null, goalAt: 0, // the view that a button asked for, until it is drawn
     newest: null, movedAt: 0, hasMoved: false,
-    recent: { key: "", candles: new Map() },
+    recent: { key: "", candles: new Map() }, missedRedraw: false,
   };
 
   function frameFor(wanted, span) {
@@ -74,20 +74,21 @@
     }
     C.attach(graph);
     watch(graph);
-    catchUp(graph, market.meta);
+    C.settle(graph);
     box.classList.remove("waiting");
+    catchUp(graph, market.meta);
     // What came may not do for where the reader is by now.
     if (market.hasMoved) look(graph, false);
     market.hasMoved = false;
   }
 
-  // With what was pushed since its candles were read, where they reach to the newest.
+  // With what was pushed while it was on its way.
   function catchUp(graph, meta) {
-    const newest = meta.newest ? C.catchUp(graph, market.recent, meta.symbol, meta.frame) : null;
-    if (!newest) return C.settle(graph);
-    C.takePrice(market, { symbol: meta.symbol, candles: [newest] });
-    drawHead();
-    return C.refit(graph);
+    const redraw = market.missedRedraw;
+    market.missedRedraw = false;
+    const candles = C.remembered(graph, market.recent, meta.symbol, meta.frame, meta.over);
+    const push = { symbol: meta.symbol, timeframe: meta.frame, candles, redraw };
+    if (candles.length || redraw) window.dash_clientside.tcpMarket.push(push, meta);
   }
 
   function drawHead() {
@@ -199,7 +200,10 @@
       drawHead();
       const graph = C.graphOf("market-chart");
       // What is drawn is another stretch yet: this is put on the figure that is about to come.
-      if (!graph || !graph.layout || graph.layout.uirevision !== meta.revision) return NONE();
+      if (!graph || !graph.layout || graph.layout.uirevision !== meta.revision) {
+        market.missedRedraw = market.missedRedraw || Boolean(push.redraw);
+        return NONE();
+      }
       const range = C.rangeOf(graph);
       // Indicators are computed on the server: a candle that closed brings their next values.
       const closed = meta.lines > 0 && range && (push.candles || []).some((candle) => candle.final && candle.t > meta.over);

@@ -36,6 +36,7 @@ from pipelines.bus.base import Bus
 from pipelines.clock import ExchangeClock
 from pipelines.exchanges.base import ExchangeRest, TradeFeed
 from pipelines.warehouse.instruments import upsert_instruments
+from pipelines.warehouse.sql import EXCHANGE
 from pipelines.warehouse.trade_days import ensure_partitions
 
 GRACE_S = 0.2
@@ -161,6 +162,7 @@ class Collector:
         """What the heartbeat says; plain JSON."""
         now_ms = self._clock.now_ms()
         return {
+            "exchange": EXCHANGE,
             "feed": self._feed_state[0],
             "feed_detail": self._feed_state[1],
             "clock_rate": round(self._clock.rate, 3),
@@ -183,6 +185,7 @@ class Collector:
             return {"state": "starting", "waiting_trades": len(self._early[symbol])}
         return {
             "state": "live",
+            "start_ms": stream.start_ms,
             "last_trade_id": stream.continuity.last_id,
             "last_trade_ms": stream.builder.latest_ms,
             "lag_ms": max(0, now_ms - stream.builder.latest_ms),

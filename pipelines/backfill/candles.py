@@ -15,6 +15,7 @@ from pipelines.exchanges.base import ExchangeRest
 from pipelines.warehouse.candles import add_candles
 from pipelines.warehouse.coverage import missing_candles
 from pipelines.warehouse.database import engine as engine_of
+from pipelines.warehouse.sql import to_datetime
 
 BATCH = 3_000
 """Candles a fetch and a transaction: ten of OKX's pages, so that an interruption costs a second of work."""
@@ -38,8 +39,8 @@ async def backfill_candles(
     Stored candles are neither fetched nor touched, so a second run fetches nothing and an interrupted one
     goes on where it was. BadInput for a symbol the exchange does not list or a time range without a candle.
 
-    collected_ms: later candles are left to the live collector, which stores them behind their trades; None:
-    nobody collects the symbol
+    collected_ms: later candles are left to the live collector, which stores them behind their trades; None
+    leaves it none
     """
     engine = engine_of(database_url)
     first, last = await _bounds(rest, timeframe, start_ms, end_ms, collected_ms)
@@ -77,11 +78,13 @@ async def _bounds(
     if start_ms >= now_ms:
         raise BadInput("from", "is in the exchange's future")
     first = -(-start_ms // timeframe.ms) * timeframe.ms
-    present_ms, present = (now_ms, "now") if collected_ms is None else (collected_ms, "what is collected")
-    last = timeframe.open_ms(min(end_ms, now_ms, present_ms))
+    last = timeframe.open_ms(min(end_ms, now_ms if collected_ms is None else min(now_ms, collected_ms)))
     if first >= last:
-        between = f"between `from` and `to` (and {present})"
-        raise BadInput("to", f"no {timeframe} candle begins and ends {between}")
+        present = "now" if collected_ms is None else f"{to_datetime(collected_ms):%Y-%m-%d %H:%M} UTC"
+        later = "" if collected_ms is None else ": the daemon collects the symbol and stores later ones"
+        raise BadInput(
+            "to", f"no {timeframe} candle begins and ends between `from` and `to` (and {present}){later}"
+        )
     return first, last
 
 

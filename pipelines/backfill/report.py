@@ -19,7 +19,7 @@ class Progress(msgspec.Struct, frozen=True):
 class BackfillReport(msgspec.Struct, frozen=True):
     """The result of one backfill of [requested_start_ms, requested_end_ms).
 
-    end_ms: where it really ended (the exchange's present, when that came first)
+    end_ms: where it really ended (the exchange's present, or what is collected, when that came first)
     rows: fetched and written; already: candles that were stored before (0 for trades)
     missing: candles or trade ids that the exchange does not have either
     begin_ms: the time of the first trade, where the exchange keeps none from before it although older ones

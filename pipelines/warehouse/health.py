@@ -6,6 +6,7 @@ from typing import Any, Literal
 from sqlalchemy import Engine, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from core.errors import Unavailable
 from pipelines.warehouse.sql import EXCHANGE, to_datetime, to_ms
 from pipelines.warehouse.tables import heartbeats, market_data, system_events
 
@@ -13,6 +14,8 @@ Level = Literal["info", "warning", "error"]
 
 FRESH_MS = 300_000
 """A process that has said nothing for five minutes knows no present."""
+RESTART_MS = 60_000
+"""A daemon that was silent for less may be starting again, and then goes on where it was."""
 NOTIFY_SILENT_S = 600
 """As long as the alert rule waits for it."""
 DAGSTER_SILENT_S = 600
@@ -50,28 +53,33 @@ def exchange_ms(engine: Engine, wall_ms: int) -> int:
 
 
 def collected_through_ms(engine: Engine, symbol: str, wall_ms: int) -> int | None:
-    """Close of the newest stored minute that was built from trades of a symbol that is being collected; None
-    when nobody collects it, or no minute is stored yet."""
-    living = select(heartbeats.c.component).where(
+    """Close of the newest minute up to which the candles of a symbol are not the live collector's to store:
+    what it has stored, or where it began. None when nobody collects the symbol.
+
+    Unavailable while it starts to: where it will begin is not known.
+    """
+    said = select(heartbeats.c.details["symbols"][symbol]).where(
         heartbeats.c.component == "live",
-        heartbeats.c.timestamp > to_datetime(wall_ms - FRESH_MS),
-        heartbeats.c.details["symbols"].has_key(symbol),
+        heartbeats.c.timestamp > to_datetime(wall_ms - RESTART_MS),
+        heartbeats.c.details["exchange"].as_string() == EXCHANGE,
     )
-    newest = (
-        select(market_data.c.timestamp)
-        .where(
-            market_data.c.exchange == EXCHANGE,
-            market_data.c.symbol == symbol,
-            market_data.c.timeframe == "1m",
-            market_data.c.source != "exchange",
-            living.exists(),
-        )
-        .order_by(market_data.c.timestamp.desc())
-        .limit(1)
+    minute = market_data.c
+    newest = select(minute.timestamp).where(
+        minute.exchange == EXCHANGE,
+        minute.symbol == symbol,
+        minute.timeframe == "1m",
+        minute.source != "exchange",
     )
     with engine.connect() as connection:
-        stored = connection.execute(newest).scalar()
-    return None if stored is None else to_ms(stored)
+        stream = connection.execute(said).scalar() or {"state": "unlisted"}
+        if stream["state"] == "unlisted":
+            return None
+        if stream["state"] == "starting":
+            raise Unavailable(f"the daemon is about to collect {symbol}: try again when it does")
+        start_ms: int = stream["start_ms"]
+        own = newest.where(minute.timestamp > to_datetime(start_ms)).order_by(minute.timestamp.desc())
+        stored = connection.execute(own.limit(1)).scalar()
+    return start_ms if stored is None else to_ms(stored)
 
 
 def record_event(

@@ -28,8 +28,8 @@ from pipelines.lake.trades import read_all_trades
 from pipelines.warehouse.candles import upsert_candles
 from pipelines.warehouse.coverage import candle_totals, missing_candles, trade_totals
 from pipelines.warehouse.database import engine
-from pipelines.warehouse.health import FRESH_MS, beat
-from pipelines.warehouse.sql import to_datetime
+from pipelines.warehouse.health import RESTART_MS, beat
+from pipelines.warehouse.sql import EXCHANGE, to_datetime
 from pipelines.warehouse.trades import copy_trades
 
 pytestmark = pytest.mark.servers
@@ -186,26 +186,40 @@ async def test_a_candle_that_was_collected_meanwhile_is_left_alone(database_url:
 
 
 async def test_what_is_being_collected_is_left_to_the_collector(database_url: str, sim: RunningSim):
-    """A bot must not find a candle whose trades are still on their way. A daemon that has been silent for
-    long collects nothing."""
-    at = END_MS - HOUR
-    own = Candle(SYMBOL, Timeframe.M1, at, *(Decimal(60_000),) * 4, Decimal(1), 3, "trades")
-    with engine(database_url).begin() as connection:
-        upsert_candles(connection, [own])
+    """A bot must not find a candle whose trades are still on their way: a backfill ends with what the daemon
+    has stored, or where it began, and waits for one that is about to. One that has been silent for long,
+    does not get the symbol, or is at another exchange, collects nothing."""
+    began, own_ms, wall_ms = END_MS - 2 * HOUR, END_MS - HOUR, SystemClock().now_ms()
     settings = Settings(database_url=database_url, okx_rest_url=sim.rest_url)
 
-    def fetch(start_ms: int) -> int:
+    def fetch(start_ms: int = began - HOUR) -> int:
         return run_backfill(settings, "candles", SYMBOL, "1m", start_ms, END_MS).end_ms
 
-    wall_ms = SystemClock().now_ms()
-    beat(engine(database_url), "live", wall_ms, NOW_MS, {"symbols": {SYMBOL: {}}})
-    assert await asyncio.to_thread(fetch, at - HOUR) == at
-    with pytest.raises(BadInput, match="collected"):
-        await asyncio.to_thread(fetch, at)
-    beat(engine(database_url), "live", wall_ms - FRESH_MS - 1, NOW_MS, {"symbols": {SYMBOL: {}}})
-    assert await asyncio.to_thread(fetch, at) == END_MS
-    beat(engine(database_url), "live", wall_ms, NOW_MS, {"symbols": {"ETH-USDT": {}}})
-    assert await asyncio.to_thread(fetch, at) == END_MS
+    def say(symbols: dict[str, object], exchange: str = EXCHANGE, at_ms: int = wall_ms) -> None:
+        beat(engine(database_url), "live", at_ms, NOW_MS, {"exchange": exchange, "symbols": symbols})
+
+    collecting = {SYMBOL: {"state": "live", "start_ms": began}}
+    say(collecting)
+    assert await asyncio.to_thread(fetch) == began
+    own = Candle(SYMBOL, Timeframe.M1, own_ms, *(Decimal(60_000),) * 4, Decimal(1), 3, "trades")
+    with engine(database_url).begin() as connection:
+        upsert_candles(connection, [own])
+    assert await asyncio.to_thread(fetch) == own_ms
+    with pytest.raises(BadInput, match="stores later ones"):
+        await asyncio.to_thread(fetch, own_ms)
+    say({SYMBOL: {"state": "live", "start_ms": own_ms + 10 * MINUTE}})
+    assert await asyncio.to_thread(fetch) == own_ms + 10 * MINUTE, "what was away is not fetched"
+    say({SYMBOL: {"state": "starting"}})
+    with pytest.raises(Unavailable, match="about to collect"):
+        await asyncio.to_thread(fetch)
+    for nobody in (
+        {"symbols": {}},
+        {"symbols": {SYMBOL: {"state": "unlisted"}}},
+        {"symbols": collecting, "exchange": "kraken"},
+        {"symbols": collecting, "at_ms": wall_ms - RESTART_MS - 1},
+    ):
+        say(**nobody)
+        assert await asyncio.to_thread(fetch) == END_MS, nobody
 
 
 async def test_progress_reaches_its_end(database_url: str, rest: Counting):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
-from playwright.sync_api import Page, Route
+from playwright.sync_api import Page, Request, Route
 from sqlalchemy import text
 
 from tests.dashboard_seed import seed
@@ -31,15 +31,15 @@ MOVE = f"""(share) => {{
   const step = (range[1] - range[0]) * share;
   return Plotly.relayout({GRAPH}, {{ "xaxis.range": [range[0] - step, range[1] - step] }});
 }}"""
-EARLY = f"""() => {{
+EARLY = f"""(redraw) => {{
   const newest = () => {GRAPH}.data[0].x.at(-1), before = newest(), next = before + 60000;
   const candle = {{ t: next, o: 70000, h: 70000, l: 70000, c: 70000, v: 1, final: false }};
-  const push = {{ symbol: "BTC-USDT", timeframe: "1m", candles: [candle] }};
+  const push = {{ symbol: "BTC-USDT", timeframe: "1m", candles: [candle], redraw }};
   const coming = {{ symbol: "BTC-USDT", frame: "1m", revision: {GRAPH}.layout.uirevision + " to come" }};
   window.dash_clientside.tcpMarket.push(push, coming);
   return [newest() === before, next];
 }}"""
-"""A push for a chart that is not drawn yet; whether it was left alone, and the time of its candle."""
+"""A push for a chart that is on its way; whether what is drawn was left alone, and the time of its candle."""
 SETTLED_MS = 1_500
 
 
@@ -62,6 +62,10 @@ def low(page: Page) -> float:
     return float(page.evaluate(RANGE)[0])
 
 
+def _asks_for_candles(request: Request) -> bool:
+    return '"market-view.data"' in (request.post_data or "").partition("changedPropIds")[2]
+
+
 def width(page: Page) -> float:
     begin, end = page.evaluate(RANGE)
     return float(end - begin)
@@ -74,10 +78,7 @@ def held_back(page: Page) -> Iterator[list[Route]]:
     is_over = False
 
     def hold(route: Route) -> None:
-        if (
-            is_over
-            or '"market-view.data"' not in (route.request.post_data or "").partition("changedPropIds")[2]
-        ):
+        if is_over or not _asks_for_candles(route.request):
             route.continue_()
         else:
             held.append(route)
@@ -146,9 +147,21 @@ def test_what_a_short_pan_shows_is_there_and_more_is_fetched_ahead(chart):
 
 
 def test_a_candle_that_comes_before_its_chart_is_on_it_when_it_is_drawn(chart):
-    was_left_alone, pushed = chart.evaluate(EARLY)
+    was_left_alone, pushed = chart.evaluate(EARLY, False)
     assert was_left_alone
     chart.get_by_role("button", name="Show 6h").click()
     chart.wait_for_timeout(SETTLED_MS)
     assert chart.evaluate(f"() => {GRAPH}.data[0].x.at(-1)") == pushed
-    assert chart.locator("#market-price").inner_text() == "70,000.0"
+
+
+def test_a_chart_that_is_to_be_fetched_anew_before_it_is_drawn_is_fetched_anew(chart):
+    asked: list[str] = []
+    chart.on("request", lambda request: asked.append(request.url) if _asks_for_candles(request) else None)
+    counts = []
+    for redraw in (False, True):
+        asked.clear()
+        chart.evaluate(EARLY, redraw)
+        chart.get_by_role("button", name="Show 6h").click()
+        chart.wait_for_timeout(SETTLED_MS)
+        counts.append(len(asked))
+    assert counts == [1, 2]

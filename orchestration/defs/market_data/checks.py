@@ -15,7 +15,8 @@ CONTINUOUS = dg.AssetCheckSpec(
     name="candles_are_continuous",
     asset="candle_backfill",
     blocking=True,
-    description="Every candle of the fetched days that the exchange has closed is stored.",
+    description="Every candle of the fetched days is stored that the exchange has closed and, where it "
+    "collects the symbol, the daemon, too.",
 )
 
 WHOLE_DAYS = dg.AssetCheckSpec(
