@@ -55,6 +55,7 @@ def chart(database_url, redis_url, unused_port, tmp_path, page) -> Iterator[Page
         page.get_by_role("button", name="Show 6h").click()
         page.wait_for_timeout(SETTLED_MS)
         yield page
+        page.close()  # before its server
 
 
 def low(page: Page) -> float:
