@@ -292,3 +292,8 @@ def test_connections_that_a_burst_opened_stay_open(database_url):
     first = burst()
     assert len(first) == 12
     assert burst() == first
+
+
+def test_queries_are_answered_uncompiled(database_url):
+    with database.engine(database_url).connect() as connection:
+        assert connection.execute(text("SHOW jit")).scalar() == "off"
