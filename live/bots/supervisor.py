@@ -89,7 +89,8 @@ class BotSupervisor:
         await self._note_stopped(await self._stop_all())
         await self._starter.close()
         await asyncio.gather(listener, return_exceptions=True)
-        self._lease.release()
+        # Off the loop: a server that hangs must not hold up the parts that have something to save.
+        await asyncio.to_thread(self._lease.release)
 
     def _wake(self) -> None:
         self._something.set()

@@ -7,6 +7,7 @@ from contextlib import closing
 import pytest
 import sqlalchemy as sa
 
+from cli.stack.ports import free_port
 from dashboards.api import models
 from orchestration.defs.backtests.config import BacktestConfig
 from pipelines.backtest.request import BacktestRequest
@@ -207,7 +208,7 @@ def test_a_backtest_that_cannot_be_kept_is_said_in_one_line(api):
     assert not any(word in answer.json["detail"] for word in ("\n", "INSERT", "http"))
 
 
-def test_a_backtest_of_too_many_candles_goes_to_dagster_or_names_the_remedy(api, unused_port, tmp_path):
+def test_a_backtest_of_too_many_candles_goes_to_dagster_or_names_the_remedy(api, tmp_path):
     """Stored candles count, not the years asked for. Where Dagster is up its run is followed under
     /backtest/jobs until the backtest that it stored is there; cancelled, it is Dagster that ends it."""
     wanted = {"strategy": "ema_crossover", "symbol": "BTC-USDT", "timeframe": "1m"}
@@ -233,7 +234,7 @@ def test_a_backtest_of_too_many_candles_goes_to_dagster_or_names_the_remedy(api,
     one = {"__typename": "Run", "jobName": "backtest_job", "assetMaterializations": []}
     url, redis = api.database.url.render_as_string(hide_password=False), api.settings.redis_url
     port = dagster.port
-    with closing(dagster), running(url, redis, unused_port + 1, tmp_path, dagster_port=port) as other:
+    with closing(dagster), running(url, redis, free_port(), tmp_path, dagster_port=port) as other:
         begun = other.post("/api/backtest", wanted | {"fee_currency": "quote"})
         address = f"http://127.0.0.1:{port}/runs/{run}"
         assert (begun.status, begun.json) == (202, {"job": run, "state": "waiting", "address": address})

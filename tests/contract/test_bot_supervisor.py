@@ -278,7 +278,7 @@ async def test_what_the_database_refuses_of_one_bot_is_told_and_leaves_the_other
         connection.exec_driver_sql(_REFUSING)
     _write(home, "bad")
     _write(home, "good")
-    async with _supervised(home, engine, bus, look_s=0.1, hung_s=1.0) as supervisor:
+    async with _supervised(home, engine, bus, look_s=0.1, hung_s=6.0) as supervisor:
         await _state(engine, "good", "running")
         told = "SELECT array_agg(message) FROM system_events WHERE event = 'bots_fault'"
         await bench.until(lambda: bench.scalar(engine, told), "it is told")
@@ -321,7 +321,8 @@ def _lives(pid: int) -> bool:
         return False
 
 
-_LEASE_PID = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 7205004 AND granted"
+_LEASE_PID = """SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND objid = 7205004 AND granted
+    AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"""
 _LEASE = f"SELECT count(*) FROM ({_LEASE_PID}) AS l"
 _REFUSING = """
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'not this one'; END $$;

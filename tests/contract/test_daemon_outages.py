@@ -187,6 +187,20 @@ def test_a_stop_while_postgres_hangs_ends_in_five_seconds_and_the_next_start_has
     platform.heals()
 
 
+def test_a_stop_right_after_postgres_hung_ends_in_five_seconds(platform):
+    """When none of its parts is in the middle of a question yet."""
+    platform.until(lambda: platform.minutes() >= 2)
+    platform.postgres.hang()
+    asked = time.monotonic()
+    platform.daemon.terminate()
+    assert platform.daemon.wait(60) == 0
+    assert time.monotonic() - asked < 5 * PATIENCE
+    platform.postgres.resume()
+    platform.start()
+    platform.goes_on()
+    platform.heals()
+
+
 def test_it_starts_without_redis_and_publishes_when_that_is_there(platform):
     platform.until(lambda: platform.minutes() >= 1)
     platform.daemon.terminate()

@@ -38,6 +38,7 @@ from tests.lake_days import (
 )
 
 pytestmark = pytest.mark.servers
+UNGRANTED = "NOT granted AND database = (SELECT oid FROM pg_database WHERE datname = current_database())"
 
 
 def test_the_file_holds_the_day_exactly(database_url: str, tmp_path: Path):
@@ -144,7 +145,7 @@ def test_a_match_that_is_archived_and_in_an_aggregate_counts_once(database_url: 
 def test_a_trade_that_is_committed_while_its_day_is_being_dropped_stays(database_url: str, tmp_path: Path):
     """The drop waits for a writer of the archived day, sees its trade and leaves the day."""
     store(database_url, day_of_trades())
-    waiting = text("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND NOT granted")
+    waiting = text(f"SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND {UNGRANTED}")
     own = engine(database_url)
     with ThreadPoolExecutor(1) as thread, own.connect() as writer, own.connect() as watcher:
         copy_trades(writer, [trade(9_500, MIDNIGHT_MS + 7)])
@@ -248,7 +249,7 @@ def test_two_exports_of_a_month_take_turns(database_url: str, tmp_path: Path):
             upsert_candles(connection, [candle])
 
     put(7)
-    waiting = text("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted")
+    waiting = text(f"SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND {UNGRANTED}")
     with ThreadPoolExecutor(1) as thread, own.connect() as watcher:
         with locked_month(own, SYMBOL, Timeframe.H1, month):
             export = thread.submit(export_candles, database_url, str(tmp_path), SYMBOL, Timeframe.H1, month)

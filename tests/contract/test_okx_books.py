@@ -113,8 +113,10 @@ async def test_an_unchanged_book_is_confirmed_and_stays_what_it_was():
 
 async def test_numbers_that_begin_anew_after_maintenance_cost_no_book():
     """One push whose number is below that of the one before: it is taken, and what follows it as well."""
-    script = [{"at_s": 40, "fault": "book_reset"}]
-    async with exchange(faults={"script": script}) as sim, Reader(sim.ws_url) as reader:
+    async with exchange() as sim, Reader(sim.ws_url) as reader:
+        await until(lambda: all(reader.states.values()), "books")
+        at_s = (sim.now_ms() - START_MS) / 1000 + 2
+        sim.server.set_faults({"script": [{"at_s": at_s, "fault": "book_reset"}]})
         for symbol in SYMBOLS:
             await until(lambda: {1, 2, 3} <= reader.states[symbol].keys(), "small numbers")  # noqa: B023
             assert max(number or 0 for number in reader.states[symbol]) > 3

@@ -113,7 +113,7 @@ async def test_a_row_that_postgres_refuses_is_set_aside_and_holds_up_nobody(data
         writer.put(candles=[candle(100)])
         put(writer, 101, 100)
         await until(lambda: stored(database_url)[0] == [*range(1, 50), *range(51, 201)])
-        assert writer.pending_trades == 0
+        await until(lambda: writer.pending_trades == 0)
     assert [n for n, _ in stored(database_url)[1]] == [100, 200]
     assert gap_rows(database_url) == [(50, 50, "unfillable")]
     assert told.names() == ["rows_refused"]

@@ -316,3 +316,4 @@ def test_a_long_backtest_is_launched_from_the_dashboard(
         expect(page.locator('#runs [col-id="market"]', has_text="DOGE-USDT")).to_be_visible()
         page.goto(f"{dashboard.url}/system")
         expect(page.locator("#dagster-runs li", has_text="backtest_job").first).to_contain_text("Done")
+        page.close()  # before its server

@@ -26,7 +26,7 @@ SEED, ACTIVITY, SPEED = 17, 1.5, 180
 START_MS, END_MS = MIDNIGHT + 13 * MINUTE, MIDNIGHT + 31 * MINUTE + 20_000
 PATIENCE_S = 90
 """A busy machine stores the last of it long after it was emitted."""
-WHOLE = {"at_s": 120, "for_s": 360}
+WHOLE = {"at_s": 420, "for_s": 360}
 FAULTS: dict[str, dict[str, Any]] = {
     "disconnect": {"disconnect": {"every_s": 1}},
     "silence": {"silence": {"every_s": 1, "for_s": 0.5}},

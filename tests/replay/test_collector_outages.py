@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import pytest
 from sqlalchemy import text
 
+from core.timeframes import Timeframe
+from core.trades import Trade
 from live.collector.backlog import Bounds
 from pipelines.bus.memory import MemoryBus
 from pipelines.bus.redis import RedisBus
@@ -36,29 +38,33 @@ async def test_a_collector_that_ends_in_the_middle_of_a_refill_leaves_rows_that_
     database_url,
 ):
     tape = tape_of(minutes=30, start_ms=MIDNIGHT, seed=12)
-    lost = [t for t in tape if MIDNIGHT + 150_000 <= t.timestamp_ms < MIDNIGHT + 165_000]
+    lost: list[Trade] = []
     exchange = FakeExchange(
         tape, MIDNIGHT + 30_000, 60.0, lambda frame: [t for t in frame if not overlaps(t, lost)]
     )
     async with collecting(exchange, database_url, MemoryBus()) as collector:
         await until(lambda: collector.health()["history"] == "complete")
         exchange.rest_is_away = True
+        soon_ms = exchange.now_ms() + 10_000
+        for symbol in SYMBOLS:
+            lost += [t for t in tape if t.symbol == symbol and t.timestamp_ms >= soon_ms][:15]
+        through_ms = Timeframe.M1.close_ms(max(t.timestamp_ms for t in lost)) + 3 * 60_000
         await until(lambda: len(ledger(database_url, "refilling")) == len(SYMBOLS), 60)
     holes = ledger(database_url, "refilling")
     exchange.rest_is_away = False
     async with collecting(exchange, database_url, MemoryBus()) as collector:
         await until(lambda: set(holes) <= set(ledger(database_url, "refilled")))
-        await until(lambda: closed_through(database_url) >= MIDNIGHT + 5 * 60_000)
+        await until(lambda: closed_through(database_url) >= through_ms)
         await until(lambda: not provisional(database_url) and not missing(collector))
-    assert_complete(database_url, tape, MIDNIGHT, MIDNIGHT + 5 * 60_000)
+    assert_complete(database_url, tape, MIDNIGHT, through_ms)
 
 
 async def test_postgres_away_for_two_seconds_loses_nothing(database_url):
     tape = tape_of(minutes=60, start_ms=MIDNIGHT, seed=4)
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED)
-    target = MIDNIGHT + 16 * 60_000
     async with Proxy(database_url) as proxy, collecting(exchange, proxy.url, MemoryBus()) as collector:
         await until(lambda: closed_through(database_url) >= MIDNIGHT + 3 * 60_000)
+        target = closed_through(database_url) + 13 * 60_000
         await proxy.cut()
         await until(lambda: collector.health()["postgres_away"])
         away_at = collector.health()["received_trades"]
@@ -102,10 +108,10 @@ async def test_redis_away_does_not_keep_data_from_postgres_and_final_candles_fol
 async def test_trades_refused_by_a_full_queue_are_asked_for_again(database_url):
     tape = tape_of(minutes=60, start_ms=MIDNIGHT, seed=5)
     exchange = FakeExchange(tape, MIDNIGHT + 30_000, SPEED)
-    target = MIDNIGHT + 12 * 60_000
     async with Proxy(database_url) as proxy, collecting(exchange, proxy.url, MemoryBus()) as collector:
         collector._writer._bounds = Bounds(capacity_trades=100)
         await until(lambda: closed_through(database_url) >= MIDNIGHT + 2 * 60_000)
+        target = closed_through(database_url) + 10 * 60_000
         await proxy.cut()
         await until(lambda: collector.health()["refused_trades"] > 100)
         await proxy.restore()

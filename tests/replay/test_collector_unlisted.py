@@ -16,6 +16,7 @@ from tests.collecting import (
     SPEED,
     SYMBOLS,
     assert_complete,
+    begin_of,
     closed_through,
     collecting,
     collector_of,
@@ -64,7 +65,8 @@ async def test_a_symbol_that_is_not_listed_is_left_out_until_it_is(database_url)
     assert "TCP_SYMBOLS" in message
     assert [event for _, event, _ in told].count("symbol_listed") == 1
     ours = [trade for trade in tape if trade.symbol == LISTED]
-    assert missing_and_repeated(database_url, ours, MIDNIGHT + 3 * 60_000, target) == (set(), set())
+    begun = begin_of(database_url, LISTED)
+    assert missing_and_repeated(database_url, ours, begun, target) == (set(), set())
 
 
 async def test_a_collector_without_a_listed_symbol_ends_with_the_exchanges_reason(database_url):
@@ -84,7 +86,7 @@ async def test_a_collector_without_a_listed_symbol_ends_with_the_exchanges_reaso
 
 async def test_a_quiet_symbol_that_is_delisted_ends_no_other(database_url):
     """Its minutes wait; they close when the exchange answers for it again."""
-    end_ms = MIDNIGHT + 6 * 60_000
+    end_ms = MIDNIGHT + 15 * 60_000
     tape = [
         trade
         for trade in tape_of(minutes=120, start_ms=MIDNIGHT, seed=22)
@@ -121,7 +123,7 @@ async def test_an_impossible_time_before_the_exchanges_clock_is_known_is_no_trad
     async with collecting(exchange, database_url, MemoryBus()):
         await until(lambda: spoilt == set(SYMBOLS))
         exchange.rest_is_away = False
-        begun = exchange.now_ms()
-        target = begun + 8 * 60_000
+        await until(lambda: closed_through(database_url) > 0)
+        target = closed_through(database_url) + 8 * 60_000
         await until(lambda: closed_through(database_url) >= target)
     assert_complete(database_url, tape, MIDNIGHT, target)

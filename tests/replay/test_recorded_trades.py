@@ -136,8 +136,8 @@ async def test_a_replay_over_the_wire_into_postgres_equals_sql_over_the_file(
     last_ms = {symbol: raw.trades()[-1].timestamp_ms for symbol, raw in raws.items()}
     sources = tuple(f"{symbol}={tmp_path / symbol}.parquet" for symbol in raws)
     through_ms = min(M1.open_ms(at) for at in last_ms.values())
-    # The market opens two seconds after the exchange does, so that the first trade is pushed, too.
-    start_ms = min(raw.trades()[0].timestamp_ms for raw in raws.values()) - 2_000 * speed
+    # The market opens six seconds after the exchange does, so that the first trade is pushed, too.
+    start_ms = min(raw.trades()[0].timestamp_ms for raw in raws.values()) - 6_000 * speed
     options = SimOptions(source=sources, speed=speed, start_ms=start_ms, state_file=tmp_path / "clock")
     await replay(options, tuple(raws), through_ms, database_url)
     for symbol, raw in raws.items():

@@ -192,13 +192,13 @@ async def test_the_market_ends_when_it_is_told_to():
 
 async def test_faults_reach_the_wire_and_can_be_changed_while_it_runs():
     """A notice and a cut end a connection; after the faults are taken back REST answers again."""
-    faults = {"notice": {"every_s": 0.2, "for_s": 60}, "disconnect": {"every_s": 0.8}, "http_429": 1}
+    faults = {"notice": {"every_s": 0.2, "for_s": 60}, "disconnect": {"every_s": 4}, "http_429": 1}
     running = await serve(SimOptions(speed=60, faults=faults))
     async with aiohttp.ClientSession() as session:
         async with session.ws_connect(f"{running.ws_url}/public") as socket:
             arg = {"channel": "trades", "instId": "BTC-USDT"}
             await socket.send_str(json.dumps({"op": "subscribe", "args": [arg]}))
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 seen = [json.loads(message.data) async for message in socket]
             notices = [message for message in seen if message.get("event") == "notice"]
             assert [notice["code"] for notice in notices] == ["64008"]
