@@ -82,8 +82,8 @@ class Running:
 
 
 async def test_three_dials_a_second_are_never_exceeded():
-    """Seven feeds that begin at once all come to be live; of their dials none is refused for its frequency but
-    one that is late. With a budget each, four would be at once."""
+    """Seven feeds that begin at once all come to be live; none of their dials is refused for its frequency
+    but one that is late. With a budget each, four would be at once."""
     async with exchange() as sim, contextlib.AsyncExitStack() as stack:
         started = time.monotonic()
         feeds = [await stack.enter_async_context(Running(sim.ws_url)) for _ in range(7)]
