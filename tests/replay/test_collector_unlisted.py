@@ -16,7 +16,6 @@ from tests.collecting import (
     SPEED,
     SYMBOLS,
     assert_complete,
-    begin_of,
     closed_through,
     collecting,
     collector_of,
@@ -65,8 +64,7 @@ async def test_a_symbol_that_is_not_listed_is_left_out_until_it_is(database_url)
     assert "TCP_SYMBOLS" in message
     assert [event for _, event, _ in told].count("symbol_listed") == 1
     ours = [trade for trade in tape if trade.symbol == LISTED]
-    begun = begin_of(database_url, LISTED)
-    assert missing_and_repeated(database_url, ours, begun, target) == (set(), set())
+    assert missing_and_repeated(database_url, ours, MIDNIGHT + 3 * 60_000, target) == (set(), set())
 
 
 async def test_a_collector_without_a_listed_symbol_ends_with_the_exchanges_reason(database_url):

@@ -198,7 +198,7 @@ async def test_faults_reach_the_wire_and_can_be_changed_while_it_runs():
         async with session.ws_connect(f"{running.ws_url}/public") as socket:
             arg = {"channel": "trades", "instId": "BTC-USDT"}
             await socket.send_str(json.dumps({"op": "subscribe", "args": [arg]}))
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(10):
                 seen = [json.loads(message.data) async for message in socket]
             notices = [message for message in seen if message.get("event") == "notice"]
             assert [notice["code"] for notice in notices] == ["64008"]
