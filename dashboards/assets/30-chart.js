@@ -20,12 +20,25 @@
 
   function put(list, index, value) { list[index] = value; }
 
+  // Of the last candle at or before that time; -1 where there is none.
+  function placeOf(prices, t) {
+    let at = prices.x.length - 1;
+    while (at >= 0 && asMs(prices.x[at]) > t) at -= 1;
+    return at;
+  }
+
+  function shows(graph, candle) {
+    const prices = trace(graph, "candles"), volume = trace(graph, "volume"), at = placeOf(prices, candle.t);
+    const drawn = [prices.x[at], prices.open[at], prices.high[at], prices.low[at], prices.close[at], volume.y[at]];
+    const wanted = [candle.t, candle.o, candle.h, candle.l, candle.c, candle.v];
+    return wanted.every((value, n) => value === (n ? drawn[n] : asMs(drawn[n])));
+  }
+
   function setCandle(graph, candle) {
     const prices = trace(graph, "candles"), volume = trace(graph, "volume");
     if (!prices) return false;
     const last = prices.x.length - 1;
-    let at = last;
-    while (at >= 0 && asMs(prices.x[at]) > candle.t) at -= 1;
+    let at = placeOf(prices, candle.t);
     if (at < 0 && last >= 0) return false;
     if (at < 0 || asMs(prices.x[at]) < candle.t) {
       at += 1;
@@ -193,11 +206,11 @@
     while (recent.candles.size > RECENT) recent.candles.delete(recent.candles.keys().next().value);
   }
 
-  // Those of them that the fresh chart may not know, in order: what was running at `overMs` may be over by now.
+  // Those of them that the fresh chart does not show, in order; of those up to `overMs` only what is over for good.
   function remembered(graph, recent, symbol, timeframe, overMs) {
     if (recent.key !== symbol + " " + timeframe) return [];
     const first = firstMs(graph);
-    const isNews = (candle) => candle.t > first && (candle.final || candle.t > overMs);
+    const isNews = (candle) => candle.t > first && (candle.final || candle.t > overMs) && !shows(graph, candle);
     return [...recent.candles.values()].filter(isNews).sort((a, b) => a.t - b.t);
   }
 
